@@ -1,0 +1,1 @@
+"""Record and analyse the channel gates of neural networks."""

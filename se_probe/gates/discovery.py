@@ -1,0 +1,271 @@
+"""Finds the gates of any network in one dry forward pass, by what it multiplies and not by class names."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import nn
+
+from se_probe.errors import SeProbeError
+from se_probe.gates.naming import block_of, family_of, number_blocks, strides, unique_names
+from se_probe.gates.site import GateSite, Product, Tap
+from se_probe.gates.tracing import Call, Event, Trace, trace
+
+# Factors that scale a feature map by its own norm are no attention maps.
+NORMALISING = {"rsqrt", "reciprocal"}
+# Softmax weights sum to one up to rounding, which is coarse in half precision.
+SUM_TOLERANCE = 1e-2
+
+
+class NoGatesError(SeProbeError):
+    """The network multiplies no feature map by a data-dependent factor without spatial extent."""
+
+
+@dataclass(frozen=True)
+class SpatialMap:
+    """A data-dependent factor with spatial extent (spatial attention): seen, not recorded.
+
+    Attributes:
+        module: path of the module that multiplies.
+        count: how many such products it makes in one forward pass.
+    """
+
+    module: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What one dry pass found in a network.
+
+    Attributes:
+        sites: the gates, in network order.
+        spatial_maps: factors with spatial extent, which are not recorded.
+        input_size: size of the dry pass's input without the image axis.
+    """
+
+    sites: tuple[GateSite, ...]
+    spatial_maps: tuple[SpatialMap, ...]
+    input_size: tuple[int, ...]
+
+
+def find_gates(network: nn.Module, input_size: Sequence[int] | None = None) -> list[GateSite]:
+    """Return every place where a network multiplies a feature map by a gate, in network order.
+
+    Args:
+        network: any network; it is left as it was, in its training mode and without hooks.
+        input_size: `(3, H, W)` of its input, taken from its timm configuration by default, else (3, 224, 224).
+
+    Raises:
+        NoGatesError: the network has no gates.
+        SeProbeError: the dry pass failed, or the network cannot be watched.
+
+    Source: SENet (arXiv 1709.01507), section 3; SKNet (1903.06586), section 3.1; ResNeSt (2004.08955).
+    """
+    discovery = discover(network, input_size)
+    if not discovery.sites:
+        spatial = f"; {len(discovery.spatial_maps)} modules multiply by spatial maps" if discovery.spatial_maps else ""
+        raise NoGatesError(
+            f"{type(network).__name__} has no gates: no feature map is multiplied by a factor that depends on the "
+            f"input and has channels but no spatial extent{spatial}; choose a gated network (see se-probe models)."
+        )
+    return list(discovery.sites)
+
+
+def discover(network: nn.Module, input_size: Sequence[int] | None = None) -> Discovery:
+    """Find gates and count spatial maps; a network without gates gives an empty list of sites.
+
+    Args and Raises as in `find_gates`.
+    """
+    network = unwrap(network)
+    size = tuple(input_size or default_input_size(network))
+    with evaluation_mode(network), torch.random.fork_rng(devices=[]):
+        watched = _dry_pass(network, size)
+    gates = [event for event in watched.events if event.geometry.kind == "channel"]
+    return Discovery(tuple(_sites(network, watched, gates, size)), _spatial_maps(watched.events), size)
+
+
+def unwrap(network: nn.Module) -> nn.Module:
+    """Return the plain network inside DataParallel, DistributedDataParallel and torch.compile wrappers."""
+    while True:
+        if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            network = network.module
+        elif isinstance(inner := getattr(network, "_orig_mod", None), nn.Module):
+            network = inner
+        else:
+            break
+    if isinstance(network, torch.jit.ScriptModule):
+        raise SeProbeError(
+            f"the network is a scripted {network.original_name}, inside which modules cannot be told apart; "
+            "pass the Python network that it was scripted from."
+        )
+    return network
+
+
+def default_input_size(network: nn.Module) -> tuple[int, ...]:
+    """Return `(3, H, W)` from the network's own timm configuration, else (3, 224, 224)."""
+    config = getattr(network, "pretrained_cfg", None) or getattr(network, "default_cfg", None) or {}
+    return tuple(config.get("input_size", (3, 224, 224)))
+
+
+@contextmanager
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Put a network in evaluation mode and give every module its own mode back."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _dry_pass(network: nn.Module, size: tuple[int, ...]) -> Trace:
+    parameter = next((item for item in network.parameters() if item.is_floating_point()), torch.empty(0))
+    noise = torch.randn(2, *size, generator=torch.Generator().manual_seed(0))
+    try:
+        return trace(network, noise.to(device=parameter.device, dtype=parameter.dtype))
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise SeProbeError(
+            f"the dry pass of {type(network).__name__} with input {(2, *size)} failed ({reason[0]}); "
+            "pass the input_size that it expects."
+        ) from error
+
+
+def _spatial_maps(events: Sequence[Event]) -> tuple[SpatialMap, ...]:
+    modules = Counter(
+        event.calls[-1].module
+        for event in events
+        if event.geometry.kind == "spatial" and event.lineage.operation not in NORMALISING
+    )
+    return tuple(SpatialMap(module, count) for module, count in modules.items())
+
+
+@dataclass(frozen=True)
+class _Gate:
+    """The products of one site with their canonical form: `values` is `(image, channel)` or with branches."""
+
+    events: tuple[Event, ...]
+    axes: tuple[int, ...]
+    shape: tuple[int, ...]
+    values: torch.Tensor
+
+    @property
+    def branches(self) -> int:
+        return self.shape[0] if len(self.shape) == 2 else 1
+
+
+def _sites(
+    network: nn.Module, watched: Trace, events: Sequence[Event], input_size: tuple[int, ...]
+) -> Iterator[GateSite]:
+    gates = [gate for _, calls in groupby(events, lambda event: id(event.calls[-1])) for gate in _gates(list(calls))]
+    modules = [network.get_submodule(gate.events[0].calls[-1].module) for gate in gates]
+    families = [family_of(g.events, m, g.branches) for g, m in zip(gates, modules, strict=True)]
+    blocks = [block_of(network, gate.events[0]) for gate in gates]
+    places = [strides(gate.events[0], block, input_size) for gate, block in zip(gates, blocks, strict=True)]
+    numbers = number_blocks([stage for _, stage in places], blocks)
+    names = unique_names(
+        [
+            f"{family.prefix}_{stage}_{number}"
+            for family, (_, stage), number in zip(families, places, numbers, strict=True)
+        ]
+    )
+    for gate, family, (stride, stage), number, name in zip(gates, families, places, numbers, names, strict=True):
+        _check(name, gate)
+        channels = gate.shape[-1]
+        width = gate.events[0].lineage.width
+        yield GateSite(
+            name=name,
+            module=gate.events[0].calls[-1].module,
+            family=family.label,
+            stage=stage,
+            block=number,
+            stride=stride,
+            channels=channels,
+            branches=gate.branches,
+            activation=_activation(gate),
+            reduction=channels / width if width and width < channels else None,
+            tap=_tap(gate, watched.calls),
+        )
+
+
+def _gates(events: list[Event]) -> list[_Gate]:
+    """Read the gates of one module call; products whose factors sum to one are the branches of one gate."""
+    gates = [_gate(event) for event in events]
+    if len(gates) > 1 and len({gate.shape for gate in gates}) == 1 and gates[0].branches == 1:
+        stacked = torch.stack([gate.values for gate in gates], dim=1)
+        if _sums_to_one(stacked, 1, events[0]):
+            return [_Gate(tuple(events), gates[0].axes, tuple(stacked.shape[1:]), stacked)]
+    return gates
+
+
+def _gate(event: Event) -> _Gate:
+    kept, values = event.geometry.kept, event.values
+    competitors = event.lineage.competitors
+    if len(kept) == 1:
+        flat = values.shape[1]
+        if competitors and competitors < flat and flat % competitors == 0:
+            branched = values.reshape(values.shape[0], competitors, -1)
+            if _sums_to_one(branched, 1, event):
+                return _Gate((event,), kept, tuple(branched.shape[1:]), branched)
+        return _Gate((event,), kept, (flat,), values)
+    branch = next((axis for axis in kept if _competes(event, axis)), None)
+    rest = tuple(axis for axis in kept if axis != branch)
+    channels = math.prod(event.feature_shape[axis] for axis in rest)
+    axes = rest if branch is None else (branch, *rest)
+    shape = (channels,) if branch is None else (event.feature_shape[branch], channels)
+    order = [1 + kept.index(axis) for axis in axes]
+    return _Gate((event,), axes, shape, values.permute(0, *order).reshape(values.shape[0], *shape))
+
+
+def _competes(event: Event, axis: int) -> bool:
+    """Whether branches along an axis compete: their weights sum to one, or the network sums them up."""
+    return axis in event.summed or _sums_to_one(event.values, 1 + event.geometry.kept.index(axis), event)
+
+
+def _sums_to_one(values: torch.Tensor, dim: int, event: Event) -> bool:
+    if values.is_meta:
+        return event.lineage.competitors == values.shape[dim]
+    total = values.double().sum(dim)
+    return bool(torch.allclose(total, torch.ones_like(total), rtol=0, atol=SUM_TOLERANCE))
+
+
+def _activation(gate: _Gate) -> str:
+    activation = gate.events[0].lineage.activation
+    if activation != "softmax":
+        return activation or "unbounded"
+    return "softmax over branches" if gate.branches > 1 else "softmax over channels"
+
+
+def _check(name: str, gate: _Gate) -> None:
+    """Hold the canonical gate against the products that the network made."""
+    for event in gate.events:
+        if not event.exact:
+            raise RuntimeError(
+                f"{name} in {event.calls[-1].module!r}: feature map times gate differs from the network's own "
+                "product; this is a defect of se-probe, please report the network."
+            )
+
+
+def _tap(gate: _Gate, calls: Counter[str]) -> Tap:
+    """Tap a module whose output is the gate, the innermost one, else the multiplications."""
+    for call, output in gate.events[0].sources:
+        if _is_gate(output, gate):
+            return Tap("output", call.module, call.index, calls[call.module], gate.shape)
+    own: Call = gate.events[0].calls[-1]
+    shape = gate.shape if len(gate.events) == 1 else gate.shape[1:]
+    products = tuple(Product(event.index, event.operand, gate.axes) for event in gate.events)
+    return Tap("product", own.module, own.index, calls[own.module], shape, products)
+
+
+def _is_gate(output: torch.Tensor, gate: _Gate) -> bool:
+    if output.shape[0] != gate.values.shape[0] or output.numel() != gate.values.numel():
+        return False
+    return output.is_meta or torch.equal(output.reshape(gate.values.shape), gate.values)

@@ -1,0 +1,145 @@
+"""Paper-style names of sites: family, stage and block.
+
+The stage follows resolution, as in the SENet paper: stride 4 is stage 2, stride 8 stage 3. It is read at the
+output of the block that a gate belongs to, because some blocks gate first and downsample afterwards (ResNeSt).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from se_probe.gates.geometry import stride_of
+from se_probe.gates.tracing import Call, Event
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of gates: its label, the prefix of its sites' names, and words of class names that hint at it."""
+
+    label: str
+    prefix: str
+    hints: tuple[str, ...]
+
+
+# The first family with a hint in the class name of the multiplying module wins. A hint labels, it never
+# decides whether something is a gate; without one the structure tells (`_by_structure`).
+FAMILIES = (
+    Family("split attention", "SA", ("splitattn", "splitattention", "splatconv", "splat")),
+    Family("SK", "SK", ("selectivekernel", "skconv", "skunit", "sklayer")),
+    Family("ECA", "ECA", ("eca", "efficientchannelattn")),
+    Family("GRN", "GRN", ("globalresponsenorm",)),
+    Family("GC", "GC", ("globalcontext",)),
+    Family("GE", "GE", ("gatherexcite",)),
+    Family("CBAM", "CBAM", ("cbam", "channelattn")),
+    Family("SE", "SE", ("squeezeexcit", "semodule", "selayer", "seblock", "effectivese")),
+    Family("other", "Gate", ()),
+)
+BY_LABEL = {family.label: family for family in FAMILIES}
+
+
+def family_of(events: Sequence[Event], module: nn.Module, branches: int) -> Family:
+    """Return the family of the gate that these products apply.
+
+    Args:
+        events: the products of one site, several where branches are multiplied one by one.
+        module: the module whose forward multiplies.
+        branches: how many branches compete, 1 for none.
+    """
+    words = type(module).__name__.lower()
+    hinted = (family for family in FAMILIES if any(hint in words for hint in family.hints))
+    return next(hinted, BY_LABEL[_by_structure(events, branches)])
+
+
+def _by_structure(events: Sequence[Event], branches: int) -> str:
+    event = events[0]
+    if branches > 1:
+        # Selective kernels gate separate feature maps, split attention the parts of one.
+        separate = event.feature_operation == "stack" or len({item.feature_storage for item in events}) > 1
+        return "SK" if separate else "split attention"
+    if not ("sigmoid" in (event.lineage.activation or "") and event.lineage.squeezed):
+        return "other"
+    if event.lineage.mixing == {"channel convolution"}:
+        return "ECA"
+    return "SE" if event.lineage.mixing & {"convolution", "linear"} else "other"
+
+
+def block_of(network: nn.Module, event: Event) -> Call:
+    """Return the call of the block that a gate belongs to.
+
+    A block is the innermost module around the gate that stands in a row: an item of a container, or one of
+    several children of one class. The multiplying module itself counts only where it also computes the
+    feature map, so that an SE module in a Sequential is not taken for a block.
+    """
+    own = event.calls[-1]
+    outside = event.feature_storage in own.inputs
+    for call in reversed(event.calls[:-1] if outside else event.calls):
+        if _stands_in_a_row(network, call.module):
+            return call
+    return own
+
+
+def _stands_in_a_row(network: nn.Module, path: str) -> bool:
+    if not path:
+        return False
+    parent = network.get_submodule(path.rpartition(".")[0])
+    if isinstance(parent, nn.Sequential | nn.ModuleList | nn.ModuleDict):
+        return True
+    kind = type(network.get_submodule(path))
+    return sum(type(child) is kind for child in parent.children()) > 1
+
+
+def strides(event: Event, block: Call, input_size: Sequence[int]) -> tuple[int, int]:
+    """Return the stride of the multiplied feature map, and the stage of the block around it."""
+    own = stride_of([event.feature_shape[axis] for axis in event.geometry.free], input_size)
+    at_block = stride_of(sizes, input_size) if (sizes := _block_extent(event, block, input_size)) else own
+    return round(own), round(math.log2(max(1.0, at_block)))
+
+
+def _block_extent(event: Event, block: Call, input_size: Sequence[int]) -> Sequence[int]:
+    """Return the spatial extent of the block's output, empty where its axes cannot be told.
+
+    A block may hand on another order of axes than it multiplies in; the right one keeps the input's proportions.
+    """
+    shape, extent = block.output_shape or (), input_size[1:]
+    if len(shape) != len(extent) + 2:
+        return [shape[axis] for axis in event.geometry.free] if len(shape) == len(event.feature_shape) else []
+    channels_last = event.geometry.kept[-1] == len(event.feature_shape) - 1
+    orders = (shape[2:], shape[1:-1])[:: -1 if channels_last else 1]
+    return min(orders, key=lambda sizes: _distortion(sizes, extent))
+
+
+def _distortion(sizes: Sequence[int], extent: Sequence[int]) -> float:
+    scales = [math.log(size / full) for size, full in zip(sizes, extent, strict=True)]
+    return max(scales) - min(scales)
+
+
+def number_blocks(stages: Sequence[int], blocks: Sequence[Call]) -> list[int]:
+    """Number the blocks of each stage from 1, in network order; sites of one block share its number."""
+    seen: dict[int, list[int]] = {}
+    numbers = []
+    for stage, block in zip(stages, blocks, strict=True):
+        row = seen.setdefault(stage, [])
+        if id(block) not in row:
+            row.append(id(block))
+        numbers.append(row.index(id(block)) + 1)
+    return numbers
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Tell apart the sites that share a name, because they lie in one block: SE_2_3a, SE_2_3b."""
+    totals, seen = Counter(names), Counter[str]()
+    unique = []
+    for name in names:
+        unique.append(f"{name}{_letters(seen[name])}" if totals[name] > 1 else name)
+        seen[name] += 1
+    return unique
+
+
+def _letters(index: int) -> str:
+    prefix = _letters(index // 26 - 1) if index >= 26 else ""
+    return prefix + chr(ord("a") + index % 26)

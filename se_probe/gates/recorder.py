@@ -1,0 +1,231 @@
+"""Captures the gates of every batch with forward hooks that come off again, whatever happens."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from se_probe.errors import SeProbeError
+from se_probe.gates.site import GateSite, Product, Tap, canonical
+from se_probe.gates.tracing import WatchMode, product_operands
+
+
+class GateRecorder:
+    """Gives the gates of each forward pass of a network.
+
+    Args:
+        network: the network, in evaluation mode. Wrappers that run copies of it or leave hooks out
+            (DataParallel, torch.compile, scripting) are refused.
+        sites: what `find_gates` returned for it, or some of them.
+
+    Example:
+        >>> with GateRecorder(network, find_gates(network)) as recorder:
+        ...     network(batch)
+        ...     recorder.gates["SE_2_3"]  # (image, channel), the factor that the network multiplied by
+
+    A gate is copied where it is produced if a module's output is the gate, and at the multiplication
+    otherwise, on the network's device and in its dtype, without waiting for the device. Later in-place
+    operations do not reach it.
+
+    Raises:
+        SeProbeError: the network is in training mode or wrapped, or a site does not belong to it.
+    """
+
+    def __init__(self, network: nn.Module, sites: Sequence[GateSite]) -> None:
+        self._network = network
+        self._taps = {site.name: _tap(site) for site in sites}
+        self._hooks = ExitStack()
+        self._calls: Counter[tuple[str, str]] = Counter()
+        self._caught: dict[str, torch.Tensor] = {}
+        self._modes: list[_ProductMode] = []
+        self._gates: dict[str, torch.Tensor] | None = None
+
+    @property
+    def gates(self) -> dict[str, torch.Tensor]:
+        """Site name → gates of the last batch, `(image, channel)` or `(image, branch, channel)`.
+
+        Raises:
+            SeProbeError: no forward pass has come to its end since the recorder was entered or the last one
+                failed.
+        """
+        if self._gates is None:
+            raise SeProbeError(
+                "the recorder holds no gates: no forward pass of the network has come to its end since it was "
+                "entered, or the last one failed; run network(batch) inside the with block."
+            )
+        return self._gates
+
+    def __enter__(self) -> Self:
+        check_recordable(self._network)
+        outputs, products = _by_module(self._taps, "output"), _by_module(self._taps, "product")
+        with ExitStack() as hooks:
+            hooks.callback(self._leave_modes)
+            hooks.callback(self._network.register_forward_pre_hook(self._begin).remove)
+            for path, names in outputs.items():
+                hooks.callback(self._module(path).register_forward_hook(self._output_hook(path, names)).remove)
+            for path, names in products.items():
+                module, (enter, leave) = self._module(path), self._product_hooks(path, names)
+                hooks.callback(module.register_forward_pre_hook(enter).remove)
+                hooks.callback(module.register_forward_hook(leave, always_call=True).remove)
+            hooks.callback(self._network.register_forward_hook(self._end).remove)
+            self._hooks = hooks.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hooks.close()
+
+    def _module(self, path: str) -> nn.Module:
+        try:
+            return self._network.get_submodule(path)
+        except AttributeError:
+            raise SeProbeError(
+                f"the network has no module {path!r}, where a site is recorded; pass the sites that find_gates "
+                "returned for this very network."
+            ) from None
+
+    def _begin(self, network: nn.Module, _args: Any) -> None:
+        self._gates = None
+        self._calls.clear()
+        self._caught.clear()
+        if network.training:
+            raise SeProbeError(_TRAINING)
+
+    def _end(self, _network: nn.Module, args: Any, _output: Any) -> None:
+        """Publish the batch, whole or not at all."""
+        taps = self._taps.values()
+        wrong = {tap.module for tap in taps if self._calls[_key(tap)] != tap.calls}
+        images = {name: gates.shape[0] for name, gates in self._caught.items()}
+        if args and isinstance(args[0], torch.Tensor):
+            images["the network's input"] = args[0].shape[0]
+        if wrong or self._caught.keys() != self._taps.keys() or len(set(images.values())) > 1:
+            raise SeProbeError(
+                f"this forward pass took another way than the dry pass: modules called more or less often "
+                f"{sorted(wrong)}, sites not reached {sorted(self._taps.keys() - self._caught.keys())}, images "
+                f"{sorted(set(images.values()))}; the batch is not recorded."
+            )
+        self._gates = {name: self._caught[name] for name in self._taps}
+
+    def _output_hook(self, path: str, names: Sequence[str]) -> Any:
+        by_call = {self._taps[name].call: name for name in names}
+        key = "output", path
+
+        def catch(_module: nn.Module, _args: Any, output: torch.Tensor) -> None:
+            name = by_call.get(self._calls[key])
+            self._calls[key] += 1
+            if name is not None:
+                shape = self._taps[name].shape
+                self._caught[name] = output.detach().reshape(-1, *shape).clone()
+
+        return catch
+
+    def _product_hooks(self, path: str, names: Sequence[str]) -> tuple[Any, Any]:
+        by_call: dict[int, dict[str, Tap]] = defaultdict(dict)
+        for name in names:
+            by_call[self._taps[name].call][name] = self._taps[name]
+        key = "product", path
+
+        def enter(_module: nn.Module, _args: Any) -> None:
+            mode = _ProductMode(by_call.get(self._calls[key], {}))
+            self._calls[key] += 1
+            mode.__enter__()
+            self._modes.append(mode)
+
+        def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
+            mode = self._modes.pop()
+            mode.__exit__(None, None, None)
+            self._caught.update(mode.gates())
+
+        return enter, leave
+
+    def _leave_modes(self) -> None:
+        """An interrupt skips the hooks that follow it; leave what they would have left."""
+        while self._modes:
+            self._modes.pop().__exit__(None, None, None)
+
+
+class _ProductMode(WatchMode):
+    """Reads factors off the multiplications inside one module call."""
+
+    def __init__(self, taps: dict[str, Tap]) -> None:
+        super().__init__()
+        self._taps = taps
+        self._wanted = {product.index: product for tap in taps.values() for product in tap.products}
+        self._shapes = {product.index: tap.shape for tap in taps.values() for product in tap.products}
+        self._factors: dict[int, torch.Tensor] = {}
+        self._seen = 0
+
+    def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if product_operands(func, args) is not None:
+            if (product := self._wanted.get(self._seen)) is not None:
+                self._factors[self._seen] = self._read(product, args[product.operand])
+            self._seen += 1
+        return func(*args, **kwargs)
+
+    def _read(self, product: Product, factor: torch.Tensor) -> torch.Tensor:
+        return canonical(factor, product.axes, self._shapes[product.index]).clone()
+
+    def gates(self) -> dict[str, torch.Tensor]:
+        """Return the gates of the sites whose factors were all seen."""
+        caught = {}
+        for name, tap in self._taps.items():
+            factors = [self._factors[item.index] for item in tap.products if item.index in self._factors]
+            if len(factors) == len(tap.products):
+                caught[name] = factors[0] if len(factors) == 1 else torch.stack(factors, dim=1)
+        return caught
+
+
+_TRAINING = (
+    "the network is in training mode, in which batch statistics and dropout change its gates; "
+    "call network.eval() before it is recorded."
+)
+
+
+def check_recordable(network: nn.Module) -> None:
+    """Raise SeProbeError where forward hooks on a network would miss gates or see a part of a batch."""
+    if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        raise SeProbeError(
+            f"the network is wrapped in {type(network).__name__}, whose replicas run without the recorder; "
+            "pass network.module and run that."
+        )
+    if isinstance(network, torch.jit.ScriptModule):
+        raise SeProbeError(
+            "the network is scripted, and hooks on its modules do not run; pass the Python network that it was "
+            "scripted from."
+        )
+    for path, module in network.named_modules():
+        if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
+            raise SeProbeError(
+                f"{path or 'the network'} is compiled by torch.compile, which may leave out hooks that are "
+                "registered later; pass the network from before it was compiled (compiled._orig_mod) and run that."
+            )
+    if any(module.training for module in network.modules()):
+        raise SeProbeError(_TRAINING)
+
+
+def _tap(site: GateSite) -> Tap:
+    if site.tap is None:
+        raise SeProbeError(
+            f"site {site.name} says what was recorded, not where to tap a network (it comes from a recording); "
+            "pass the sites that find_gates returns for the network."
+        )
+    return site.tap
+
+
+def _key(tap: Tap) -> tuple[str, str]:
+    return tap.kind, tap.module
+
+
+def _by_module(taps: dict[str, Tap], kind: str) -> dict[str, list[str]]:
+    modules: dict[str, list[str]] = defaultdict(list)
+    for name, tap in taps.items():
+        if tap.kind == kind:
+            modules[tap.module].append(name)
+    return modules

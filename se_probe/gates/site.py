@@ -1,0 +1,102 @@
+"""What a gate site is: a place in a network where a data-dependent factor multiplies channels."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import torch
+
+
+@dataclass(frozen=True)
+class Product:
+    """One multiplication inside a module call, and how its factor is read.
+
+    Attributes:
+        index: which product of the module's call this is, from 0, counting those of its submodules.
+        operand: position of the factor among the multiplication's arguments.
+        axes: axes of the factor that carry the gate, in canonical order; all the others are broadcast.
+    """
+
+    index: int
+    operand: int
+    axes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Where a gate is read during a forward pass.
+
+    `output` reads the output of `module`, which is the gate; `product` reads the factor at the
+    multiplications that the forward of `module` makes. `call` is which of the module's `calls` in one forward
+    pass of the network. `shape` is the canonical shape without the image axis.
+    """
+
+    kind: Literal["output", "product"]
+    module: str
+    call: int
+    calls: int
+    shape: tuple[int, ...]
+    products: tuple[Product, ...] = ()
+
+
+@dataclass(frozen=True)
+class GateSite:
+    """A place where a network multiplies a feature map by a data-dependent factor without spatial extent.
+
+    Attributes:
+        name: paper-style name, `SE_{stage}_{block}` (SENet, "Role of Excitation"); unique in a network.
+        module: path of the module whose forward makes the multiplication ("" is the network itself).
+        family: "SE", "SK", "split attention", "ECA", "GRN", ... or "other". A label, not a criterion.
+        stage: log2 of the stride at the output of the block that the gate belongs to; stride 4 is stage 2.
+        block: position of the block among the gated blocks of its stage, from 1.
+        stride: input size over the size of the feature map that is multiplied.
+        channels: length of the channel axis.
+        branches: length of the branch axis where branches compete (SK paths, ResNeSt radix), else 1.
+        activation: last bounding function before the multiplication, "unbounded" where there is none.
+        reduction: reduction ratio r = channels / width of the narrowest layer that computes the gate
+            (SENet, equation 3); None where no layer is narrower than the gate.
+        tap: where the recorder reads the gate; None for a site read back from a recording.
+    """
+
+    name: str
+    module: str
+    family: str
+    stage: int
+    block: int
+    stride: int
+    channels: int
+    branches: int
+    activation: str
+    reduction: float | None
+    tap: Tap | None = field(default=None, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the site's facts as JSON-able values; where it is tapped is left out."""
+        facts = asdict(self)
+        del facts["tap"]
+        return facts
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the gate lies between 0 and 1."""
+        return self.activation in {"sigmoid", "hard-sigmoid"} or self.activation.startswith("softmax")
+
+
+def canonical(factor: torch.Tensor, axes: tuple[int, ...], shape: tuple[int, ...]) -> torch.Tensor:
+    """Return a factor as `(image, channel)` or `(image, branch, channel)`.
+
+    Args:
+        factor: the factor of a multiplication, image axis first, broadcast or stride 0 outside `axes`.
+        axes: axes that carry the gate, the branch axis first where there is one.
+        shape: canonical shape without the image axis; groups of channels are joined into it.
+
+    Returns:
+        A view of `factor` where its strides allow one.
+    """
+    for axis in range(factor.dim() - 1, 0, -1):
+        if axis not in axes:
+            factor = factor.select(axis, 0)
+    in_place_order = sorted(axes)
+    order = [1 + in_place_order.index(axis) for axis in axes]
+    return factor.permute(0, *order).reshape(factor.shape[0], *shape)
