@@ -1,0 +1,57 @@
+"""Streaming class-conditional moments: count, mean and sum of squared deviations, in float64.
+
+Two sets of moments merge without a second look at the data, by the pairwise update of Chan, Golub and LeVeque
+(Algorithms for Computing the Sample Variance, The American Statistician 37, 1983).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Moments of `count` vectors: their mean and their sum of squared deviations, each of shape `(column,)`."""
+
+    count: int
+    mean: Float
+    m2: Float
+
+    @classmethod
+    def of(cls, values: NDArray[np.floating]) -> Moments:
+        """Return the moments of the rows of `values`, `(row, column)`, one row at least."""
+        rows = values.astype(np.float64)
+        mean = rows.mean(axis=0)
+        return cls(len(rows), mean, np.square(rows - mean).sum(axis=0))
+
+    def merge(self, other: Moments) -> Moments:
+        """Return the moments of both sets of rows together (Chan et al. 1983, equation 2.1)."""
+        count = self.count + other.count
+        delta = other.mean - self.mean
+        mean = self.mean + delta * (other.count / count)
+        m2 = self.m2 + other.m2 + np.square(delta) * (self.count * other.count / count)
+        return Moments(count, mean, m2)
+
+
+class ClassMoments:
+    """Moments of each class seen so far, in the order in which the classes were first seen."""
+
+    def __init__(self) -> None:
+        self.by_class: dict[str, Moments] = {}
+
+    def update(self, classes: Sequence[str], values: NDArray[np.floating]) -> None:
+        """Add the rows of `values`, `(row, column)`, each to its class."""
+        names = np.asarray(classes, dtype=object)
+        for name in dict.fromkeys(classes):
+            self.add(name, Moments.of(values[names == name]))
+
+    def add(self, name: str, moments: Moments) -> None:
+        """Add moments to those of a class."""
+        before = self.by_class.get(name)
+        self.by_class[name] = moments if before is None else before.merge(moments)

@@ -1,0 +1,70 @@
+"""What a recording was made of and with, so that another person can make it again."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from se_probe.images import Selection
+from se_probe.models import LoadedModel
+
+LIBRARIES = ("se-probe", "torch", "torchvision", "timm", "numpy", "pillow", "xarray", "zarr")
+
+
+def provenance_of(
+    model: LoadedModel,
+    selection: Selection,
+    *,
+    command: str,
+    settings: Mapping[str, Any],
+    spatial_maps: Mapping[str, int],
+    demo: bool,
+) -> dict[str, Any]:
+    """Return the facts that a recording keeps about its making, as JSON-able values.
+
+    Args:
+        model: the network.
+        selection: the images.
+        command: the command line or call.
+        settings: what else was set: device, batch size, workers ...
+        spatial_maps: modules that multiply by spatial maps, which are not recorded, and how often.
+        demo: whether network or images are the bundled demo's.
+    """
+    images = selection.images
+    return {
+        "command": command,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "demo": demo,
+        "model": {
+            "name": model.name,
+            "source": model.source,
+            "weights": model.weights,
+            "weights_sha256": model.weights_sha256,
+            "preprocessing": dict(model.preprocessing),
+            "labels": model.labels.title if model.labels else None,
+        },
+        "data": {
+            "title": images.title,
+            "layout": images.layout,
+            "images_found": len(images.samples),
+            "files_ignored": images.ignored,
+            "rule": selection.rule,
+            "per_class": selection.per_class,
+            "reference_per_class": selection.reference_per_class,
+            "seed": selection.seed,
+            "images_selected": len(selection.entries),
+        },
+        "settings": dict(settings),
+        "spatial_maps": dict(spatial_maps),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        "machine": {
+            "system": platform.system(),
+            "processor": platform.machine(),
+            "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+        },
+    }

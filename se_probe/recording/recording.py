@@ -1,0 +1,212 @@
+"""A recording as a notebook sees it: lazy, labelled, with everything that says where it came from."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+import zarr
+
+from se_probe.errors import SeProbeError
+from se_probe.gates import GateSite
+from se_probe.recording.store import COMPLETE, SCHEMA, Header, read_incomplete
+
+STORE_NAME = "recording.zarr"
+Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
+
+
+def open_recording(path: str | Path) -> Recording:
+    """Open a recording for reading.
+
+    Args:
+        path: a run's folder or the `recording.zarr` in it.
+
+    Returns:
+        The recording. Gates and moments are read from disk when they are asked for; those of a run that was
+        stopped halfway are put together in memory at once.
+
+    Raises:
+        SeProbeError: there is no recording at `path`, or a later version of se-probe wrote it.
+    """
+    store = Path(path)
+    if (store / STORE_NAME).is_dir():
+        store = store / STORE_NAME
+    try:
+        attributes = zarr.open_group(store, mode="r", use_consolidated=False).attrs.asdict()
+    except (OSError, ValueError):
+        attributes = {}
+    if "schema" not in attributes:
+        raise SeProbeError(
+            f"{path} holds no recording; expected the folder of a run of se-probe excite, or the {STORE_NAME} in it."
+        )
+    if attributes["schema"] > SCHEMA:
+        raise SeProbeError(
+            f"{path} has recording schema {attributes['schema']}; this version of se-probe reads up to {SCHEMA}, "
+            "use a later one."
+        )
+    if attributes["status"] != COMPLETE:
+        return Recording(store, read_incomplete(store, _header(attributes)))
+    consolidated = (store / ".zmetadata").exists()
+    return Recording(store, xr.open_datatree(store, engine="zarr", consolidated=consolidated, chunks=None))
+
+
+def _header(attributes: dict[str, Any]) -> Header:
+    return Header(
+        sites=tuple(GateSite(**facts) for facts in attributes["sites"]),
+        classes=tuple(attributes["classes"]),
+        chosen=tuple(attributes["chosen"]),
+        provenance=attributes["provenance"],
+    )
+
+
+class Recording:
+    """Gates of a network over labelled images, with their class-conditional moments and provenance.
+
+    Attributes:
+        path: the zarr store that it was read from.
+        tree: the whole as an xarray DataTree; `se_probe.recording.store` describes its nodes.
+    """
+
+    def __init__(self, path: Path, tree: xr.DataTree) -> None:
+        self.path = path
+        self.tree = tree
+        self._facts = _header(dict(tree.attrs))
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run came to its end; else the recording holds the images up to where it was stopped."""
+        return bool(self.tree.attrs["status"] == COMPLETE)
+
+    @property
+    def sites(self) -> list[GateSite]:
+        """The sites, in network order."""
+        return list(self._facts.sites)
+
+    @property
+    def chosen(self) -> list[str]:
+        """Names of the chosen classes, in the order in which they were asked for."""
+        return list(self._facts.chosen)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What the recording was made of and with: model, data, preprocessing, seed, versions, command."""
+        return self._facts.provenance
+
+    @property
+    def demo(self) -> bool:
+        """Whether network or images are the bundled demo's."""
+        return bool(self.provenance.get("demo", False))
+
+    @cached_property
+    def classes(self) -> pd.DataFrame:
+        """The classes seen, a row each: name, index (output unit), wnid and number of images."""
+        table = pd.DataFrame(list(self._facts.classes), columns=["name", "index", "wnid"])
+        counts = self.tree["moments"].to_dataset()["count"].to_series()
+        table = table[table["name"].isin(counts.index)].reset_index(drop=True)
+        return table.assign(index=table["index"].astype("Int64"), images=counts.reindex(table["name"]).to_numpy())
+
+    @cached_property
+    def images(self) -> pd.DataFrame:
+        """The images recorded, a row each.
+
+        Columns: `path`; `class`, `class_index`, `wnid`; `role` ("chosen": its gates are kept, "reference":
+        it counts in the moments only); `predicted`, `predicted_index` and `probability` of the network's
+        first choice; `class_probability`, which it gave to the image's class. Unknown values are missing.
+        """
+        table = pd.DataFrame({name: item.values for name, item in self.tree["images"].to_dataset().items()})
+        for name in ("class_index", "predicted_index"):
+            table[name] = table[name].astype("Int64").where(table[name] >= 0)
+        for name in ("wnid", "predicted"):
+            table[name] = table[name].where(table[name] != "")
+        return table.rename_axis("image")
+
+    @property
+    def skipped(self) -> pd.DataFrame:
+        """The images that could not be decoded, a row each: path, class and reason."""
+        return pd.DataFrame(self.tree.attrs["skipped"], columns=["path", "class", "reason"])
+
+    def site(self, name: str) -> GateSite:
+        """Return the site with that name.
+
+        Raises:
+            SeProbeError: there is none.
+        """
+        for site in self._facts.sites:
+            if site.name == name:
+                return site
+        raise SeProbeError(f"{self.path} has no site {name!r}; expected one of {_listed(self._facts.sites)}.")
+
+    def gates(self, site: str) -> xr.DataArray:
+        """Return the gates of the chosen classes' images at a site.
+
+        Returns:
+            `(image, channel)` or `(image, branch, channel)`, in the network's precision (float32 at least).
+            The coordinate `image` is the row in `images`, `class` its class.
+        """
+        self.site(site)
+        gate = self.tree[f"gates/{site}"].to_dataset()["gate"].rename(site)
+        classes = self.images["class"].to_numpy(dtype=np.str_)[gate["image"].values]
+        return _with_places(gate).assign_coords({"class": ("image", classes)})
+
+    def moments(self, site: str) -> xr.Dataset:
+        """Return the class-conditional moments at a site, over all images of every class seen.
+
+        Returns:
+            `count` (class), `mean` and `m2`, the sum of squared deviations from the mean (class, [branch,]
+            channel), in float64; the unbiased variance is `m2 / (count - 1)`.
+        """
+        self.site(site)
+        moments = self.tree[f"moments/{site}"].to_dataset()
+        count = self.tree["moments"].to_dataset()["count"]
+        return _with_places(moments.assign(count=count)[["count", "mean", "m2"]])
+
+    def __repr__(self) -> str:
+        return "\n".join(
+            [f"<se_probe.Recording {self.path}>", *(f"  {key + ':':<9} {value}" for key, value in self._summary())]
+        )
+
+    def _repr_html_(self) -> str:
+        """Show the recording in a notebook: what was run, and its sites."""
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(key)}</th>"
+            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+            for key, value in self._summary()
+        )
+        sites = pd.DataFrame([site.to_dict() for site in self.sites]).set_index("name")
+        return (
+            f"<div><strong>Recording</strong> <code>{html.escape(str(self.path))}</code><table>{rows}</table>"
+            f"<details><summary>{len(sites)} sites</summary>{sites.to_html(escape=True)}</details></div>"
+        )
+
+    def _summary(self) -> list[tuple[str, str]]:
+        model = self.provenance["model"]
+        roles = self.images["role"].value_counts()
+        facts = [
+            ("model", f"{model['name']}, {model['weights']}"),
+            ("sites", f"{len(self.sites)}: {_listed(self._facts.sites)}"),
+            ("chosen", f"{', '.join(self.chosen)} ({roles.get('chosen', 0)} images)"),
+            ("moments", f"of {len(self.classes)} classes ({len(self.images)} images)"),
+            ("data", f"{self.provenance['data']['title']}, {self.provenance['data']['layout']}"),
+            ("status", "complete" if self.complete else "INCOMPLETE: the run was stopped before its end"),
+        ]
+        if len(self.skipped):
+            facts.append(("skipped", f"{len(self.skipped)} images that could not be decoded"))
+        if self.demo:
+            facts.append(("demo", "yes: drawn stimuli or a demo network, no finding about photographs"))
+        return facts
+
+
+def _listed(sites: Sequence[GateSite]) -> str:
+    names = [site.name for site in sites]
+    return ", ".join(names if len(names) <= 8 else [*names[:4], "…", *names[-3:]])
+
+
+def _with_places(data: Labelled) -> Labelled:
+    """Number the channels and branches."""
+    return data.assign_coords({dim: np.arange(data.sizes[dim]) for dim in ("branch", "channel") if dim in data.dims})

@@ -1,0 +1,192 @@
+"""The layout of a recording on disk: an xarray DataTree over zarr, made of shards and then of one piece.
+
+    /                    attributes: schema, status, provenance, sites, classes, chosen, skipped
+    /images              facts of every image: path, class, predicted class, probability ...
+    /gates               coordinate image: rows of /images that have gates
+    /gates/SE_2_3        gate (image, channel) or (image, branch, channel)
+    /moments             count (class), coordinate class
+    /moments/SE_2_3      mean, m2 (class, [branch,] channel), float64
+
+While a run is under way, and after one that was killed, the status is "incomplete" and `shards/` holds what was
+recorded. The status changes to "complete" when everything above is on disk; only then do the shards go.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from se_probe.gates import GateSite
+from se_probe.recording.columns import site_dims, split
+from se_probe.recording.moments import ClassMoments
+from se_probe.recording.shards import IMAGE_COLUMNS, ZARR_FORMAT, Shard, read_shards, strings
+
+SCHEMA = 1
+INCOMPLETE, COMPLETE = "incomplete", "complete"
+_ROWS_AT_ONCE = 4096
+_CHUNK_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of a recording before its first image."""
+
+    sites: tuple[GateSite, ...]
+    classes: tuple[dict[str, Any], ...]
+    chosen: tuple[str, ...]
+    provenance: dict[str, Any]
+
+    def attributes(self, status: str, skipped: Sequence[dict[str, str]] = ()) -> dict[str, Any]:
+        """Return the attributes of the recording's root."""
+        return {
+            "schema": SCHEMA,
+            "status": status,
+            "sites": [site.to_dict() for site in self.sites],
+            "classes": list(self.classes),
+            "chosen": list(self.chosen),
+            "provenance": self.provenance,
+            "skipped": list(skipped),
+        }
+
+
+def create(path: Path, header: Header) -> None:
+    """Start a recording without images at a path where nothing is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir()
+    root = zarr.open_group(path, mode="w", zarr_format=ZARR_FORMAT, attributes=header.attributes(INCOMPLETE))
+    root.create_group(shard_folder(path).name)
+
+
+def shard_folder(path: Path) -> Path:
+    """Return where the shards of a recording lie."""
+    return path / "shards"
+
+
+def complete(path: Path, header: Header) -> None:
+    """Put a recording's shards together, mark it as complete, and remove them."""
+    shards = shard_folder(path)
+    images, moments, skipped = _summary(shards)
+    blocks = _blocks(shards, header.sites)
+    tree = _tree(header, images, moments, next(blocks), header.attributes(INCOMPLETE, skipped))
+    encoding = {
+        f"/gates/{site.name}": {"gate": {"chunks": (_CHUNK_ROWS, *tree[f"gates/{site.name}"]["gate"].shape[1:])}}
+        for site in header.sites
+    }
+    tree.to_zarr(path, mode="a", zarr_format=ZARR_FORMAT, consolidated=False, encoding=encoding)
+    for block in blocks:
+        _append(path, block)
+    group = zarr.open_group(path, mode="r+", zarr_format=ZARR_FORMAT, use_consolidated=False)
+    group.attrs["status"] = COMPLETE
+    shutil.rmtree(shards)
+    zarr.consolidate_metadata(group.store, zarr_format=ZARR_FORMAT)
+
+
+def read_incomplete(path: Path, header: Header) -> xr.DataTree:
+    """Return what an incomplete recording holds, in memory."""
+    shards = shard_folder(path)
+    images, moments, skipped = _summary(shards)
+    blocks = list(_blocks(shards, header.sites))
+    return _tree(header, images, moments, _concatenate(blocks), header.attributes(INCOMPLETE, skipped))
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Gates of some images: their rows in the table of images, and the gates by site."""
+
+    rows: NDArray[np.int64]
+    gates: dict[str, xr.Variable]
+
+
+def _summary(shards: Path) -> tuple[pd.DataFrame, ClassMoments, list[dict[str, str]]]:
+    tables, moments, skipped = [pd.DataFrame({name: [] for name in IMAGE_COLUMNS})], ClassMoments(), []
+    for shard in read_shards(shards):
+        tables.append(shard.images)
+        skipped += shard.skipped
+        for name, items in shard.moments.by_class.items():
+            moments.add(name, items)
+    tables = [table for table in tables if len(table)] or tables
+    return pd.concat(tables, ignore_index=True).astype(dict(IMAGE_COLUMNS)), moments, skipped
+
+
+def _blocks(shards: Path, sites: Sequence[GateSite]) -> Iterator[_Block]:
+    """Yield the gates in blocks of a bounded size, one block at least."""
+    held: list[Shard] = []
+    starts: list[int] = []
+    first = 0
+    for shard in read_shards(shards):
+        held.append(shard)
+        starts.append(first)
+        first += len(shard.images)
+        if sum(len(item.rows) for item in held) >= _ROWS_AT_ONCE:
+            yield _block(held, starts, sites)
+            held, starts = [], []
+    if held or first == 0:
+        yield _block(held, starts, sites)
+
+
+def _block(shards: Sequence[Shard], starts: Sequence[int], sites: Sequence[GateSite]) -> _Block:
+    width = sum(site.channels * site.branches for site in sites)
+    rows = [shard.rows + start for shard, start in zip(shards, starts, strict=True)]
+    columns = np.concatenate([shard.gates for shard in shards]) if shards else np.empty((0, width), np.float32)
+    parts = split(columns, sites)
+    return _Block(
+        np.concatenate(rows) if rows else np.empty(0, np.int64),
+        {site.name: xr.Variable(("image", *site_dims(site)), parts[site.name]) for site in sites},
+    )
+
+
+def _concatenate(blocks: Sequence[_Block]) -> _Block:
+    names = blocks[0].gates
+    return _Block(
+        np.concatenate([block.rows for block in blocks]),
+        {name: xr.Variable.concat([block.gates[name] for block in blocks], "image") for name in names},
+    )
+
+
+def _tree(
+    header: Header, images: pd.DataFrame, moments: ClassMoments, gates: _Block, attributes: dict[str, Any]
+) -> xr.DataTree:
+    names = _class_order(header, moments)
+    by_class = [moments.by_class[name] for name in names]
+    width = sum(site.channels * site.branches for site in header.sites)
+    means = split(np.array([item.mean for item in by_class]).reshape(len(names), width), header.sites)
+    m2s = split(np.array([item.m2 for item in by_class]).reshape(len(names), width), header.sites)
+    nodes = {
+        "/": xr.Dataset(attrs=attributes),
+        "/images": xr.Dataset({name: ("image", _image_values(images, name)) for name in IMAGE_COLUMNS}),
+        "/gates": xr.Dataset(coords={"image": gates.rows}),
+        "/moments": xr.Dataset(
+            {"count": ("class", np.array([item.count for item in by_class], dtype=np.int64))},
+            coords={"class": strings(names)},
+        ),
+    }
+    for site in header.sites:
+        dims = ("class", *site_dims(site))
+        nodes[f"/gates/{site.name}"] = xr.Dataset({"gate": gates.gates[site.name]})
+        nodes[f"/moments/{site.name}"] = xr.Dataset({"mean": (dims, means[site.name]), "m2": (dims, m2s[site.name])})
+    return xr.DataTree.from_dict(nodes)
+
+
+def _class_order(header: Header, moments: ClassMoments) -> list[str]:
+    return [entry["name"] for entry in header.classes if entry["name"] in moments.by_class]
+
+
+def _image_values(images: pd.DataFrame, name: str) -> NDArray[Any]:
+    kind = IMAGE_COLUMNS[name]
+    return strings(images[name]) if kind == "str" else images[name].to_numpy(kind)
+
+
+def _append(path: Path, block: _Block) -> None:
+    options: dict[str, Any] = {"mode": "a", "append_dim": "image", "consolidated": False}
+    xr.Dataset(coords={"image": block.rows}).to_zarr(path, group="gates", **options)
+    for name, gate in block.gates.items():
+        xr.Dataset({"gate": gate}).to_zarr(path, group=f"gates/{name}", **options)
