@@ -1,7 +1,16 @@
 """Gates: where a network multiplies channels by data-dependent factors, and their values for each image."""
 
-from se_probe.gates.discovery import Discovery, NoGatesError, SpatialMap, discover, find_gates
+from se_probe.gates.discovery import Discovery, NoGatesError, SpatialMap, discover, find_gates, require_gates
 from se_probe.gates.recorder import GateRecorder
 from se_probe.gates.site import GateSite
 
-__all__ = ["Discovery", "GateRecorder", "GateSite", "NoGatesError", "SpatialMap", "discover", "find_gates"]
+__all__ = [
+    "Discovery",
+    "GateRecorder",
+    "GateSite",
+    "NoGatesError",
+    "SpatialMap",
+    "discover",
+    "find_gates",
+    "require_gates",
+]

@@ -69,13 +69,18 @@ def find_gates(network: nn.Module, input_size: Sequence[int] | None = None) -> l
     Source: SENet (arXiv 1709.01507), section 3; SKNet (1903.06586), section 3.1; ResNeSt (2004.08955).
     """
     discovery = discover(network, input_size)
+    require_gates(type(network).__name__, discovery)
+    return list(discovery.sites)
+
+
+def require_gates(name: str, discovery: Discovery) -> None:
+    """Raise NoGatesError, saying what was looked for, where a network (called `name`) has no gates."""
     if not discovery.sites:
         spatial = f"; {len(discovery.spatial_maps)} modules multiply by spatial maps" if discovery.spatial_maps else ""
         raise NoGatesError(
-            f"{type(network).__name__} has no gates: no feature map is multiplied by a factor that depends on the "
+            f"{name} has no gates: no feature map is multiplied by a factor that depends on the "
             f"input and has channels but no spatial extent{spatial}; choose a gated network (see se-probe models)."
         )
-    return list(discovery.sites)
 
 
 def discover(network: nn.Module, input_size: Sequence[int] | None = None) -> Discovery:

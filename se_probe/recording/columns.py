@@ -38,6 +38,4 @@ def split(columns: NDArray[Scalar], sites: Sequence[GateSite]) -> dict[str, NDAr
     """Return each site's part of `(row, column)` as `(row, channel)` or `(row, branch, channel)`."""
     stops = np.cumsum([math.prod(site_shape(site)) for site in sites])[:-1]
     parts = np.split(columns, stops, axis=1)
-    return {
-        site.name: part.reshape(len(columns), *site_shape(site)) for site, part in zip(sites, parts, strict=True)
-    }
+    return {site.name: part.reshape(len(columns), *site_shape(site)) for site, part in zip(sites, parts, strict=True)}

@@ -27,7 +27,8 @@ class Moments:
     def of(cls, values: NDArray[np.floating]) -> Moments:
         """Return the moments of the rows of `values`, `(row, column)`, one row at least."""
         rows = values.astype(np.float64)
-        mean = rows.mean(axis=0)
+        # Relative to the first row, so that a constant gate has its exact mean and no deviation.
+        mean = rows[0] + (rows - rows[0]).mean(axis=0)
         return cls(len(rows), mean, np.square(rows - mean).sum(axis=0))
 
     def merge(self, other: Moments) -> Moments:

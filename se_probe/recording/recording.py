@@ -15,6 +15,7 @@ import zarr
 
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
+from se_probe.recording.shards import IMAGE_COLUMNS
 from se_probe.recording.store import COMPLETE, SCHEMA, Header, read_incomplete
 
 STORE_NAME = "recording.zarr"
@@ -38,7 +39,7 @@ def open_recording(path: str | Path) -> Recording:
     if (store / STORE_NAME).is_dir():
         store = store / STORE_NAME
     try:
-        attributes = zarr.open_group(store, mode="r", use_consolidated=False).attrs.asdict()
+        attributes: dict[str, Any] = zarr.open_group(store, mode="r", use_consolidated=False).attrs.asdict()
     except (OSError, ValueError):
         attributes = {}
     if "schema" not in attributes:
@@ -76,7 +77,7 @@ class Recording:
     def __init__(self, path: Path, tree: xr.DataTree) -> None:
         self.path = path
         self.tree = tree
-        self._facts = _header(dict(tree.attrs))
+        self._facts = _header({str(key): value for key, value in tree.attrs.items()})
 
     @property
     def complete(self) -> bool:
@@ -119,7 +120,8 @@ class Recording:
         it counts in the moments only); `predicted`, `predicted_index` and `probability` of the network's
         first choice; `class_probability`, which it gave to the image's class. Unknown values are missing.
         """
-        table = pd.DataFrame({name: item.values for name, item in self.tree["images"].to_dataset().items()})
+        stored = self.tree["images"].to_dataset()
+        table = pd.DataFrame({name: stored[name].values for name in IMAGE_COLUMNS})
         for name in ("class_index", "predicted_index"):
             table[name] = table[name].astype("Int64").where(table[name] >= 0)
         for name in ("wnid", "predicted"):

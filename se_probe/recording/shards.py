@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from se_probe.recording.moments import ClassMoments, Moments
 
-ZARR_FORMAT = 2  # Version 3 has no specification for arrays of strings yet.
+ZARR_FORMAT: Literal[2] = 2  # Version 3 has no specification for arrays of strings yet.
 IMAGE_COLUMNS: Mapping[str, str] = {
     "path": "str",
     "class": "str",

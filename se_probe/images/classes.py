@@ -1,0 +1,121 @@
+"""Match the labels that data carries (folder names, label files) to the classes of a network."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from se_probe.errors import SeProbeError
+from se_probe.images.imageset import class_order
+from se_probe.labels import ImageClass, LabelSpace, class_from_name, is_wnid
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The class of each label text, what the texts are ("wnid", "index", "class name"), and all classes."""
+
+    by_text: Mapping[str, ImageClass]
+    kind: str
+    labels: LabelSpace
+
+    def summary(self, images: int) -> str:
+        """Return how many classes and images there are, and how many classes the network does not know."""
+        foreign = sum(image_class.index is None for image_class in self.by_text.values())
+        unknown = f", {foreign} of the classes without a known output unit" if foreign else ""
+        return f"({len(self.by_text)} classes, {images} images{unknown})"
+
+
+def match_labels(texts: Iterable[str], labels: LabelSpace | None, where: str) -> Matched:
+    """Return the class that each label text of the data means; the kind of text is the same for all of them.
+
+    An index is the number of the network's output unit. WordNet ids and names that the network does not know
+    become classes without an output unit.
+
+    Raises:
+        SeProbeError: the texts are of several kinds, ambiguous, outside the network's labels, or two of them
+            mean one class.
+    """
+    ordered = sorted(set(texts))
+    kind = _kind(ordered, labels, where)
+    by_text = {text: _match_one(text, kind, labels, where) for text in ordered}
+    _refuse_shared_classes(by_text, where)
+    by_text = _rename_foreign(by_text, labels)
+    return Matched(by_text, kind, _joined(by_text, labels, where))
+
+
+def _kind(texts: list[str], labels: LabelSpace | None, where: str) -> str:
+    examples: dict[str, str] = {}
+    for text in texts:
+        examples.setdefault(_kind_of(text, labels), text)
+    if len(examples) > 1:
+        found = ", ".join(f"{kind} ({text})" for kind, text in sorted(examples.items()))
+        raise SeProbeError(
+            f"{where}: the labels are of several kinds: {found}; expected all wnids, all indices or all class names"
+        )
+    return next(iter(examples))
+
+
+def _kind_of(text: str, labels: LabelSpace | None) -> str:
+    if is_wnid(text):
+        return "wnid"
+    numeric = text.isdecimal() and text.isascii()
+    # Where the network's own classes are called by numbers, a number is first of all such a name.
+    named = numeric and labels is not None and any(text in c.lemmas for c in labels.candidates(text))
+    return "index" if numeric and not named else "class name"
+
+
+def _match_one(text: str, kind: str, labels: LabelSpace | None, where: str) -> ImageClass:
+    if kind == "index":
+        return _by_index(text, labels, where)
+    found = () if labels is None else labels.candidates(text)
+    if len(found) > 1:
+        meanings = "; ".join(image_class.describe() for image_class in found)
+        raise SeProbeError(
+            f'{where}: the class name "{text}" is ambiguous: {meanings}; expected the wnid of the one that is meant'
+        )
+    return found[0] if found else class_from_name(text)
+
+
+def _by_index(text: str, labels: LabelSpace | None, where: str) -> ImageClass:
+    index = int(text)
+    if labels is None:
+        return ImageClass(index, None, str(index), (str(index),))
+    found = labels.candidates(text)
+    if not found:
+        indices = [c.index for c in labels.classes if c.index is not None]
+        raise SeProbeError(
+            f"{where}: the label {text} is not an output unit of the network ({labels.title}, "
+            f"{min(indices, default=0)} to {max(indices, default=0)}); expected indices in that range or wnids"
+        )
+    return found[0]
+
+
+def _refuse_shared_classes(by_text: Mapping[str, ImageClass], where: str) -> None:
+    first: dict[ImageClass, str] = {}
+    for text, image_class in by_text.items():
+        earlier = first.setdefault(image_class, text)
+        if earlier != text:
+            raise SeProbeError(
+                f'{where}: "{earlier}" and "{text}" both mean {image_class.describe()}; expected each class once'
+            )
+
+
+def _rename_foreign(by_text: Mapping[str, ImageClass], labels: LabelSpace | None) -> dict[str, ImageClass]:
+    # The network's classes keep their names, so that a class resolved in the network's labels equals the data's.
+    known = frozenset(labels.classes if labels else ())
+    names = Counter(image_class.name.lower() for image_class in known | frozenset(by_text.values()))
+    return {
+        text: replace(c, name=f"{c.name} ({c.wnid})") if c not in known and c.wnid and names[c.name.lower()] > 1 else c
+        for text, c in by_text.items()
+    }
+
+
+def _joined(by_text: Mapping[str, ImageClass], labels: LabelSpace | None, where: str) -> LabelSpace:
+    if labels is None:
+        return LabelSpace(tuple(sorted(by_text.values(), key=class_order)), f"labels of {where}")
+    known = set(labels.classes)
+    foreign = sorted((c for c in by_text.values() if c not in known), key=class_order)
+    if not foreign:
+        return labels
+    return LabelSpace((*labels.classes, *foreign), f"{labels.title} with the classes of {where}")

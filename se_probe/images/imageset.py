@@ -1,0 +1,107 @@
+"""A set of labelled images: its samples, its classes, how it is laid out, and where its bytes come from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from io import BytesIO
+from typing import Protocol, runtime_checkable
+
+from PIL import Image
+
+from se_probe.images.listing import Blob
+from se_probe.labels import ImageClass, LabelSpace
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image: its identity within the data (a path with "/", relative to the data's root) and its class."""
+
+    path: str
+    image_class: ImageClass
+
+
+class ImageSource(Protocol):
+    """Opens any sample of a set, in any order and in any process."""
+
+    def open(self, path: str) -> Image.Image:
+        """Return the image of the sample with that path, undecoded where it comes from a file."""
+
+
+@runtime_checkable
+class ImageStream(Protocol):
+    """Opens the samples of a set one after the other, always in the order of the set's samples."""
+
+    def stream(self) -> Iterator[Callable[[], Image.Image]]:
+        """Return for each sample in turn what opens its image."""
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """Images in files, or at places inside tar files."""
+
+    blobs: Mapping[str, Blob]
+
+    def open(self, path: str) -> Image.Image:
+        """Return the image, undecoded.
+
+        Raises:
+            OSError: the file cannot be read, is empty, or is not an image.
+        """
+        return open_bytes(self.blobs[path].read())
+
+
+def open_bytes(data: bytes) -> Image.Image:
+    """Return the image that encoded bytes hold, undecoded.
+
+    Raises:
+        OSError: there are no bytes, or they are not an image that Pillow can read.
+    """
+    if not data:
+        raise OSError("the file is empty")
+    return Image.open(BytesIO(data))
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Labelled images in a fixed order: by class in label order and by path, a stream's in the stream's order.
+
+    `labels` holds the network's classes and, after them, those of the data that the network has no unit for;
+    `layout` says in words what was found; `ignored` counts files that are no image or lie outside the layout.
+    """
+
+    title: str
+    samples: tuple[Sample, ...] = field(repr=False)
+    labels: LabelSpace = field(repr=False)
+    layout: str
+    ignored: int
+    source: ImageSource | ImageStream = field(repr=False, compare=False)
+
+    @cached_property
+    def counts(self) -> Mapping[ImageClass, int]:
+        """The number of images of each class that has any, in label order."""
+        counts = Counter(sample.image_class for sample in self.samples)
+        return {image_class: counts[image_class] for image_class in sorted(counts, key=class_order)}
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the images can only be read one after the other."""
+        return isinstance(self.source, ImageStream)
+
+    @property
+    def classes(self) -> tuple[ImageClass, ...]:
+        """The classes that have images, in label order."""
+        return tuple(self.counts)
+
+
+def class_order(image_class: ImageClass) -> tuple[bool, int, str]:
+    """Return the key that sorts classes by output unit, and those without one after them by id or name."""
+    index = image_class.index
+    return (index is None, -1 if index is None else index, image_class.wnid or image_class.name)
+
+
+def sample_order(sample: Sample) -> tuple[tuple[bool, int, str], str]:
+    """Return the key that sorts samples by class and then by path."""
+    return (class_order(sample.image_class), sample.path)

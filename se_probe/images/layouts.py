@@ -1,0 +1,190 @@
+"""Detect how a folder or tar of images is laid out and read each image's label; refuse what is unclear."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from se_probe.errors import SeProbeError
+from se_probe.images.labelfiles import (
+    KAGGLE_SOLUTION,
+    TINY_ANNOTATIONS,
+    find_label_file,
+    read_kaggle_solution,
+    read_tiny_annotations,
+)
+from se_probe.images.listing import Blob, Listing, read_text
+from se_probe.labels import LabelSpace, is_wnid
+
+EXPECTED = (
+    "expected one folder a class (named by wnid, class name or output index), flat files <wnid>_*.JPEG, or flat "
+    "files with a label file"
+)
+_FLAT_WNID = re.compile(r"(n\d{8})_.+")
+_ILSVRC = re.compile(r"ILSVRC2012_val_\d{8}\.\w+", re.IGNORECASE)
+# Names that split a data set, never classes of it.
+_NOT_CLASSES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing", "images"})
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What was found, in words with a `{kind}` to fill in, and the label text of each image."""
+
+    words: str
+    labelled: Mapping[str, str]
+
+
+def detect_layout(listing: Listing, labels: LabelSpace | None) -> Layout:
+    """Return the layout of the files and the label text of each image.
+
+    Raises:
+        SeProbeError: there are no images, or the layout is not clearly one of those known.
+    """
+    if not listing.images:
+        raise SeProbeError(f"{listing.root} holds no images ({len(listing.files)} files); {EXPECTED}")
+    annotated = _tiny_imagenet(listing) or _kaggle(listing)
+    if annotated is not None:
+        return annotated
+    _refuse_webdataset(listing)
+    folders = _by_folder(listing.images)
+    if len(folders) == 1:
+        return _one_folder(listing, next(iter(folders)), labels)
+    return _class_folders(listing, folders)
+
+
+def _tiny_imagenet(listing: Listing) -> Layout | None:
+    found = _find_annotation(listing, TINY_ANNOTATIONS)
+    if found is None:
+        return None
+    name, folder, text = found
+    # The folder may be val/images itself, with the text file beside it.
+    within = "" if name.startswith("../") and listing.root.name == "images" else f"{folder}images"
+    images = [image for image in listing.images if os.path.dirname(image) == within]
+    if not images:
+        # The images were moved to folders of their classes, and only the text file stayed.
+        return None
+    wnids = read_tiny_annotations(text)
+    labelled = {image: wnids[os.path.basename(image)] for image in images if os.path.basename(image) in wnids}
+    _refuse_unlabelled(listing, name, images, labelled)
+    return Layout(f"Tiny-ImageNet's validation images, labelled by {name}", labelled)
+
+
+def _kaggle(listing: Listing) -> Layout | None:
+    found = _find_annotation(listing, KAGGLE_SOLUTION)
+    if found is None:
+        return None
+    name, _, text = found
+    wnids = read_kaggle_solution(text)
+    labelled = {i: wnids[PurePosixPath(i).stem] for i in listing.images if PurePosixPath(i).stem in wnids}
+    folders = {os.path.dirname(image) for image in labelled}
+    if len(folders) != 1:
+        # The images were moved to folders of their classes, or are not here at all.
+        return None
+    folder = folders.pop()
+    images = [image for image in listing.images if os.path.dirname(image) == folder]
+    _refuse_unlabelled(listing, name, images, labelled)
+    return Layout(f"flat files{_below(folder)} labelled by Kaggle's {name}", labelled)
+
+
+def _find_annotation(listing: Listing, basename: str) -> tuple[str, str, str] | None:
+    """Return name, folder prefix and text of the one file of that name in the listing or just beside it."""
+    names = [name for name in listing.others if os.path.basename(name) == basename]
+    if len(names) > 1:
+        raise SeProbeError(
+            f"{listing.root} holds {len(names)} files {basename} ({', '.join(names)}); expected one: give the folder "
+            "of the one that is meant"
+        )
+    if names:
+        return names[0], names[0].removesuffix(basename), listing.text(names[0])
+    beside = listing.root.resolve().parent / basename
+    if beside.is_file():
+        return f"../{basename}", "", read_text(Blob(beside), str(beside))
+    return None
+
+
+def _refuse_unlabelled(listing: Listing, name: str, images: Iterable[str], labelled: Mapping[str, str]) -> None:
+    missing = next((image for image in images if image not in labelled), None)
+    if missing is not None:
+        raise SeProbeError(f"{listing.root}: {name} has no label for {missing}; expected a label for each image")
+
+
+def _refuse_webdataset(listing: Listing) -> None:
+    stem = os.path.splitext(listing.images[0])[0]
+    if f"{stem}.cls" in listing.files:
+        raise SeProbeError(
+            f"{listing.root} holds {listing.images[0]} with a .cls file beside it, as WebDataset's shards do; "
+            f"expected such data as wds/{listing.root}"
+        )
+
+
+def _by_folder(images: Iterable[str]) -> dict[str, list[str]]:
+    folders: dict[str, list[str]] = {}
+    for image in images:
+        folder = os.path.dirname(image)
+        # Tiny-ImageNet's training images lie in <wnid>/images/.
+        if os.path.basename(folder) == "images" and is_wnid(os.path.basename(os.path.dirname(folder))):
+            folder = os.path.dirname(folder)
+        folders.setdefault(folder, []).append(image)
+    return folders
+
+
+def _one_folder(listing: Listing, folder: str, labels: LabelSpace | None) -> Layout:
+    leaf = os.path.basename(folder)
+    if leaf and (is_wnid(leaf) or (labels is not None and labels.candidates(leaf))):
+        return _class_folders(listing, {folder: list(listing.images)})
+    return _flat(listing, folder)
+
+
+def _flat(listing: Listing, folder: str) -> Layout:
+    names = {image: os.path.basename(image) for image in listing.images}
+    named = {image: match[1] for image, name in names.items() if (match := _FLAT_WNID.fullmatch(name))}
+    if len(named) == len(names):
+        return Layout(f"flat files{_below(folder)} named <wnid>_*", named)
+    if named:
+        other = next(image for image in names if image not in named)
+        raise SeProbeError(
+            f"{listing.root}: {len(named)} files are named <wnid>_* and {len(names) - len(named)} are not ({other}); "
+            f"{EXPECTED}"
+        )
+    file = find_label_file(listing, listing.images)
+    what = "flat ILSVRC files" if all(map(_ILSVRC.fullmatch, names.values())) else "flat files"
+    return Layout(f"{what}{_below(folder)} labelled by {{kind}} in {file.name}", file.labelled)
+
+
+def _class_folders(listing: Listing, folders: Mapping[str, list[str]]) -> Layout:
+    parents = sorted({os.path.dirname(folder) for folder in folders})
+    if "" in folders:
+        inside = next(folder for folder in folders if folder)
+        raise SeProbeError(
+            f"{listing.root}: {len(folders[''])} images lie in the folder itself ({folders[''][0]}) and others in "
+            f"folders within it ({inside}/); {EXPECTED}"
+        )
+    if len(parents) > 1:
+        raise SeProbeError(
+            f"{listing.root}: images lie in folders at several places ({_some(parents, _place)}); {EXPECTED}: give "
+            "the folder that holds the class folders"
+        )
+    names = [os.path.basename(folder) for folder in folders]
+    splits = sorted(name for name in names if name.lower() in _NOT_CLASSES)
+    if splits:
+        raise SeProbeError(
+            f"{listing.root}: the folder {splits[0]}/ holds images directly, and its name is no class; {EXPECTED}"
+        )
+    labelled = {image: os.path.basename(folder) for folder, images in folders.items() for image in images}
+    return Layout(f"folders{_below(parents[0])} named by {{kind}}", labelled)
+
+
+def _below(folder: str) -> str:
+    return f" below {folder}/" if folder else ""
+
+
+def _place(folder: str) -> str:
+    return f"{folder}/*" if folder else "*"
+
+
+def _some(items: list[str], show: Callable[[str], str]) -> str:
+    shown = ", ".join(show(item) for item in items[:3])
+    return shown if len(items) <= 3 else f"{shown} and {len(items) - 3} more"

@@ -1,0 +1,71 @@
+"""Open a folder, a tar, a named data set or the demo's drawings as one labelled set of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from se_probe.images.classes import match_labels
+from se_probe.images.imageset import FileSource, ImageSet, Sample, sample_order
+from se_probe.images.layouts import detect_layout
+from se_probe.images.listing import list_files
+from se_probe.images.timm_datasets import is_dataset_name, open_dataset
+from se_probe.labels import LabelSpace
+
+
+def open_images(data: str | Path, labels: LabelSpace | None) -> ImageSet:
+    """Return the labelled images of a folder, a .tar file, or a data set named as timm names it.
+
+    `labels` are the network's, None when they are not known. Folders: `<wnid>/`, `<class name>/`, `<index>/`
+    (the number of the network's output unit), flat `<wnid>_*.JPEG`, flat files with a label file, the
+    validation images of Tiny-ImageNet and of Kaggle's ImageNet. Names: `hfds/NAME`, `hfids/NAME`, `wds/PLACE`,
+    `tfds/NAME`, each with `#SPLIT` where there are several; a folder called `hfds` is given as `./hfds/...`.
+
+    Raises:
+        SeProbeError: there is nothing there, or it is not clear which image is of which class.
+    """
+    if is_dataset_name(str(data)):
+        return open_dataset(str(data), labels)
+    root = Path(data).expanduser()
+    listing = list_files(root)
+    layout = detect_layout(listing, labels)
+    matched = match_labels(layout.labelled.values(), labels, str(root))
+    samples = (Sample(name, matched.by_text[text]) for name, text in layout.labelled.items())
+    return ImageSet(
+        title=str(root),
+        samples=tuple(sorted(samples, key=sample_order)),
+        labels=matched.labels,
+        layout=f"{layout.words.format(kind=matched.kind)} {matched.summary(len(layout.labelled))}",
+        ignored=len(listing.files) - len(layout.labelled) + listing.hidden,
+        source=FileSource({name: listing.files[name] for name in layout.labelled}),
+    )
+
+
+class _Drawings:
+    """The demo's stimuli, drawn when they are asked for."""
+
+    def open(self, path: str) -> Image.Image:
+        from se_probe.demo import draw
+
+        _, name, instance = path.split("/")
+        return draw(name, int(instance))
+
+
+def demo_images() -> ImageSet:
+    """Return the demo's held-out drawings of each of its classes, drawn when they are opened."""
+    from se_probe.demo import DEMO_CLASSES, DEMO_INSTANCES
+
+    samples = (
+        Sample(f"demo/{image_class.name}/{instance:04d}", image_class)
+        for image_class in DEMO_CLASSES.classes
+        for instance in range(DEMO_INSTANCES)
+    )
+    return ImageSet(
+        title="demo",
+        samples=tuple(sorted(samples, key=sample_order)),
+        labels=DEMO_CLASSES,
+        layout=f"demo drawings ({len(DEMO_CLASSES.classes)} classes, {DEMO_INSTANCES} held-out instances of each)",
+        ignored=0,
+        source=_Drawings(),
+    )

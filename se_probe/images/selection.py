@@ -1,0 +1,124 @@
+"""Choose which images of a set are looked at, by a stated rule that depends on a seed only."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Literal
+
+from se_probe.errors import SeProbeError
+from se_probe.images.imageset import ImageSet, Sample
+from se_probe.labels import ImageClass, LabelSpace
+
+Role = Literal["chosen", "reference"]
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A sample that is looked at; `position` is its place among the image set's samples."""
+
+    sample: Sample
+    role: Role
+    position: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The selected samples in the order of the image set, and the rule that selected them, in words.
+
+    `chosen` are the classes that were asked for, in the order in which they were asked for. Their images serve
+    as reference too, where there is one: `reference_per_class` is 0 where there is none.
+    """
+
+    images: ImageSet = field(repr=False)
+    chosen: tuple[ImageClass, ...]
+    entries: tuple[Selected, ...] = field(repr=False)
+    per_class: int
+    reference_per_class: int
+    seed: int
+    rule: str
+
+
+def select(
+    images: ImageSet,
+    chosen: Sequence[ImageClass],
+    *,
+    per_class: int = 50,
+    reference_per_class: int = 50,
+    seed: int = 0,
+) -> Selection:
+    """Select up to `per_class` images of each chosen class and `reference_per_class` of every other class.
+
+    Which images of a class are drawn depends on the seed, the class and the names of its images, not on other
+    classes nor on any order on disk; fewer images of the same class are always a subset of more.
+
+    Raises:
+        SeProbeError: no class is chosen, a chosen class has no images, or a count is out of range.
+    """
+    _check_counts(chosen, per_class, reference_per_class)
+    _check_available(images, chosen)
+    limits = dict.fromkeys(images.classes, reference_per_class)
+    limits |= dict.fromkeys(chosen, per_class)
+    by_class: dict[ImageClass, list[int]] = {image_class: [] for image_class in images.classes}
+    for position, sample in enumerate(images.samples):
+        by_class[sample.image_class].append(position)
+    positions = sorted(
+        position
+        for image_class, members in by_class.items()
+        for position in _draw(images, members, limits[image_class], seed)
+    )
+    asked = frozenset(chosen)
+    samples = images.samples
+    entries = tuple(
+        Selected(samples[p], "chosen" if samples[p].image_class in asked else "reference", p) for p in positions
+    )
+    rule = _rule(per_class, reference_per_class, seed)
+    return Selection(images, tuple(chosen), entries, per_class, reference_per_class, seed, rule)
+
+
+def _check_counts(chosen: Sequence[ImageClass], per_class: int, reference_per_class: int) -> None:
+    if not chosen:
+        raise SeProbeError("no classes were chosen; expected at least one")
+    if per_class < 1:
+        raise SeProbeError(f"{per_class} images a class were asked for; expected 1 or more")
+    if reference_per_class < 0:
+        raise SeProbeError(
+            f"{reference_per_class} reference images a class were asked for; expected 0 (no reference) or more"
+        )
+
+
+def _check_available(images: ImageSet, chosen: Sequence[ImageClass]) -> None:
+    missing = next((image_class for image_class in chosen if image_class not in images.counts), None)
+    if missing is None:
+        return
+    present = LabelSpace(images.classes, images.title)
+    near = present.near(missing.lemmas[0] if missing.lemmas else missing.name)
+    some = near or tuple(image_class.describe() for image_class in images.classes[:3])
+    raise SeProbeError(
+        f"{images.title} has no images of {missing.describe()}; expected one of the {len(images.classes)} classes "
+        f"that it has, {'such as' if not near else 'the nearest are'} {', '.join(some)}"
+    )
+
+
+def _draw(images: ImageSet, members: list[int], limit: int, seed: int) -> list[int]:
+    if len(members) <= limit:
+        return members
+    return sorted(members, key=lambda position: _rank(images.samples[position], seed))[:limit]
+
+
+def _rank(sample: Sample, seed: int) -> tuple[bytes, str]:
+    # A hash and not a random generator: it stays the same in every version of numpy, and does not change when
+    # images are added. The folder is left out, so that the same data below another root gives the same draw.
+    class_key = sample.image_class.wnid or sample.image_class.name
+    text = f"{seed}/{class_key}/{PurePosixPath(sample.path).name}"
+    return hashlib.sha256(text.encode()).digest(), sample.path
+
+
+def _rule(per_class: int, reference_per_class: int, seed: int) -> str:
+    others = f"{reference_per_class} of every other class" if reference_per_class else "none of any other class"
+    return (
+        f"up to {per_class} images of each chosen class and {others}: all images of a class that has no more, else "
+        f"those whose SHA-256 of {seed}/CLASS/FILE (CLASS: wnid or name, FILE: file name) is smallest"
+    )
