@@ -1,1 +1,66 @@
-"""Record and analyse the channel gates of neural networks."""
+"""Record and analyse the channel gates of neural networks.
+
+>>> import se_probe
+>>> recording = se_probe.excite("goldfish,pug,plane,cliff", data="imagenet/val")
+>>> recording.gates("SE_5_2")  # (image, channel)
+
+Names are imported when they are first used, so that `import se_probe` does not wait for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from se_probe.errors import SeProbeError
+    from se_probe.gates import GateRecorder, GateSite, find_gates
+    from se_probe.images import open_images, select
+    from se_probe.labels import LabelSpace, imagenet
+    from se_probe.models import LoadedModel, load_model
+    from se_probe.pipeline import draw, excite
+    from se_probe.recording import Recording, open_recording, record
+
+_HOME = {
+    "GateRecorder": "gates",
+    "GateSite": "gates",
+    "LabelSpace": "labels",
+    "LoadedModel": "models",
+    "Recording": "recording",
+    "SeProbeError": "errors",
+    "draw": "pipeline",
+    "excite": "pipeline",
+    "find_gates": "gates",
+    "imagenet": "labels",
+    "load_model": "models",
+    "open_images": "images",
+    "open_recording": "recording",
+    "record": "recording",
+    "select": "images",
+}
+
+__all__ = [
+    "GateRecorder",
+    "GateSite",
+    "LabelSpace",
+    "LoadedModel",
+    "Recording",
+    "SeProbeError",
+    "draw",
+    "excite",
+    "find_gates",
+    "imagenet",
+    "load_model",
+    "open_images",
+    "open_recording",
+    "record",
+    "select",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'se_probe' has no attribute {name!r}")
+    return getattr(import_module(f"se_probe.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

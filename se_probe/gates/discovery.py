@@ -197,6 +197,7 @@ def _sites(
             branches=gate.branches,
             activation=_activation(gate),
             reduction=channels / width if width and width < channels else None,
+            kernels=_kernels(gate),
             tap=_tap(gate, watched.calls),
         )
 
@@ -247,6 +248,12 @@ def _activation(gate: _Gate) -> str:
     if activation != "softmax":
         return activation or "unbounded"
     return "softmax over branches" if gate.branches > 1 else "softmax over channels"
+
+
+def _kernels(gate: _Gate) -> tuple[int, ...]:
+    """Return the extent of each branch's convolution, empty where they cannot be told apart."""
+    kernels = tuple(kernel for event in gate.events for kernel in event.feature_lineage.kernels)
+    return kernels if gate.branches > 1 and len(kernels) == gate.branches else ()
 
 
 def _check(name: str, gate: _Gate) -> None:

@@ -34,6 +34,7 @@ class Lineage:
         squeezed: whether its history since the squeeze has no spatial extent.
         width: narrowest layer output since the squeeze, in units; None before the first layer.
         mixing: kinds of layers since the squeeze: "convolution", "channel convolution", "linear".
+        kernels: extents of the last spatial convolution, (k - 1) * dilation + 1; one for each part of a stack.
     """
 
     operation: str | None = None
@@ -42,6 +43,7 @@ class Lineage:
     squeezed: bool = False
     width: int | None = None
     mixing: frozenset[str] = frozenset()
+    kernels: tuple[int, ...] = ()
 
 
 def operation_name(func: Any) -> str:
@@ -69,7 +71,7 @@ def derive(
     copied = name in COPYING and name not in {"cat", "stack"}
     operation = lineages[0].operation if copied else name
     if not squeezed:
-        return Lineage(operation, activation, competitors)
+        return Lineage(operation, activation, competitors, kernels=_kernels(name, args, lineages))
     widths = [lineage.width for lineage in lineages if lineage.width is not None]
     lineage = Lineage(
         operation=operation,
@@ -80,6 +82,14 @@ def derive(
         mixing=frozenset().union(*(lineage.mixing for lineage in lineages)),
     )
     return _mixed(lineage, name, inputs[0][0], output) if name in MIXING and lineages[0].squeezed else lineage
+
+
+def _kernels(name: str, args: Sequence[Any], lineages: Sequence[Lineage]) -> tuple[int, ...]:
+    if name == "convolution" and max(args[1].shape[2:]) > 1:
+        return (max((size - 1) * dilation + 1 for size, dilation in zip(args[1].shape[2:], args[5], strict=True)),)
+    if name in {"stack", "cat"}:
+        return tuple(kernel for lineage in lineages for kernel in lineage.kernels)
+    return lineages[0].kernels
 
 
 def _is_flat(tensor: torch.Tensor) -> bool:

@@ -59,7 +59,7 @@ def _by_structure(events: Sequence[Event], branches: int) -> str:
     event = events[0]
     if branches > 1:
         # Selective kernels gate separate feature maps, split attention the parts of one.
-        separate = event.feature_operation == "stack" or len({item.feature_storage for item in events}) > 1
+        separate = event.feature_lineage.operation == "stack" or len({item.feature_storage for item in events}) > 1
         return "SK" if separate else "split attention"
     if not ("sigmoid" in (event.lineage.activation or "") and event.lineage.squeezed):
         return "other"

@@ -56,6 +56,8 @@ class GateSite:
         activation: last bounding function before the multiplication, "unbounded" where there is none.
         reduction: reduction ratio r = channels / width of the narrowest layer that computes the gate
             (SENet, equation 3); None where no layer is narrower than the gate.
+        kernels: extent of each branch's convolution in input positions, (k - 1) * dilation + 1, where the branches
+            have convolutions of their own (SKNet, section 3.1); else empty.
         tap: where the recorder reads the gate; None for a site read back from a recording.
     """
 
@@ -69,13 +71,18 @@ class GateSite:
     branches: int
     activation: str
     reduction: float | None
+    kernels: tuple[int, ...] = ()
     tap: Tap | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Take the kernels from JSON too, which knows lists only."""
+        object.__setattr__(self, "kernels", tuple(self.kernels))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the site's facts as JSON-able values; where it is tapped is left out."""
         facts = asdict(self)
         del facts["tap"]
-        return facts
+        return facts | {"kernels": list(self.kernels)}
 
     @property
     def bounded(self) -> bool:

@@ -89,7 +89,7 @@ class Event:
         operand: position of the factor among the arguments.
         feature_shape: shape of the feature map.
         feature_storage: identity of the feature map's storage.
-        feature_operation: operation that computed the feature map.
+        feature_lineage: how the feature map was computed.
         values: the factor without its broadcast axes, `(image, *kept)`.
         lineage: how the factor was computed.
         sources: module calls that output the factor, with the outputs, innermost first.
@@ -103,7 +103,7 @@ class Event:
     operand: int
     feature_shape: tuple[int, ...]
     feature_storage: int
-    feature_operation: str | None
+    feature_lineage: Lineage
     values: torch.Tensor
     lineage: Lineage
     sources: tuple[tuple[Call, torch.Tensor], ...]
@@ -233,7 +233,7 @@ class _Tracer(WatchMode):
             operand=candidate.factor,
             feature_shape=tuple(feature.shape),
             feature_storage=feature_key,
-            feature_operation=self._stored[feature_key].lineage.operation,
+            feature_lineage=self._stored[feature_key].lineage,
             values=canonical(factor, kept, tuple(factor.shape[axis] for axis in kept)).clone(),
             lineage=stored.lineage,
             sources=tuple((source.call, source.read(factor).clone()) for source in stored.sources),

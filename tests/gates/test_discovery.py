@@ -115,6 +115,16 @@ def test_a_gate_before_downsampling_is_named_after_its_block():
     assert {(site.family, site.branches) for site in sites.values()} == {("split attention", 2)}
 
 
+def test_branches_know_the_extent_of_their_kernels():
+    # SKNet: 3x3, and 5x5 as a 3x3 with dilation 2.
+    for network in (timm.create_model("skresnet18"), build(networks.SelectiveKernelByHand)):
+        assert {site.kernels for site in find_gates(network, (3, 64, 64))} == {(3, 5)}
+    plain = timm.create_model("skresnet18", block_args={"sk_kwargs": {"keep_3x3": False, "split_input": True}})
+    assert {site.kernels for site in find_gates(plain, (3, 64, 64))} == {(3, 5)}
+    assert {site.kernels for site in find_gates(timm.create_model("resnest14d"), (3, 64, 64))} == {()}
+    assert find_gates(build(networks.Functional), SIZE)[0].kernels == ()
+
+
 def test_radix_one_is_a_sigmoid():
     network = timm.create_model("resnest14d", block_args={"radix": 1, "avd": True, "avd_first": False})
     assert {(site.branches, site.activation) for site in find_gates(network)} == {(1, "sigmoid")}

@@ -1,0 +1,64 @@
+"""Which sites and which channels a figure shows: stated rules, the same on every machine."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from se_probe.analysis.protocols import SiteLike
+from se_probe.errors import SeProbeError
+
+LAST_STAGE_PANELS = 6
+
+Site = TypeVar("Site", bound=SiteLike)
+
+
+def sample_channels(channels: int, count: int | None, seed: int) -> NDArray[np.int64]:
+    """Indices of `count` of `channels` channels, uniform without replacement, in ascending order.
+
+    Every channel draws one raw 64-bit number from PCG64(seed) in index order, and the `count` smallest win.
+    Raw PCG64 output is fixed across versions of numpy, sites of the same width get the same channels (in a
+    residual stage these are the same channels of the stream), and a smaller sample is part of a larger one.
+    All channels where `count` is None or at least `channels`.
+
+    Raises:
+        SeProbeError: `count` below 1.
+
+    Source: Hu et al., Squeeze-and-Excitation Networks, "fifty uniformly sampled channels".
+    """
+    if count is not None and count < 1:
+        raise SeProbeError(f"{count} channels were asked for; expected 1 or more, or none given for all")
+    if count is None or count >= channels:
+        return np.arange(channels, dtype=np.int64)
+    tickets = np.random.PCG64(seed).random_raw(channels)
+    return np.sort(np.argsort(tickets, kind="stable")[:count]).astype(np.int64)
+
+
+def default_panels(sites: Sequence[SiteLike]) -> list[str]:
+    """Names of the sites of the paper's figure: the last of each stage, and all of the last stage.
+
+    Of a last stage with more than six sites, six evenly spaced ones are taken, its first and last among them.
+
+    Source: Hu et al., Squeeze-and-Excitation Networks, "Role of Excitation" (SE_2_3 … SE_5_3).
+    """
+    stages: dict[int, list[str]] = {}
+    for site in sites:
+        stages.setdefault(site.stage, []).append(site.name)
+    *earlier, last = (stages[stage] for stage in sorted(stages))
+    shown = np.linspace(0, len(last) - 1, min(len(last), LAST_STAGE_PANELS)).round().astype(int)
+    return [names[-1] for names in earlier] + [last[index] for index in shown]
+
+
+def select_sites(sites: Sequence[Site], names: Sequence[str] | None) -> list[Site]:
+    """The sites called `names` in that order, or those of `default_panels`.
+
+    Raises:
+        SeProbeError: a name that no site has.
+    """
+    by_name = {site.name: site for site in sites}
+    wanted = default_panels(sites) if names is None else names
+    unknown = [name for name in wanted if name not in by_name]
+    if unknown:
+        raise SeProbeError(f"no site is called '{unknown[0]}'; choose among {', '.join(by_name)}")
+    return [by_name[name] for name in wanted]

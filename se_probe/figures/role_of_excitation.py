@@ -1,0 +1,24 @@
+"""The figure "role of excitation": how the gates of a site differ between classes."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from se_probe.figures.frame import Wording
+from se_probe.figures.panels import draw_panels, plot_mean, split_into_panels, x_label
+
+
+def role_of_excitation(
+    curves: pd.DataFrame, *, demo: bool, title: str = "Role of excitation", caption: str | None = None
+) -> Figure:
+    """Mean gate over sampled channels: a panel a site, a line a class, and one for all classes.
+
+    `curves` is the table of `excitation_curves`. The y axis is 0 to 1 in every panel of a bounded gate, so
+    that panels compare; an unbounded gate has a scale of its own. Competing branches get a panel each, save
+    that of two branches which add up to one only the second is drawn. `demo` marks the figure as made from
+    demo stimuli.
+
+    Source: Hu et al., Squeeze-and-Excitation Networks, "Role of Excitation".
+    """
+    panels, note = split_into_panels(curves)
+    wording = Wording(title, x_label(curves), "mean gate", caption, note, demo)
+    return draw_panels(panels, wording, plot_mean)

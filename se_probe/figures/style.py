@@ -1,0 +1,98 @@
+"""How every figure looks: colours, line styles, sizes in inches and points, and nothing global."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import matplotlib.style as mpl_style
+
+SINGLE_COLUMN = 3.5
+DOUBLE_COLUMN = 7.16
+PAGE_HEIGHT = 9.5
+
+TEXT = "#1a1a1a"
+QUIET = "#5f5f5f"
+RULE = "#e3e3e3"
+WARNING = "#b03a00"
+SMALL_TEXT = 6.5
+
+# Okabe & Ito (2008), without black, which is the reference, and yellow, which white paper swallows;
+# neighbours differ in lightness.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "X", "P", "<", "*", ">", "p", "h")
+Dashes = Literal["-"] | tuple[float, tuple[float, ...]]
+DASHES: tuple[Dashes, ...] = ("-", (0, (5, 1.2)))
+
+RC = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so that figures are the same everywhere
+    "font.size": 7,
+    "axes.titlesize": 7,
+    "axes.labelsize": 7,
+    "xtick.labelsize": SMALL_TEXT,
+    "ytick.labelsize": SMALL_TEXT,
+    "legend.fontsize": 7,
+    "text.color": TEXT,
+    "axes.labelcolor": TEXT,
+    "axes.edgecolor": QUIET,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": TEXT,
+    "ytick.labelcolor": TEXT,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": RULE,
+    "grid.linewidth": 0.5,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "se-probe",
+}
+
+
+@dataclass(frozen=True)
+class CurveStyle:
+    """How one class is drawn; markers tell classes apart where colours cannot."""
+
+    color: str
+    linestyle: Dashes
+    marker: str | None
+    linewidth: float
+    zorder: float
+    order: int
+
+
+REFERENCE = CurveStyle(color="black", linestyle=(0, (2.4, 1.8)), marker=None, linewidth=1.0, zorder=3.5, order=0)
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Matplotlib's defaults with the settings of this module, for the body of a `with` only."""
+    with mpl_style.context(["default", RC]):
+        yield
+
+
+def class_styles(names: Sequence[str]) -> dict[str, CurveStyle]:
+    """A style for each class, no two alike: colours turn after six, markers after twelve and then shift."""
+    return {name: _class_style(index) for index, name in enumerate(names)}
+
+
+def _class_style(index: int) -> CurveStyle:
+    return CurveStyle(
+        color=COLOURS[index % len(COLOURS)],
+        linestyle=DASHES[index // len(COLOURS) % len(DASHES)],
+        marker=MARKERS[(index + index // len(MARKERS)) % len(MARKERS)],
+        linewidth=0.9,
+        zorder=3,
+        order=index,
+    )

@@ -1,0 +1,99 @@
+"""Tidy curves against means and deviations of the raw arrays."""
+
+import numpy as np
+import pytest
+
+from se_probe.analysis import default_within, excitation_curves, sample_channels, within_class_curves
+from tests.analysis.stand_in import Site, StandIn, resnet50_sites
+
+COUNTS = {"goldfish": 5, "pug": 4, "airliner": 6, "cliff": 3, "tabby": 8}
+CHOSEN = ["cliff", "goldfish", "airliner"]
+RECORDING = StandIn([*resnet50_sites(12), Site("SK_5_4", 5, 4, 12, branches=2)], CHOSEN, COUNTS)
+
+
+def test_one_row_a_site_channel_and_class():
+    curves = excitation_curves(RECORDING, channels=7, sites=["SE_2_3", "SE_5_1"])
+    assert list(curves.columns) == [
+        "site", "stage", "block", "activation", "site_channels", "branch", "channel", "position",
+        "class", "role", "count", "mean", "std", "standard_error",
+    ]  # fmt: skip
+    assert len(curves) == 2 * 7 * 4
+    assert curves["class"].unique().tolist() == [*CHOSEN, "all classes (5)"]
+    assert curves.loc[curves["class"] == "all classes (5)", "role"].unique().tolist() == ["reference"]
+    assert curves.loc[curves["class"] == "cliff", "role"].unique().tolist() == ["class"]
+    assert curves["branch"].unique().tolist() == [0]
+    assert curves.loc[curves["site"] == "SE_5_1", ["stage", "block"]].drop_duplicates().values.tolist() == [[5, 1]]
+
+
+def test_sampled_channels_stand_in_order_on_the_x_axis():
+    curves = excitation_curves(RECORDING, channels=7, seed=5, sites=["SE_2_3"])
+    one = curves[curves["class"] == "cliff"]
+    assert one["channel"].tolist() == sample_channels(12, 7, 5).tolist()
+    assert one["position"].tolist() == list(range(7))
+
+
+@pytest.mark.parametrize("site", ["SE_4_6", "SK_5_4"])
+def test_class_curves_are_statistics_of_the_images(site):
+    curves = excitation_curves(RECORDING, sites=[site], channels=5, seed=2)
+    for (name, branch), rows in curves[curves["role"] == "class"].groupby(["class", "branch"]):
+        raw = RECORDING.raw[site][name][..., rows["channel"].to_numpy()]
+        raw = raw[:, branch] if raw.ndim == 3 else raw
+        np.testing.assert_allclose(rows["mean"], raw.mean(axis=0), rtol=1e-12)
+        np.testing.assert_allclose(rows["std"], raw.std(axis=0, ddof=1), rtol=1e-12)
+        np.testing.assert_allclose(rows["standard_error"], raw.std(axis=0, ddof=1) / len(raw) ** 0.5, rtol=1e-12)
+        assert rows["count"].unique().tolist() == [COUNTS[name]]
+
+
+def test_reference_is_the_plain_mean_of_class_means():
+    curves = excitation_curves(RECORDING, sites=["SE_3_4"], channels=None)
+    rows = curves[curves["role"] == "reference"]
+    expected = np.mean([raw.mean(axis=0) for raw in RECORDING.raw["SE_3_4"].values()], axis=0)
+    np.testing.assert_allclose(rows["mean"], expected, rtol=1e-12)
+    assert rows["count"].unique().tolist() == [26]
+
+
+def test_default_sites_are_those_of_the_paper():
+    recording = StandIn(resnet50_sites(), CHOSEN, COUNTS)
+    curves = excitation_curves(recording)
+    assert curves["site"].unique().tolist() == ["SE_2_3", "SE_3_4", "SE_4_6", "SE_5_1", "SE_5_2", "SE_5_3"]
+
+
+def test_classes_can_be_others_than_the_chosen():
+    curves = excitation_curves(RECORDING, sites=["SE_2_1"], classes=["tabby"])
+    assert curves["class"].unique().tolist() == ["tabby", "all classes (5)"]
+
+
+def test_both_branches_are_in_the_table_and_add_up_to_one():
+    curves = excitation_curves(RECORDING, sites=["SK_5_4"])
+    sums = curves.groupby(["class", "channel"])["mean"].sum()
+    assert sorted(curves["branch"].unique()) == [0, 1]
+    np.testing.assert_allclose(sums, 1, rtol=1e-12)
+
+
+def test_within_class_has_the_paper_classes_and_no_reference():
+    curves = within_class_curves(RECORDING, sites=["SE_5_2"], channels=6)
+    assert curves["class"].unique().tolist() == ["goldfish", "airliner"]
+    assert curves["role"].unique().tolist() == ["class"]
+    one = curves[curves["class"] == "goldfish"]
+    raw = RECORDING.raw["SE_5_2"]["goldfish"][:, one["channel"].to_numpy()]
+    np.testing.assert_allclose(one["std"], raw.std(axis=0, ddof=1), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        (["pug", "airliner", "cliff", "goldfish"], ["goldfish", "airliner"]),
+        (["goldfish", "cliff", "tabby"], ["goldfish", "cliff"]),
+        (["banana"], ["banana"]),
+    ],
+)
+def test_default_within(chosen, expected):
+    assert default_within(chosen) == expected
+
+
+def test_one_image_gives_a_mean_and_no_deviation():
+    recording = StandIn([Site("SE_2_1", 2, 1, 4)], ["pug"], {"pug": 1, "cliff": 1})
+    curves = excitation_curves(recording)
+    assert curves["mean"].notna().all()
+    assert curves["std"].isna().all()
+    assert curves["standard_error"].isna().all()
