@@ -162,11 +162,15 @@ def draw(
 
 def recorded_labels(recording: Recording) -> LabelSpace:
     """Return the classes of a recording with every name that reaches them."""
-    classes = []
-    for name, index, wnid in recording.classes[["name", "index", "wnid"]].itertuples(index=False):
-        lemmas = label_space_from_names([wnid], title="").classes[0].lemmas if wnid else (name,)
-        classes.append(ImageClass(None if index is None or index != index else int(index), wnid, name, lemmas))
-    return LabelSpace(tuple(classes), title=f"the recording {recording.path}")
+    rows = recording.classes[["name", "index", "wnid"]].astype(object).itertuples(index=False, name=None)
+    classes = tuple(
+        ImageClass(None if pd.isna(index) else int(index), wnid, name, _lemmas(name, wnid)) for name, index, wnid in rows
+    )
+    return LabelSpace(classes, title=f"the recording {recording.path}")
+
+
+def _lemmas(name: str, wnid: str | None) -> tuple[str, ...]:
+    return label_space_from_names([wnid], title="").classes[0].lemmas if wnid else (name,)
 
 
 @dataclass(frozen=True)

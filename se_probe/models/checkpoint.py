@@ -1,0 +1,161 @@
+"""Checkpoints: reading a state dict without unpickling code, and putting it whole into a network."""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from se_probe.errors import SeProbeError
+from se_probe.models.messages import one_line, shorten
+
+# Averaged weights first, as timm reads its own training checkpoints.
+_CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")
+# DataParallel, torch.compile, Lightning modules and networks kept as the backbone of another.
+_PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The tensors of a file; `container` names the entry of the file that held them, None for none."""
+
+    path: Path
+    tensors: Mapping[str, torch.Tensor]
+    container: str | None
+
+
+def apply_checkpoint(network: torch.nn.Module, path: Path, name: str) -> str:
+    """Load the checkpoint at `path` into the network, every tensor of it, and say in a phrase what was used.
+
+    Prefixes that wrappers put before every name are stripped where that makes the names fit.
+
+    Raises:
+        SeProbeError: the file cannot be read as tensors alone, or a tensor is missing, left over or of
+            another shape.
+    """
+    checkpoint = read_checkpoint(path)
+    expected = {key: value for key, value in network.state_dict().items() if isinstance(value, torch.Tensor)}
+    prefix, tensors = _without_prefix(checkpoint.tensors, expected)
+    # Files from before PyTorch 0.4.1 lack these counters, which evaluation never reads.
+    counters = {key: value for key, value in expected.items() if key.endswith("num_batches_tracked")}
+    tensors = {**counters, **tensors}
+    _require_fit(tensors, expected, path.name, name)
+    network.load_state_dict(tensors, strict=True)
+    notes = [checkpoint.container or "", f'prefix "{prefix}" stripped' if prefix else ""]
+    used = ", ".join(note for note in notes if note)
+    return f"checkpoint {path.name}" + (f" ({used})" if used else "")
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read the tensors of a safetensors file, or of a PyTorch file that holds nothing but data.
+
+    Raises:
+        SeProbeError: there is no such file, it is of another kind, or it would have to be unpickled.
+    """
+    if not path.is_file():
+        raise SeProbeError(f"there is no checkpoint file {path}; expected .safetensors or a PyTorch state dict")
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    container = None
+    if isinstance(content, Mapping):
+        container = next((key for key in _CONTAINERS if isinstance(content.get(key), Mapping)), None)
+    tensors = content[container] if isinstance(content, Mapping) and container else content
+    if not isinstance(tensors, Mapping) or not tensors or not all(map(torch.is_tensor, tensors.values())):
+        raise SeProbeError(
+            f"{path.name} holds {_kind(content)}; expected a state dict (names and tensors), "
+            f"bare or under {', '.join(_CONTAINERS)}"
+        )
+    return Checkpoint(path, {str(key): value for key, value in tensors.items()}, container)
+
+
+def _read_safetensors(path: Path) -> object:
+    try:
+        return load_file(path, device="cpu")
+    except (SafetensorError, OSError) as error:
+        raise SeProbeError(f"{path.name} is not a readable safetensors file ({one_line(error)})") from error
+
+
+def _read_torch(path: Path) -> object:
+    try:
+        # timm's training checkpoints keep their arguments in a Namespace, which is plain data.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise SeProbeError(
+            f"{path.name} {_blocked(path)}, and unpickling could run code; "
+            "save its state_dict() or a safetensors file and give that"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise SeProbeError(
+            f"{path.name} is not a readable PyTorch checkpoint ({one_line(error)}); "
+            "expected .safetensors or a state dict from torch.save"
+        ) from error
+
+
+def _blocked(path: Path) -> str:
+    """Say what keeps a file from being read as tensors alone, by name where PyTorch's zip format tells."""
+    names: Sequence[str] = ()
+    with suppress(RuntimeError, ValueError, OSError, pickle.UnpicklingError):
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    return f"holds more than tensors ({shorten(names)})" if names else "is damaged or holds more than tensors"
+
+
+def _kind(content: object) -> str:
+    if isinstance(content, Mapping):
+        return f"a dictionary of {shorten([str(key) for key in content])}" if content else "an empty dictionary"
+    return f"a {type(content).__name__}"
+
+
+def _without_prefix(
+    tensors: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]
+) -> tuple[str, Mapping[str, torch.Tensor]]:
+    """Return the prefix whose removal makes most names fit, and the tensors without it."""
+    return max(_strippings(tensors), key=lambda stripped: len(stripped[1].keys() & expected.keys()))
+
+
+def _strippings(tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, Mapping[str, torch.Tensor]]]:
+    removed = ""
+    yield removed, tensors
+    while prefix := next((p for p in _PREFIXES if all(key.startswith(p) for key in tensors)), None):
+        removed += prefix
+        tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
+        yield removed, tensors
+
+
+def _require_fit(
+    tensors: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], file: str, name: str
+) -> None:
+    missing = [key for key in expected if key not in tensors]
+    unexpected = [key for key in tensors if key not in expected]
+    reshaped = [key for key in expected if key in tensors and tensors[key].shape != expected[key].shape]
+    shapes = [f"{key} {tuple(tensors[key].shape)} for {tuple(expected[key].shape)}" for key in reshaped]
+    problems = [
+        f"{len(found)} {what} ({shorten(found)})"
+        for found, what in (
+            (missing, "missing"),
+            (unexpected, "left over"),
+            (shapes, "of another shape"),
+        )
+        if found
+    ]
+    if problems:
+        hint = _class_count_hint([(tensors[key].shape, expected[key].shape) for key in reshaped])
+        raise SeProbeError(
+            f"{file} does not fit {name}: of {len(expected)} tensors {', '.join(problems)}; "
+            + (hint or "expected every tensor of the network and no other")
+        )
+
+
+def _class_count_hint(shapes: Sequence[tuple[torch.Size, torch.Size]]) -> str | None:
+    """Return the remedy where every misfit is the same change of the first dimension, as in a classifier."""
+    counts = {(found[0] if found else 0, wanted[0] if wanted else 0) for found, wanted in shapes}
+    if len(counts) != 1 or any(found[1:] != wanted[1:] for found, wanted in shapes):
+        return None
+    found, wanted = counts.pop()
+    return f"a classifier of {found} classes instead of {wanted} is asked for by --model-arg num_classes={found}"

@@ -1,0 +1,105 @@
+"""Networks of one's own: a function in a Python file that returns an nn.Module."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from se_probe.errors import SeProbeError
+from se_probe.models.arguments import describe_call
+from se_probe.models.messages import near_names, one_line
+from se_probe.models.network import BuiltNetwork
+from se_probe.models.outputs import output_labels
+from se_probe.models.preprocessing import timm_preprocessing
+
+
+def build_from_file(spec: str, model_args: Mapping[str, object]) -> BuiltNetwork:
+    """Build a network with `path/to/file.py:function`, called with the model arguments.
+
+    The file runs as a module of its own, with its folder importable for as long as the building takes. Its
+    preprocessing and labels come from the network's `pretrained_cfg`.
+
+    Raises:
+        SeProbeError: the file or function is missing or fails, or returns no nn.Module.
+    """
+    path_text, _, function_name = spec.rpartition(":")
+    path = Path(path_text).expanduser().resolve()
+    if not path.is_file():
+        raise SeProbeError(f"there is no file {path_text}; expected a Python file with a function {function_name}")
+    with _importable(path.parent):
+        function = _function(_run(path), function_name, path)
+        network = _call(function, function_name, model_args, path)
+    name = f"{path.name}:{function_name}"
+    return BuiltNetwork(
+        network,
+        name,
+        "file",
+        f"as built by {name}",
+        timm_preprocessing(network, name, source=f"pretrained_cfg of {name}", model_args=model_args),
+        output_labels(network),
+    )
+
+
+def _run(path: Path) -> ModuleType:
+    # Unique to the path, and left registered so that the classes of the file find their module.
+    module = ModuleType(f"se_probe_model_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module
+    try:
+        # Compiled here, so that no __pycache__ appears beside the user's file.
+        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
+    except (Exception, SystemExit) as error:
+        del sys.modules[module.__name__]
+        raise SeProbeError(f"{path.name} cannot be run: {one_line(error)}{_line(error, path)}") from error
+    return module
+
+
+def _function(module: ModuleType, name: str, path: Path) -> Callable[..., Any]:
+    function: Callable[..., Any] | None = getattr(module, name, None)
+    if not callable(function):
+        own = [key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+        raise SeProbeError(
+            f"{path.name} has no function {name}{near_names(name, own)}; expected one that returns a torch.nn.Module"
+        )
+    return function
+
+
+def _call(function: Callable[..., Any], name: str, model_args: Mapping[str, object], path: Path) -> torch.nn.Module:
+    call = f"{path.name}:{describe_call(name, model_args)}"
+    try:
+        network = function(**model_args)
+    except (Exception, SystemExit) as error:
+        raise SeProbeError(f"{call} failed: {one_line(error)}{_line(error, path)}") from error
+    if not isinstance(network, torch.nn.Module):
+        raise SeProbeError(f"{call} returned {type(network).__name__}; expected a torch.nn.Module")
+    return network
+
+
+def _line(error: BaseException, path: Path) -> str:
+    """Return the deepest line of the file on the way to the error, where it got as far as running."""
+    if isinstance(error, SyntaxError):
+        return ""  # its message names the line already
+    lines = []
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == str(path):
+            lines.append(traceback.tb_lineno)
+        traceback = traceback.tb_next
+    return f" (line {lines[-1]})" if lines else ""
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    before = list(sys.path)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path[:] = before

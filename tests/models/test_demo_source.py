@@ -1,0 +1,43 @@
+"""The bundled demo networks as models."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import torch
+
+from se_probe.demo import DEMO_CLASSES, DEMO_MODELS, demo_network
+from se_probe.errors import SeProbeError
+from se_probe.models import load_model
+
+
+@pytest.mark.parametrize("kind", DEMO_MODELS)
+def test_each_demo_network_loads_with_its_own_weights_and_classes(kind: str) -> None:
+    if not Path(str(files("se_probe.demo") / "weights" / f"{kind}.safetensors")).is_file():
+        pytest.skip(f"the demo network {kind} has not been trained")
+    model = load_model(f"demo:{kind}")
+    own = demo_network(kind).state_dict()
+    assert all(torch.equal(value, own[key]) for key, value in model.network.state_dict().items())
+    assert (model.name, model.source, model.weights) == (f"demo:{kind}", "demo", "bundled with se-probe")
+    assert model.labels == DEMO_CLASSES
+    assert model.network(torch.zeros(1, *model.input_size)).shape == (1, 10)
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "message"),
+    [
+        ("demo:xx", {}, 'there is no demo network "xx"; expected one of se, sk, sa'),
+        ("demo:se", {"model_args": {"depth": 2}}, "the demo networks take no arguments; leave out depth"),
+        (
+            "demo:se",
+            {"random_weights": True},
+            "random weights were asked for, but demo:se brings its own; choose one of the two",
+        ),
+    ],
+)
+def test_what_has_no_meaning_for_a_demo_network_is_refused(spec: str, options: dict[str, bool], message: str) -> None:
+    with pytest.raises(SeProbeError) as caught:
+        load_model(spec, **options)  # type: ignore[arg-type]
+    assert str(caught.value) == message

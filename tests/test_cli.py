@@ -1,0 +1,151 @@
+"""The command line as a user runs it: its own process, real exit codes and streams."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.shared_files import MODELS, TINY_IMAGENET, needs_shared
+
+
+def se_probe(*arguments, cwd=None, **environment):
+    program = Path(sys.executable).with_name("se-probe")
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **environment}
+    return subprocess.run(
+        [program, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, env=variables, timeout=300
+    )
+
+
+@pytest.mark.parametrize("command", [[], ["excite"], ["plot"], ["gates"], ["models"], ["classes"]])
+def test_help_does_not_wait_for_torch(command):
+    """Torch takes seconds to import; help must not import it."""
+    script = (
+        "import sys; from se_probe.cli import app\n"
+        "try:\n    app(sys.argv[1:])\nexcept SystemExit as stop:\n    assert not stop.code\n"
+        "assert not {'torch', 'timm', 'pandas', 'matplotlib', 'xarray'} & set(sys.modules), 'slow import'"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *command, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout
+
+
+def test_classes():
+    done = se_probe("classes", "1, n02110958, Plane ,cliff", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == [
+        {"index": 1, "wnid": "n01443537", "name": "goldfish"},
+        {"index": 254, "wnid": "n02110958", "name": "pug"},
+        {"index": 404, "wnid": "n02690373", "name": "airliner"},
+        {"index": 972, "wnid": "n09246464", "name": "cliff"},
+    ]
+    assert "carpenter's plane" in done.stderr
+    tool = se_probe("classes", "carpenter's plane", "--json")
+    assert json.loads(tool.stdout)[0]["index"] == 726
+
+
+def test_an_ambiguous_name_lists_its_candidates():
+    done = se_probe("classes", "crane")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith('error: "crane" is ambiguous in ImageNet-1k: crane (134, n02012849)')
+    assert "crane (517, n03126707)" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_gates_as_a_table_and_as_json():
+    done = se_probe("gates", "skresnet18", "--json")
+    sites = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert [site["name"] for site in sites] == [f"SK_{s}_{b}" for s in (2, 3, 4, 5) for b in (1, 2)]
+    assert sites[0] == {
+        "name": "SK_2_1",
+        "module": "layer1.0.conv1",
+        "family": "SK",
+        "stage": 2,
+        "block": 1,
+        "stride": 4,
+        "channels": 64,
+        "branches": 2,
+        "activation": "softmax over branches",
+        "reduction": 4.0,
+        "kernels": [3, 5],
+    }
+    table = se_probe("gates", "skresnet18").stdout
+    assert "SK_5_2  layer4.1.conv1  SK" in table
+    assert "8 SK sites, SK_2_1 to SK_5_2" in table
+
+
+def test_a_network_without_gates():
+    done = se_probe("gates", "resnet18")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: resnet18 has no gates: no feature map is multiplied")
+
+
+def test_models_lists_without_a_network():
+    done = se_probe("models", "skres", "--json")
+    assert {(item["name"], item["family"], item["gates"]) for item in json.loads(done.stdout)} == {
+        ("skresnet18", "SK", 8),
+        ("skresnet34", "SK", 16),
+        ("skresnext50_32x4d", "SK", 16),
+    }
+    nothing = se_probe("models", "nosuchnetwork")
+    assert nothing.returncode == 2
+    assert nothing.stderr.startswith("error: no pretrained network with gates matches 'nosuchnetwork'")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "start"),
+    [
+        (["excite", "--model", "nosuchnetwork", "--data", "."], "error: "),
+        (["excite", "--model", "skresnet18", "--random-weights", "--data", "nowhere"], "error: nowhere"),
+        (["excite", "--channels", "many", "--demo"], 'error: --channels is "many"; expected a number or "all".'),
+        (["plot", "nowhere"], "error: nowhere holds no recording"),
+        (["excite", "--model-arg", "classes", "--demo"], "error: "),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, arguments, start):
+    done = se_probe(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(start)
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "reports").exists()
+
+
+def test_an_unknown_option_is_exit_code_2():
+    assert se_probe("excite", "--nonsense").returncode == 2
+
+
+@needs_shared
+def test_excite_and_plot_on_real_photographs(tmp_path):
+    done = se_probe(
+        "excite",
+        "--model",
+        f"{MODELS / 'tin50.py'}:seresnet50_quarter",
+        "--classes",
+        "goldfish,cliff",
+        "--per-class",
+        4,
+        "--reference-per-class",
+        1,
+        "--out",
+        tmp_path / "run",
+        "--json",
+        SE_PROBE_DATA=str(TINY_IMAGENET),
+    )
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["classes"] == ["goldfish", "cliff"]
+    assert facts["images"] == 2 * 4 + 48
+    assert all(Path(path).exists() for path in facts["files"])
+    recorded = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert recorded["command"].startswith("se-probe excite --model")
+    assert recorded["data"]["per_class"] == 4
+    drawn = se_probe("plot", tmp_path / "run", "--channels", "10", "--sites", "SE_4_2", "--out", tmp_path / "again")
+    assert drawn.returncode == 0, drawn.stderr
+    assert (tmp_path / "again" / "figures" / "role_of_excitation.pdf").read_bytes().startswith(b"%PDF")
+    wrong = se_probe("plot", tmp_path / "run", "--sites", "SE_4_9")
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("error: ")

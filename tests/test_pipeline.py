@@ -1,0 +1,227 @@
+"""The whole run, on real photographs and the real checkpoint where they are, and on small noise where not."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+import se_probe
+from se_probe.errors import SeProbeError
+from se_probe.recording import open_recording
+from tests.shared_files import MODELS, SAMPLE_120, TINY_IMAGENET, needs_shared
+
+QUIET = {"say": lambda line: None, "show_progress": False}
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("photographs")
+    rng = np.random.default_rng(0)
+    for name in ("alpha", "beta", "gamma"):
+        (root / name).mkdir()
+        for index in range(3):
+            pixels = rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{index}.png")
+    return root
+
+
+def small(photographs, **options):
+    """A run of a small untrained network."""
+    given = {"model": "test_efficientnet", "random_weights": True, "data": photographs, "workers": 0, **QUIET}
+    return se_probe.excite("alpha,beta", **{**given, **options})
+
+
+@pytest.fixture(scope="module")
+def real_run(tmp_path_factory):
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("real") / "run"
+    lines = []
+    recording = se_probe.excite(
+        "goldfish,cliff,tabby,banana",
+        model=f"{MODELS / 'tin50.py'}:seresnet50_quarter",
+        data=TINY_IMAGENET,
+        per_class=8,
+        reference_per_class=2,
+        out=folder,
+        say=lines.append,
+        show_progress=False,
+    )
+    return recording, folder, lines
+
+
+@needs_shared
+def test_real_photographs_and_the_real_checkpoint(real_run):
+    recording, folder, lines = real_run
+    assert len(recording.sites) == 16
+    assert recording.chosen == ["goldfish", "cliff", "tabby", "banana"]
+    assert len(recording.classes) == 50
+    assert recording.classes["images"].sum() == 4 * 8 + 46 * 2
+    # The network's measured accuracy on all of these photographs is 0.588.
+    correct = recording.images["predicted_index"] == recording.images["class_index"]
+    assert 0.4 < correct.mean() < 0.8
+    assert not [line for line in lines if line.startswith("warning")]
+    assert open_recording(folder).complete
+
+
+@needs_shared
+def test_figures_tables_and_facts_lie_in_the_folder(real_run):
+    recording, folder, lines = real_run
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if ".zarr" not in path.as_posix()}
+    stems = ("role_of_excitation", "within_class")
+    figures = {f"figures/{stem}.{suffix}" for stem in stems for suffix in ("png", "pdf", "svg", "csv")}
+    assert names >= figures | {"tables/sites.csv", "tables/class_statistics.csv.gz", "run.json"}
+    facts = json.loads((folder / "run.json").read_text())
+    assert facts["model"]["weights_sha256"] == recording.provenance["model"]["weights_sha256"]
+    assert facts["complete"]
+    assert facts["data"]["seed"] == 0
+    assert any(line.startswith("gates     16 SE sites") for line in lines)
+
+
+@needs_shared
+def test_the_figures_numbers_are_those_of_the_gates(real_run):
+    recording, folder, _ = real_run
+    curves = pd.read_csv(folder / "figures" / "role_of_excitation.csv")
+    assert list(curves["site"].unique()) == ["SE_1_3", "SE_2_4", "SE_3_6", "SE_4_1", "SE_4_2", "SE_4_3"]
+    for row in curves[curves["role"] == "class"].sample(60, random_state=0).itertuples():
+        gates = recording.gates(row.site).sel(channel=row.channel)
+        values = gates[gates["class"] == curves.loc[row.Index, "class"]].values.astype(np.float64)
+        assert row.count == len(values) == 8
+        assert row.mean == pytest.approx(values.mean(), rel=1e-12)
+        assert row.std == pytest.approx(values.std(ddof=1), rel=1e-9)
+
+
+@needs_shared
+def test_the_collapsed_network_comes_out_flat(tmp_path):
+    recording = se_probe.excite(
+        "goldfish,cliff",
+        model=f"{MODELS / 'tin50.py'}:seresnet50_quarter_collapsed",
+        data=TINY_IMAGENET,
+        per_class=5,
+        reference_per_class=0,
+        out=tmp_path / "run",
+        **QUIET,
+    )
+    for site in recording.sites:
+        gates = recording.gates(site.name)
+        # Measured by those who trained it: every gate is 0.50 and moves by 0.000 to 0.014.
+        assert float(gates.mean()) == pytest.approx(0.5, abs=0.01)
+        assert float(gates.std("image").mean()) < 0.015
+
+
+@needs_shared
+def test_full_size_photographs_and_a_thousand_classes(tmp_path):
+    lines = []
+    recording = se_probe.excite(
+        "goldfish,pug,plane,cliff",
+        model="test_efficientnet",
+        random_weights=True,
+        data=SAMPLE_120,
+        out=tmp_path / "run",
+        say=lines.append,
+        show_progress=False,
+    )
+    assert recording.chosen == ["goldfish", "pug", "airliner", "cliff"]
+    assert len(recording.classes) == 120
+    assert recording.images.set_index("class").loc["airliner", "class_index"] == 404
+    assert [line for line in lines if "vehicle of the SENet paper" in line]
+    assert [line for line in lines if line.startswith("warning   predictions agree with the labels of only")]
+
+
+def test_draw_makes_the_same_figures_again(photographs, tmp_path):
+    recording = small(photographs, out=tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run" / "figures").iterdir()}
+    se_probe.draw(recording, tmp_path / "again")
+    after = {path.name: path.read_bytes() for path in (tmp_path / "again" / "figures").iterdir()}
+    assert after == before
+    se_probe.draw(recording, tmp_path / "other", channels=3, within="beta", classes="gamma,alpha")
+    curves = pd.read_csv(tmp_path / "other" / "figures" / "role_of_excitation.csv")
+    assert set(curves["class"]) == {"gamma", "alpha", "all classes (3)"}
+    assert curves["position"].max() == 2
+
+
+def test_no_reference_no_curve_of_all_classes(photographs, tmp_path):
+    small(photographs, out=tmp_path / "run", reference_per_class=0)
+    curves = pd.read_csv(tmp_path / "run" / "figures" / "role_of_excitation.csv")
+    assert set(curves["class"]) == {"alpha", "beta"}
+
+
+def test_the_same_call_gives_the_same_numbers(photographs, tmp_path):
+    first = small(photographs, out=tmp_path / "one", per_class=2, batch_size=4, seed=3)
+    second = small(photographs, out=tmp_path / "two", per_class=2, batch_size=1, seed=3)
+    assert first.images["path"].tolist() == second.images["path"].tolist()
+    for site in first.sites:
+        np.testing.assert_allclose(first.gates(site.name), second.gates(site.name), atol=1e-5)
+
+
+def test_an_earlier_run_is_kept(photographs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = [small(photographs, name="mine").path.parent.as_posix() for _ in range(2)]
+    assert names == ["reports/mine", "reports/mine-2"]
+    message = (
+        "reports/mine already holds a run (recording.zarr, figures, tables, run.json); choose another folder with "
+        "--out, or replace it with --overwrite."
+    )
+    with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
+        small(photographs, out="reports/mine")
+    (tmp_path / "reports" / "mine" / "notes.txt").write_text("kept")
+    again = small(photographs, out="reports/mine", overwrite=True, per_class=1)
+    assert len(again.images) == 3
+    assert (tmp_path / "reports" / "mine" / "notes.txt").read_text() == "kept"
+
+
+def test_a_mistake_does_not_touch_an_earlier_run(photographs, tmp_path):
+    small(photographs, out=tmp_path / "run")
+    for mistake in ({"within": "gamma"}, {"sites": ["SE_9_9"]}, {"channels": 0}, {"batch_size": 0}, {"workers": -1}):
+        with pytest.raises(SeProbeError):
+            small(photographs, out=tmp_path / "run", overwrite=True, **mistake)
+    assert open_recording(tmp_path / "run").complete
+    assert (tmp_path / "run" / "run.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "a batch of 0 images was asked for; expected 1 or more."),
+        ({"workers": -1}, "-1 worker processes were asked for; expected 0 or more."),
+        (
+            {"within": "gamma"},
+            "gamma is asked for within classes but is not among the chosen classes (alpha, beta); add it to --classes.",
+        ),
+        (
+            {"data": None},
+            "no images were given; expected a folder of labelled images with --data DIR (or SE_PROBE_DATA in the "
+            "environment), or --demo for the bundled drawings.",
+        ),
+        (
+            {"model": "resnet18"},
+            "resnet18 has no gates: no feature map is multiplied by a factor that depends on the input and has "
+            "channels but no spatial extent; choose a gated network (see se-probe models).",
+        ),
+    ],
+)
+def test_mistakes_are_one_clear_line(photographs, tmp_path, options, message):
+    with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
+        small(photographs, out=tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unusable_device(photographs, tmp_path):
+    with pytest.raises(SeProbeError, match=r"^the device 'nonsense' cannot be used \(.+\); try --device cpu\.$"):
+        small(photographs, out=tmp_path / "run", device="nonsense")
+
+
+def test_a_file_in_the_place_of_the_folder(photographs, tmp_path):
+    (tmp_path / "run").write_text("")
+    message = f"{tmp_path / 'run'} is a file; expected a folder for the run, choose another with --out."
+    with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
+        small(photographs, out=tmp_path / "run")
+
+
+def test_a_network_loaded_by_hand(photographs, tmp_path):
+    model = se_probe.load_model("test_efficientnet", random_weights=True, seed=5)
+    recording = small(photographs, out=tmp_path / "run", model=model, random_weights=False)
+    assert recording.provenance["model"]["weights"] == "random (seed 5)"
