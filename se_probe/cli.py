@@ -93,7 +93,7 @@ def excite(
     from se_probe.models import parse_model_args
     from se_probe.pipeline import excite as run
 
-    console = Console(stderr=as_json, highlight=False)
+    console = Console(stderr=as_json, highlight=False, emoji=False)
     recording = run(
         classes,
         # The environment's data must not stand against an explicit --demo.
@@ -181,7 +181,7 @@ def gates(
         (s.name, s.module, s.family, s.stride, s.channels, s.branches, s.activation, _ratio(s.reduction))
         for s in discovery.sites
     ]
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     console.print(_table(columns, rows, title=loaded.name))
     console.print(describe_gates(discovery), markup=False)
 
@@ -194,7 +194,7 @@ def models(
     """List the pretrained networks of timm and torchvision that have gates. Nothing is downloaded."""
     from se_probe.models.catalog import catalog
 
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, emoji=False)
     found = catalog(
         pattern,
         progress=lambda done, total, name: console.print(f"examining {name} ({done + 1} of {total})", markup=False),
@@ -212,7 +212,7 @@ def models(
         )
         return
     rows = [(e.spec, e.family, e.gates, ", ".join(e.weights)) for e in found.entries]
-    output = Console(highlight=False)
+    output = Console(highlight=False, emoji=False)
     output.print(_table(("network", "family", "gates", "weights"), rows))
     output.print(
         f"{len(rows)} networks with gates; {found.without_gates} others that match have none"
@@ -236,7 +236,7 @@ def resolve_classes(
         _print_json([{"index": item.index, "wnid": item.wnid, "name": item.name} for item in found])
     else:
         rows = [(item.index, item.wnid, item.name, ", ".join(item.lemmas)) for item in found]
-        Console(highlight=False).print(_table(("index", "wnid", "name", "reached by"), rows))
+        Console(highlight=False, emoji=False).print(_table(("index", "wnid", "name", "reached by"), rows))
 
 
 def _listed(text: str | None) -> list[str] | None:
@@ -287,7 +287,7 @@ def _spread_table(recording: Recording) -> Table:
         (row["site"], row["channels"] * row["branches"], *(f"{row[name]:.3f}" for name in columns))
         for row in site_table(recording).to_dict("records")
     ]
-    title = "Gates by site: mean; spread of channels, of class means, and of images within a class; range of means"
+    title = "Gates by site: mean, spread (sd), range of class means"
     return _table(("site", "channels", *columns.values()), rows, title=title)
 
 
