@@ -164,7 +164,8 @@ def recorded_labels(recording: Recording) -> LabelSpace:
     """Return the classes of a recording with every name that reaches them."""
     rows = recording.classes[["name", "index", "wnid"]].astype(object).itertuples(index=False, name=None)
     classes = tuple(
-        ImageClass(None if pd.isna(index) else int(index), wnid, name, _lemmas(name, wnid)) for name, index, wnid in rows
+        ImageClass(None if pd.isna(index) else int(index), wnid, name, _lemmas(name, wnid))
+        for name, index, wnid in rows
     )
     return LabelSpace(classes, title=f"the recording {recording.path}")
 
