@@ -14,8 +14,8 @@ from torch import nn
 
 from se_probe.errors import SeProbeError
 from se_probe.gates.naming import block_of, family_of, number_blocks, strides, unique_names
-from se_probe.gates.site import GateSite, Product, Tap
-from se_probe.gates.tracing import Call, Event, Trace, trace
+from se_probe.gates.site import GateSite, Operation, Product, Tap
+from se_probe.gates.tracing import Event, Trace, trace
 
 # Factors that scale a feature map by its own norm are no attention maps.
 NORMALISING = {"rsqrt", "reciprocal"}
@@ -268,13 +268,24 @@ def _check(name: str, gate: _Gate) -> None:
 
 def _tap(gate: _Gate, calls: Counter[str]) -> Tap:
     """Tap a module whose output is the gate, the innermost one, else the multiplications."""
-    for call, output in gate.events[0].sources:
-        if _is_gate(output, gate):
-            return Tap("output", call.module, call.index, calls[call.module], gate.shape)
-    own: Call = gate.events[0].calls[-1]
-    shape = gate.shape if len(gate.events) == 1 else gate.shape[1:]
-    products = tuple(Product(event.index, event.operand, gate.axes) for event in gate.events)
-    return Tap("product", own.module, own.index, calls[own.module], shape, products)
+    first = gate.events[0]
+    source = next((call for call, output in first.sources if _is_gate(output, gate)), None)
+    call = source or first.calls[-1]
+    return Tap(
+        kind="product" if source is None else "output",
+        module=call.module,
+        call=call.index,
+        calls=calls[call.module],
+        shape=gate.shape,
+        products=tuple(Product(event.operation, event.index, event.operand, gate.axes) for event in gate.events),
+        logit=_of_width(first.lineage.bounded_by, math.prod(gate.shape)),
+        squeeze=_of_width(first.lineage.squeezed_by, gate.shape[-1]),
+    )
+
+
+def _of_width(found: tuple[Operation, int] | None, units: int) -> Operation | None:
+    """Return an operation where it has a unit for each of the gate's, else None."""
+    return found[0] if found is not None and found[1] == units else None
 
 
 def _is_gate(output: torch.Tensor, gate: _Gate) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from se_probe.gates.site import Operation
+
 # Operations that bound a gate, by the name that GateSite.activation states.
 BOUNDING = {"sigmoid": "sigmoid", "hardsigmoid": "hard-sigmoid", "_softmax": "softmax", "tanh": "tanh"}
 # A hard sigmoid is also written relu6(x + 3) / 6 and clamp(x / 6 + 0.5, 0, 1).
@@ -34,6 +36,9 @@ class Lineage:
         squeezed: whether its history since the squeeze has no spatial extent.
         width: narrowest layer output since the squeeze, in units; None before the first layer.
         mixing: kinds of layers since the squeeze: "convolution", "channel convolution", "linear".
+        bounded_by: the operation that bounded it, where `activation` is the name of one, and the number of its
+            units.
+        squeezed_by: the operation that took its spatial extent away, and the number of its units.
         kernels: extents of the last spatial convolution, (k - 1) * dilation + 1; one for each part of a stack.
     """
 
@@ -43,6 +48,8 @@ class Lineage:
     squeezed: bool = False
     width: int | None = None
     mixing: frozenset[str] = frozenset()
+    bounded_by: tuple[Operation, int] | None = None
+    squeezed_by: tuple[Operation, int] | None = None
     kernels: tuple[int, ...] = ()
 
 
@@ -52,17 +59,17 @@ def operation_name(func: Any) -> str:
 
 
 def derive(
-    name: str, args: Sequence[Any], inputs: Sequence[tuple[torch.Tensor, Lineage]], output: torch.Tensor
+    at: Operation, args: Sequence[Any], inputs: Sequence[tuple[torch.Tensor, Lineage]], output: torch.Tensor
 ) -> Lineage:
     """Return the lineage of an operation's output.
 
     Args:
-        name: the operation, as `operation_name` gives it.
+        at: the operation, with the name that `operation_name` gives it.
         args: its arguments.
         inputs: those of its tensors that depend on the network's input, with their lineage.
         output: the tensor that it computed or changed.
     """
-    lineages = [lineage for _, lineage in inputs]
+    name, lineages = at.name, [lineage for _, lineage in inputs]
     activation = _activation(name, args, lineages)
     competitors = lineages[0].competitors if activation else None
     if activation == "softmax" and name == "_softmax":
@@ -70,8 +77,13 @@ def derive(
     squeezed = _is_flat(output) or all(lineage.squeezed for lineage in lineages)
     copied = name in COPYING and name not in {"cat", "stack"}
     operation = lineages[0].operation if copied else name
+    here = at, output.numel() // max(1, output.shape[0])
+    bounded_by = here if name in BOUNDING else None
+    if name in COPYING and activation in BOUNDING.values():
+        bounded_by = lineages[0].bounded_by
     if not squeezed:
-        return Lineage(operation, activation, competitors, kernels=_kernels(name, args, lineages))
+        kernels = _kernels(name, args, lineages)
+        return Lineage(operation, activation, competitors, bounded_by=bounded_by, kernels=kernels)
     widths = [lineage.width for lineage in lineages if lineage.width is not None]
     lineage = Lineage(
         operation=operation,
@@ -80,6 +92,8 @@ def derive(
         squeezed=True,
         width=min(widths, default=None),
         mixing=frozenset().union(*(lineage.mixing for lineage in lineages)),
+        bounded_by=bounded_by,
+        squeezed_by=next((lineage.squeezed_by for lineage in lineages if lineage.squeezed), here),
     )
     return _mixed(lineage, name, inputs[0][0], output) if name in MIXING and lineages[0].squeezed else lineage
 

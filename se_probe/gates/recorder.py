@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from se_probe.errors import SeProbeError
+from se_probe.gates.signals import SignalMode, signal_shape, signals_of
 from se_probe.gates.site import GateSite, Product, Tap, canonical
 from se_probe.gates.tracing import WatchMode, product_operands
 
@@ -23,6 +24,7 @@ class GateRecorder:
         network: the network, in evaluation mode. Wrappers that run copies of it or leave hooks out
             (DataParallel, torch.compile, scripting) are refused.
         sites: what `find_gates` returned for it, or some of them.
+        capture: what to read beside the gates: "logit", "squeeze", "feature" (see `se_probe.gates.signals`).
 
     Example:
         >>> with GateRecorder(network, find_gates(network)) as recorder:
@@ -37,14 +39,15 @@ class GateRecorder:
         SeProbeError: the network is in training mode or wrapped, or a site does not belong to it.
     """
 
-    def __init__(self, network: nn.Module, sites: Sequence[GateSite]) -> None:
+    def __init__(self, network: nn.Module, sites: Sequence[GateSite], capture: Sequence[str] = ()) -> None:
         self._network = network
+        self._signals = signals_of(capture)
         self._taps = {site.name: _tap(site) for site in sites}
         self._hooks = ExitStack()
         self._calls: Counter[tuple[str, str]] = Counter()
-        self._caught: dict[str, torch.Tensor] = {}
-        self._modes: list[_ProductMode] = []
-        self._gates: dict[str, torch.Tensor] | None = None
+        self._caught: dict[tuple[str, str], torch.Tensor] = {}
+        self._modes: list[WatchMode] = []
+        self._published: dict[tuple[str, str], torch.Tensor] | None = None
 
     @property
     def gates(self) -> dict[str, torch.Tensor]:
@@ -54,12 +57,21 @@ class GateRecorder:
             SeProbeError: no forward pass has come to its end since the recorder was entered or the last one
                 failed.
         """
-        if self._gates is None:
+        return {site: values for (signal, site), values in self.signals.items() if signal == "gate"}
+
+    @property
+    def signals(self) -> dict[tuple[str, str], torch.Tensor]:
+        """(signal, site name) → values of the last batch; the signals that a site does not have are left out.
+
+        Raises:
+            SeProbeError: as for `gates`.
+        """
+        if self._published is None:
             raise SeProbeError(
                 "the recorder holds no gates: no forward pass of the network has come to its end since it was "
                 "entered, or the last one failed; run network(batch) inside the with block."
             )
-        return self._gates
+        return self._published
 
     def __enter__(self) -> Self:
         check_recordable(self._network)
@@ -73,6 +85,7 @@ class GateRecorder:
                 module, (enter, leave) = self._module(path), self._product_hooks(path, names)
                 hooks.callback(module.register_forward_pre_hook(enter).remove)
                 hooks.callback(module.register_forward_hook(leave, always_call=True).remove)
+            hooks.callback(self._network.register_forward_hook(self._leave, always_call=True).remove)
             hooks.callback(self._network.register_forward_hook(self._end).remove)
             self._hooks = hooks.pop_all()
         return self
@@ -92,26 +105,47 @@ class GateRecorder:
             ) from None
 
     def _begin(self, network: nn.Module, _args: Any) -> None:
-        self._gates = None
+        self._published = None
         self._calls.clear()
         self._caught.clear()
         if network.training:
             raise SeProbeError(_TRAINING)
+        if self._signals != ("gate",):
+            self._enter_mode(SignalMode(self._taps, self._signals))
+
+    def _enter_mode(self, mode: WatchMode) -> None:
+        mode.__enter__()
+        self._modes.append(mode)
+
+    def _leave_mode(self) -> None:
+        mode = self._modes.pop()
+        mode.__exit__(None, None, None)
+        self._caught.update(mode.caught())
+
+    def _leave(self, _network: nn.Module, _args: Any, _output: Any) -> None:
+        while self._modes:
+            self._leave_mode()
 
     def _end(self, _network: nn.Module, args: Any, _output: Any) -> None:
         """Publish the batch, whole or not at all."""
         taps = self._taps.values()
         wrong = {tap.module for tap in taps if self._calls[_key(tap)] != tap.calls}
-        images = {name: gates.shape[0] for name, gates in self._caught.items()}
+        wanted = [
+            (signal, name)
+            for signal in self._signals
+            for name, tap in self._taps.items()
+            if signal_shape(tap, signal) is not None
+        ]
+        missing = [" of ".join(key) for key in wanted if key not in self._caught]
+        images = {values.shape[0] for values in self._caught.values()}
         if args and isinstance(args[0], torch.Tensor):
-            images["the network's input"] = args[0].shape[0]
-        if wrong or self._caught.keys() != self._taps.keys() or len(set(images.values())) > 1:
+            images.add(args[0].shape[0])
+        if wrong or missing or len(images) > 1:
             raise SeProbeError(
                 f"this forward pass took another way than the dry pass: modules called more or less often "
-                f"{sorted(wrong)}, sites not reached {sorted(self._taps.keys() - self._caught.keys())}, images "
-                f"{sorted(set(images.values()))}; the batch is not recorded."
+                f"{sorted(wrong)}, not reached {missing}, images {sorted(images)}; the batch is not recorded."
             )
-        self._gates = {name: self._caught[name] for name in self._taps}
+        self._published = {key: self._caught[key] for key in wanted}
 
     def _output_hook(self, path: str, names: Sequence[str]) -> Any:
         by_call = {self._taps[name].call: name for name in names}
@@ -122,7 +156,7 @@ class GateRecorder:
             self._calls[key] += 1
             if name is not None:
                 shape = self._taps[name].shape
-                self._caught[name] = output.detach().reshape(-1, *shape).clone()
+                self._caught["gate", name] = output.detach().reshape(-1, *shape).clone()
 
         return catch
 
@@ -133,15 +167,11 @@ class GateRecorder:
         key = "product", path
 
         def enter(_module: nn.Module, _args: Any) -> None:
-            mode = _ProductMode(by_call.get(self._calls[key], {}))
+            self._enter_mode(_ProductMode(by_call.get(self._calls[key], {})))
             self._calls[key] += 1
-            mode.__enter__()
-            self._modes.append(mode)
 
         def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
-            mode = self._modes.pop()
-            mode.__exit__(None, None, None)
-            self._caught.update(mode.gates())
+            self._leave_mode()
 
         return enter, leave
 
@@ -158,11 +188,11 @@ class _ProductMode(WatchMode):
         super().__init__()
         self._taps = taps
         self._wanted = {product.index: product for tap in taps.values() for product in tap.products}
-        self._shapes = {product.index: tap.shape for tap in taps.values() for product in tap.products}
+        self._shapes = {product.index: tap.product_shape for tap in taps.values() for product in tap.products}
         self._factors: dict[int, torch.Tensor] = {}
         self._seen = 0
 
-    def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if product_operands(func, args) is not None:
             if (product := self._wanted.get(self._seen)) is not None:
                 self._factors[self._seen] = self._read(product, args[product.operand])
@@ -172,13 +202,13 @@ class _ProductMode(WatchMode):
     def _read(self, product: Product, factor: torch.Tensor) -> torch.Tensor:
         return canonical(factor, product.axes, self._shapes[product.index]).clone()
 
-    def gates(self) -> dict[str, torch.Tensor]:
+    def caught(self) -> dict[tuple[str, str], torch.Tensor]:
         """Return the gates of the sites whose factors were all seen."""
         caught = {}
         for name, tap in self._taps.items():
             factors = [self._factors[item.index] for item in tap.products if item.index in self._factors]
             if len(factors) == len(tap.products):
-                caught[name] = factors[0] if len(factors) == 1 else torch.stack(factors, dim=1)
+                caught["gate", name] = factors[0] if len(factors) == 1 else torch.stack(factors, dim=1)
         return caught
 
 

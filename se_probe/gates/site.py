@@ -9,15 +9,25 @@ import torch
 
 
 @dataclass(frozen=True)
+class Operation:
+    """One elementary operation of a forward pass: the `index`-th of that name, from 0."""
+
+    name: str
+    index: int
+
+
+@dataclass(frozen=True)
 class Product:
     """One multiplication inside a module call, and how its factor is read.
 
     Attributes:
+        operation: which operation of the whole forward pass this is.
         index: which product of the module's call this is, from 0, counting those of its submodules.
         operand: position of the factor among the multiplication's arguments.
         axes: axes of the factor that carry the gate, in canonical order; all the others are broadcast.
     """
 
+    operation: Operation
     index: int
     operand: int
     axes: tuple[int, ...]
@@ -30,6 +40,9 @@ class Tap:
     `output` reads the output of `module`, which is the gate; `product` reads the factor at the
     multiplications that the forward of `module` makes. `call` is which of the module's `calls` in one forward
     pass of the network. `shape` is the canonical shape without the image axis.
+
+    `products` are the gate's multiplications; `logit` is the operation that bounds the gate, whose input are the
+    gate logits, and `squeeze` the one whose output the gate is computed from, where there are such.
     """
 
     kind: Literal["output", "product"]
@@ -37,7 +50,14 @@ class Tap:
     call: int
     calls: int
     shape: tuple[int, ...]
-    products: tuple[Product, ...] = ()
+    products: tuple[Product, ...]
+    logit: Operation | None = None
+    squeeze: Operation | None = None
+
+    @property
+    def product_shape(self) -> tuple[int, ...]:
+        """Canonical shape of one product's factor; branches that are multiplied one by one have a product each."""
+        return self.shape if len(self.products) == 1 else self.shape[1:]
 
 
 @dataclass(frozen=True)

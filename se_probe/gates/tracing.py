@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 from se_probe.gates.geometry import Geometry, geometry
 from se_probe.gates.lineage import Lineage, derive, operation_name
-from se_probe.gates.site import canonical
+from se_probe.gates.site import Operation, canonical
 
 # Positions of the two multiplied operands, for each operation that multiplies elementwise.
 PRODUCTS = {"mul": (0, 1), "addcmul": (1, 2)}
@@ -35,18 +35,30 @@ def product_operands(func: Any, args: Sequence[Any]) -> tuple[int, int] | None:
 
 
 class WatchMode(TorchDispatchMode):
-    """Sees each operation of a pass as the same elementary ones, in inference mode as outside of it."""
+    """Sees and counts the elementary operations of a pass, the same in inference mode as outside of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._operation = Operation("", 0)
+        self._counts: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func._can_decompose():
             with self:
                 return func.decompose(*args, **kwargs)
-        return self.operation(func, args, kwargs)
+        name = operation_name(func)
+        self._operation = Operation(name, self._counts[name])
+        self._counts[name] += 1
+        return self.run(func, args, kwargs)
 
-    def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run one elementary operation."""
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one elementary operation, `self._operation`."""
         raise NotImplementedError
+
+    def caught(self) -> dict[tuple[str, str], torch.Tensor]:
+        """Return what was read so far, by signal and site."""
+        return {}
 
 
 @dataclass
@@ -85,6 +97,7 @@ class Event:
     Attributes:
         geometry: axes of the factor.
         calls: module calls around the multiplication, outermost first.
+        operation: the multiplication, as an operation of the forward pass.
         index: position of the product in the innermost call.
         operand: position of the factor among the arguments.
         feature_shape: shape of the feature map.
@@ -99,6 +112,7 @@ class Event:
 
     geometry: Geometry
     calls: tuple[Call, ...]
+    operation: Operation
     index: int
     operand: int
     feature_shape: tuple[int, ...]
@@ -195,13 +209,13 @@ class _Tracer(WatchMode):
             where = tuple(output.shape), output.stride(), int(output.storage_offset())
             stored.sources.append(Source(call, *where))
 
-    def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         candidate = self._candidate(func, args)
         event = self._event(candidate) if candidate else None
         output = func(*args, **kwargs)
         self._follow(func, args, kwargs, output)
         if candidate and event:
-            event.exact = _product_is_exact(operation_name(func), candidate, event.values, kwargs, output)
+            event.exact = _product_is_exact(self._operation.name, candidate, event.values, kwargs, output)
             self._stored[_storage(output)].product = event
             self.trace.events.append(event)
         return output
@@ -229,6 +243,7 @@ class _Tracer(WatchMode):
         return Event(
             geometry=candidate.geometry,
             calls=tuple(self._stack),
+            operation=self._operation,
             index=self._stack[-1].products - 1,
             operand=candidate.factor,
             feature_shape=tuple(feature.shape),
@@ -244,8 +259,7 @@ class _Tracer(WatchMode):
         """Carry data dependence from an operation's inputs to the storages that it made or changed."""
         inputs = _tensors((args, kwargs))
         known = [(item, self._stored[_storage(item)]) for item in inputs if _storage(item) in self._stored]
-        name = operation_name(func)
-        if name == "sum" and known and known[0][1].product is not None:
+        if self._operation.name == "sum" and known and known[0][1].product is not None:
             known[0][1].product.summed = tuple(axis % args[0].dim() for axis in args[1] or ())
         shared = {_storage(item) for item in inputs}
         lineages = [(item, stored.lineage) for item, stored in known]
@@ -254,7 +268,7 @@ class _Tracer(WatchMode):
             if key in shared and not func._schema.is_mutable:
                 continue
             if known:
-                self._stored[key] = _Stored(derive(name, args, lineages, item))
+                self._stored[key] = _Stored(derive(self._operation, args, lineages, item))
             elif key not in shared:
                 # A new storage may lie at the address of one that is gone.
                 self._stored.pop(key, None)

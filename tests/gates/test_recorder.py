@@ -147,8 +147,8 @@ def test_another_way_through_the_network_is_refused():
     sites = find_gates(network, SIZE)
     network.gate_block.skip = True
     message = (
-        "this forward pass took another way than the dry pass: modules called more or less often [], sites not "
-        "reached ['SE_1_1'], images [2]; the batch is not recorded."
+        "this forward pass took another way than the dry pass: modules called more or less often [], not reached "
+        "['gate of SE_1_1'], images [2]; the batch is not recorded."
     )
     with GateRecorder(network, sites), pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
         network(torch.randn(2, *SIZE))
@@ -223,3 +223,64 @@ def test_gates_are_the_same_in_any_gradient_mode(kind, context):
         network(batch)
         assert not recorder.gates["SE_1_1"].requires_grad
         assert torch.equal(recorder.gates["SE_1_1"], expected)
+
+
+def signals(network, sites, batch, capture):
+    with torch.no_grad(), GateRecorder(network, sites, capture) as recorder:
+        network(batch)
+    return recorder.signals
+
+
+def test_signals_of_an_se_network_equal_raw_hooks():
+    """SENet: z is the mean over space, s = sigmoid(logit), and the feature map is s * u."""
+    network = timm.create_model("seresnet50").eval()
+    sites = find_gates(network, (3, 64, 64))
+    module, seen = network.layer2[0].se, {}
+    with (
+        module.register_forward_hook(
+            lambda _m, args, output: seen.update(before=args[0].clone(), after=output.clone())
+        ),
+        module.gate.register_forward_hook(lambda _m, args, _o: seen.update(logit=args[0].clone())),
+    ):
+        found = signals(network, sites, torch.randn(2, 3, 64, 64), ["logit", "squeeze", "feature"])
+    assert len(found) == 16 * 5
+    torch.testing.assert_close(found["logit", "SE_3_1"], seen["logit"][:, :, 0, 0], rtol=0, atol=0)
+    torch.testing.assert_close(found["squeeze", "SE_3_1"], seen["before"].mean((2, 3)), rtol=0, atol=0)
+    torch.testing.assert_close(found["feature_before", "SE_3_1"], seen["before"].mean((2, 3)), rtol=0, atol=0)
+    torch.testing.assert_close(found["feature_after", "SE_3_1"], seen["after"].mean((2, 3)), rtol=0, atol=0)
+    assert torch.equal(found["logit", "SE_3_1"].sigmoid(), found["gate", "SE_3_1"])
+
+
+@pytest.mark.parametrize("kind", [row[0] for row in WRITTEN])
+def test_signals_however_gates_are_written(kind):
+    network = build(kind)
+    (site,) = find_gates(network, SIZE)
+    found = signals(network, [site], torch.randn(3, *SIZE), ["logit", "squeeze", "feature"])
+    gate = found["gate", site.name]
+    torch.testing.assert_close(found["feature_after", site.name], found["feature_before", site.name] * gate)
+    if site.activation == "sigmoid":
+        assert torch.equal(found["logit", site.name].sigmoid(), gate)
+    elif site.activation == "softmax over branches":
+        assert torch.equal(found["logit", site.name].softmax(1), gate)
+    else:
+        assert ("logit", site.name) not in found
+    assert found["squeeze", site.name].shape == (3, 8)
+
+
+def test_signals_of_branches_in_timm():
+    for architecture in ("skresnet18", "resnest14d"):
+        network = timm.create_model(architecture).eval()
+        sites = find_gates(network, (3, 64, 64))
+        found = signals(network, sites, torch.randn(2, 3, 64, 64), ["logit", "squeeze", "feature"])
+        for site in sites:
+            assert torch.equal(found["logit", site.name].softmax(1), found["gate", site.name])
+            assert found["squeeze", site.name].shape == (2, site.channels)
+            before, after = found["feature_before", site.name], found["feature_after", site.name]
+            torch.testing.assert_close(after, before * found["gate", site.name])
+
+
+def test_an_unknown_capture():
+    network = build(networks.Functional)
+    message = "'logits' cannot be captured; expected some of gate, logit, squeeze, feature."
+    with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
+        GateRecorder(network, find_gates(network, SIZE), ["logits"])
