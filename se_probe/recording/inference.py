@@ -18,13 +18,13 @@ class Results:
     """What the network gave for a batch, on the host.
 
     Attributes:
-        gates: `(image, column)`, all sites side by side.
+        columns: `(image, column)`, all signals of all sites side by side.
         predicted: output unit of the network's first choice, -1 where its output is no vector of logits.
         probability: softmax probability of the first choice, NaN where there is none.
         class_probability: probability of the image's own class, NaN where the network has no unit for it.
     """
 
-    gates: NDArray[np.floating]
+    columns: NDArray[np.floating]
     predicted: NDArray[np.int64]
     probability: NDArray[np.float64]
     class_probability: NDArray[np.float64]
@@ -44,8 +44,8 @@ class Transfer:
         """Wait for the device and return the results."""
         if self._arrived is not None:
             self._arrived.synchronize()
-        gates, predicted, probability, class_probability = (tensor.numpy() for tensor in self._tensors)
-        return Results(gates, predicted, probability.astype(np.float64), class_probability.astype(np.float64))
+        columns, predicted, probability, class_probability = (tensor.numpy() for tensor in self._tensors)
+        return Results(columns, predicted, probability.astype(np.float64), class_probability.astype(np.float64))
 
 
 def start(recorder: GateRecorder, network: torch.nn.Module, images: torch.Tensor, units: Sequence[int]) -> Transfer:
@@ -61,9 +61,9 @@ def start(recorder: GateRecorder, network: torch.nn.Module, images: torch.Tensor
     dtype = reference.dtype if reference.is_floating_point() else torch.float32
     with torch.inference_mode():
         output = network(images.to(device=reference.device, dtype=dtype, non_blocking=True))
-        gates = join(list(recorder.gates.values()))
-        own = torch.tensor(units).to(gates.device, non_blocking=True)
-        return Transfer([gates, *_choices(output, own)])
+        columns = join(recorder.signals.values())
+        own = torch.tensor(units).to(columns.device, non_blocking=True)
+        return Transfer([columns, *_choices(output, own)])
 
 
 def _choices(output: object, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

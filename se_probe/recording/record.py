@@ -18,6 +18,7 @@ from se_probe.gates import GateRecorder, GateSite
 from se_probe.images import Batch, Selected, Selection, batches
 from se_probe.labels import ImageClass
 from se_probe.models import LoadedModel
+from se_probe.recording.columns import Block, width
 from se_probe.recording.inference import Results, Transfer, start
 from se_probe.recording.moments import ClassMoments
 from se_probe.recording.recording import Recording, open_recording
@@ -32,6 +33,7 @@ def record(
     path: Path,
     *,
     provenance: dict[str, Any],
+    capture: Sequence[str] = (),
     batch_size: int = 32,
     workers: int = 0,
     device: str | torch.device = "cpu",
@@ -46,6 +48,7 @@ def record(
         selection: the images, in order.
         path: where the recording is made; nothing may be there yet.
         provenance: facts kept with the recording; `model` and `data` are expected among them.
+        capture: what to record beside the gates: "logit", "squeeze", "feature".
         batch_size: images in one forward pass.
         workers: processes that decode images.
         device: where the network runs.
@@ -60,12 +63,15 @@ def record(
         SeProbeError: no image of a chosen class could be decoded; the recording stays, marked as incomplete.
     """
     classes = tuple({"name": item.name, "index": item.index, "wnid": item.wnid} for item in _classes(selection))
-    header = Header(tuple(sites), classes, tuple(item.name for item in selection.chosen), provenance)
+    recorder = GateRecorder(model.network.to(device), sites, capture)
+    blocks = tuple(Block(signal, site, shape) for (signal, site), shape in recorder.shapes.items())
+    header = Header(tuple(sites), blocks, classes, tuple(item.name for item in selection.chosen), provenance)
     create(path, header)
-    with _ShardWriter(path, sites, shard_images) as writer:
-        for block in _blocks(model, sites, selection, batch_size, workers, torch.device(device)):
-            writer.add(block)
-            progress(len(block.images) + len(block.skipped))
+    loaded = batches(selection, model.transform, batch_size=batch_size, workers=workers)
+    with _ShardWriter(path, width(blocks), shard_images) as writer, recorder:
+        for batch in _recorded(model, recorder, selection, loaded):
+            writer.add(batch)
+            progress(len(batch.images) + len(batch.skipped))
     _require_every_class(selection, writer)
     complete(path, header)
     return open_recording(path)
@@ -85,34 +91,27 @@ def _require_every_class(selection: Selection, writer: _ShardWriter) -> None:
 
 
 @dataclass(frozen=True)
-class _Block:
-    """One batch on the host: facts of its images, their gates, and the images that were skipped."""
+class _Recorded:
+    """One batch on the host: facts of its images, their signals, and the images that were skipped."""
 
     images: pd.DataFrame
-    gates: NDArray[np.floating] | None
+    columns: NDArray[np.floating] | None
     skipped: list[dict[str, str]]
 
 
-def _blocks(
-    model: LoadedModel,
-    sites: Sequence[GateSite],
-    selection: Selection,
-    batch_size: int,
-    workers: int,
-    device: torch.device,
-) -> Iterator[_Block]:
+def _recorded(
+    model: LoadedModel, recorder: GateRecorder, selection: Selection, loaded: Iterator[Batch]
+) -> Iterator[_Recorded]:
     """Yield batches one step late, so that the device computes one while the host takes in the one before."""
-    network = model.network.to(device)
     pending: tuple[Batch, Transfer | None] | None = None
-    with GateRecorder(network, sites) as recorder:
-        for batch in batches(selection, model.transform, batch_size=batch_size, workers=workers):
-            units = [_unit(selection.entries[index]) for index in batch.indices]
-            transfer = start(recorder, network, batch.images, units) if units else None
-            if pending is not None:
-                yield _block(model, selection, *pending)
-            pending = batch, transfer
+    for batch in loaded:
+        units = [_unit(selection.entries[index]) for index in batch.indices]
+        transfer = start(recorder, model.network, batch.images, units) if units else None
         if pending is not None:
-            yield _block(model, selection, *pending)
+            yield _received(model, selection, *pending)
+        pending = batch, transfer
+    if pending is not None:
+        yield _received(model, selection, *pending)
 
 
 def _unit(entry: Selected) -> int:
@@ -120,7 +119,7 @@ def _unit(entry: Selected) -> int:
     return -1 if index is None else index
 
 
-def _block(model: LoadedModel, selection: Selection, batch: Batch, transfer: Transfer | None) -> _Block:
+def _received(model: LoadedModel, selection: Selection, batch: Batch, transfer: Transfer | None) -> _Recorded:
     results = transfer.results() if transfer is not None else None
     entries = [selection.entries[index] for index in batch.indices]
     skipped = [
@@ -131,7 +130,7 @@ def _block(model: LoadedModel, selection: Selection, batch: Batch, transfer: Tra
         }
         for skip in batch.skipped
     ]
-    return _Block(_facts(model, entries, results), results.gates if results else None, skipped)
+    return _Recorded(_facts(model, entries, results), results.columns if results else None, skipped)
 
 
 def _facts(model: LoadedModel, entries: Sequence[Selected], results: Results | None) -> pd.DataFrame:
@@ -159,12 +158,12 @@ def _label(model: LoadedModel, unit: int) -> str:
 class _ShardWriter:
     """Gathers batches and puts a shard on disk whenever enough images are there, and at the end or a stop."""
 
-    def __init__(self, path: Path, sites: Sequence[GateSite], shard_images: int) -> None:
+    def __init__(self, path: Path, columns: int, shard_images: int) -> None:
         self._folder = shard_folder(path)
-        self._columns = sum(site.channels * site.branches for site in sites)
+        self._columns = columns
         self._shard_images = shard_images
         self._number = 0
-        self._held: list[_Block] = []
+        self._held: list[_Recorded] = []
         self.seen: set[str] = set()
         self.last_reason = ""
 
@@ -176,23 +175,23 @@ class _ShardWriter:
     ) -> None:
         self._flush()
 
-    def add(self, block: _Block) -> None:
-        self._held.append(block)
-        self.seen.update(block.images["class"])
-        self.last_reason = block.skipped[-1]["reason"] if block.skipped else self.last_reason
+    def add(self, batch: _Recorded) -> None:
+        self._held.append(batch)
+        self.seen.update(batch.images["class"])
+        self.last_reason = batch.skipped[-1]["reason"] if batch.skipped else self.last_reason
         if sum(len(item.images) for item in self._held) >= self._shard_images:
             self._flush()
 
     def _flush(self) -> None:
         held, self._held = self._held, []
-        gates = [block.gates for block in held if block.gates is not None]
+        columns = [batch.columns for batch in held if batch.columns is not None]
         if not held:
             return
-        images = pd.concat([block.images for block in held], ignore_index=True)
-        values = np.concatenate(gates) if gates else np.empty((0, self._columns), np.float32)
+        images = pd.concat([batch.images for batch in held], ignore_index=True)
+        values = np.concatenate(columns) if columns else np.empty((0, self._columns), np.float32)
         moments = ClassMoments()
         moments.update(images["class"].tolist(), values)
         rows = np.flatnonzero(images["role"] == "chosen")
-        skipped = [skip for block in held for skip in block.skipped]
+        skipped = [skip for batch in held for skip in batch.skipped]
         Shard(images, rows, values[rows], moments, skipped).write(self._folder, self._number)
         self._number += 1

@@ -15,8 +15,9 @@ import zarr
 
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
+from se_probe.recording.columns import Block
 from se_probe.recording.shards import IMAGE_COLUMNS
-from se_probe.recording.store import COMPLETE, SCHEMA, Header, read_incomplete
+from se_probe.recording.store import COMPLETE, SCHEMA, Header, names_of_moments, read_incomplete
 
 STORE_NAME = "recording.zarr"
 Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
@@ -60,6 +61,7 @@ def open_recording(path: str | Path) -> Recording:
 def _header(attributes: dict[str, Any]) -> Header:
     return Header(
         sites=tuple(GateSite(**facts) for facts in attributes["sites"]),
+        blocks=tuple(Block.from_dict(facts) for facts in attributes["signals"]),
         classes=tuple(attributes["classes"]),
         chosen=tuple(attributes["chosen"]),
         provenance=attributes["provenance"],
@@ -72,11 +74,13 @@ class Recording:
     Attributes:
         path: the zarr store that it was read from.
         tree: the whole as an xarray DataTree; `se_probe.recording.store` describes its nodes.
+        signal: what `gates` and `moments` give: "gate", or another captured signal after `of`.
     """
 
-    def __init__(self, path: Path, tree: xr.DataTree) -> None:
+    def __init__(self, path: Path, tree: xr.DataTree, signal: str = "gate") -> None:
         self.path = path
         self.tree = tree
+        self.signal = signal
         self._facts = _header({str(key): value for key, value in tree.attrs.items()})
 
     @property
@@ -86,8 +90,26 @@ class Recording:
 
     @property
     def sites(self) -> list[GateSite]:
-        """The sites, in network order."""
-        return list(self._facts.sites)
+        """The sites that have the signal, in network order."""
+        having = {block.site for block in self._facts.blocks if block.signal == self.signal}
+        return [site for site in self._facts.sites if site.name in having]
+
+    @property
+    def signals(self) -> list[str]:
+        """What was captured: "gate", and "logit", "squeeze", "feature_before" and "feature_after" where asked for."""
+        return list(dict.fromkeys(block.signal for block in self._facts.blocks))
+
+    def of(self, signal: str) -> Recording:
+        """Return the same recording with another signal in the place of the gates, for any analysis of it.
+
+        Raises:
+            SeProbeError: that signal was not captured.
+        """
+        if signal not in self.signals:
+            raise SeProbeError(
+                f"{self.path} holds no {signal!r}, but {', '.join(self.signals)}; record again with --capture."
+            )
+        return Recording(self.path, self.tree, signal)
 
     @property
     def chosen(self) -> list[str]:
@@ -139,10 +161,10 @@ class Recording:
         Raises:
             SeProbeError: there is none.
         """
-        for site in self._facts.sites:
+        for site in self.sites:
             if site.name == name:
                 return site
-        raise SeProbeError(f"{self.path} has no site {name!r}; expected one of {_listed(self._facts.sites)}.")
+        raise SeProbeError(f"{self.path} has no site {name!r}; expected one of {_listed(self.sites)}.")
 
     def gates(self, site: str) -> xr.DataArray:
         """Return the gates of the chosen classes' images at a site.
@@ -152,7 +174,7 @@ class Recording:
             The coordinate `image` is the row in `images`, `class` its class.
         """
         self.site(site)
-        gate = self.tree[f"gates/{site}"].to_dataset()["gate"].rename(site)
+        gate = self.tree[f"gates/{site}"].to_dataset()[self.signal].rename(site)
         classes = self.images["class"].to_numpy(dtype=np.str_)[gate["image"].values]
         return _with_places(gate).assign_coords({"class": ("image", classes)})
 
@@ -164,7 +186,8 @@ class Recording:
             channel), in float64; the unbiased variance is `m2 / (count - 1)`.
         """
         self.site(site)
-        moments = self.tree[f"moments/{site}"].to_dataset()
+        mean, m2 = names_of_moments(self.signal)
+        moments = self.tree[f"moments/{site}"].to_dataset()[[mean, m2]].rename({mean: "mean", m2: "m2"})
         count = self.tree["moments"].to_dataset()["count"]
         return _with_places(moments.assign(count=count)[["count", "mean", "m2"]])
 
@@ -191,12 +214,14 @@ class Recording:
         roles = self.images["role"].value_counts()
         facts = [
             ("model", f"{model['name']}, {model['weights']}"),
-            ("sites", f"{len(self.sites)}: {_listed(self._facts.sites)}"),
+            ("sites", f"{len(self.sites)}: {_listed(self.sites)}"),
             ("chosen", f"{', '.join(self.chosen)} ({roles.get('chosen', 0)} images)"),
             ("moments", f"of {len(self.classes)} classes ({len(self.images)} images)"),
             ("data", f"{self.provenance['data']['title']}, {self.provenance['data']['layout']}"),
             ("status", "complete" if self.complete else "INCOMPLETE: the run was stopped before its end"),
         ]
+        if self.signals != ["gate"]:
+            facts.append(("signals", f"{', '.join(self.signals)}; shown here: {self.signal}"))
         if len(self.skipped):
             facts.append(("skipped", f"{len(self.skipped)} images that could not be decoded"))
         if self.demo:

@@ -3,9 +3,9 @@
     /                    attributes: schema, status, provenance, sites, classes, chosen, skipped
     /images              facts of every image: path, class, predicted class, probability ...
     /gates               coordinate image: rows of /images that have gates
-    /gates/SE_2_3        gate (image, channel) or (image, branch, channel)
+    /gates/SE_2_3        gate (image, channel) or (image, branch, channel); logit, squeeze ... where captured
     /moments             count (class), coordinate class
-    /moments/SE_2_3      mean, m2 (class, [branch,] channel), float64
+    /moments/SE_2_3      mean, m2 (class, [branch,] channel), float64; logit_mean, logit_m2 ... where captured
 
 While a run is under way, and after one that was killed, the status is "incomplete" and `shards/` holds what was
 recorded. The status changes to "complete" when everything above is on disk; only then do the shards go.
@@ -26,7 +26,7 @@ import zarr
 from numpy.typing import NDArray
 
 from se_probe.gates import GateSite
-from se_probe.recording.columns import site_dims, split
+from se_probe.recording.columns import Block, split, width
 from se_probe.recording.moments import ClassMoments
 from se_probe.recording.shards import IMAGE_COLUMNS, ZARR_FORMAT, Shard, read_shards, strings
 
@@ -41,6 +41,7 @@ class Header:
     """What is known of a recording before its first image."""
 
     sites: tuple[GateSite, ...]
+    blocks: tuple[Block, ...]
     classes: tuple[dict[str, Any], ...]
     chosen: tuple[str, ...]
     provenance: dict[str, Any]
@@ -51,6 +52,7 @@ class Header:
             "schema": SCHEMA,
             "status": status,
             "sites": [site.to_dict() for site in self.sites],
+            "signals": [block.to_dict() for block in self.blocks],
             "classes": list(self.classes),
             "chosen": list(self.chosen),
             "provenance": self.provenance,
@@ -75,15 +77,15 @@ def complete(path: Path, header: Header) -> None:
     """Put a recording's shards together, mark it as complete, and remove them."""
     shards = shard_folder(path)
     images, moments, skipped = _summary(shards)
-    blocks = _blocks(shards, header.sites)
-    tree = _tree(header, images, moments, next(blocks), header.attributes(INCOMPLETE, skipped))
-    encoding = {
-        f"/gates/{site.name}": {"gate": {"chunks": (_CHUNK_ROWS, *tree[f"gates/{site.name}"]["gate"].shape[1:])}}
-        for site in header.sites
-    }
+    parts = _parts(shards, header.blocks)
+    tree = _tree(header, images, moments, next(parts), header.attributes(INCOMPLETE, skipped))
+    encoding: dict[str, dict[str, Any]] = {}
+    for block in header.blocks:
+        chunks = {"chunks": (_CHUNK_ROWS, *block.shape)}
+        encoding.setdefault(f"/gates/{block.site}", {})[block.signal] = chunks
     tree.to_zarr(path, mode="a", zarr_format=ZARR_FORMAT, consolidated=False, encoding=encoding)
-    for block in blocks:
-        _append(path, block)
+    for part in parts:
+        _append(path, part)
     group = zarr.open_group(path, mode="r+", zarr_format=ZARR_FORMAT, use_consolidated=False)
     group.attrs["status"] = COMPLETE
     shutil.rmtree(shards)
@@ -94,16 +96,22 @@ def read_incomplete(path: Path, header: Header) -> xr.DataTree:
     """Return what an incomplete recording holds, in memory."""
     shards = shard_folder(path)
     images, moments, skipped = _summary(shards)
-    blocks = list(_blocks(shards, header.sites))
-    return _tree(header, images, moments, _concatenate(blocks), header.attributes(INCOMPLETE, skipped))
+    whole = _concatenate(list(_parts(shards, header.blocks)))
+    return _tree(header, images, moments, whole, header.attributes(INCOMPLETE, skipped))
+
+
+def names_of_moments(signal: str) -> tuple[str, str]:
+    """Return the names of a signal's mean and sum of squared deviations among a site's moments."""
+    prefix = "" if signal == "gate" else f"{signal}_"
+    return f"{prefix}mean", f"{prefix}m2"
 
 
 @dataclass(frozen=True)
-class _Block:
-    """Gates of some images: their rows in the table of images, and the gates by site."""
+class _Part:
+    """Signals of some images: their rows in the table of images, and the values of each block."""
 
     rows: NDArray[np.int64]
-    gates: dict[str, xr.Variable]
+    values: dict[Block, xr.Variable]
 
 
 def _summary(shards: Path) -> tuple[pd.DataFrame, ClassMoments, list[dict[str, str]]]:
@@ -117,8 +125,8 @@ def _summary(shards: Path) -> tuple[pd.DataFrame, ClassMoments, list[dict[str, s
     return pd.concat(tables, ignore_index=True).astype(dict(IMAGE_COLUMNS)), moments, skipped
 
 
-def _blocks(shards: Path, sites: Sequence[GateSite]) -> Iterator[_Block]:
-    """Yield the gates in blocks of a bounded size, one block at least."""
+def _parts(shards: Path, blocks: Sequence[Block]) -> Iterator[_Part]:
+    """Yield the signals of bounded numbers of images, one part at least."""
     held: list[Shard] = []
     starts: list[int] = []
     first = 0
@@ -127,52 +135,55 @@ def _blocks(shards: Path, sites: Sequence[GateSite]) -> Iterator[_Block]:
         starts.append(first)
         first += len(shard.images)
         if sum(len(item.rows) for item in held) >= _ROWS_AT_ONCE:
-            yield _block(held, starts, sites)
+            yield _part(held, starts, blocks)
             held, starts = [], []
     if held or first == 0:
-        yield _block(held, starts, sites)
+        yield _part(held, starts, blocks)
 
 
-def _block(shards: Sequence[Shard], starts: Sequence[int], sites: Sequence[GateSite]) -> _Block:
-    width = sum(site.channels * site.branches for site in sites)
+def _part(shards: Sequence[Shard], starts: Sequence[int], blocks: Sequence[Block]) -> _Part:
     rows = [shard.rows + start for shard, start in zip(shards, starts, strict=True)]
-    columns = np.concatenate([shard.gates for shard in shards]) if shards else np.empty((0, width), np.float32)
-    parts = split(columns, sites)
-    return _Block(
+    columns = np.concatenate([shard.gates for shard in shards]) if shards else np.empty((0, width(blocks)), np.float32)
+    values = split(columns, blocks)
+    return _Part(
         np.concatenate(rows) if rows else np.empty(0, np.int64),
-        {site.name: xr.Variable(("image", *site_dims(site)), parts[site.name]) for site in sites},
+        {block: xr.Variable(("image", *block.dims), values[block]) for block in blocks},
     )
 
 
-def _concatenate(blocks: Sequence[_Block]) -> _Block:
-    names = blocks[0].gates
-    return _Block(
-        np.concatenate([block.rows for block in blocks]),
-        {name: xr.Variable.concat([block.gates[name] for block in blocks], "image") for name in names},
+def _concatenate(parts: Sequence[_Part]) -> _Part:
+    return _Part(
+        np.concatenate([part.rows for part in parts]),
+        {block: xr.Variable.concat([part.values[block] for part in parts], "image") for block in parts[0].values},
     )
 
 
 def _tree(
-    header: Header, images: pd.DataFrame, moments: ClassMoments, gates: _Block, attributes: dict[str, Any]
+    header: Header, images: pd.DataFrame, moments: ClassMoments, part: _Part, attributes: dict[str, Any]
 ) -> xr.DataTree:
     names = _class_order(header, moments)
     by_class = [moments.by_class[name] for name in names]
-    width = sum(site.channels * site.branches for site in header.sites)
-    means = split(np.array([item.mean for item in by_class]).reshape(len(names), width), header.sites)
-    m2s = split(np.array([item.m2 for item in by_class]).reshape(len(names), width), header.sites)
+    size = len(names), width(header.blocks)
+    means = split(np.array([item.mean for item in by_class]).reshape(size), header.blocks)
+    m2s = split(np.array([item.m2 for item in by_class]).reshape(size), header.blocks)
     nodes = {
         "/": xr.Dataset(attrs=attributes),
         "/images": xr.Dataset({name: ("image", _image_values(images, name)) for name in IMAGE_COLUMNS}),
-        "/gates": xr.Dataset(coords={"image": gates.rows}),
+        "/gates": xr.Dataset(coords={"image": part.rows}),
         "/moments": xr.Dataset(
             {"count": ("class", np.array([item.count for item in by_class], dtype=np.int64))},
             coords={"class": strings(names)},
         ),
     }
     for site in header.sites:
-        dims = ("class", *site_dims(site))
-        nodes[f"/gates/{site.name}"] = xr.Dataset({"gate": gates.gates[site.name]})
-        nodes[f"/moments/{site.name}"] = xr.Dataset({"mean": (dims, means[site.name]), "m2": (dims, m2s[site.name])})
+        blocks = [block for block in header.blocks if block.site == site.name]
+        nodes[f"/gates/{site.name}"] = xr.Dataset({block.signal: part.values[block] for block in blocks})
+        statistics: dict[str, Any] = {}
+        for block in blocks:
+            mean, m2 = names_of_moments(block.signal)
+            dims = ("class", *block.dims)
+            statistics |= {mean: (dims, means[block]), m2: (dims, m2s[block])}
+        nodes[f"/moments/{site.name}"] = xr.Dataset(statistics)
     return xr.DataTree.from_dict(nodes)
 
 
@@ -185,8 +196,11 @@ def _image_values(images: pd.DataFrame, name: str) -> NDArray[Any]:
     return strings(images[name]) if kind == "str" else images[name].to_numpy(kind)
 
 
-def _append(path: Path, block: _Block) -> None:
+def _append(path: Path, part: _Part) -> None:
     options: dict[str, Any] = {"mode": "a", "append_dim": "image", "consolidated": False}
-    xr.Dataset(coords={"image": block.rows}).to_zarr(path, group="gates", **options)
-    for name, gate in block.gates.items():
-        xr.Dataset({"gate": gate}).to_zarr(path, group=f"gates/{name}", **options)
+    xr.Dataset(coords={"image": part.rows}).to_zarr(path, group="gates", **options)
+    by_site: dict[str, dict[str, xr.Variable]] = {}
+    for block, values in part.values.items():
+        by_site.setdefault(block.site, {})[block.signal] = values
+    for site, signals in by_site.items():
+        xr.Dataset(signals).to_zarr(path, group=f"gates/{site}", **options)

@@ -286,3 +286,26 @@ def test_timm_is_not_changed_by_recording(model, recorded):
     fresh = timm.create_model("test_efficientnet")
     assert [name for name, _ in model.network.named_modules()] == [name for name, _ in fresh.named_modules()]
     assert all(not module._forward_hooks for module in model.network.modules())
+
+
+def test_other_signals_are_recorded_and_read_like_gates(model, photographs, tmp_path):
+    recording, _ = run(model, photographs, tmp_path / "recording.zarr", capture=["logit", "squeeze", "feature"])
+    assert recording.signals == ["gate", "logit", "squeeze", "feature_before", "feature_after"]
+    site = recording.sites[0]
+    gates = recording.gates(site.name)
+    logits = recording.of("logit").gates(site.name)
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits.values.astype(np.float64))), gates, atol=1e-6)
+    before, after = (recording.of(f"feature_{when}").gates(site.name) for when in ("before", "after"))
+    np.testing.assert_allclose(after, before * gates, atol=1e-5)
+    np.testing.assert_allclose(recording.of("squeeze").gates(site.name), before, atol=1e-6)
+    moments = recording.of("logit").moments(site.name)
+    alpha = logits[logits["class"] == "alpha"].values.astype(np.float64)
+    np.testing.assert_allclose(moments["mean"].sel({"class": "alpha"}), alpha.mean(0), atol=1e-12)
+    np.testing.assert_allclose(moments["m2"].sel({"class": "alpha"}), alpha.var(0) * 5, atol=1e-10)
+    assert "shown here: logit" in repr(recording.of("logit"))
+
+
+def test_a_signal_that_was_not_captured(recorded):
+    message = f"{recorded[0].path} holds no 'logit', but gate; record again with --capture."
+    with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
+        recorded[0].of("logit")
