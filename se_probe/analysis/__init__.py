@@ -7,24 +7,41 @@ from se_probe.analysis.classes import (
     select_classes,
 )
 from se_probe.analysis.curves import default_within, excitation_curves, within_class_curves
+from se_probe.analysis.decodability import site_decodability
+from se_probe.analysis.health import channel_health, site_health
+from se_probe.analysis.intervals import class_mean_intervals
+from se_probe.analysis.measures import measure_tables, write_measures
 from se_probe.analysis.protocols import RecordingLike, SiteLike
 from se_probe.analysis.sampling import default_panels, sample_channels, select_sites
+from se_probe.analysis.similarity import class_similarity, cluster_classes, site_similarity
+from se_probe.analysis.specificity import channel_specificity, site_specificity
 from se_probe.analysis.tables import class_table, site_table, write_tables
 
 __all__ = [
     "RecordingLike",
     "SiteLike",
+    "channel_health",
+    "channel_specificity",
+    "class_mean_intervals",
+    "class_similarity",
     "class_statistics",
     "class_table",
+    "cluster_classes",
     "default_panels",
     "default_within",
     "excitation_curves",
+    "measure_tables",
     "reference_name",
     "reference_statistics",
     "sample_channels",
     "select_classes",
     "select_sites",
+    "site_decodability",
+    "site_health",
+    "site_similarity",
+    "site_specificity",
     "site_table",
     "within_class_curves",
+    "write_measures",
     "write_tables",
 ]

@@ -1,0 +1,46 @@
+"""Whether the class can be read off the gates of a site."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from se_probe.analysis.gates import GateRecording, GateSiteLike, chosen_sites, site_facts, site_gates, site_moments
+from se_probe.analysis.kernels.decoding import FOLDS, REPEATS, decode
+
+
+def site_decodability(
+    recording: GateRecording,
+    sites: Sequence[str] | None = None,
+    *,
+    folds: int = FOLDS,
+    repeats: int = REPEATS,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """How well the chosen classes can be told apart by the gates of `sites` (None: all), one row each.
+
+    After the facts of `site_facts`: `chosen_classes`, `chosen_images`, `test_folds`; `accuracy`, balanced
+    accuracy on images held out, with `low` and `high`, and `chance`. Classification standardises channels, so
+    it sees gates that hardly move as well as others: read `class_sd`, `image_sd` and `verdict` with it. NaN
+    for fewer than two classes, or a class with one image.
+
+    Raises:
+        SeProbeError: an unknown site.
+
+    Source: `kernels.decoding.decode`.
+    """
+    return pd.DataFrame([_row(recording, site, folds, repeats, seed) for site in chosen_sites(recording, sites)])
+
+
+def _row(recording: GateRecording, site: GateSiteLike, folds: int, repeats: int, seed: int) -> dict[str, object]:
+    gates = site_gates(recording, site)
+    result = decode(gates.values, gates.labels, folds=folds, repeats=repeats, seed=seed)
+    return {
+        **site_facts(site_moments(recording, site)),
+        "chosen_classes": len(gates.names),
+        "chosen_images": len(gates.values),
+        "test_folds": len(result.folds),
+        "accuracy": result.accuracy,
+        "low": result.low,
+        "high": result.high,
+        "chance": result.chance,
+    }

@@ -1,0 +1,186 @@
+"""What the measures read of a site: its moments and its gates as plain arrays, and its absolute spread."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from se_probe.analysis.kernels.health import channel_states, site_verdict
+from se_probe.analysis.kernels.variance import Components, components
+from se_probe.analysis.protocols import SiteLike
+from se_probe.analysis.sampling import select_sites
+from se_probe.analysis.statistics import Floats, equal_weight_mean, sample_variance
+from se_probe.errors import SeProbeError
+
+
+class GateSiteLike(SiteLike, Protocol):
+    """A site that also says whether its gates have a scale of their own."""
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the gate lies between 0 and 1."""
+
+
+class GateRecording(Protocol):
+    """The part of a recording that the measures read."""
+
+    @property
+    def sites(self) -> Sequence[GateSiteLike]:
+        """Sites in network order."""
+
+    @property
+    def chosen(self) -> Sequence[str]:
+        """Names of the chosen classes."""
+
+    @property
+    def classes(self) -> pd.DataFrame:
+        """The classes seen: `name`, `wnid` (missing where it has none), …."""
+
+    def moments(self, site: str, /) -> xr.Dataset:
+        """`count` (class), `mean` and `m2` (class, [branch,] channel) of every class seen."""
+
+    def gates(self, site: str, /) -> xr.DataArray:
+        """Gates (image, [branch,] channel) of the chosen classes, with the coordinate `class`."""
+
+
+@dataclass(frozen=True)
+class SiteMoments:
+    """Moments of all classes at a site, for the kernels.
+
+    Attributes:
+        site: the site.
+        names: the classes that have two images or more; every class where none has.
+        count: images of each, `(class,)`.
+        mean: mean gates, `(column, class)`, a column a channel of a branch, branch-major.
+        m2: sums of squared deviations, likewise.
+    """
+
+    site: GateSiteLike
+    names: list[str]
+    count: NDArray[np.int64]
+    mean: Floats
+    m2: Floats
+
+    @property
+    def level(self) -> Floats:
+        """Mean gate of each column, classes with equal weights."""
+        return equal_weight_mean(self.mean)
+
+    @property
+    def components(self) -> Components:
+        """Variance between and within classes of each column."""
+        return components(self.count, self.mean, self.m2)
+
+    @property
+    def states(self) -> NDArray[np.str_]:
+        """State of each column, see `channel_states`."""
+        return channel_states(self.level, total_sd(self.components), bounded=self.site.bounded)
+
+
+@dataclass(frozen=True)
+class SiteGates:
+    """Gates of the chosen classes at a site, for the kernels.
+
+    Attributes:
+        values: `(image, column)`, columns as in `SiteMoments`.
+        labels: class of each image, a place in `names`.
+        names: the classes, in the order chosen.
+    """
+
+    values: NDArray[np.floating]
+    labels: NDArray[np.int64]
+    names: list[str]
+
+    @property
+    def groups(self) -> list[NDArray[np.floating]]:
+        """The rows of each class."""
+        return [self.values[self.labels == place] for place in range(len(self.names))]
+
+
+def chosen_sites(recording: GateRecording, names: Sequence[str] | None) -> list[GateSiteLike]:
+    """The sites called `names`, all where None.
+
+    Raises:
+        SeProbeError: a name that no site has.
+    """
+    return list(recording.sites) if names is None else select_sites(recording.sites, names)
+
+
+def site_moments(recording: GateRecording, site: GateSiteLike) -> SiteMoments:
+    """Read the moments of a site."""
+    moments = recording.moments(site.name).compute()
+    count = moments["count"].to_numpy()
+    kept = np.flatnonzero(count >= 2) if np.any(count >= 2) else np.arange(count.size)
+    mean, m2 = (moments[name].to_numpy()[kept].reshape(kept.size, -1).T for name in ("mean", "m2"))
+    names = [str(name) for name in moments["class"].to_numpy()[kept]]
+    return SiteMoments(site, names, count[kept], mean.astype(np.float64), m2.astype(np.float64))
+
+
+def site_gates(recording: GateRecording, site: GateSiteLike) -> SiteGates:
+    """Read the gates of a site; a chosen class without images is left out.
+
+    Raises:
+        SeProbeError: there is no image of any chosen class.
+    """
+    gates = recording.gates(site.name).compute()
+    if not gates.sizes["image"]:
+        raise SeProbeError(
+            f"site {site.name} has gates of no image; expected images of {', '.join(recording.chosen)}, "
+            "record some of them with --classes"
+        )
+    classes = gates["class"].to_numpy().astype(str)
+    names = [name for name in recording.chosen if name in set(classes)]
+    place = {name: index for index, name in enumerate(names)}
+    labels = np.array([place[name] for name in classes], dtype=np.int64)
+    return SiteGates(gates.to_numpy().reshape(classes.size, -1), labels, names)
+
+
+def total_sd(parts: Components) -> Floats:
+    """Standard deviation over images of all classes, each with the same weight, in gate units.
+
+    The variance within classes stands alone where there is one class.
+    """
+    between = np.where(np.isnan(parts.between), 0.0, np.maximum(parts.between, 0.0))
+    return np.sqrt(parts.within + between)
+
+
+def channel_facts(moments: SiteMoments) -> pd.DataFrame:
+    """One row a column: `site`, `branch`, `channel`, and the spread of its gate in gate units.
+
+    `class_sd`: standard deviation of class means. `image_sd`: over images of a class, root mean square over
+    classes. `state`: see `kernels.health.channel_states`.
+    """
+    site = moments.site
+    return pd.DataFrame(
+        {
+            "site": site.name,
+            "branch": np.repeat(np.arange(site.branches), site.channels),
+            "channel": np.tile(np.arange(site.channels), site.branches),
+            "class_sd": np.sqrt(sample_variance(moments.mean)),
+            "image_sd": np.sqrt(moments.components.within),
+            "state": moments.states,
+        }
+    )
+
+
+def site_facts(moments: SiteMoments) -> dict[str, object]:
+    """What every row about a site begins with: where it is, of what it was measured, and its absolute spread.
+
+    `class_sd` and `image_sd` as in `channel_facts`, root mean square over channels. `verdict`: see
+    `kernels.health.site_verdict`.
+    """
+    site = moments.site
+    return {
+        "site": site.name,
+        "stage": site.stage,
+        "block": site.block,
+        "classes": len(moments.names),
+        "images": int(moments.count.sum()),
+        "class_sd": float(np.sqrt(np.mean(sample_variance(moments.mean)))),
+        "image_sd": float(np.sqrt(np.mean(moments.components.within))),
+        "verdict": site_verdict(moments.level, moments.states),
+    }

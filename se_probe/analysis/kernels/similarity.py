@@ -1,0 +1,185 @@
+"""How alike classes are: correlation and distance of their mean gates, clustering, agreement with a hierarchy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+from scipy.cluster import hierarchy
+from scipy.spatial import distance
+
+from se_probe.analysis.kernels.intervals import CONFIDENCE, jackknife_error
+from se_probe.analysis.kernels.nulls import TIE
+from se_probe.analysis.statistics import Floats, unbiased_variance
+
+FEWEST_CLASSES = 4
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """Average-linkage clustering of classes.
+
+    Attributes:
+        linkage: scipy's linkage matrix, `(class − 1, 4)`.
+        order: classes in the order of the dendrogram's leaves.
+        cophenetic: correlation of the dendrogram's heights with the distances; 1 for a perfect tree.
+    """
+
+    linkage: Floats
+    order: NDArray[np.int64]
+    cophenetic: float
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Rank correlation of two distance matrices, its confidence limits over classes, and Mantel's p value."""
+
+    correlation: float
+    low: float
+    high: float
+    p: float
+
+
+def correlation(means: ArrayLike) -> Floats:
+    """Pearson correlation over columns of every pair of rows of `means` (class, column); NaN for a flat row.
+
+    Noise of the means pulls it towards 0.
+    """
+    rows = np.asarray(means, dtype=np.float64)
+    centred = rows - rows.mean(axis=1, keepdims=True)
+    length = np.sqrt(np.sum(centred**2, axis=1))
+    units = centred / np.where(length > 0, length, np.nan)[:, None]
+    return np.asarray(np.clip(units @ units.T, -1, 1))
+
+
+def deviation_correlation(means: ArrayLike) -> Floats:
+    """The correlation after each column's mean over classes is taken away.
+
+    Columns have levels of their own, which all classes share and which make every pair of classes alike;
+    this compares what sets classes apart. K unrelated classes have −1/(K − 1), not 0.
+    """
+    rows = np.asarray(means, dtype=np.float64)
+    return correlation(rows - rows.mean(axis=0))
+
+
+def rms_distance(means: ArrayLike) -> Floats:
+    """Euclidean distance over √columns of every pair of rows: root mean square difference, in gate units.
+
+    Noise of the means makes it larger, see `squared_distance`.
+    """
+    rows = np.asarray(means, dtype=np.float64)
+    return np.asarray(distance.squareform(distance.pdist(rows)) / np.sqrt(rows.shape[1]))
+
+
+def squared_distance(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Floats:
+    """Unbiased mean squared difference of the true means of every pair of classes; `mean`, `m2` (class, column).
+
+    What the noise of both means adds on average is taken away, so it can fall below 0; NaN for a class with
+    one image, and 0 on the diagonal.
+
+    Source: Walther et al., Reliability of dissimilarity measures for multi-voxel pattern analysis, NeuroImage
+    137 (2016), here by subtraction of the known noise.
+    """
+    images = np.asarray(count, dtype=np.float64)[:, None]
+    noise = np.mean(unbiased_variance(images, m2) / images, axis=1)
+    squares = rms_distance(mean) ** 2 - (noise[:, None] + noise)
+    return np.where(np.eye(len(noise), dtype=bool), 0.0, squares)
+
+
+def hierarchy_distance(paths: Sequence[Sequence[str]]) -> Floats:
+    """1 − Wu–Palmer similarity of every pair of `paths` from the root to a class, 0 … 1, as a square matrix.
+
+    The similarity is twice the depth of the deepest common ancestor over the sum of both depths, the root at
+    depth 1; 1 for two paths without a common root.
+
+    Source: Wu and Palmer, Verb semantics and lexical selection, ACL 1994.
+    """
+    codes: dict[str, int] = {}
+    depth = np.array([len(path) for path in paths])
+    table = np.full((len(paths), depth.max()), -1)
+    for row, path in enumerate(paths):
+        table[row, : len(path)] = [codes.setdefault(node, len(codes)) for node in path]
+    same, common = np.ones((len(paths), len(paths)), dtype=bool), np.zeros((len(paths), len(paths)))
+    for level in table.T:
+        same &= (level[:, None] == level) & (level[:, None] >= 0)
+        common += same
+    return np.asarray(1 - 2 * common / (depth[:, None] + depth))
+
+
+def pair_mean(pairs: Floats) -> tuple[float, float]:
+    """Mean over all pairs of classes of a square matrix, and its jackknife standard error over classes.
+
+    The error is NaN for fewer than three classes, the mean for fewer than two.
+    """
+    classes = len(pairs)
+    if classes < 2:
+        return np.nan, np.nan
+    sums = pairs.sum(axis=1) - np.diag(pairs)
+    mean = float(sums.sum() / (classes * (classes - 1)))
+    if classes < 3:
+        return mean, np.nan
+    return mean, float(jackknife_error((sums.sum() - 2 * sums) / ((classes - 1) * (classes - 2))))
+
+
+def cluster(distances: Floats) -> Clustering:
+    """Cluster classes by average linkage on a square matrix of distances, two classes or more.
+
+    Source: Sokal and Michener, A statistical method for evaluating systematic relationships (1958); Sokal and
+    Rohlf, The comparison of dendrograms by objective methods, Taxon 11 (1962), for the cophenetic correlation.
+    """
+    condensed = distance.squareform(distances, checks=False)
+    linkage = hierarchy.linkage(condensed, method="average", optimal_ordering=len(distances) <= 200)
+    heights = hierarchy.cophenet(linkage)
+    varied = condensed.size > 1 and np.ptp(condensed) > 0 and np.ptp(heights) > 0
+    cophenetic = float(np.corrcoef(condensed, heights)[0, 1]) if varied else float("nan")
+    return Clustering(linkage, hierarchy.leaves_list(linkage).astype(np.int64), cophenetic)
+
+
+def agreement(
+    first: Floats, second: Floats, *, permutations: int = 199, seed: int = 0, confidence: float = CONFIDENCE
+) -> Agreement:
+    """Spearman correlation of two square distance matrices over all pairs of classes.
+
+    Pairs share classes, so neither p value nor interval treats them as independent: p shuffles the classes of
+    one matrix (one-sided: more alike than by chance), the interval is a delete-one-class jackknife on Fisher's
+    scale. All NaN for fewer than `FEWEST_CLASSES` classes, or where either matrix has only ties.
+
+    Source: Mantel, The detection of disease clustering, Cancer Research 27 (1967); Arvesen, Annals of
+    Mathematical Statistics 40 (1969).
+    """
+    if len(first) < FEWEST_CLASSES or any(np.ptp(distance.squareform(d, checks=False)) == 0 for d in (first, second)):
+        return Agreement(np.nan, np.nan, np.nan, np.nan)
+    x, y = _centred_ranks(first), _centred_ranks(second)
+    observed = float(np.sum(x * y))
+    rng = np.random.default_rng(seed)
+    orders = (rng.permutation(len(x)) for _ in range(permutations))
+    extreme = sum(np.sum(x * y[np.ix_(order, order)]) >= observed - TIE * abs(observed) for order in orders)
+    low, high = _jackknife_limits(x, y, confidence)
+    rho = observed / float(np.sqrt(np.sum(x**2) * np.sum(y**2)))
+    return Agreement(rho, low, high, float((1 + extreme) / (1 + permutations)))
+
+
+def _centred_ranks(distances: Floats) -> Floats:
+    """Ranks of the pairs less their mean, as a square matrix with diagonal 0."""
+    ranks = stats.rankdata(distance.squareform(distances, checks=False))
+    return np.asarray(distance.squareform(ranks - ranks.mean()))
+
+
+def _jackknife_limits(x: Floats, y: Floats, confidence: float) -> tuple[float, float]:
+    classes = len(x)
+    pairs = (classes - 1) * (classes - 2) / 2
+
+    def without(products: Floats) -> Floats:
+        return np.asarray(products.sum() / 2 - products.sum(axis=1))
+
+    covariance = without(x * y) - without(x) * without(y) / pairs
+    spread = (without(x**2) - without(x) ** 2 / pairs) * (without(y**2) - without(y) ** 2 / pairs)
+    if np.any(spread <= 0):
+        return float("nan"), float("nan")
+    # A correlation of ±1 has no finite place on Fisher's scale.
+    z = np.arctanh(np.clip(covariance / np.sqrt(spread), -1 + 1e-12, 1 - 1e-12))
+    pooled = np.sum(x * y) / np.sqrt(np.sum(x**2) * np.sum(y**2))
+    centre = np.arctanh(np.clip(pooled, -1 + 1e-12, 1 - 1e-12))
+    reach = stats.t.ppf((1 + confidence) / 2, classes - 1) * np.sqrt((classes - 1) * np.var(z))
+    return float(np.tanh(centre - reach)), float(np.tanh(centre + reach))

@@ -1,0 +1,35 @@
+"""All measures of a recording as tidy tables on disk."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from se_probe.analysis.decodability import site_decodability
+from se_probe.analysis.files import write_csv
+from se_probe.analysis.gates import GateRecording
+from se_probe.analysis.health import channel_health, site_health
+from se_probe.analysis.similarity import site_similarity
+from se_probe.analysis.specificity import channel_specificity, site_specificity
+
+
+def measure_tables(recording: GateRecording) -> dict[str, pd.DataFrame]:
+    """Every measure of all sites, by the name of its file."""
+    return {
+        "site_specificity.csv": site_specificity(recording),
+        "site_health.csv": site_health(recording),
+        "site_similarity.csv": site_similarity(recording),
+        "site_decodability.csv": site_decodability(recording),
+        "channel_specificity.csv.gz": channel_specificity(recording),
+        "channel_health.csv.gz": channel_health(recording),
+    }
+
+
+def write_measures(tables: dict[str, pd.DataFrame], directory: Path) -> list[Path]:
+    """Write the tables of `measure_tables` into a folder; return their paths.
+
+    Raises:
+        SeProbeError: the folder cannot be written.
+    """
+    for name, table in tables.items():
+        write_csv(table, directory / name)
+    return [directory / name for name in tables]

@@ -1,0 +1,122 @@
+"""How alike the gates of classes are, and whether classes that mean alike things are gated alike."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from se_probe.analysis.classes import select_classes
+from se_probe.analysis.gates import GateRecording, GateSiteLike, SiteMoments, chosen_sites, site_facts, site_moments
+from se_probe.analysis.kernels import similarity as kernels
+from se_probe.analysis.kernels.similarity import Clustering
+from se_probe.analysis.statistics import Floats
+from se_probe.analysis.wordnet import wordnet_paths
+
+Paths = Mapping[str, Sequence[str]]
+
+
+def class_similarity(recording: GateRecording, site: str, classes: Sequence[str] | None = None) -> xr.Dataset:
+    """Similarity of every pair of `classes` (None: all seen) at a site, as matrices (class, other).
+
+    `correlation` of the mean gate vectors, which mostly reflects what all classes share; `deviation`, the
+    correlation after the mean over these classes is taken from each channel; `distance`, the root mean square
+    difference in gate units; `squared_distance`, the mean squared difference without the part that is noise
+    of the means (NaN for a class with one image).
+
+    Raises:
+        SeProbeError: an unknown site, or a class without images.
+    """
+    (found,) = chosen_sites(recording, [site])
+    moments = recording.moments(found.name).compute()
+    moments = moments if classes is None else select_classes(moments, classes)
+    means, m2 = (moments[name].to_numpy().reshape(moments.sizes["class"], -1) for name in ("mean", "m2"))
+    names = [str(name) for name in moments["class"].to_numpy()]
+    matrices = {
+        "correlation": kernels.correlation(means),
+        "deviation": kernels.deviation_correlation(means),
+        "distance": kernels.rms_distance(means),
+        "squared_distance": kernels.squared_distance(moments["count"].to_numpy(), means, m2),
+    }
+    dims = ("class", "other")
+    return xr.Dataset({name: (dims, matrix) for name, matrix in matrices.items()}, {"class": names, "other": names})
+
+
+def cluster_classes(similarity: xr.Dataset) -> Clustering:
+    """Average-linkage clustering of the classes of `class_similarity` by `distance`, in gate units."""
+    return kernels.cluster(similarity["distance"].to_numpy())
+
+
+def site_similarity(
+    recording: GateRecording,
+    sites: Sequence[str] | None = None,
+    paths: Paths | None = None,
+    *,
+    permutations: int = 199,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Similarity of all classes seen at `sites` (None: all), one row each.
+
+    `paths` gives the place of classes in a hierarchy, from its root to the class, by class name; by default
+    WordNet 3.0, where classes have a wnid that it knows.
+
+    After the facts of `site_facts`, over all pairs of classes: the mean `correlation` of their mean gates and
+    the root mean square `distance` in gate units, with jackknife errors over classes; `true_distance`, the
+    distance without the part that is noise (0 where noise explains it all); `cophenetic`, how well a tree
+    describes the distances.
+    Then the rank correlation of distances with distances in the hierarchy, `agreement`, with `agreement_low`,
+    `agreement_high` and `agreement_p`, over `agreement_classes` classes; NaN where too few have a place.
+
+    Raises:
+        SeProbeError: an unknown site.
+
+    Source: the kernels in `kernels.similarity`.
+    """
+    places = _wordnet(recording) if paths is None else paths
+    rows = [_row(recording, site, places, permutations, seed) for site in chosen_sites(recording, sites)]
+    return pd.DataFrame(rows)
+
+
+def _wordnet(recording: GateRecording) -> Paths:
+    named = recording.classes[["name", "wnid"]].dropna()
+    found = wordnet_paths([str(wnid) for wnid in named["wnid"]])
+    pairs = zip(named["name"], named["wnid"], strict=True)
+    return {str(name): found[wnid] for name, wnid in pairs if wnid in found}
+
+
+def _row(
+    recording: GateRecording, site: GateSiteLike, places: Paths, permutations: int, seed: int
+) -> dict[str, object]:
+    moments = site_moments(recording, site)
+    means = moments.mean.T
+    distances = kernels.rms_distance(means)
+    correlation, correlation_error = kernels.pair_mean(kernels.correlation(means))
+    square, square_error = kernels.pair_mean(distances**2)
+    without_noise, _ = kernels.pair_mean(kernels.squared_distance(moments.count, means, moments.m2.T))
+    return {
+        **site_facts(moments),
+        "correlation": correlation,
+        "correlation_error": correlation_error,
+        "distance": square**0.5,
+        "distance_error": square_error / (2 * square**0.5) if square > 0 else 0.0,
+        "true_distance": float(np.sqrt(np.maximum(without_noise, 0.0))),
+        "cophenetic": kernels.cluster(distances).cophenetic if len(distances) > 1 else float("nan"),
+        **_agreement(moments, distances, places, permutations, seed),
+    }
+
+
+def _agreement(
+    moments: SiteMoments, distances: Floats, places: Paths, permutations: int, seed: int
+) -> dict[str, object]:
+    rows = [row for row, name in enumerate(moments.names) if name in places]
+    result = kernels.Agreement(np.nan, np.nan, np.nan, np.nan)
+    if len(rows) >= kernels.FEWEST_CLASSES:
+        meaning = kernels.hierarchy_distance([places[moments.names[row]] for row in rows])
+        result = kernels.agreement(distances[np.ix_(rows, rows)], meaning, permutations=permutations, seed=seed)
+    return {
+        "agreement_classes": len(rows),
+        "agreement": result.correlation,
+        "agreement_low": result.low,
+        "agreement_high": result.high,
+        "agreement_p": result.p,
+    }

@@ -1,0 +1,27 @@
+"""Raw images of classes, and their moments computed the plain way."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def moments(groups: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`count` (class), `mean` and `m2` (column, class) of arrays (image, column)."""
+    return (
+        np.array([len(group) for group in groups]),
+        np.stack([group.mean(axis=0) for group in groups], axis=-1),
+        np.stack([((group - group.mean(axis=0)) ** 2).sum(axis=0) for group in groups], axis=-1),
+    )
+
+
+def draw(
+    seed: int, counts: Sequence[int], columns: int, *, share: float = 0.0, scale: Sequence[float] = (1.0,)
+) -> list[np.ndarray]:
+    """Normal images; classes drawn so that `share` of the variance is between them, on average over classes.
+
+    `scale` repeats over columns.
+    """
+    rng = np.random.default_rng(seed)
+    scales = np.resize(scale, columns)
+    means = rng.normal(size=(len(counts), columns)) * np.sqrt(share / (1 - share))
+    return [(mean + rng.normal(size=(n, columns))) * scales for mean, n in zip(means, counts, strict=True)]
