@@ -11,13 +11,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from se_probe.comparing import compare
+    from se_probe.drawing import draw
     from se_probe.errors import SeProbeError
     from se_probe.gates import GateRecorder, GateSite, find_gates
     from se_probe.images import open_images, select
     from se_probe.labels import LabelSpace, imagenet
     from se_probe.models import LoadedModel, load_model
-    from se_probe.pipeline import draw, excite
+    from se_probe.pipeline import excite, write_analysis
     from se_probe.recording import Recording, open_recording, record
+    from se_probe.scale_run import ScaleRun, open_scale_run
+    from se_probe.scaling import scale
 
 _HOME = {
     "GateRecorder": "gates",
@@ -25,16 +29,21 @@ _HOME = {
     "LabelSpace": "labels",
     "LoadedModel": "models",
     "Recording": "recording",
+    "ScaleRun": "scale_run",
     "SeProbeError": "errors",
-    "draw": "pipeline",
+    "compare": "comparing",
+    "draw": "drawing",
     "excite": "pipeline",
     "find_gates": "gates",
     "imagenet": "labels",
     "load_model": "models",
     "open_images": "images",
     "open_recording": "recording",
+    "open_scale_run": "scale_run",
     "record": "recording",
+    "scale": "scaling",
     "select": "images",
+    "write_analysis": "pipeline",
 }
 
 __all__ = [
@@ -43,7 +52,9 @@ __all__ = [
     "LabelSpace",
     "LoadedModel",
     "Recording",
+    "ScaleRun",
     "SeProbeError",
+    "compare",
     "draw",
     "excite",
     "find_gates",
@@ -51,8 +62,11 @@ __all__ = [
     "load_model",
     "open_images",
     "open_recording",
+    "open_scale_run",
     "record",
+    "scale",
     "select",
+    "write_analysis",
 ]
 
 

@@ -14,6 +14,7 @@ from se_probe.errors import SeProbeError
 
 REPORTS = Path("reports")
 RECORDING, FIGURES, TABLES, FACTS = "recording.zarr", "figures", "tables", "run.json"
+REPORT = "report.html"
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class RunFolder:
 
     def occupied(self) -> list[str]:
         """Return which parts of a run are there already."""
-        return [part for part in (RECORDING, FIGURES, TABLES, FACTS) if (self.path / part).exists()]
+        return [part for part in (RECORDING, FIGURES, TABLES, FACTS, REPORT) if (self.path / part).exists()]
 
     def clear(self) -> None:
         """Remove the parts of an earlier run, and nothing else that lies in the folder."""

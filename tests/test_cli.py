@@ -101,7 +101,7 @@ def test_models_lists_without_a_network():
     [
         (["excite", "--model", "nosuchnetwork", "--data", "."], "error: "),
         (["excite", "--model", "skresnet18", "--random-weights", "--data", "nowhere"], "error: nowhere"),
-        (["excite", "--channels", "many", "--demo"], 'error: --channels is "many"; expected a number or "all".'),
+        (["excite", "--channels", "many", "--demo"], "error: 'many' channels were asked for; expected a number"),
         (["plot", "nowhere"], "error: nowhere holds no recording"),
         (["excite", "--model-arg", "classes", "--demo"], "error: "),
     ],

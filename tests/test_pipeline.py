@@ -31,8 +31,8 @@ def photographs(tmp_path_factory):
 
 def small(photographs, **options):
     """A run of a small untrained network."""
-    given = {"model": "test_efficientnet", "random_weights": True, "data": photographs, "workers": 0, **QUIET}
-    return se_probe.excite("alpha,beta", **{**given, **options})
+    given = {"model": "test_efficientnet", "random_weights": True, "data": photographs, "workers": 0, "report": False}
+    return se_probe.excite("alpha,beta", **{**given, **QUIET, **options})
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,12 @@ def test_figures_tables_and_facts_lie_in_the_folder(real_run):
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if ".zarr" not in path.as_posix()}
     stems = ("role_of_excitation", "within_class")
     figures = {f"figures/{stem}.{suffix}" for stem in stems for suffix in ("png", "pdf", "svg", "csv")}
-    assert names >= figures | {"tables/sites.csv", "tables/class_statistics.csv.gz", "run.json"}
+    assert names >= figures | {"tables/sites.csv", "tables/class_statistics.csv.gz", "run.json", "report.html"}
+    measured = ("depth_profile", "health_profile", "class_heatmap", "class_similarity", "decodability")
+    assert names >= {f"figures/{stem}.pdf" for stem in (*measured, "channel_distribution")}
+    assert names >= {
+        f"tables/site_{measure}.csv" for measure in ("specificity", "health", "similarity", "decodability")
+    }
     facts = json.loads((folder / "run.json").read_text())
     assert facts["model"]["weights_sha256"] == recording.provenance["model"]["weights_sha256"]
     assert facts["complete"]
@@ -103,6 +108,7 @@ def test_the_collapsed_network_comes_out_flat(tmp_path):
         per_class=5,
         reference_per_class=0,
         out=tmp_path / "run",
+        report=False,
         **QUIET,
     )
     for site in recording.sites:
@@ -121,6 +127,7 @@ def test_full_size_photographs_and_a_thousand_classes(tmp_path):
         random_weights=True,
         data=SAMPLE_120,
         out=tmp_path / "run",
+        report=False,
         say=lines.append,
         show_progress=False,
     )
@@ -175,9 +182,10 @@ def test_an_earlier_run_is_kept(photographs, tmp_path, monkeypatch):
 
 def test_a_mistake_does_not_touch_an_earlier_run(photographs, tmp_path):
     small(photographs, out=tmp_path / "run")
-    for mistake in ({"within": "gamma"}, {"sites": ["SE_9_9"]}, {"channels": 0}, {"batch_size": 0}, {"workers": -1}):
+    mistakes = {"within": "gamma", "sites": ["SE_9_9"], "channels": 0, "batch_size": 0, "workers": -1, "capture": ["x"]}
+    for name, value in mistakes.items():
         with pytest.raises(SeProbeError):
-            small(photographs, out=tmp_path / "run", overwrite=True, **mistake)
+            small(photographs, out=tmp_path / "run", overwrite=True, **{name: value})
     assert open_recording(tmp_path / "run").complete
     assert (tmp_path / "run" / "run.json").exists()
 
@@ -219,6 +227,26 @@ def test_a_file_in_the_place_of_the_folder(photographs, tmp_path):
     message = f"{tmp_path / 'run'} is a file; expected a folder for the run, choose another with --out."
     with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
         small(photographs, out=tmp_path / "run")
+
+
+def test_a_preset_gives_way_to_what_is_given(photographs, tmp_path):
+    lines = []
+    recording = small(photographs, out=tmp_path / "run", preset="senet", channels=4, say=lines.append)
+    assert recording.provenance["settings"]["preset"] == "senet"
+    assert recording.chosen == ["alpha", "beta"]
+    curves = pd.read_csv(tmp_path / "run" / "figures" / "role_of_excitation.csv")
+    assert curves["position"].max() == 3
+    assert any("the preset's sites SE_2_3, SE_3_4" in line for line in lines)
+    assert any(line.startswith("preset    senet, SENet (arXiv 1709.01507)") for line in lines)
+    with pytest.raises(SeProbeError, match=r'^there is no preset "vgg"; expected one of senet, sknet, eca\.$'):
+        small(photographs, out=tmp_path / "other", preset="vgg")
+
+
+def test_what_is_captured_is_recorded(photographs, tmp_path):
+    recording = small(photographs, out=tmp_path / "run", capture=["logit"])
+    site = recording.sites[0].name
+    logits = recording.of("logit").gates(site).values
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), recording.gates(site), atol=1e-6)
 
 
 def test_a_network_loaded_by_hand(photographs, tmp_path):

@@ -1,8 +1,25 @@
 """Figures from the tables of the analyses: each function takes results and returns a Figure."""
 
 from se_probe.figures.caption import caption_line
+from se_probe.figures.channel_distribution import channel_distribution
+from se_probe.figures.class_heatmap import class_heatmap
+from se_probe.figures.class_similarity import class_similarity_matrix
+from se_probe.figures.decodability import decodability
+from se_probe.figures.depth_profile import depth_profile
+from se_probe.figures.health_profile import health_profile
 from se_probe.figures.role_of_excitation import role_of_excitation
 from se_probe.figures.save import save_figure
 from se_probe.figures.within_class import within_class
 
-__all__ = ["caption_line", "role_of_excitation", "save_figure", "within_class"]
+__all__ = [
+    "caption_line",
+    "channel_distribution",
+    "class_heatmap",
+    "class_similarity_matrix",
+    "decodability",
+    "depth_profile",
+    "health_profile",
+    "role_of_excitation",
+    "save_figure",
+    "within_class",
+]

@@ -2,6 +2,7 @@
 
 from se_probe.gates.discovery import Discovery, NoGatesError, SpatialMap, discover, find_gates, require_gates
 from se_probe.gates.recorder import GateRecorder
+from se_probe.gates.signals import signals_of
 from se_probe.gates.site import GateSite
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "discover",
     "find_gates",
     "require_gates",
+    "signals_of",
 ]

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -50,6 +51,7 @@ def provenance_of(
         },
         "data": {
             "title": images.title,
+            "location": str(place.resolve()) if (place := Path(images.title).expanduser()).exists() else None,
             "layout": images.layout,
             "images_found": len(images.samples),
             "files_ignored": images.ignored,

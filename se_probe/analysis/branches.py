@@ -1,0 +1,162 @@
+"""Competing branches: attention by split, how evenly it is shared, and class dependence by cardinal group.
+
+Source: Zhang et al., ResNeSt: Split-Attention Networks, arXiv 2004.08955.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from se_probe.analysis.files import write_csv
+from se_probe.analysis.kernels.health import branch_entropy
+from se_probe.analysis.kernels.variance import components, omega_squared
+from se_probe.analysis.protocols import RecordingLike, SiteLike
+from se_probe.analysis.statistics import equal_weight_mean, sample_variance
+from se_probe.errors import SeProbeError
+
+Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
+
+
+class GateRecording(RecordingLike, Protocol):
+    """A recording with the gates of single images."""
+
+    def gates(self, site: str, /) -> xr.DataArray:
+        """`(image, [branch,] channel)` of the chosen classes' images, with the coordinate `class`."""
+
+
+def shares_one(site: SiteLike) -> bool:
+    """Whether a site's branches compete for a sum of one; with a single one (R = 1) the gate is a sigmoid."""
+    return site.branches > 1 and site.activation.startswith("softmax")
+
+
+def split_attention(recording: RecordingLike) -> pd.DataFrame:
+    """Mean attention of every branch (radix split) of every site, over all classes with equal weights.
+
+    Returns one row a site and branch: `site`, `stage`, `block`, `activation`, `branches`, `branch`; `mean`
+    over classes and channels; `channel_sd` and `class_sd`, unbiased spreads of the means of channels and, root
+    mean square over channels, of classes. A softmax over R branches has the mean 1/R over them; a single
+    branch is a sigmoid gate, whose mean lies anywhere between 0 and 1.
+    """
+    rows = []
+    for site in recording.sites:
+        means = _with_branches(recording.moments(site.name)["mean"].compute()).transpose("branch", "channel", "class")
+        for branch, values in enumerate(means.values):
+            channels = equal_weight_mean(values)
+            spreads = {
+                "channel_sd": float(np.sqrt(sample_variance(channels))),
+                "class_sd": float(np.sqrt(np.mean(sample_variance(values)))),
+            }
+            rows.append({**_facts(site), "branch": branch, "mean": float(channels.mean()), **spreads})
+    return pd.DataFrame(rows)
+
+
+def split_entropy(recording: GateRecording) -> pd.DataFrame:
+    """How evenly attention is shared among the branches of every site, over images of the chosen classes.
+
+    Returns one row a site: `site`, `stage`, `block`, `activation`, `branches`; `entropy`, over log R, mean over
+    images and channels with every class weighing the same (1: even, 0: one branch has all); `entropy_sd`, the
+    spread of an image's mean; `entropy_of_mean`, that of the mean attention over images: as low where a
+    channel always prefers the same branch, higher where the choice depends on the image. NaN where branches
+    do not compete, R = 1 among them.
+    """
+    rows = []
+    for site in recording.sites:
+        numbers = dict.fromkeys(("entropy", "entropy_sd", "entropy_of_mean"), np.nan)
+        if shares_one(site):
+            gates = recording.gates(site.name).compute()
+            by_image = gates.isel(branch=0).copy(data=branch_entropy(gates.values)).mean("channel")
+            by_class = gates.groupby("class").mean("image").mean("class")
+            numbers["entropy"] = float(by_image.groupby("class").mean().mean())
+            numbers["entropy_sd"] = float(np.sqrt(sample_variance(by_image.values)))
+            mean_attention = by_class.transpose("branch", "channel").values[None]
+            numbers["entropy_of_mean"] = float(branch_entropy(mean_attention).mean())
+        rows.append({**_facts(site), **numbers})
+    return pd.DataFrame(rows)
+
+
+def cardinal_groups(recording: RecordingLike, cardinality: Mapping[str, int] | None = None) -> pd.DataFrame:
+    """Class dependence of the gates of every cardinal group, from the moments of every class seen.
+
+    `cardinality` gives the number K of groups of each site; channels lie group by group. A site that it does
+    not name is taken as one group, with `groups_known` False.
+
+    Returns one row a site, branch and group: `site`, `stage`, `block`, `activation`, `branches`, `branch`,
+    `group`, `groups`, `groups_known`, `channels`, `mean`; `class_sd` and `image_sd`, bias-corrected spreads
+    between and within classes in gate units (root mean square over channels); `omega_squared`, the share of
+    the variance that lies between classes, pooled over channels. The spreads are NaN where a class has one
+    image.
+
+    Raises:
+        SeProbeError: the channels of a site cannot be divided into K groups.
+    """
+    known = cardinality or {}
+    rows = []
+    for site in recording.sites:
+        groups = known.get(site.name, 1)
+        if groups < 1 or site.channels % groups:
+            raise SeProbeError(
+                f"{site.name} has {site.channels} channels, which do not divide into {groups} cardinal groups; "
+                "expected a divisor of the number of channels."
+            )
+        moments = recording.moments(site.name).compute()
+        for branch, group, part in _parts(moments, groups):
+            place = {"branch": branch, "group": group, "groups": groups, "groups_known": site.name in known}
+            rows.append({**_facts(site), **place, **_dependence(part)})
+    return pd.DataFrame(rows)
+
+
+def write_branch_tables(
+    recording: GateRecording, directory: Path, cardinality: Mapping[str, int] | None = None
+) -> list[Path]:
+    """Write `split_attention.csv`, `split_entropy.csv` and `cardinal_groups.csv`; return their paths.
+
+    Raises:
+        SeProbeError: the folder cannot be written, or as `cardinal_groups`.
+    """
+    tables = {
+        "split_attention": split_attention(recording),
+        "split_entropy": split_entropy(recording),
+        "cardinal_groups": cardinal_groups(recording, cardinality),
+    }
+    for name, table in tables.items():
+        write_csv(table, directory / f"{name}.csv")
+    return [directory / f"{name}.csv" for name in tables]
+
+
+def _parts(moments: xr.Dataset, groups: int) -> Iterator[tuple[int, int, xr.Dataset]]:
+    """Branch, group and the moments of that group's channels."""
+    whole = _with_branches(moments)
+    for branch in range(whole.sizes["branch"]):
+        for group, channels in enumerate(np.split(np.arange(whole.sizes["channel"]), groups)):
+            yield branch, group, whole.isel(branch=branch, channel=channels)
+
+
+def _dependence(moments: xr.Dataset) -> dict[str, float]:
+    mean, m2 = (moments[name].transpose("channel", "class").values for name in ("mean", "m2"))
+    pooled = components(moments["count"].values, mean, m2).pooled()
+    channels = mean.shape[0]
+    return {
+        "channels": channels,
+        "mean": float(mean.mean()),
+        "class_sd": float(np.sqrt(np.maximum(pooled.between, 0) / channels)),
+        "image_sd": float(np.sqrt(pooled.within / channels)),
+        "omega_squared": float(omega_squared(pooled)),
+    }
+
+
+def _with_branches(data: Labelled) -> Labelled:
+    return data if "branch" in data.dims else data.expand_dims(branch=[0])
+
+
+def _facts(site: SiteLike) -> dict[str, Any]:
+    return {
+        "site": site.name,
+        "stage": site.stage,
+        "block": site.block,
+        "activation": site.activation,
+        "branches": site.branches,
+    }

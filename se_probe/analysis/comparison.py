@@ -1,0 +1,214 @@
+"""Networks side by side on the same images: what their gates do by relative depth, and how alike they are."""
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from se_probe.analysis.gates import site_gates, site_moments
+from se_probe.analysis.health import site_health
+from se_probe.analysis.kernels import intervals
+from se_probe.analysis.kernels.alignment import centred_gram, cka_matrix, linear_cka, rsa_matrix
+from se_probe.analysis.kernels.similarity import agreement, squared_distance
+from se_probe.analysis.shared_images import ComparableRecording, NarrowedRecording, SharedImages, shared_images
+from se_probe.analysis.specificity import site_specificity
+from se_probe.analysis.statistics import Floats
+
+MOST_IMAGES = 1000
+"""Images beyond this, evenly spaced ones are taken for CKA, whose cost grows with their square."""
+
+_HEALTH = ("level", "sd", "dynamic", "open", "closed", "constant", "effective_rank", "effective_rank_limit")
+_FACTS = ("depth", "sd", "class_sd", "image_sd", "verdict")
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """Networks side by side.
+
+    Attributes:
+        runs: labels of the runs, in the order given.
+        shared: the images and classes that all is computed from.
+        sites: one row a run and site. `depth`: place of the site over the sites − 1, 0 … 1. The facts of
+            `site_facts`; `specificity` with `specificity_low` and `specificity_high`, ω² as `specificity_over`
+            says: "classes" (all shared classes, another draw of classes) or "images" (chosen classes, another
+            draw of images), the latter where too few classes are shared; and what `site_health` says.
+        alignment: one row a pair of runs, site of the first and site of the other: `cka` and `rsa`, and the
+            depth, spread in gate units and verdict of both sites as `first_…` and `other_…`.
+        matches: one row a run, other run and site: the other's site (`match`) with the highest CKA, with
+            `cka`, `cka_low`, `cka_high`, `rsa`, `rsa_low`, `rsa_high`, and the facts of both sites. Being the
+            highest of many, a match is likely to be overrated; the limits do not know that it was selected.
+    """
+
+    runs: tuple[str, ...]
+    shared: SharedImages
+    sites: pd.DataFrame
+    alignment: pd.DataFrame
+    matches: pd.DataFrame
+
+    def __repr__(self) -> str:
+        return "\n  ".join([f"<se_probe.Comparison {self._about()}>", *comparison_sentences(self)])
+
+    def _repr_html_(self) -> str:
+        """Show the results in words in a notebook."""
+        items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in comparison_sentences(self))
+        return f"<div><strong>Comparison</strong> {html.escape(self._about())}<ul>{items}</ul></div>"
+
+    def _about(self) -> str:
+        return f"{', '.join(self.runs)}: {len(self.shared.images)} shared images"
+
+
+@dataclass(frozen=True)
+class _Views:
+    """What similarity is computed from: a matrix a site, over images and over classes."""
+
+    names: list[str]
+    grams: list[Floats]
+    distances: list[Floats]
+
+
+def compare_recordings(
+    recordings: Mapping[str, ComparableRecording], *, resamples: int = 999, seed: int = 0
+) -> Comparison:
+    """Compare two or more recordings (label → recording) on the images that all of them have.
+
+    CKA is over the shared chosen images, on gates flattened over branches; RSA is the rank correlation of the
+    unbiased squared distances between class means, over all shared classes (NaN for fewer than four).
+
+    Raises:
+        SeProbeError: fewer than two recordings, or too few images in common.
+
+    Source: the kernels in `kernels.alignment`; Kriegeskorte et al., Representational similarity analysis,
+    Frontiers in Systems Neuroscience 2 (2008).
+    """
+    shared = shared_images(recordings)
+    narrowed = {label: NarrowedRecording(recording, shared) for label, recording in recordings.items()}
+    sites = pd.concat([_profile(label, item, resamples, seed) for label, item in narrowed.items()], ignore_index=True)
+    views = {label: _views(item) for label, item in narrowed.items()}
+    pairs = [_pair(first, other, views) for first, other in combinations(views, 2)]
+    matches = [_matches(first, other, views) for first in views for other in views if first != other]
+    return Comparison(
+        runs=tuple(recordings),
+        shared=shared,
+        sites=sites,
+        alignment=_with_facts(pd.concat(pairs, ignore_index=True), sites, "first", "other"),
+        matches=_with_facts(pd.concat(matches, ignore_index=True), sites, "run", "other"),
+    )
+
+
+def relative_depth(sites: int) -> NDArray[np.float64]:
+    """Place of each of `sites` sites from 0, the first, to 1, the last; 0 for an only one."""
+    return np.linspace(0, 1, sites)
+
+
+def _profile(label: str, recording: NarrowedRecording, resamples: int, seed: int) -> pd.DataFrame:
+    # The permutation test is not shown, and one permutation is the least there can be.
+    specific = site_specificity(recording, permutations=1, resamples=resamples, seed=seed)
+    health = site_health(recording)[["site", *_HEALTH]]
+    prefix = "" if len(recording.classes) >= intervals.FEWEST_CLASSES else "chosen_"
+    facts = specific[["site", "stage", "block", "classes", "images", "class_sd", "image_sd", "verdict"]]
+    table = facts.assign(
+        specificity=specific[f"{prefix}omega_squared"],
+        specificity_low=specific[f"{prefix}low"],
+        specificity_high=specific[f"{prefix}high"],
+        specificity_over="images" if prefix else "classes",
+    ).merge(health, on="site", validate="one_to_one")
+    table.insert(0, "run", label)
+    table.insert(2, "depth", relative_depth(len(table)))
+    return table
+
+
+def _views(recording: NarrowedRecording) -> _Views:
+    grams, distances = [], []
+    for site in recording.sites:
+        values, moments = site_gates(recording, site).values, site_moments(recording, site)
+        taken = np.linspace(0, len(values) - 1, min(len(values), MOST_IMAGES)).round().astype(int)
+        grams.append(centred_gram(values[taken]))
+        distances.append(squared_distance(moments.count, moments.mean.T, moments.m2.T))
+    return _Views([site.name for site in recording.sites], grams, distances)
+
+
+def _pair(first: str, other: str, views: Mapping[str, _Views]) -> pd.DataFrame:
+    left, right = views[first], views[other]
+    return pd.DataFrame(
+        {
+            "first": first,
+            "other": other,
+            "first_site": np.repeat(left.names, len(right.names)),
+            "other_site": np.tile(right.names, len(left.names)),
+            "cka": cka_matrix(left.grams, right.grams).ravel(),
+            "rsa": rsa_matrix(left.distances, right.distances).ravel(),
+        }
+    )
+
+
+def _matches(run: str, other: str, views: Mapping[str, _Views]) -> pd.DataFrame:
+    left, right = views[run], views[other]
+    alike = cka_matrix(left.grams, right.grams)
+    rows = [
+        {
+            "run": run,
+            "other": other,
+            "run_site": name,
+            **_match(left, right, row, int(np.nanargmax(alike[row])) if np.isfinite(alike[row]).any() else None),
+        }
+        for row, name in enumerate(left.names)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _match(left: _Views, right: _Views, row: int, column: int | None) -> dict[str, object]:
+    """The match of a site; one whose gates do not vary at all has none."""
+    names = ("cka", "cka_low", "cka_high", "rsa", "rsa_low", "rsa_high")
+    if column is None:
+        return {"other_site": None, **dict.fromkeys(names, np.nan)}
+    cka = linear_cka(left.grams[row], right.grams[column])
+    rsa = agreement(left.distances[row], right.distances[column], permutations=0)
+    values = (float(cka.estimate), float(cka.low), float(cka.high), rsa.correlation, rsa.low, rsa.high)
+    return {"other_site": right.names[column], **dict(zip(names, values, strict=True))}
+
+
+def _with_facts(table: pd.DataFrame, sites: pd.DataFrame, *sides: str) -> pd.DataFrame:
+    """Add what must stand beside a measure without scale: where both sites are and how much their gates move."""
+    for side in sides:
+        facts = sites[["run", "site", *_FACTS]].rename(columns={name: f"{side}_{name}" for name in _FACTS})
+        facts = facts.rename(columns={"run": side, "site": f"{side}_site"})
+        table = table.merge(facts, on=[side, f"{side}_site"], how="left", validate="many_to_one")
+    return table
+
+
+def comparison_sentences(comparison: Comparison) -> list[str]:
+    """Say in plain words what the networks' gates do and how alike they are, a sentence a run and a pair."""
+    sentences = [_about_run(label, rows) for label, rows in comparison.sites.groupby("run", sort=False)]
+    for (run, other), rows in comparison.matches.groupby(["run", "other"], sort=False):
+        sentences.append(_about_pair(str(run), str(other), rows))
+    return sentences
+
+
+def _about_run(label: object, rows: pd.DataFrame) -> str:
+    counts = rows["verdict"].value_counts()
+    states = ", ".join(f"{verdict} at {number} of {len(rows)} sites" for verdict, number in counts.items())
+    highest = rows.sort_values("specificity", ascending=False).iloc[0]
+    still = rows["verdict"].isin(("collapsed", "constant", "saturated")).mean() >= 0.5
+    warning = "; most of its gates hardly move, so that its shares and similarities are of next to nothing"
+    return (
+        f"{label}: gates {states}; their standard deviation over images is {rows['sd'].median():.2g} (median site), "
+        f"that between class means {rows['class_sd'].median():.2g}; ω² is {rows['specificity'].median():.2f} (median), "
+        f"highest at {highest['site']} with {highest['specificity']:.2f}{warning if still else ''}."
+    )
+
+
+def _about_pair(run: str, other: str, rows: pd.DataFrame) -> str:
+    known = rows.dropna(subset=["cka"])
+    if known.empty:
+        return f"{run} and {other}: no site can be matched, since gates do not vary."
+    apart = (known["run_depth"] - known["other_depth"]).abs().median()
+    both = ((known["run_verdict"] == "live") & (known["other_verdict"] == "live")).sum()
+    return (
+        f"{run} → {other}: the most alike site has a CKA of {known['cka'].median():.2f} (median; "
+        f"{known['cka'].min():.2f} to {known['cka'].max():.2f}) and lies {apart:.2f} of the depth away (median); in "
+        f"{both} of {len(known)} matches the gates of both sites are live."
+    )

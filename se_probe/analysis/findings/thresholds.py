@@ -1,0 +1,39 @@
+"""Where findings draw their lines, and why there. Gate units run from 0 to 1; a share of variance has none."""
+
+from se_probe.analysis.kernels.health import STATIC_SD
+from se_probe.analysis.kernels.intervals import FEWEST_CLASSES as FEWEST_CLASSES
+
+FEWEST_IMAGES = 5
+"""Images that a class must have to count: its variance has a relative error of 70 % with five, less over classes."""
+
+FEWEST_SITES = 4
+"""A trend over fewer sites is one or two differences between neighbours."""
+
+AGNOSTIC_SD = 0.05
+"""Gates are the same for all classes where class means differ by less: a twentieth of the range, as far as an
+open gate may be from 1, and about what can be seen between two lines of a panel with an axis from 0 to 1."""
+
+SPECIFIC_SD = STATIC_SD
+"""Class means that differ by less are no class-specific gates, whatever share of the variance that is: a gate
+that moves by less over all images counts as independent of the input."""
+
+SMALL_SHARE = 0.1
+"""A rise of the share between classes from the first site to the last by less is none to speak of."""
+
+SMALL_RISE = STATIC_SD
+"""Likewise for the standard deviation within classes, in gate units."""
+
+MOST_GATES = 0.5
+"""Most activations: more than half."""
+
+SIMILAR = 0.9
+"""Two patterns over channels are similar where they share four fifths of their variance (0.9² = 0.81)."""
+
+MODEST_SCALE = 1.25
+"""A change of scale by no more than a quarter, up or down, is modest; for 95 % of the classes."""
+
+EVEN_ENTROPY = 0.99
+"""Attention is even above this share of the highest entropy: of two branches, none has more than 0.56."""
+
+ONE_BRANCH_ENTROPY = 0.3
+"""One branch has all below this: of two branches, one has 0.95."""

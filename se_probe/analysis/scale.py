@@ -1,0 +1,217 @@
+"""How gates answer to the size of what is seen: the same images at several scales, compared image by image.
+
+Source: Li, Wang, Hu and Yang, Selective Kernel Networks, arXiv 1903.06586, the analysis of attention weights.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from se_probe.analysis.protocols import RecordingLike, SiteLike
+from se_probe.errors import SeProbeError
+
+ATTENTION, GATE, NONE = "attention difference", "mean gate", "no larger kernel"
+SITE_COLUMNS = ("site", "stage", "block", "quantity", "kernels")
+
+
+class KernelSite(SiteLike, Protocol):
+    """A site that knows the extents of its branches' convolutions."""
+
+    @property
+    def kernels(self) -> tuple[int, ...]:
+        """Extent of each branch's convolution, empty where branches have none of their own."""
+
+
+class ScaleRecording(RecordingLike, Protocol):
+    """What is read of the recording at one scale."""
+
+    @property
+    def sites(self) -> Sequence[KernelSite]:
+        """Sites in network order."""
+
+    @property
+    def images(self) -> pd.DataFrame:
+        """The images, with `path`, `class` and `role`."""
+
+    @property
+    def classes(self) -> pd.DataFrame:
+        """The classes seen, with `name`, `index` and number of `images`."""
+
+    def gates(self, site: str, /) -> xr.DataArray:
+        """`(image, [branch,] channel)` of the images whose role is "chosen"."""
+
+
+Scales = Mapping[float, ScaleRecording]
+
+
+def has_larger_kernel(site: KernelSite) -> bool:
+    """Whether the branches of a site see neighbourhoods of different extents."""
+    return len(set(site.kernels)) > 1
+
+
+def quantity_of(site: KernelSite) -> str:
+    """What is followed over scales at a site: `ATTENTION`, `GATE`, or `NONE` for branches of equal extent."""
+    if has_larger_kernel(site):
+        return ATTENTION
+    return GATE if site.branches == 1 else NONE
+
+
+def larger_kernel(gates: xr.DataArray, site: KernelSite) -> xr.DataArray:
+    """Attention of the branch with the largest extent, `(…, channel)`; the mean of several of that extent."""
+    return gates.isel(branch=_branches(site, max(site.kernels))).mean("branch")
+
+
+def site_value(gates: xr.DataArray, site: KernelSite) -> xr.DataArray:
+    """One number for each image or class, from `(…, [branch,] channel)`, in gate units.
+
+    `ATTENTION`: attention of the largest kernel less that of the smallest, mean over channels, −1 … 1. `GATE`:
+    mean over channels. NaN for `NONE`.
+    """
+    if site.branches == 1:
+        return gates.mean("channel", dtype=np.float64)
+    if not has_larger_kernel(site):
+        return xr.full_like(gates.isel(branch=0, channel=0, drop=True), np.nan, dtype=np.float64)
+    smallest = gates.isel(branch=_branches(site, min(site.kernels))).mean("branch")
+    return (larger_kernel(gates, site) - smallest).mean("channel", dtype=np.float64)
+
+
+def image_values(recordings: Scales) -> pd.DataFrame:
+    """One row a scale, site and image of the chosen classes, for the images that every scale has.
+
+    Columns: `scale`, `path`, `class`, those of `SITE_COLUMNS`, `value` (`site_value`), and `change`, the mean
+    over branches and channels of the absolute difference to the same image's gates at the smallest scale.
+
+    Raises:
+        SeProbeError: no image is there at every scale.
+    """
+    rows = _matched(recordings)
+    first = recordings[min(recordings)]
+    tables = []
+    for site in first.sites:
+        base = first.gates(site.name).sel(image=rows[min(recordings)].to_numpy()).astype(np.float64).compute()
+        for scale in sorted(recordings):
+            gates = recordings[scale].gates(site.name).sel(image=rows[scale].to_numpy()).astype(np.float64).compute()
+            change = np.abs(gates.values - base.values).reshape(len(rows), -1).mean(axis=1)
+            table = rows[["path", "class"]].assign(scale=scale, **_facts(site))
+            tables.append(table.assign(value=site_value(gates, site).values, change=change))
+    columns = ["scale", "path", "class", *SITE_COLUMNS, "value", "change"]
+    return pd.concat(tables, ignore_index=True)[columns]
+
+
+def response(values: pd.DataFrame) -> pd.DataFrame:
+    """One row a site and scale: means over images of `image_values`, in which every class counts the same.
+
+    Columns: those of `SITE_COLUMNS`, `scale`, `images`, `level` (of `value`) and `change`.
+    """
+    keys = [*SITE_COLUMNS, "scale"]
+    by_class = values.groupby([*keys, "class"], sort=False)[["value", "change"]].mean()
+    table = by_class.groupby(keys, sort=False).mean().rename(columns={"value": "level"})
+    table["images"] = values.groupby(keys, sort=False).size()
+    return table.reset_index()[[*keys, "images", "level", "change"]]
+
+
+def class_values(recordings: Scales) -> pd.DataFrame:
+    """`site_value` of the mean gates of every class seen, one row a scale, site and class.
+
+    Columns: those of `SITE_COLUMNS`, `scale`, `class`, `class_index`, `images`, `value`. Sites without a
+    larger kernel among several branches are left out.
+    """
+    tables = []
+    for scale in sorted(recordings):
+        classes = recordings[scale].classes
+        facts = classes[["name", "index", "images"]].set_axis(["class", "class_index", "images"], axis=1)
+        for site in recordings[scale].sites:
+            if quantity_of(site) == NONE:
+                continue
+            mean = recordings[scale].moments(site.name)["mean"].sel({"class": classes["name"].tolist()}).compute()
+            tables.append(facts.assign(scale=scale, **_facts(site), value=site_value(mean, site).values))
+    columns = [*SITE_COLUMNS, "scale", "class", "class_index", "images", "value"]
+    return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+
+
+def example_values(recordings: Scales, values: pd.DataFrame, paths: Sequence[str], points: int = 16) -> pd.DataFrame:
+    """What the figure of single images shows, for the images `paths`.
+
+    Returns one row a number: `path`, `class`, `scale`, `part`, `site`, `kernels`, `channel`, `site_channels`,
+    `value`. Part "channels": attention of the larger kernel at `middle_unit`, for every nth channel, n =
+    channels / `points` (the paper's every 16th of 256). Part "units": the `ATTENTION` of `values`, the table
+    of `image_values`, at `stage_ends`; it has no channel.
+    """
+    sites = {site.name: site for site in recordings[min(recordings)].sites}
+    middle = sites[middle_unit(list(sites.values()))]
+    rows = _matched(recordings).set_index("path").loc[list(paths)]
+    tables = [_channel_attention(recordings[scale], middle, rows, scale, points) for scale in sorted(recordings)]
+    units = values[values["path"].isin(paths) & values["site"].isin(stage_ends(list(sites.values())))]
+    columns = ["path", "class", "scale", "part", "site", "kernels", "channel", "site_channels", "value"]
+    table = pd.concat([*tables, units.assign(part="units")], ignore_index=True)[columns]
+    return table.astype({"channel": "Int64", "site_channels": "Int64"})
+
+
+def stage_ends(sites: Sequence[KernelSite]) -> list[str]:
+    """Names of the last site with a larger kernel of each stage (paper: SK_2_3, SK_3_4, SK_4_6, SK_5_3)."""
+    return list({site.stage: site.name for site in sites if has_larger_kernel(site)}.values())
+
+
+def middle_unit(sites: Sequence[KernelSite]) -> str:
+    """Name of the last site of the middle stage (paper: SK_3_4)."""
+    ends = stage_ends(sites)
+    return ends[(len(ends) - 1) // 2]
+
+
+def class_units(sites: Sequence[KernelSite]) -> list[str]:
+    """Names of the sites of the class figure: the last of the first two stages and of the last one (paper)."""
+    ends = stage_ends(sites)
+    return list(dict.fromkeys([*ends[:2], *ends[-1:]]))
+
+
+def example_images(recording: ScaleRecording, limit: int = 6) -> list[str]:
+    """Paths of the first image of each chosen class, at most `limit` of them."""
+    images = recording.images
+    first = images[images["role"] == "chosen"].drop_duplicates("class").set_index("class")["path"]
+    return [str(first[name]) for name in recording.chosen if name in first.index][:limit]
+
+
+def _channel_attention(
+    recording: ScaleRecording, site: KernelSite, rows: pd.DataFrame, scale: float, points: int
+) -> pd.DataFrame:
+    channels = np.arange(0, site.channels, max(1, site.channels // points))
+    gates = recording.gates(site.name).sel(image=rows[scale].to_numpy()).isel(channel=channels).compute()
+    table = rows[["class"]].loc[rows.index.repeat(len(channels))].reset_index()
+    return table.assign(
+        scale=scale,
+        part="channels",
+        site=site.name,
+        kernels=_facts(site)["kernels"],
+        channel=np.tile(channels, len(rows)),
+        site_channels=site.channels,
+        value=larger_kernel(gates, site).values.ravel(),
+    )
+
+
+def _branches(site: KernelSite, extent: int) -> list[int]:
+    return [branch for branch, kernel in enumerate(site.kernels) if kernel == extent]
+
+
+def _facts(site: KernelSite) -> dict[str, Any]:
+    kernels = f"{max(site.kernels)} − {min(site.kernels)}" if has_larger_kernel(site) else ""
+    quantity = quantity_of(site)
+    return {"site": site.name, "stage": site.stage, "block": site.block, "quantity": quantity, "kernels": kernels}
+
+
+def _matched(recordings: Scales) -> pd.DataFrame:
+    """The chosen classes' images that every recording has: `path`, `class`, and for each scale the image's row."""
+    tables = []
+    for scale, recording in recordings.items():
+        images = recording.images
+        chosen = images[images["role"] == "chosen"]
+        tables.append(pd.DataFrame({scale: chosen.index, "class": chosen["class"].to_numpy()}, index=chosen["path"]))
+    matched = pd.concat([tables[0]["class"], *(table.drop(columns="class") for table in tables)], axis=1, join="inner")
+    if matched.empty:
+        raise SeProbeError(
+            f"no image is in the recordings of all {len(recordings)} scales; expected the same images at each, "
+            "record them in one run of se-probe scale."
+        )
+    return matched.rename_axis("path").reset_index()

@@ -1,0 +1,130 @@
+"""The images that several recordings have in common, and each recording narrowed down to them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from se_probe.analysis.gates import GateRecording, GateSiteLike
+from se_probe.errors import SeProbeError
+
+FEWEST_CLASSES = 2
+FEWEST_IMAGES = 10
+KEY = ["path", "class"]
+
+
+class ComparableRecording(GateRecording, Protocol):
+    """A recording that says of which images it is."""
+
+    @property
+    def images(self) -> pd.DataFrame:
+        """Images recorded: `path`, `class`, `role` ("chosen": their gates are kept), …; the index is `image`."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Facts about the making; `data` has a `title`."""
+
+
+@dataclass(frozen=True)
+class SharedImages:
+    """What recordings have in common.
+
+    Attributes:
+        images: `path` and `class` of the chosen images of all recordings, in the order of the first.
+        classes: the classes whose images, chosen or not, are the same in all recordings; their moments can be
+            compared as they are.
+    """
+
+    images: pd.DataFrame
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NarrowedRecording:
+    """A recording as if it had seen nothing but the shared images.
+
+    Attributes:
+        recording: the whole.
+        shared: what is left of it. Images of chosen classes come in the order of `shared.images`.
+    """
+
+    recording: ComparableRecording
+    shared: SharedImages
+
+    @property
+    def sites(self) -> Sequence[GateSiteLike]:
+        """Sites in network order."""
+        return self.recording.sites
+
+    @property
+    def chosen(self) -> list[str]:
+        """Names of the classes of the shared images."""
+        return list(dict.fromkeys(self.shared.images["class"]))
+
+    @property
+    def classes(self) -> pd.DataFrame:
+        """The classes that count: all that the recordings share in whole, or in chosen images."""
+        table = self.recording.classes
+        return table[table["name"].isin({*self.shared.classes, *self.chosen})].reset_index(drop=True)
+
+    def gates(self, site: str, /) -> xr.DataArray:
+        """Gates of the shared images (image, [branch,] channel), with the coordinate `class`."""
+        gates = self.recording.gates(site).compute()
+        kept = pd.MultiIndex.from_frame(self.recording.images.loc[gates["image"].to_numpy(), KEY])
+        return gates.isel(image=kept.get_indexer(pd.MultiIndex.from_frame(self.shared.images[KEY])))
+
+    def moments(self, site: str, /) -> xr.Dataset:
+        """`count`, `mean` and `m2` of each of `classes`, over its shared images."""
+        recorded = self.recording.moments(site).compute()
+        parts = [recorded[["count", "mean", "m2"]].sel({"class": list(self.shared.classes)})]
+        rest = [name for name in self.chosen if name not in self.shared.classes]
+        if rest:
+            gates = self.gates(site).astype("float64")
+            parts += [_moments(gates[gates["class"].to_numpy() == name], name) for name in rest]
+        return xr.concat(parts, dim="class", join="outer", coords="minimal", compat="override")
+
+
+def shared_images(recordings: Mapping[str, ComparableRecording]) -> SharedImages:
+    """Find the images that `recordings` (label → recording, two or more) have in common, by path and class.
+
+    Raises:
+        SeProbeError: fewer than two recordings, or too few images in common.
+    """
+    if len(recordings) < 2:
+        raise SeProbeError(f"{len(recordings)} runs were given; expected two or more to compare")
+    keys = [_chosen(recording) for recording in recordings.values()]
+    common = keys[0][np.logical_and.reduce([keys[0].isin(other) for other in keys])]
+    images = common.to_frame(index=False)
+    if len(images) < FEWEST_IMAGES or images["class"].nunique() < FEWEST_CLASSES:
+        raise SeProbeError(_too_few(images, recordings))
+    return SharedImages(images, _whole_classes([recording.images for recording in recordings.values()]))
+
+
+def _chosen(recording: ComparableRecording) -> pd.MultiIndex:
+    table = recording.images
+    return pd.MultiIndex.from_frame(table.loc[table["role"] == "chosen", KEY]).drop_duplicates()
+
+
+def _whole_classes(tables: Sequence[pd.DataFrame]) -> tuple[str, ...]:
+    paths = [{str(name): set(rows["path"]) for name, rows in table.groupby("class", sort=False)} for table in tables]
+    return tuple(name for name, images in paths[0].items() if all(other.get(name) == images for other in paths[1:]))
+
+
+def _too_few(images: pd.DataFrame, recordings: Mapping[str, ComparableRecording]) -> str:
+    titles = list(dict.fromkeys(str(item.provenance["data"]["title"]) for item in recordings.values()))
+    source = f"all of {titles[0]}" if len(titles) == 1 else f"of {', '.join(titles)}"
+    return (
+        f"the runs ({source}) share {len(images)} chosen images of {images['class'].nunique()} classes, by path and "
+        f"class; expected {FEWEST_IMAGES} images of {FEWEST_CLASSES} classes at least, record each network with the "
+        "same --data, --classes, --per-class and --seed"
+    )
+
+
+def _moments(gates: xr.DataArray, name: str) -> xr.Dataset:
+    plain = gates.drop_vars([key for key in gates.coords if "image" in gates[key].dims])
+    mean = plain.mean("image")
+    parts = {"count": xr.DataArray(plain.sizes["image"]), "mean": mean, "m2": ((plain - mean) ** 2).sum("image")}
+    return xr.Dataset(parts).expand_dims({"class": [name]})

@@ -1,0 +1,109 @@
+"""Commands that look things up: gates of a network, networks with gates, classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from se_probe.cli.app import app
+from se_probe.cli.options import (
+    AsJson,
+    ModelArg,
+)
+from se_probe.cli.output import console, print_json, table
+from se_probe.errors import SeProbeError
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command()
+def gates(
+    model: Annotated[str, typer.Argument(help="A network, named as in excite --model.")],
+    model_arg: ModelArg = None,
+    input_size: Annotated[
+        int | None, typer.Option(help="Side of the square input. Default: from the network's configuration.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print where a network multiplies channels by gates. No weights are needed, and none are downloaded."""
+    from se_probe.gates import discover, require_gates
+    from se_probe.inputs import describe_gates
+    from se_probe.models import load_model, parse_model_args
+    from se_probe.models.spec import parse_spec
+
+    source, _ = parse_spec(model)
+    untrained = source not in {"file", "demo"}
+    loaded = load_model(model, model_args=parse_model_args(model_arg or []), random_weights=untrained)
+    size = (loaded.input_size[0], input_size, input_size) if input_size else loaded.input_size
+    discovery = discover(loaded.network, size)
+    require_gates(loaded.name, discovery)
+    if as_json:
+        print_json([site.to_dict() for site in discovery.sites])
+        return
+    columns = ("site", "module", "family", "stride", "channels", "branches", "activation", "r")
+    rows = [
+        (s.name, s.module, s.family, s.stride, s.channels, s.branches, s.activation, _ratio(s.reduction))
+        for s in discovery.sites
+    ]
+    output = console()
+    output.print(table(columns, rows, title=loaded.name))
+    output.print(describe_gates(discovery), markup=False)
+
+
+@app.command()
+def models(
+    pattern: Annotated[str | None, typer.Argument(help="Part of a name, or a pattern with * and ?.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the pretrained networks of timm and torchvision that have gates. Nothing is downloaded."""
+    from se_probe.models.catalog import catalog
+
+    aside = console(stderr=True)
+    found = catalog(
+        pattern,
+        progress=lambda done, total, name: aside.print(f"examining {name} ({done + 1} of {total})", markup=False),
+    )
+    if not found.entries:
+        raise SeProbeError(
+            f"no pretrained network with gates matches {pattern!r} ({found.without_gates} without gates do); "
+            "try a shorter part of the name."
+        )
+    for name, reason in found.unexamined.items():
+        aside.print(f"not examined: {name}: {reason}", markup=False)
+    if as_json:
+        print_json(
+            [{"name": e.spec, "family": e.family, "gates": e.gates, "weights": list(e.weights)} for e in found.entries]
+        )
+        return
+    rows = [(e.spec, e.family, e.gates, ", ".join(e.weights)) for e in found.entries]
+    output = console()
+    output.print(table(("network", "family", "gates", "weights"), rows))
+    output.print(
+        f"{len(rows)} networks with gates; {found.without_gates} others that match have none"
+        f"{f', {len(found.unexamined)} could not be examined' if found.unexamined else ''}"
+    )
+
+
+@app.command("classes")
+def resolve_classes(
+    query: Annotated[str, typer.Argument(help="Indices, wnids or exact names, separated by commas.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show which ImageNet classes a name, index or wnid means."""
+    from se_probe.labels import imagenet
+
+    resolutions = imagenet().resolve_all(query)
+    for note in [item.note for item in resolutions if item.note]:
+        typer.echo(note, err=True)
+    found = [item.image_class for item in resolutions]
+    if as_json:
+        print_json([{"index": item.index, "wnid": item.wnid, "name": item.name} for item in found])
+    else:
+        rows = [(item.index, item.wnid, item.name, ", ".join(item.lemmas)) for item in found]
+        console().print(table(("index", "wnid", "name", "reached by"), rows))
+
+
+def _ratio(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"

@@ -1,0 +1,33 @@
+"""Tables for people and JSON for scripts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
+    """Return a table; columns of numbers are aligned to the right."""
+    drawn = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    cells = [[escape(str(cell)) for cell in row] for row in rows]
+    for index, column in enumerate(columns):
+        numeric = all(row[index].replace(".", "").replace("-", "").isdigit() for row in cells)
+        drawn.add_column(column, justify="right" if numeric else "left", no_wrap=index == 0)
+    for row in cells:
+        drawn.add_row(*row)
+    return drawn
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON to standard output."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that shows text as it is: names of networks and files are no markup."""
+    return Console(stderr=stderr, highlight=False, emoji=False)

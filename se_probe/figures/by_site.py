@@ -1,0 +1,87 @@
+"""Figures with the sites of a network along the x axis: panels one above the other, and lines over sites."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from se_probe.figures import style
+from se_probe.figures.frame import Wording, add_frame
+from se_probe.figures.settle import settle
+from se_probe.figures.style import CurveStyle
+
+NARROW = 20
+"""Sites up to which one column is wide enough."""
+
+Draw = Callable[[Axes, pd.DataFrame], None]
+
+
+def look(order: int, *, dashed: bool = False) -> CurveStyle:
+    """The style of the `order`-th line of a figure whose lines are not classes."""
+    return CurveStyle(style.COLOURS[order], style.DASHES[int(dashed)], style.MARKERS[order], 0.9, 3, order)
+
+
+def draw_by_site(
+    table: pd.DataFrame, panels: Mapping[str, Draw], wording: Wording, styles: Mapping[str, CurveStyle]
+) -> Figure:
+    """A panel for each title of `panels`, drawn by its function from `table`, a row a site in network order."""
+    sites = [str(name) for name in table["site"]]
+    with style.house_style():
+        width = style.SINGLE_COLUMN if len(sites) <= NARROW else style.DOUBLE_COLUMN
+        figure = Figure(figsize=(width, len(panels)))
+        grid = figure.subplots(len(panels), 1, squeeze=False, sharex=True).ravel()
+        for axes, (title, draw) in zip(grid, panels.items(), strict=True):
+            draw(axes, table)
+            axes.set_title(title, loc="left", fontweight="bold", pad=4)
+        grid[-1].set_xlim(-0.6, len(sites) - 0.4)
+        _name_sites(grid[-1], sites)
+        add_frame(figure, wording, styles, len(panels))
+        settle(figure)
+    return figure
+
+
+def plot_line(axes: Axes, values: pd.Series, style_of: CurveStyle, hollow: pd.Series | None = None) -> None:
+    """A line over sites with a marker each, without filling where `hollow`."""
+    numbers, places = values.to_numpy(), np.arange(len(values))
+    axes.plot(
+        places, numbers, color=style_of.color, linestyle=style_of.linestyle, linewidth=style_of.linewidth, zorder=3
+    )
+    empty = np.zeros(len(values), dtype=bool) if hollow is None else hollow.to_numpy()
+    for mask, face in ((~empty, style_of.color), (empty, "white")):
+        axes.plot(
+            places[mask],
+            numbers[mask],
+            linestyle="none",
+            marker=style_of.marker,
+            markersize=3.4,
+            markerfacecolor=face,
+            markeredgecolor=style_of.color,
+            markeredgewidth=0.7,
+            zorder=4,
+        )
+
+
+def plot_band(axes: Axes, low: pd.Series, high: pd.Series, style_of: CurveStyle) -> None:
+    """The band between two limits."""
+    axes.fill_between(np.arange(len(low)), low, high, color=style_of.color, alpha=0.22, linewidth=0)
+
+
+def plot_level(axes: Axes, values: pd.Series, words: str) -> None:
+    """A quiet dotted line at a level that means something, named at its right end."""
+    axes.plot(np.arange(len(values)), values.to_numpy(), color=style.QUIET, linestyle=(0, (1, 1.5)), linewidth=0.9)
+    axes.annotate(
+        words,
+        (len(values) - 1, float(values.iloc[-1])),
+        xytext=(0, 2),
+        textcoords="offset points",
+        ha="right",
+        fontsize=style.SMALL_TEXT,
+        color=style.QUIET,
+    )
+
+
+def _name_sites(axes: Axes, sites: Sequence[str]) -> None:
+    every = -(-len(sites) // (2 * NARROW))
+    axes.set_xticks(range(0, len(sites), every), list(sites[::every]), rotation=90)

@@ -1,0 +1,37 @@
+"""Decodability by depth: whether the class can be read off the gates."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from se_probe.figures.by_site import draw_by_site, look, plot_band, plot_level, plot_line
+from se_probe.figures.frame import Wording
+
+ACCURACY, CLASSES = "balanced accuracy of a linear classifier", "spread between class means"
+LOOKS = {ACCURACY: look(0), CLASSES: look(4)}
+NOTE = "Hollow: most channels hardly move ({0}). A classifier reads gates that hardly move as well as any others."
+
+
+def decodability(
+    table: pd.DataFrame, *, demo: bool, title: str = "Class from gates", caption: str | None = None
+) -> Figure:
+    """Accuracy on images held out, with its 95 % interval and chance, above; the gates' spread below, over sites.
+
+    `table` is that of `site_decodability`. Sites whose gates are not live have hollow markers.
+    """
+    still = [str(verdict) for verdict in table["verdict"].unique() if verdict != "live"]
+    classes = int(table["chosen_classes"].iloc[0])
+
+    def accuracy(axes: Axes, rows: pd.DataFrame) -> None:
+        plot_band(axes, rows["low"], rows["high"], LOOKS[ACCURACY])
+        plot_line(axes, rows["accuracy"], LOOKS[ACCURACY], rows["verdict"] != "live")
+        plot_level(axes, rows["chance"], "chance")
+        axes.set_ylim(0, 1.03)
+
+    def spread(axes: Axes, rows: pd.DataFrame) -> None:
+        plot_line(axes, rows["class_sd"], LOOKS[CLASSES], rows["verdict"] != "live")
+        axes.set_ylim(bottom=0)
+
+    panels = {f"accuracy among {classes} classes": accuracy, "standard deviation, gate units": spread}
+    note = NOTE.format(" or ".join(still)) if still else None
+    return draw_by_site(table, panels, Wording(title, "site", "", caption, note, demo), LOOKS)

@@ -1,0 +1,44 @@
+"""The depth profile: how class-specific the gates of every site are."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from se_probe.figures.by_site import draw_by_site, look, plot_band, plot_level, plot_line
+from se_probe.figures.frame import Wording
+
+SHARE, CLASSES, IMAGES = "share between classes, ω²", "between class means", "between images of a class"
+LOOKS = {SHARE: look(0), CLASSES: look(4), IMAGES: look(2, dashed=True)}
+HOLLOW_NOTE = "Hollow: most channels hardly move ({0})."
+
+
+def depth_profile(
+    specificity: pd.DataFrame,
+    *,
+    demo: bool,
+    least_spread: float,
+    title: str = "Class specificity by depth",
+    caption: str | None = None,
+) -> Figure:
+    """Share of the gates' variance between classes above, the spreads that it is a share of below, over sites.
+
+    `specificity` is the table of `site_specificity`; the band is its 95 % interval over classes. `least_spread` is
+    drawn as the spread below which a gate counts as independent of the image. Sites whose gates are not live have
+    hollow markers.
+    """
+    still = [str(verdict) for verdict in specificity["verdict"].unique() if verdict != "live"]
+
+    def share(axes: Axes, table: pd.DataFrame) -> None:
+        plot_band(axes, table["low"], table["high"], LOOKS[SHARE])
+        plot_line(axes, table["omega_squared"], LOOKS[SHARE], table["verdict"] != "live")
+        axes.set_ylim(min(0.0, float(table["low"].fillna(0.0).min())) - 0.02, 1.02)
+
+    def spread(axes: Axes, table: pd.DataFrame) -> None:
+        for words, column in ((IMAGES, "image_sd"), (CLASSES, "class_sd")):
+            plot_line(axes, table[column], LOOKS[words], table["verdict"] != "live")
+        plot_level(axes, pd.Series([least_spread] * len(table)), "hardly moves below")
+        axes.set_ylim(bottom=0)
+
+    panels = {"share of variance, 95 % interval": share, "standard deviation, gate units": spread}
+    note = HOLLOW_NOTE.format(" or ".join(still)) if still else None
+    return draw_by_site(specificity, panels, Wording(title, "site", "", caption, note, demo), LOOKS)

@@ -1,0 +1,76 @@
+"""The papers' experiments in one word each: a network, classes, sites, channels and scales. One entry a paper.
+
+What a paper or its figure does not confirm is said in the entry's note, which the help and the run show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from se_probe.errors import SeProbeError
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The settings of one paper's figure; whatever is given explicitly wins over them.
+
+    Attributes:
+        source: the paper and the place in it.
+        model: the pretrained network nearest the paper's.
+        classes: classes to compare.
+        sites: sites that the figure shows.
+        channels: number of channels that it shows.
+        within: classes of the within-class figure.
+        scales: enlargements of the scale experiment.
+        note: what is unconfirmed, or differs from the paper.
+    """
+
+    source: str
+    model: str
+    classes: str
+    sites: tuple[str, ...] | None = None
+    channels: int = 50
+    within: str | None = None
+    scales: tuple[float, ...] = (1.0, 1.5, 2.0)
+    note: str | None = None
+
+
+PAPER_CLASSES = "goldfish,pug,plane,cliff"
+
+PRESETS = {
+    "senet": Preset(
+        source='SENet (arXiv 1709.01507), "Role of Excitation"',
+        model="legacy_seresnet50",
+        classes=PAPER_CLASSES,
+        sites=("SE_2_3", "SE_3_4", "SE_4_6", "SE_5_1", "SE_5_2", "SE_5_3"),
+        within="goldfish,plane",
+        note="the grid of 3 by 2 panels is from memory; which fifty channels the paper sampled is not known",
+    ),
+    "sknet": Preset(
+        source="SKNet (arXiv 1903.06586), the figures of attention against object scale",
+        model="skresnext50_32x4d",
+        classes=PAPER_CLASSES,
+        sites=("SK_2_3", "SK_3_4", "SK_5_3"),
+        note="timm's network is close to SKNet-50 but not the authors' own; that objects are enlarged by cropping the "
+        "centre and resizing is from memory; the paper's class figure averages all classes, not four",
+    ),
+    "eca": Preset(
+        source="ECA-Net (arXiv 1910.03151), appendix",
+        model="ecaresnet50d",
+        classes="hammerhead,ambulance,medicine chest,butternut squash",
+        note="all of this entry is from memory; timm's network is a ResNet-50-D with ECA, not the paper's ResNet-50",
+    ),
+}
+
+
+def preset_of(name: str | None) -> Preset:
+    """Return a preset by name, for None the defaults of a run without one.
+
+    Raises:
+        SeProbeError: there is no preset of that name.
+    """
+    if name is None:
+        return Preset(source="", model="legacy_seresnet50", classes=PAPER_CLASSES)
+    if name not in PRESETS:
+        raise SeProbeError(f'there is no preset "{name}"; expected one of {", ".join(PRESETS)}.')
+    return PRESETS[name]

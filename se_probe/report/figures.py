@@ -1,0 +1,73 @@
+"""The figures of a run as pictures that a page can hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from se_probe.report.encoding import data_uri
+
+_TITLES = {
+    "role_of_excitation": (
+        "Role of excitation",
+        "Mean gate of sampled channels: a panel a site, a line a class, and one for all classes with equal weights. "
+        "After Hu et al., Squeeze-and-Excitation Networks.",
+    ),
+    "within_class": (
+        "Within classes",
+        "Mean gate in a band of one standard deviation over the images of a class, for the same sites and channels.",
+    ),
+    "depth_profile": (
+        "Class specificity by depth",
+        "Share of the gates' variance that lies between classes (ω², bias-corrected), above the spreads that it is a "
+        "share of, in gate units.",
+    ),
+    "health_profile": (
+        "Health of the gates",
+        "Shares of channels whose gates move over images or hardly do, and of single gates near 1 and 0.",
+    ),
+    "class_heatmap": (
+        "Mean gates by class and channel",
+        "At the site whose class means lie furthest apart, classes and channels in the order of their clustering.",
+    ),
+    "class_similarity": (
+        "Similarity of classes",
+        "Root mean square difference of mean gates between classes at the same site, beside their dendrogram.",
+    ),
+    "decodability": (
+        "Decodability by depth",
+        "Accuracy with which a linear classifier tells the chosen classes of held-out images from a site's gates.",
+    ),
+    "channel_distribution": (
+        "One channel by class",
+        "Gates of single images in the channel with the largest share of variance between classes.",
+    ),
+}
+_MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
+_DOWNLOADS = ("pdf", "svg", "png", "csv")
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """A picture as a `data:` address, its words, and its files by format, relative to the page."""
+
+    title: str
+    note: str
+    picture: str
+    files: dict[str, str]
+
+
+def run_figures(folder: Path) -> list[ReportFigure]:
+    """Return the figures that lie in `folder`, the papers' first, else in the order of their names."""
+    stems = sorted({path.stem for suffix in _MEDIA_TYPES for path in folder.glob(f"*.{suffix}")})
+    papers = [stem for stem in _TITLES if stem in stems]
+    return [_figure(folder, stem) for stem in dict.fromkeys([*papers, *stems])]
+
+
+def _figure(folder: Path, stem: str) -> ReportFigure:
+    title, note = _TITLES.get(stem, (stem.replace("_", " ").capitalize(), ""))
+    candidates = [path for suffix in _MEDIA_TYPES if (path := folder / f"{stem}.{suffix}").is_file()]
+    # A drawing of very many points is smaller as pixels.
+    smallest = min(candidates, key=lambda path: path.stat().st_size)
+    files = {kind: f"{folder.name}/{stem}.{kind}" for kind in _DOWNLOADS if (folder / f"{stem}.{kind}").is_file()}
+    return ReportFigure(title, note, data_uri(smallest.read_bytes(), _MEDIA_TYPES[smallest.suffix[1:]]), files)

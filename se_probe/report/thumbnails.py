@@ -1,0 +1,98 @@
+"""Small pictures of the recorded images, opened again from where they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from se_probe.errors import SeProbeError
+from se_probe.images import demo_images, open_images
+from se_probe.images.decode import UndecodableImageError, decode_rgb
+from se_probe.images.imageset import FileSource, ImageStream
+from se_probe.images.listing import list_files
+from se_probe.images.timm_datasets import is_dataset_name
+from se_probe.labels import LabelSpace, imagenet
+from se_probe.recording import Recording
+
+SIDE = 80
+QUALITY = 70
+MOST = 600
+"""At about two kilobytes each, more thumbnails would make up most of a page."""
+
+Opener = Callable[[str], Image.Image]
+
+
+@dataclass(frozen=True)
+class Thumbnails:
+    """WebP pictures by the path of their image, at most `SIDE` pixels wide and high.
+
+    `note` says where they come from, and why some are missing where they are.
+    """
+
+    pictures: Mapping[str, bytes] = field(repr=False)
+    note: str
+
+
+def make_thumbnails(recording: Recording, paths: Sequence[str], data: str | Path | None = None) -> Thumbnails:
+    """Open images of a recording again and make them small.
+
+    Args:
+        recording: says which data the images come from.
+        paths: the images, as in its table of images; those after the first `MOST` get no picture.
+        data: where the data lies now, where that is not the place that the recording names.
+
+    Returns:
+        The thumbnails; without pictures, and with a note that says why, where the data cannot be opened.
+    """
+    recorded = recording.provenance["data"]
+    place = str(data or recorded["location"] or recorded["title"])
+    try:
+        opener = _opener(recording, place)
+    except SeProbeError as error:
+        return Thumbnails({}, f"There are no thumbnails, and images are named by their paths: {error}")
+    pictures: dict[str, bytes] = {}
+    failures = 0
+    for path in paths[:MOST]:
+        try:
+            pictures[path] = _thumbnail(decode_rgb(lambda path=path: opener(path)))  # type: ignore[misc]
+        except UndecodableImageError:
+            failures += 1
+    return Thumbnails(pictures, _note(place, len(paths), failures))
+
+
+def _note(place: str, wanted: int, failures: int) -> str:
+    sentences = [f"Thumbnails were made from {place} together with this report."]
+    if failures:
+        sentences.append(f"{failures} of the images are not there any more and are named by their paths.")
+    if wanted > MOST:
+        sentences.append(f"Only the first {MOST} of {wanted} images have one; the others are named by their paths.")
+    return " ".join(sentences)
+
+
+def _opener(recording: Recording, place: str) -> Opener:
+    if place == "demo":
+        source = demo_images().source
+    elif is_dataset_name(place):
+        source = open_images(place, _labels(recording)).source
+    else:
+        # Paths are identities already, so that neither the layout nor the labels need to be known again.
+        source = FileSource(list_files(Path(place).expanduser()).files)
+    if isinstance(source, ImageStream):
+        raise SeProbeError(f"the images of {place} can only be read one after the other.")
+    return source.open
+
+
+def _labels(recording: Recording) -> LabelSpace | None:
+    space = imagenet()
+    return space if recording.provenance["model"]["labels"] == space.title else None
+
+
+def _thumbnail(image: Image.Image) -> bytes:
+    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    stream = BytesIO()
+    image.save(stream, "webp", quality=QUALITY, method=6)
+    return stream.getvalue()

@@ -1,0 +1,94 @@
+"""What the columns of tables are called in a report, and what they mean."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ColumnWords:
+    """A heading, what it means, and how many decimals its numbers have (None: they are no fractions)."""
+
+    label: str
+    note: str = ""
+    decimals: int | None = 3
+
+
+SORT_ORDERS = {
+    "selectivity": "class selectivity",
+    "class_sd": "variance between classes",
+    "omega_squared": "share of variance between classes (ω²)",
+    "d_prime": "d′",
+    "image_sd": "variance within classes",
+}
+"""Scores that channels can be sorted by, as the menu names them."""
+
+CATEGORIES = ("state", "best_class")
+"""What a channel is called by."""
+
+_COLUMNS = {
+    "site": ColumnWords("Site", "SE_{stage}_{block}: stage 2 has a quarter of the input's resolution", None),
+    "module": ColumnWords("Module", "Its path in the network", None),
+    "family": ColumnWords("Family", "", None),
+    "stage": ColumnWords("Stage", "log2 of the stride", None),
+    "block": ColumnWords("Block", "Its place among the gated blocks of the stage", None),
+    "channels": ColumnWords("Channels", "Channels that the gate multiplies", None),
+    "branches": ColumnWords("Branches", "Branches that compete for each channel", None),
+    "activation": ColumnWords("Activation", "What bounds the gate", None),
+    "reduction": ColumnWords("r", "Reduction ratio: channels over the width of the narrowest layer", 1),
+    "classes": ColumnWords("Classes", "Classes seen", None),
+    "images": ColumnWords("Images", "Images seen", None),
+    "mean": ColumnWords("Mean", "Mean gate over classes with equal weights and over channels"),
+    "level": ColumnWords("Mean", "Mean gate over classes with equal weights and over channels"),
+    "channel_sd": ColumnWords("SD channels", "Standard deviation between the means of channels"),
+    "class_sd": ColumnWords(
+        "SD between classes",
+        "Standard deviation between the class means of all classes seen, in gate units; for a site root mean square "
+        "over channels",
+    ),
+    "image_sd": ColumnWords(
+        "SD within classes",
+        "Standard deviation between images of a class, in gate units, root mean square over classes; for a site also "
+        "over channels",
+    ),
+    "verdict": ColumnWords(
+        "Gates",
+        "live: they depend on the input; saturated: constant and open or closed; collapsed: constant, and the same in "
+        "every channel; constant: a fixed scale a channel",
+    ),
+    "state": ColumnWords(
+        "State", "dynamic: the gate moves with the image; open, closed or constant: it hardly does, and lies there"
+    ),
+    "best_class": ColumnWords("Highest class", "Class with the highest mean, of all classes seen"),
+    "omega_squared": ColumnWords(
+        "ω²",
+        "Share of the variance over images that lies between classes, corrected for bias; near 0 where classes do not "
+        "differ. A share of a tiny variance means little: read it beside the standard deviations",
+    ),
+    "omega_interval": ColumnWords("Interval of ω²", "95 % interval for another draw of classes and images"),
+    "discovered": ColumnWords(
+        "Class-dependent",
+        "Share of channels whose gate depends on the class, with 5 % false discoveries (F test, Benjamini–Hochberg)",
+        2,
+    ),
+    "dynamic": ColumnWords("Dynamic", "Share of channels whose gate moves with the image", 2),
+    "open": ColumnWords("Open", "Share of channels that stay open whatever the image", 2),
+    "closed": ColumnWords("Closed", "Share of channels that stay closed whatever the image", 2),
+    "entropy": ColumnWords("Entropy", "Entropy of the attention over branches, as a share of its maximum"),
+    "effective_rank": ColumnWords("Effective rank", "In how many directions gates move over images", 1),
+    "accuracy": ColumnWords(
+        "Decoding", "Balanced accuracy of a linear classifier of the chosen classes on images held out", 2
+    ),
+    "chance": ColumnWords("Chance", "What guessing gives", 2),
+    "selectivity": ColumnWords(
+        "Class selectivity",
+        "Class selectivity index over all classes seen (Morcos et al. 2018): the highest class mean less the mean of "
+        "the others, as a share of their sum; compressed where gates lie near 0.5",
+    ),
+    "d_prime": ColumnWords("d′", "Distance of the highest class from the others in standard deviations over images"),
+    "lowest": ColumnWords("Lowest", "Lowest mean of a chosen class in any channel"),
+    "highest": ColumnWords("Highest", "Highest mean of a chosen class in any channel"),
+}
+
+
+def words_for(column: str) -> ColumnWords:
+    """Return the words for a column; one that is not known is called by its name."""
+    return _COLUMNS.get(column, ColumnWords(column.replace("_", " ")))

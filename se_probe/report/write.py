@@ -1,0 +1,63 @@
+"""From a run's folder to its report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from se_probe.analysis.files import write_whole
+from se_probe.recording import Recording, open_recording
+from se_probe.report.explorer import chosen_images
+from se_probe.report.figures import run_figures
+from se_probe.report.measures import channel_rows, run_measures, site_rows
+from se_probe.report.page import FindingLike, report_html
+from se_probe.report.thumbnails import make_thumbnails
+
+REPORT = "report.html"
+_FACTS = "run.json"
+
+
+def write_report(run: str | Path, *, findings: Sequence[FindingLike] = (), data: str | Path | None = None) -> Path:
+    """Write `report.html` into a run's folder, from its recording and the figures and tables in it.
+
+    Args:
+        run: a run's folder or the `recording.zarr` in it.
+        findings: claims and their verdicts.
+        data: where the images lie now, where that is not the place that the recording names.
+
+    Returns:
+        The report's path.
+
+    Raises:
+        SeProbeError: there is no recording, it has no image of a chosen class, or the folder cannot be written.
+    """
+    recording = open_recording(run)
+    folder = recording.path.parent
+    measures = run_measures(recording, folder / "tables")
+    paths = [str(path) for path in chosen_images(recording)["path"]]
+    page = report_html(
+        recording,
+        findings=findings,
+        site_rows=site_rows(recording, measures),
+        channel_rows=channel_rows(measures),
+        figures=run_figures(folder / "figures"),
+        thumbnails=make_thumbnails(recording, paths, data),
+        links=_links(folder, recording),
+        warnings=_warnings(folder),
+    )
+    write_whole(folder / REPORT, page.encode())
+    return folder / REPORT
+
+
+def _links(folder: Path, recording: Recording) -> list[str]:
+    tables = sorted(path.relative_to(folder).as_posix() for path in (folder / "tables").glob("*"))
+    facts = [_FACTS] if (folder / _FACTS).is_file() else []
+    return [quote(name) for name in (*tables, *facts, recording.path.name)]
+
+
+def _warnings(folder: Path) -> list[str]:
+    path = folder / _FACTS
+    facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return [str(line) for line in facts.get("warnings", [])]

@@ -1,0 +1,86 @@
+"""What users ask: collapsed, saturated, dead and constant gates, and attention over branches."""
+
+import numpy as np
+import pytest
+
+from se_probe.analysis.findings.evidence import read_evidence
+from se_probe.analysis.findings.health import branches_choose, gates_alive, nearly_constant, no_dead_channels
+from tests.analysis.findings.networks import recording, sites
+from tests.analysis.raw_recording import GateSite, RawRecording, mixed_recording
+
+LIVE = read_evidence(recording(), None)
+COLLAPSED = read_evidence(recording(0.0, 0.001, level=0.65, profile=0.0), None)
+MIXED = read_evidence(mixed_recording(), None)
+
+
+def test_live_gates_are_alive():
+    finding = gates_alive(LIVE)
+    assert (finding.verdict, finding.value, len(finding.sites)) == ("supported", 1, 8)
+
+
+def test_collapsed_gates_are_named_with_level_and_spread():
+    finding = gates_alive(COLLAPSED)
+    assert (finding.verdict, finding.value, len(finding.sites)) == ("not supported", 0, 8)
+    assert "Collapsed: SE_2_1 to SE_5_2 (8 sites), mean gate 0.650, standard deviation" in finding.statement
+
+
+def test_every_kind_of_still_site_is_told_apart():
+    finding = gates_alive(MIXED)
+    assert finding.sites == ("SE_3_1", "SE_5_1")
+    assert "Collapsed: SE_3_1," in finding.statement
+    assert "Saturated: SE_5_1," in finding.statement
+
+
+def test_one_image_a_class_tells_nothing():
+    for judge in (gates_alive, no_dead_channels):
+        finding = judge(read_evidence(recording(images=1), None))
+        assert finding.verdict == "cannot be judged"
+        assert finding.statement == "No class has two images, so that nothing shows whether gates move."
+    assert nearly_constant(read_evidence(recording(images=1), None)).verdict == "cannot be judged"
+
+
+def test_dead_channels_are_counted():
+    finding = no_dead_channels(MIXED)
+    assert (finding.verdict, finding.sites) == ("not supported", ("SE_5_1",))
+    assert finding.value == pytest.approx(2 / 18)
+    assert finding.statement.startswith("2 of 18 channels have a mean gate of 0.05 or less")
+    assert no_dead_channels(LIVE).statement == "None of 96 channels is dead."
+    assert no_dead_channels(read_evidence(recording(places=sites(bounded=False)), None)) is None
+
+
+def test_sites_close_to_constant_are_named():
+    spread = [0.08] * 8
+    spread[5] = 0.002
+    finding = nearly_constant(read_evidence(recording(0.0, spread), None))
+    assert (finding.verdict, finding.sites, finding.value) == ("supported", ("SE_4_2",), 1 / 8)
+    assert nearly_constant(LIVE).verdict == "not supported"
+
+
+def _attention(share, noise):
+    """Two branches, the second with this share of the attention."""
+    rng = np.random.default_rng(0)
+    raw = {}
+    for name in ("pug", "goldfish"):
+        second = np.clip(share + noise * rng.normal(size=(20, 3)), 0.001, 0.999)
+        raw[name] = np.stack([1 - second, second], axis=1)
+    site = GateSite("SK_2_1", 2, 1, 3, branches=2, family="SK", activation="softmax")
+    return branches_choose(read_evidence(RawRecording([site], ["pug", "goldfish"], {"SK_2_1": raw}), None))
+
+
+@pytest.mark.parametrize(
+    ("share", "noise", "verdict", "words"),
+    [
+        (0.5, 0.2, "supported", "1 is an even split, 0 one branch alone."),
+        (0.5, 0.005, "not supported", "Attention is even at SK_2_1."),
+        (0.98, 0.005, "not supported", "Attention is all on one branch at SK_2_1."),
+        (0.75, 0.005, "not supported", "Attention is the same for every image at SK_2_1."),
+    ],
+)
+def test_attention_chooses_only_where_it_moves_between_even_and_one_branch(share, noise, verdict, words):
+    finding = _attention(share, noise)
+    assert finding.verdict == verdict
+    assert finding.statement.endswith(words)
+
+
+def test_gates_without_branches_have_no_such_finding():
+    assert branches_choose(LIVE) is None

@@ -1,0 +1,111 @@
+"""Comparisons of networks whose likeness, size and health are known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from se_probe.analysis.comparison import compare_recordings, comparison_sentences, relative_depth
+from se_probe.analysis.health import site_health
+from se_probe.analysis.specificity import site_specificity
+from tests.analysis.comparable import CLASSES, image_table, network
+
+IMAGES = image_table(dict.fromkeys(CLASSES, range(12)))
+FAST = {"resamples": 19}
+
+
+@pytest.fixture(scope="module")
+def compared():
+    """A network, the same one with gates that hardly move, and another one of fewer sites."""
+    recordings = {
+        "live": network(IMAGES, seed=1),
+        "collapsed": network(IMAGES, seed=1, spread=1e-4),
+        "short": network(IMAGES, seed=2, sites=2),
+    }
+    return recordings, compare_recordings(recordings, **FAST)
+
+
+def test_relative_depth_runs_from_first_to_last():
+    np.testing.assert_allclose(relative_depth(5), [0, 0.25, 0.5, 0.75, 1])
+    np.testing.assert_array_equal(relative_depth(1), [0])
+
+
+def test_profile_is_what_the_measures_say_of_the_same_images(compared):
+    recordings, comparison = compared
+    rows = comparison.sites[comparison.sites["run"] == "short"].reset_index(drop=True)
+    alone = site_specificity(recordings["short"], permutations=1, resamples=19)
+    health = site_health(recordings["short"])
+    assert rows["depth"].tolist() == [0, 1]
+    for column, expected in (
+        ("specificity", alone["omega_squared"]),
+        ("specificity_low", alone["low"]),
+        ("class_sd", alone["class_sd"]),
+        ("sd", health["sd"]),
+        ("dynamic", health["dynamic"]),
+    ):
+        np.testing.assert_allclose(rows[column], expected)
+    assert set(comparison.sites["specificity_over"]) == {"classes"}
+
+
+def test_few_classes_have_an_interval_over_images():
+    images = image_table(dict.fromkeys(CLASSES[:3], range(12)))
+    comparison = compare_recordings({"a": network(images, seed=1), "b": network(images, seed=2)}, **FAST)
+    assert set(comparison.sites["specificity_over"]) == {"images"}
+    assert comparison.sites[["specificity_low", "specificity_high"]].notna().all(axis=None)
+    assert comparison.alignment["rsa"].isna().all()
+
+
+def test_gates_that_differ_in_size_only_are_alike_and_the_spread_beside_tells(compared):
+    _, comparison = compared
+    matches = comparison.matches[(comparison.matches["run"] == "live") & (comparison.matches["other"] == "collapsed")]
+    assert matches["other_site"].tolist() == matches["run_site"].tolist() == ["SE_2_1", "SE_3_1", "SE_4_1"]
+    np.testing.assert_allclose(matches["cka"], 1, atol=1e-2)
+    np.testing.assert_allclose(matches["rsa"], 1, atol=0.05)
+    assert matches["run_verdict"].tolist() == ["live"] * 3
+    assert matches["other_verdict"].tolist() == ["collapsed"] * 3
+    assert (matches["run_sd"] > 500 * matches["other_sd"]).all()
+
+
+def test_alignment_has_every_pair_once_and_matches_both_ways(compared):
+    _, comparison = compared
+    sizes = comparison.alignment.groupby(["first", "other"], sort=False).size()
+    assert sizes.to_dict() == {("live", "collapsed"): 9, ("live", "short"): 6, ("collapsed", "short"): 6}
+    assert len(comparison.matches) == 2 * (3 + 3 + 2)
+    pair = comparison.alignment.query("first == 'live' and other == 'short'")
+    best = pair.loc[pair.groupby("other_site")["cka"].idxmax()].set_index("other_site")["first_site"]
+    back = comparison.matches.query("run == 'short' and other == 'live'").set_index("run_site")["other_site"]
+    pd.testing.assert_series_equal(best, back, check_names=False)
+    inside = comparison.matches[["cka_low", "cka", "cka_high"]].dropna()
+    rounding = 1e-9
+    assert (inside["cka_low"] <= inside["cka"] + rounding).all()
+    assert (inside["cka"] <= inside["cka_high"] + rounding).all()
+
+
+def test_a_site_that_never_varies_has_no_match():
+    still = network(IMAGES, seed=1)
+    still.raw["SE_3_1"][:] = 0.5
+    comparison = compare_recordings({"a": still, "b": network(IMAGES, seed=2)}, **FAST)
+    row = comparison.matches.query("run == 'a' and run_site == 'SE_3_1'").iloc[0]
+    assert pd.isna(row["other_site"])
+    assert pd.isna(row["cka"])
+    assert "SE_3_1" not in set(comparison.matches.query("run == 'b'")["other_site"])
+
+
+def test_words_put_the_size_beside_the_share(compared):
+    _, comparison = compared
+    about = comparison_sentences(comparison)
+    assert len(about) == 3 + 6
+    assert about[0].startswith("live: gates live at 3 of 3 sites; their standard deviation over images is 0.")
+    assert about[0].count("hardly move") == 0
+    assert about[1].startswith("collapsed: gates collapsed at 3 of 3 sites; ")
+    assert about[1].endswith(
+        "; most of its gates hardly move, so that its shares and similarities are of next to nothing."
+    )
+    assert about[3].startswith("live → collapsed: the most alike site has a CKA of 1.00 (median; ")
+    assert about[3].endswith("in 0 of 3 matches the gates of both sites are live.")
+
+
+def test_a_notebook_sees_words_and_no_markup_of_names():
+    comparison = compare_recordings({"<b>a": network(IMAGES, seed=1), "b": network(IMAGES, seed=2)}, **FAST)
+    assert repr(comparison).startswith("<se_probe.Comparison <b>a, b: 36 shared images>\n  <b>a: gates live at")
+    assert "<b>a" not in comparison._repr_html_()
+    assert "&lt;b&gt;a: gates live at" in comparison._repr_html_()

@@ -1,0 +1,127 @@
+"""A planted shift is found with its size and direction; none is found where there is none; little data say so."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from se_probe.analysis.scale import image_values
+from se_probe.analysis.shifts import overall_shifts, shift_sentences, shift_tests
+from tests.analysis.scaled import KernelSite, ScaledStandIn, attention, sk_site
+
+SITES = [sk_site("SK_2_1"), sk_site("SK_3_1", 3), sk_site("SK_4_1", 4), sk_site("SK_5_1", 5)]
+SHIFTS = {"SK_2_1": 0.03, "SK_3_1": -0.02, "SK_4_1": 0.0, "SK_5_1": 0.0}
+
+
+def planted(classes=12, images=6, *, scales=(1.0, 1.5, 2.0), seed=0, sites=SITES, noise=0.02):
+    """Attention of the larger kernel changes by `SHIFTS` a unit of scale; SK_5_1 hardly moves at all."""
+    rng = np.random.default_rng(seed)
+    labels = [f"class {number}" for number in range(classes) for _ in range(images)]
+    base = {site.name: rng.normal(0.5, 0.1, len(labels)) for site in sites}
+    recordings = {}
+    for scale in scales:
+        raw = {
+            site.name: attention(
+                base[site.name] + SHIFTS[site.name] * (scale - 1),
+                rng,
+                len(labels),
+                6,
+                1e-5 if site.stage == 5 else noise,
+            )
+            for site in sites
+        }
+        recordings[scale] = ScaledStandIn(list(sites), labels, raw)
+    return recordings
+
+
+@pytest.mark.parametrize(("classes", "redrawn"), [(20, "class"), (4, "image")])
+def test_planted_shifts_are_found(classes, redrawn):
+    tests = overall_shifts(shift_tests(image_values(planted(classes, 18)))).set_index("site")
+    assert tests["verdict"].to_dict() == {
+        "SK_2_1": "moves to the larger kernel",
+        "SK_3_1": "moves to the smaller kernel",
+        "SK_4_1": tests.loc["SK_4_1", "verdict"],
+        "SK_5_1": "stays (within 0.001)",
+    }
+    assert tests.loc["SK_4_1", "verdict"] in {"no shift found", "stays (within 0.001)"}
+    for site, shift in SHIFTS.items():  # a difference of two branches that add up to one moves twice as far
+        low, high = tests.loc[site, ["low", "high"]]
+        margin = 0.5 * (high - low)
+        assert low - margin <= 2 * shift <= high + margin
+    assert tests["redrawn"].unique().tolist() == [redrawn]
+    assert tests.loc["SK_2_1", "images"] == classes * 18
+    assert tests.loc["SK_2_1", "risen"] > 0.9
+    assert tests.loc[["SK_2_1", "SK_3_1"], "classes_risen"].tolist() == [classes, 0]
+    assert tests.loc["SK_2_1", "image_sd"] == pytest.approx(0.2, rel=0.35)
+
+
+def test_null_data_are_called_shifts_at_most_at_the_nominal_rate():
+    """Holm keeps the chance of any wrong call over the sites of a run at 5 %: 40 runs of two null sites."""
+    sites = [sk_site("SK_4_1", 4), sk_site("SK_4_2", 4, 2)]
+    wrong = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        labels = [f"class {number}" for number in range(3) for _ in range(6)]
+        runs = {
+            scale: ScaledStandIn(
+                sites, labels, {site.name: attention(rng.normal(0.5, 0.1, 18), rng, 18, 4) for site in sites}
+            )
+            for scale in (1.0, 2.0)
+        }
+        wrong += shift_tests(image_values(runs))["verdict"].str.startswith("moves").any()
+    assert wrong <= 6
+
+
+def test_pairs_are_successive_scales_and_the_ends():
+    tests = shift_tests(image_values(planted()))
+    pairs = tests[["from_scale", "to_scale"]].drop_duplicates().to_numpy().tolist()
+    assert pairs == [[1.0, 1.5], [1.5, 2.0], [1.0, 2.0]]
+    assert len(tests) == 3 * 4
+    two = shift_tests(image_values(planted(scales=(1.0, 2.0))))
+    assert two[["from_scale", "to_scale"]].drop_duplicates().to_numpy().tolist() == [[1.0, 2.0]]
+
+
+@pytest.mark.parametrize(("classes", "images"), [(1, 7), (2, 1)])
+def test_too_few_images_give_no_verdict(classes, images):
+    """Seven images give p = 1/64 at best, which is no result for four sites."""
+    tests = shift_tests(image_values(planted(classes, images)))
+    assert tests["verdict"].unique().tolist() == ["cannot be judged"]
+
+
+def test_equal_kernels_are_said_to_be_so():
+    site = KernelSite("SA_2_1", 2, 1, 4, 2, "softmax over branches", family="split attention")
+    rng = np.random.default_rng(0)
+    runs = {
+        s: ScaledStandIn([site], ["pug"] * 20, {"SA_2_1": attention(np.full(20, 0.5), rng, 20, 4)}) for s in (1.0, 2.0)
+    }
+    tests = shift_tests(image_values(runs))
+    assert tests["verdict"].tolist() == ["cannot be judged"]
+    assert tests[["effect", "p", "p_holm", "risen"]].isna().all(axis=None)
+    sentence = "SA_2_1: cannot be judged: branches without kernels of different extent"
+    assert shift_sentences(tests) == [sentence]
+
+
+def test_sigmoid_gates_open_or_close():
+    rng = np.random.default_rng(1)
+    sites = [KernelSite("SE_2_1", 2, 1, 5), KernelSite("SE_2_2", 2, 2, 5)]
+    base = rng.uniform(0.3, 0.6, (40, 5))
+    runs = {
+        s: ScaledStandIn(
+            sites, ["pug"] * 40, {"SE_2_1": base + 0.05 * s, "SE_2_2": base - 0.02 * s + rng.normal(0, 0.01, (40, 5))}
+        )
+        for s in (1.0, 2.0)
+    }
+    tests = shift_tests(image_values(runs))
+    assert tests["verdict"].tolist() == ["opens", "closes"]
+    np.testing.assert_allclose(tests["effect"], [0.05, -0.02], atol=0.003)
+
+
+def test_sentence_carries_the_numbers():
+    row = {
+        "site": "SK_3_4", "verdict": "moves to the larger kernel", "quantity": "attention difference",
+        "kernels": "5 − 3", "effect": 0.0123, "low": 0.01, "high": 0.0151, "from_scale": 1.0, "to_scale": 1.5,
+        "p_holm": 0.0004, "images": 200, "classes": 4, "classes_risen": 3, "image_sd": 0.031,
+    }  # fmt: skip
+    assert shift_sentences(pd.DataFrame([row])) == [
+        "SK_3_4: moves to the larger kernel: attention difference (5 − 3) +0.0123 [+0.0100, +0.0151] from 1× to 1.5×, "
+        "p 0.0004 after Holm, 200 images; it rose in 3 of 4 classes, spread over images 0.0310"
+    ]

@@ -1,0 +1,55 @@
+"""The depth profile shows the table: shares with their interval, and the spreads beside them."""
+
+import numpy as np
+
+from se_probe.figures import style
+from se_probe.figures.depth_profile import depth_profile
+from tests.figures.site_tables import SITES, hollow_places, line_data, site_table
+from tests.figures.tables import legend_names, texts, titles
+
+SHARE, CLASSES, IMAGES = style.COLOURS[0], style.COLOURS[4], style.COLOURS[2]
+
+
+def test_lines_and_band_are_the_data():
+    table = site_table()
+    share, spread = depth_profile(table, demo=False, least_spread=0.02).axes
+    np.testing.assert_array_equal(line_data(share, SHARE), table["omega_squared"])
+    np.testing.assert_array_equal(line_data(spread, CLASSES), table["class_sd"])
+    np.testing.assert_array_equal(line_data(spread, IMAGES), table["image_sd"])
+    corners = share.collections[0].get_paths()[0].vertices
+    for place, row in table.iterrows():
+        heights = corners[corners[:, 0] == place, 1]
+        np.testing.assert_allclose([heights.min(), heights.max()], row[["low", "high"]].astype(float))
+
+
+def test_the_least_spread_that_counts_is_drawn():
+    _, spread = depth_profile(site_table(), demo=False, least_spread=0.034).axes
+    assert (line_data(spread, style.QUIET) == 0.034).all()
+    assert [text.get_text() for text in spread.texts] == ["hardly moves below"]
+
+
+def test_sites_that_are_not_live_are_hollow_and_the_note_says_so():
+    figure = depth_profile(
+        site_table(verdicts=["live", "collapsed", "live", "live", "saturated"]), demo=False, least_spread=0.02
+    )
+    assert hollow_places(figure.axes[0], SHARE) == hollow_places(figure.axes[1], CLASSES) == [1, 4]
+    assert "Hollow: most channels hardly move (collapsed or saturated)." in texts(figure)
+    assert hollow_places(depth_profile(site_table(), demo=False, least_spread=0.02).axes[0], SHARE) == []
+
+
+def test_words():
+    figure = depth_profile(site_table(), demo=True, least_spread=0.02, caption="a network")
+    assert figure.get_suptitle() == "Class specificity by depth"
+    assert titles(figure) == ["share of variance, 95 % interval", "standard deviation, gate units"]
+    assert legend_names(figure) == ["share between classes, ω²", "between class means", "between images of a class"]
+    assert [label.get_text() for label in figure.axes[1].get_xticklabels()] == SITES
+    assert {"demo stimuli, not photographs", "a network"} <= set(texts(figure))
+
+
+def test_many_sites_take_a_wide_figure_and_missing_intervals_are_borne():
+    names = [f"SE_{stage}_{block}" for stage in range(2, 6) for block in range(1, 14)]
+    table = site_table(names).assign(low=np.nan, high=np.nan)
+    figure = depth_profile(table, demo=False, least_spread=0.02)
+    assert figure.get_figwidth() == style.DOUBLE_COLUMN
+    assert len(figure.axes[1].get_xticklabels()) == 26
+    assert depth_profile(site_table(), demo=False, least_spread=0.02).get_figwidth() == style.SINGLE_COLUMN
