@@ -70,11 +70,16 @@ __all__ = [
 ]
 
 
+_PARTS = ("analysis", "demo", "figures", "gates", "models")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _PARTS:
+        return import_module(f"se_probe.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'se_probe' has no attribute {name!r}")
     return getattr(import_module(f"se_probe.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *_PARTS]

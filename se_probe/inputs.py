@@ -75,7 +75,7 @@ def describe_gates(discovery: Discovery) -> str:
     line = f"{len(sites)} {families} sites, {sites[0].name} to {sites[-1].name}, {channels} channels in all"
     if maps:
         places = ", ".join(item.module or "the network itself" for item in maps)
-        line += f"; not recorded: {sum(item.count for item in maps)} spatial maps ({places})"
+        line += f"; not recorded: products with spatial maps, {sum(item.count for item in maps)} ({places})"
     return line
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from se_probe.analysis import measure_tables, write_measures, write_tables
 from se_probe.analysis.branches import write_branch_tables
 from se_probe.analysis.findings import findings
@@ -23,7 +25,7 @@ from se_probe.inputs import (
     warnings_of,
     workers_of,
 )
-from se_probe.models import LoadedModel, load_model
+from se_probe.models import LoadedModel, load_model, model_of
 from se_probe.presets import Preset, preset_of
 from se_probe.progress import progress_bar
 from se_probe.recording import Recording, provenance_of, record
@@ -38,7 +40,7 @@ def excite(
     *,
     data: str | Path | None = None,
     demo: bool = False,
-    model: str | LoadedModel | None = None,
+    model: str | torch.nn.Module | LoadedModel | None = None,
     checkpoint: str | Path | None = None,
     model_args: Mapping[str, object] | None = None,
     random_weights: bool = False,
@@ -68,7 +70,8 @@ def excite(
             paper's goldfish, pug, plane and cliff by default.
         data: folder, tar or data set of labelled images (see `open_images`).
         demo: use the bundled drawings, and the bundled network unless `model` names another.
-        model: a network by name (see `load_model`; default `legacy_seresnet50`), or loaded already.
+        model: a network by name (see `load_model`; default `legacy_seresnet50`), loaded already, or any
+            `nn.Module`, whose preprocessing and labels are those of its `pretrained_cfg`.
         checkpoint: weights from a file; as `model_args` and `random_weights`, see `load_model`.
         model_args: arguments of the network's builder.
         random_weights: untrained weights, drawn from `seed`.
@@ -106,7 +109,8 @@ def excite(
     check_batch(batch_size)
     signals_of(capture)
     demo = demo or (data is None and isinstance(model, str) and model.startswith("demo:"))
-    chosen = model or (DEMO_MODEL if demo else preferred.model)
+    chosen = model_of(model) if isinstance(model, torch.nn.Module) else model
+    chosen = chosen or (DEMO_MODEL if demo else preferred.model)
     label = chosen.name if isinstance(chosen, LoadedModel) else chosen
     folder = choose_folder(name or label, Path(out) if out else None, overwrite=overwrite)
     if isinstance(chosen, str):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -18,6 +19,14 @@ def progress_bar(description: str, total: int, *, shown: bool = True) -> Iterato
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=not shown) as progress:
+    with Progress(*columns, console=_console(), disable=not shown) as progress:
         task = progress.add_task(description, total=total)
         yield lambda steps: progress.update(task, advance=steps)
+
+
+def _console() -> Console:
+    """Standard error, or a widget in a notebook; a notebook without ipywidgets gets a bar of text."""
+    console = Console(stderr=True)
+    if console.is_jupyter and find_spec("ipywidgets") is None:
+        return Console(stderr=True, force_jupyter=False)
+    return console

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import timm
 import torch
 from PIL import Image
 
@@ -253,3 +254,12 @@ def test_a_network_loaded_by_hand(photographs, tmp_path):
     model = se_probe.load_model("test_efficientnet", random_weights=True, seed=5)
     recording = small(photographs, out=tmp_path / "run", model=model, random_weights=False)
     assert recording.provenance["model"]["weights"] == "random (seed 5)"
+
+
+def test_a_network_in_memory_is_copied(photographs, tmp_path):
+    network = timm.create_model("test_efficientnet").train()
+    recording = small(photographs, out=tmp_path / "run", model=network, random_weights=False)
+    assert recording.provenance["model"]["name"] == "EfficientNet"
+    assert recording.provenance["model"]["source"] == "memory"
+    assert network.training
+    assert all(parameter.requires_grad for parameter in network.parameters())

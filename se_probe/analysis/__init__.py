@@ -8,6 +8,7 @@ from se_probe.analysis.classes import (
 )
 from se_probe.analysis.curves import default_within, excitation_curves, within_class_curves
 from se_probe.analysis.decodability import site_decodability
+from se_probe.analysis.findings import Finding, findings
 from se_probe.analysis.health import channel_health, site_health
 from se_probe.analysis.intervals import class_mean_intervals
 from se_probe.analysis.measures import measure_tables, write_measures
@@ -18,6 +19,7 @@ from se_probe.analysis.specificity import channel_specificity, site_specificity
 from se_probe.analysis.tables import class_table, site_table, write_tables
 
 __all__ = [
+    "Finding",
     "RecordingLike",
     "SiteLike",
     "channel_health",
@@ -30,6 +32,7 @@ __all__ = [
     "default_panels",
     "default_within",
     "excitation_curves",
+    "findings",
     "measure_tables",
     "reference_name",
     "reference_statistics",

@@ -9,6 +9,9 @@ from se_probe.figures.depth_profile import depth_profile
 from se_probe.figures.health_profile import health_profile
 from se_probe.figures.role_of_excitation import role_of_excitation
 from se_probe.figures.save import save_figure
+from se_probe.figures.scale_classes import scale_classes
+from se_probe.figures.scale_images import scale_images
+from se_probe.figures.scale_response import scale_response
 from se_probe.figures.within_class import within_class
 
 __all__ = [
@@ -21,5 +24,8 @@ __all__ = [
     "health_profile",
     "role_of_excitation",
     "save_figure",
+    "scale_classes",
+    "scale_images",
+    "scale_response",
     "within_class",
 ]

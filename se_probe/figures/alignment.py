@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from se_probe.analysis.statistics import Floats
 from se_probe.figures import style
 from se_probe.figures.frame import Wording, add_frame
+from se_probe.figures.house_figure import HouseFigure
 from se_probe.figures.settle import settle
 from se_probe.figures.style import CurveStyle, class_styles
 
@@ -38,7 +39,7 @@ def alignment(
     looks = class_styles(runs)
     shown = [name for name in MEASURES if table[name].notna().any()] or ["cka"]
     with style.house_style():
-        figure = Figure(figsize=(style.DOUBLE_COLUMN, 3))
+        figure = HouseFigure(figsize=(style.DOUBLE_COLUMN, 3))
         ratios = {"width_ratios": [*(1.0 for _ in shown), 0.3], "height_ratios": [0.25, 1.0]}
         grid = figure.subplots(2, len(shown) + 1, sharex="col", sharey="row", squeeze=False, gridspec_kw=ratios)
         grid[0, -1].set_axis_off()

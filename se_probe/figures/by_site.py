@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from se_probe.figures import style
 from se_probe.figures.frame import Wording, add_frame
+from se_probe.figures.house_figure import HouseFigure
 from se_probe.figures.settle import settle
 from se_probe.figures.style import CurveStyle
 
@@ -30,7 +31,7 @@ def draw_by_site(
     sites = [str(name) for name in table["site"]]
     with style.house_style():
         width = style.SINGLE_COLUMN if len(sites) <= NARROW else style.DOUBLE_COLUMN
-        figure = Figure(figsize=(width, len(panels)))
+        figure = HouseFigure(figsize=(width, len(panels)))
         grid = figure.subplots(len(panels), 1, squeeze=False, sharex=True).ravel()
         for axes, (title, draw) in zip(grid, panels.items(), strict=True):
             draw(axes, table)

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from se_probe.figures import style
 from se_probe.figures.frame import Wording, add_frame
+from se_probe.figures.house_figure import HouseFigure
 from se_probe.figures.panels import UNIT_LIMITS
 from se_probe.figures.settle import settle
 
@@ -27,7 +28,7 @@ def channel_distribution(
     names = list(gates["class"].unique())
     branch = f" · branch {first['branch']}" if gates["branch"].iloc[0] or "softmax" in first["activation"] else ""
     with style.house_style():
-        figure = Figure(figsize=(style.SINGLE_COLUMN, 1))
+        figure = HouseFigure(figsize=(style.SINGLE_COLUMN, 1))
         axes = figure.subplots()
         for row, (name, look) in enumerate(style.class_styles(names).items()):
             _draw_row(axes, gates.loc[gates["class"] == name, "gate"].to_numpy(), row, look.color)

@@ -6,6 +6,7 @@ from matplotlib.ticker import NullLocator
 
 from se_probe.figures import style
 from se_probe.figures.frame import Wording, add_frame
+from se_probe.figures.house_figure import HouseFigure
 from se_probe.figures.matrix import add_colour_bar, draw_matrix, name_rows
 from se_probe.figures.settle import settle
 
@@ -25,7 +26,7 @@ def class_heatmap(
     bounded = means["activation"].iloc[0] != "unbounded" and bool(means["mean"].between(0, 1).all())
     shown = means["channel"].nunique()
     with style.house_style():
-        figure = Figure(figsize=(style.DOUBLE_COLUMN, 1))
+        figure = HouseFigure(figsize=(style.DOUBLE_COLUMN, 1))
         axes, bar = figure.subplots(1, 2, width_ratios=WIDTHS)
         image = draw_matrix(axes, values, "viridis", (0.0, 1.0) if bounded else None)
         name_rows(axes, names)

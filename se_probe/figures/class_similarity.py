@@ -10,6 +10,7 @@ from scipy.cluster import hierarchy
 
 from se_probe.figures import style
 from se_probe.figures.frame import Wording, add_frame
+from se_probe.figures.house_figure import HouseFigure
 from se_probe.figures.matrix import add_colour_bar, draw_matrix, name_rows
 from se_probe.figures.settle import settle
 
@@ -32,7 +33,7 @@ def class_similarity_matrix(
     distances = pairs.pivot(index="row", columns="column", values="distance").to_numpy()
     names = pairs.drop_duplicates("row").sort_values("row")["class"].tolist()
     with style.house_style():
-        figure = Figure(figsize=(style.SINGLE_COLUMN if len(names) <= 12 else style.DOUBLE_COLUMN, 1))
+        figure = HouseFigure(figsize=(style.SINGLE_COLUMN if len(names) <= 12 else style.DOUBLE_COLUMN, 1))
         tree, matrix, bar = figure.subplots(1, 3, width_ratios=WIDTHS)
         _draw_tree(tree, linkage)
         image = draw_matrix(matrix, distances, "viridis", (0.0, float(distances.max()) or 1.0))

@@ -8,6 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from se_probe.figures import style
 from se_probe.figures.frame import Wording, add_frame
+from se_probe.figures.house_figure import HouseFigure
 from se_probe.figures.settle import settle
 from se_probe.figures.style import CurveStyle, class_styles
 
@@ -37,7 +38,7 @@ def comparison_profiles(
     """
     looks = class_styles(list(sites["run"].unique()))
     with style.house_style():
-        figure = Figure(figsize=(style.DOUBLE_COLUMN, 3))
+        figure = HouseFigure(figsize=(style.DOUBLE_COLUMN, 3))
         grid = figure.subplots(3, 2, sharex=True).ravel()
         for axes, (column, name) in zip(grid, PANELS.items(), strict=True):
             for run, rows in sites.groupby("run", sort=False):

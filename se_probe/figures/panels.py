@@ -12,6 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from se_probe.figures import style
 from se_probe.figures.frame import Wording, add_frame
+from se_probe.figures.house_figure import HouseFigure
+from se_probe.figures.settle import settle
 from se_probe.figures.style import CurveStyle
 
 COLUMNS = 3
@@ -71,7 +73,7 @@ def draw_panels(panels: Sequence[Panel], wording: Wording, draw: Draw, order: Se
         styles = _styles(panels[0].rows, order)
         columns = _columns(panels)
         rows = -(-len(panels) // columns)
-        figure = Figure(figsize=(style.SINGLE_COLUMN if columns == 1 else style.DOUBLE_COLUMN, rows))
+        figure = HouseFigure(figsize=(style.SINGLE_COLUMN if columns == 1 else style.DOUBLE_COLUMN, rows))
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for unused in grid[len(panels) :]:
             unused.remove()
@@ -81,8 +83,7 @@ def draw_panels(panels: Sequence[Panel], wording: Wording, draw: Draw, order: Se
             for axes, _ in shown:
                 axes.tick_params(labelleft=axes.get_subplotspec().is_first_col())
         add_frame(figure, wording, styles, rows)
-        figure.draw_without_rendering()  # lays out, and makes the ticks, which take the style of the moment
-        figure.set_layout_engine("none")
+        settle(figure)  # makes the ticks too, which take the style of the moment
         for (axes, panel), title in zip(shown, titles, strict=True):
             _name_share(axes, panel, title)
     return figure

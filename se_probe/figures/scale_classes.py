@@ -8,6 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from se_probe.figures import style
 from se_probe.figures.frame import Wording, add_frame
+from se_probe.figures.house_figure import HouseFigure
 from se_probe.figures.scale_images import scale_styles
 from se_probe.figures.settle import settle
 from se_probe.figures.style import CurveStyle
@@ -35,7 +36,7 @@ def scale_classes(
     columns = min(COLUMNS, len(sites))
     lines = -(-len(sites) // columns)
     with style.house_style():
-        figure = Figure(figsize=(style.SINGLE_COLUMN if columns == 1 else style.DOUBLE_COLUMN, lines))
+        figure = HouseFigure(figsize=(style.SINGLE_COLUMN if columns == 1 else style.DOUBLE_COLUMN, lines))
         grid = figure.subplots(lines, columns, squeeze=False).ravel()
         for unused in grid[len(sites) :]:
             unused.remove()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from se_probe.figures import style
 from se_probe.figures.frame import Wording, add_frame
+from se_probe.figures.house_figure import HouseFigure
 from se_probe.figures.settle import settle
 from se_probe.figures.style import CurveStyle
 
@@ -37,7 +38,7 @@ def scale_images(
     paths, scales = list(examples["path"].unique()), sorted(examples["scale"].unique())
     looks = scale_styles(scales)
     with style.house_style():
-        figure = Figure(figsize=(style.DOUBLE_COLUMN, len(paths)))
+        figure = HouseFigure(figsize=(style.DOUBLE_COLUMN, len(paths)))
         ratios = [1.0] * len(scales) + [PLOT_SHARE * len(scales)] * 2
         grid = figure.subplots(len(paths), len(ratios), squeeze=False, width_ratios=ratios)
         for path, axes in zip(paths, grid, strict=True):

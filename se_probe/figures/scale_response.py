@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from se_probe.figures import style
 from se_probe.figures.frame import Wording, add_frame
+from se_probe.figures.house_figure import HouseFigure
 from se_probe.figures.scale_images import scale_styles
 from se_probe.figures.settle import settle
 from se_probe.figures.style import CurveStyle
@@ -36,7 +37,7 @@ def scale_response(
     panels = [*quantities, "change"]
     with style.house_style():
         width = style.SINGLE_COLUMN if len(sites) <= NARROW else style.DOUBLE_COLUMN
-        figure = Figure(figsize=(width, len(panels)))
+        figure = HouseFigure(figsize=(width, len(panels)))
         grid = figure.subplots(len(panels), 1, squeeze=False, sharex=True).ravel()
         for axes, name in zip(grid, quantities, strict=False):
             _plot(axes, response[response["quantity"] == name], "level", sites, looks)

@@ -15,3 +15,5 @@ def settle(figure: Figure) -> None:
     figure.set_layout_engine("none")
     for axes in figure.axes:
         axes.set_position(tuple(np.round(axes.get_position(original=True).bounds, DIGITS)))
+    for text in figure.texts:
+        text.set_in_layout(True)  # pyplot in a notebook crops a figure to what is in its layout, title or no title

@@ -76,7 +76,8 @@ def find_gates(network: nn.Module, input_size: Sequence[int] | None = None) -> l
 def require_gates(name: str, discovery: Discovery) -> None:
     """Raise NoGatesError, saying what was looked for, where a network (called `name`) has no gates."""
     if not discovery.sites:
-        spatial = f"; {len(discovery.spatial_maps)} modules multiply by spatial maps" if discovery.spatial_maps else ""
+        maps = sum(item.count for item in discovery.spatial_maps)
+        spatial = f"; spatial maps multiply in {maps} places" if maps else ""
         raise NoGatesError(
             f"{name} has no gates: no feature map is multiplied by a factor that depends on the "
             f"input and has channels but no spatial extent{spatial}; choose a gated network (see se-probe models)."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -14,6 +15,8 @@ from se_probe.models.demo_source import build_demo
 from se_probe.models.digest import state_digest
 from se_probe.models.file_source import build_from_file
 from se_probe.models.network import BuiltNetwork, LoadedModel
+from se_probe.models.outputs import output_labels
+from se_probe.models.preprocessing import timm_preprocessing
 from se_probe.models.spec import parse_spec
 from se_probe.models.timm_source import build_hub, build_timm
 from se_probe.models.torchvision_source import build_torchvision
@@ -51,6 +54,24 @@ def load_model(
     if checkpoint is not None:
         weights = apply_checkpoint(built.network, Path(checkpoint).expanduser(), built.name)
     return _finish(built, weights)
+
+
+def model_of(network: torch.nn.Module, name: str | None = None) -> LoadedModel:
+    """Return a network that is in memory already as one that is ready to be recorded; the caller's is copied.
+
+    Preprocessing and labels come from its `pretrained_cfg`, as timm writes them.
+
+    Args:
+        network: any network for images.
+        name: what to call it in recordings and figures, its class's name by default.
+
+    Raises:
+        SeProbeError: its `pretrained_cfg` cannot be used.
+    """
+    label = name or type(network).__name__
+    preprocessing = timm_preprocessing(network, label, source=f"pretrained_cfg of {label}", model_args={})
+    built = BuiltNetwork(deepcopy(network), label, "memory", "as given", preprocessing, output_labels(network))
+    return _finish(built, built.weights)
 
 
 def _build(source: str, rest: str, model_args: Mapping[str, object], *, pretrained: bool) -> BuiltNetwork:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from PIL import Image
@@ -42,14 +42,14 @@ class BuiltNetwork:
 class LoadedModel:
     """A network ready to be recorded: in eval mode, on the CPU, without gradients.
 
-    `name` is the name as resolved, `source` one of "timm", "torchvision", "hf-hub", "file" and "demo",
+    `name` is the name as resolved, `source` one of "timm", "torchvision", "hf-hub", "file", "demo" and "memory",
     `weights` one phrase that says where the parameters come from, `weights_sha256` the digest of
     `state_digest`. `input_size` is (channels, height, width) in pixels, `transform` turns an RGB image into
     a float tensor of that shape, `preprocessing` states what it does. `labels` says what the output units
     mean, None when nothing does.
     """
 
-    network: torch.nn.Module
+    network: torch.nn.Module = field(repr=False)
     name: str
     source: str
     weights: str
@@ -57,4 +57,4 @@ class LoadedModel:
     input_size: tuple[int, int, int]
     preprocessing: Mapping[str, object]
     transform: Transform
-    labels: LabelSpace | None
+    labels: LabelSpace | None = field(repr=False)
