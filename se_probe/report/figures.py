@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,17 +45,23 @@ _TITLES = {
     ),
 }
 _MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
+_POINTS = 72
+_NARROW_INCHES = 4
 _DOWNLOADS = ("pdf", "svg", "png", "csv")
 
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A picture as a `data:` address, its words, and its files by format, relative to the page."""
+    """A picture as a `data:` address, its words, and its files by format, relative to the page.
+
+    `wide` says that it was drawn for two columns of a paper; a narrow one is not blown up to the page's width.
+    """
 
     title: str
     note: str
     picture: str
     files: dict[str, str]
+    wide: bool = True
 
 
 def run_figures(folder: Path) -> list[ReportFigure]:
@@ -70,4 +77,12 @@ def _figure(folder: Path, stem: str) -> ReportFigure:
     # A drawing of very many points is smaller as pixels.
     smallest = min(candidates, key=lambda path: path.stat().st_size)
     files = {kind: f"{folder.name}/{stem}.{kind}" for kind in _DOWNLOADS if (folder / f"{stem}.{kind}").is_file()}
-    return ReportFigure(title, note, data_uri(smallest.read_bytes(), _MEDIA_TYPES[smallest.suffix[1:]]), files)
+    content = smallest.read_bytes()
+    picture = data_uri(content, _MEDIA_TYPES[smallest.suffix[1:]])
+    return ReportFigure(title, note, picture, files, wide=not _is_narrow(content))
+
+
+def _is_narrow(content: bytes) -> bool:
+    """Return whether an SVG that was drawn at its printed size fits a paper's column."""
+    width = re.search(rb'<svg[^>]* width="([0-9.]+)pt"', content[:4000])
+    return width is not None and float(width[1]) / _POINTS <= _NARROW_INCHES
