@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from se_probe.analysis import measure_tables, write_measures, write_tables
+from se_probe.analysis import measure_tables, signal_tables, write_measures, write_tables
 from se_probe.analysis.branches import write_branch_tables
 from se_probe.analysis.findings import findings
 from se_probe.drawing import draw, draw_measures
@@ -158,6 +158,8 @@ def write_analysis(recording: Recording, *, data: str | Path | None = None, say:
     paths = write_measures(tables, folder.tables)
     if any(site.branches > 1 or site.family == "split attention" for site in recording.sites):
         paths += write_branch_tables(recording, folder.tables, recording.provenance.get("cardinality"))
+    for signal in recording.signals[1:]:
+        paths += write_measures(signal_tables(recording.of(signal), signal), folder.tables)
     paths += draw_measures(recording, folder.path, tables)
     found = findings(recording, tables)
     for finding in found:

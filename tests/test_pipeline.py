@@ -263,3 +263,24 @@ def test_a_network_in_memory_is_copied(photographs, tmp_path):
     assert recording.provenance["model"]["source"] == "memory"
     assert network.training
     assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_other_signals_are_measured_too(tmp_path):
+    recording = se_probe.excite(
+        "goldfish,pug,plane",
+        demo=True,
+        per_class=6,
+        capture=["logit", "feature"],
+        out=tmp_path / "run",
+        **QUIET,
+    )
+    tables = tmp_path / "run" / "tables"
+    for signal in ("logit", "feature_before", "feature_after"):
+        table = pd.read_csv(tables / f"site_specificity.{signal}.csv")
+        assert table["site"].tolist() == [site.name for site in recording.sites]
+        assert table["omega_squared"].between(-1, 1).all()
+        assert "verdict" not in table
+    # The standard deviation between class means, from the logits themselves.
+    logits = recording.of("logit").moments("SE_5_3")["mean"].values
+    row = pd.read_csv(tables / "site_specificity.logit.csv").set_index("site").loc["SE_5_3"]
+    assert row["class_sd"] == pytest.approx(np.sqrt(logits.var(0, ddof=1).mean()), rel=1e-6)

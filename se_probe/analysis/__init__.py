@@ -11,7 +11,7 @@ from se_probe.analysis.decodability import site_decodability
 from se_probe.analysis.findings import Finding, findings
 from se_probe.analysis.health import channel_health, site_health
 from se_probe.analysis.intervals import class_mean_intervals
-from se_probe.analysis.measures import measure_tables, write_measures
+from se_probe.analysis.measures import measure_tables, signal_tables, write_measures
 from se_probe.analysis.protocols import RecordingLike, SiteLike
 from se_probe.analysis.sampling import default_panels, sample_channels, select_sites
 from se_probe.analysis.similarity import class_similarity, cluster_classes, site_similarity
@@ -39,6 +39,7 @@ __all__ = [
     "sample_channels",
     "select_classes",
     "select_sites",
+    "signal_tables",
     "site_decodability",
     "site_health",
     "site_similarity",

@@ -24,6 +24,21 @@ def measure_tables(recording: GateRecording) -> dict[str, pd.DataFrame]:
     }
 
 
+def signal_tables(recording: GateRecording, signal: str) -> dict[str, pd.DataFrame]:
+    """Specificity, similarity and decodability of another captured signal, by the name of its file.
+
+    `recording` gives that signal in the place of gates (`Recording.of`). What is judged by thresholds in gate units,
+    health and verdicts, is left out: other signals have units of their own.
+    """
+    tables = {
+        f"site_specificity.{signal}.csv": site_specificity(recording),
+        f"site_similarity.{signal}.csv": site_similarity(recording),
+        f"site_decodability.{signal}.csv": site_decodability(recording),
+        f"channel_specificity.{signal}.csv.gz": channel_specificity(recording),
+    }
+    return {name: table.drop(columns=["verdict", "state"], errors="ignore") for name, table in tables.items()}
+
+
 def write_measures(tables: dict[str, pd.DataFrame], directory: Path) -> list[Path]:
     """Write the tables of `measure_tables` into a folder; return their paths.
 
