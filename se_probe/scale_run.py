@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -73,8 +74,14 @@ class ScaleRun:
         return "\n  ".join([about, *shift_sentences(overall_shifts(self.tests))])
 
     def _repr_html_(self) -> str:
-        """Show the verdicts in a notebook."""
-        return str(overall_shifts(self.tests).to_html(escape=True, index=False))
+        """Show in a notebook what was run and the verdicts from the smallest to the largest scale."""
+        base = self.base
+        scales = ", ".join(f"{scale:g}×" for scale in self.recordings)
+        demo = " (demo stimuli, not photographs)" if base.demo else ""
+        heading = f"{base.provenance['model']['name']} at {scales}: {METHODS[self.by]}{demo}"
+        shown = ["site", "effect", "low", "high", "p_holm", "image_sd", "classes_risen", "verdict"]
+        table = overall_shifts(self.tests)[shown].to_html(escape=True, index=False, float_format="{:.4f}".format)
+        return f"<div><strong>{html.escape(heading)}</strong>{table}</div>"
 
 
 def is_scale_run(path: str | Path) -> bool:
