@@ -97,6 +97,10 @@ def branches_choose(evidence: Evidence) -> Finding | None:
     sites = [site for site in evidence.sites if np.isfinite(site.health["entropy"])]
     if not sites:
         return None
+    claim = f"Attention chooses among branches: it is neither even nor always on one ({SOURCE})."
+    if not all(np.isfinite(site.health["entropy_error"]) for site in sites):
+        reason = "No class has two images, so that nothing shows whether attention depends on the image."
+        return undecided("branches-choose", claim, reason, sites)
     entropies = {site.name: float(site.health["entropy"]) for site in sites}
     even = [site for site in sites if entropies[site.name] >= EVEN_ENTROPY]
     single = [site for site in sites if entropies[site.name] <= ONE_BRANCH_ENTROPY]
@@ -110,7 +114,6 @@ def branches_choose(evidence: Evidence) -> Finding | None:
         statement += f" Attention is {meaning} at {listed(group)}." if group else ""
     verdict: Verdict = "not supported" if even or single or still else "supported"
     mean = float(np.mean(list(entropies.values())))
-    claim = f"Attention chooses among branches: it is neither even nor always on one ({SOURCE})."
     return Finding("branches-choose", claim, verdict, statement, mean, None, names(sites))
 
 

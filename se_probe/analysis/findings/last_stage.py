@@ -91,6 +91,9 @@ def last_stage_matters_less(evidence: Evidence) -> Finding:
         return undecided(key, claim, f"{reason} {_COST}", last)
     earlier = [site for site in evidence.sites if site not in last and site.site.bounded]
     spread = _mean_sd(last)
+    if not np.isfinite(spread):
+        reason = f"No class has two images, so that nothing shows how much the gates move at {listed(last)}."
+        return undecided(key, claim, f"{reason} {_COST}", last)
     each = "; ".join(
         f"{site.name} mean gate {site.level:.2f}, standard deviation over images {site.sd:.4f}, "
         f"{percent(1 - float(site.health['dynamic']))} of its channels hardly move"

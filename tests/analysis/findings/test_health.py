@@ -56,12 +56,12 @@ def test_sites_close_to_constant_are_named():
     assert nearly_constant(LIVE).verdict == "not supported"
 
 
-def _attention(share, noise):
+def _attention(share, noise, images=20):
     """Two branches, the second with this share of the attention."""
     rng = np.random.default_rng(0)
     raw = {}
     for name in ("pug", "goldfish"):
-        second = np.clip(share + noise * rng.normal(size=(20, 3)), 0.001, 0.999)
+        second = np.clip(share + noise * rng.normal(size=(images, 3)), 0.001, 0.999)
         raw[name] = np.stack([1 - second, second], axis=1)
     site = GateSite("SK_2_1", 2, 1, 3, branches=2, family="SK", activation="softmax")
     return branches_choose(read_evidence(RawRecording([site], ["pug", "goldfish"], {"SK_2_1": raw}), None))
@@ -84,3 +84,11 @@ def test_attention_chooses_only_where_it_moves_between_even_and_one_branch(share
 
 def test_gates_without_branches_have_no_such_finding():
     assert branches_choose(LIVE) is None
+
+
+def test_attention_of_one_image_a_class_is_not_judged():
+    finding = _attention(0.5, 0.005, images=1)
+    assert (finding.verdict, finding.value, finding.sites) == ("cannot be judged", None, ("SK_2_1",))
+    assert finding.statement == (
+        "No class has two images, so that nothing shows whether attention depends on the image."
+    )

@@ -90,3 +90,11 @@ def test_what_removal_costs_is_never_claimed():
         assert finding.value == pytest.approx(np.broadcast_to(image_sd, 8)[-1], rel=0.1)
         assert finding.sites == ("SE_5_1", "SE_5_2")
         assert finding.statement.startswith("What removing gates costs in accuracy shows only when")
+
+
+def test_one_image_a_class_says_nothing_of_the_last_stage():
+    finding = last_stage_matters_less(read_evidence(recording(images=1), None))
+    assert (finding.verdict, finding.value) == ("cannot be judged", None)
+    assert finding.statement.startswith(
+        "No class has two images, so that nothing shows how much the gates move at SE_5_1 and SE_5_2. "
+    )
