@@ -31,20 +31,19 @@ from se_probe.inputs import (
     workers_of,
 )
 from se_probe.models import LoadedModel, load_model
-from se_probe.presets import PAPER_CLASSES
+from se_probe.presets import preset_of
 from se_probe.progress import progress_bar
 from se_probe.recording import provenance_of, record
 from se_probe.run_folder import RunFolder, choose_folder
 from se_probe.scale_run import METHODS, THUMBNAILS, ScaleRun, draw_scales, write_scale_tables, write_thumbnails
 
-PAPER_MODEL = "skresnext50_32x4d"
 DEMO_MODEL = "demo:sk"
-PAPER_SCALES = (1.0, 1.5, 2.0)
+PAPER = "sknet"
 THUMBNAIL_SIDE = 96
 
 
 def scale(
-    classes: str | Sequence[str] = PAPER_CLASSES,
+    classes: str | Sequence[str] | None = None,
     *,
     data: str | Path | None = None,
     demo: bool = False,
@@ -52,7 +51,8 @@ def scale(
     checkpoint: str | Path | None = None,
     model_args: Mapping[str, object] | None = None,
     random_weights: bool = False,
-    scales: Sequence[float] = PAPER_SCALES,
+    preset: str = PAPER,
+    scales: Sequence[float] | None = None,
     by: str = "crop",
     per_class: int = 50,
     reference_per_class: int | None = None,
@@ -74,6 +74,7 @@ def scale(
             batch_size, workers, device, name, out, overwrite, command, say, show_progress: as in `excite`.
         model: as in `excite`; by default `skresnext50_32x4d`, timm's network nearest the paper's SKNet-50, or
             with `demo` the bundled `demo:sk`.
+        preset: the paper whose network, classes and scales are taken where none are given.
         scales: two or more different enlargements; the smallest is what the others are compared with.
         by: "crop" takes the central 1/scale of width and height and resizes it to the image's size before
             the model's own preprocessing. That this is the paper's way is not confirmed. It blurs images that
@@ -91,16 +92,17 @@ def scale(
     """
     settings = {"device": device_of(device), "batch_size": batch_size, "workers": workers_of(workers)}
     check_batch(batch_size)
+    preferred = preset_of(preset)
     demo = demo or (data is None and isinstance(model, str) and model.startswith("demo:"))
-    ordered = _check_scales(scales, by, demo=demo)
-    spec = model or (DEMO_MODEL if demo else PAPER_MODEL)
+    ordered = _check_scales(preferred.scales if scales is None else scales, by, demo=demo)
+    spec = model or (DEMO_MODEL if demo else preferred.model)
     label = spec.name if isinstance(spec, LoadedModel) else spec
     folder = _folder(name or f"scale-{label}", out, ordered, overwrite=overwrite)
     if not isinstance(spec, LoadedModel):
         weights = Path(checkpoint) if checkpoint else None
         spec = load_model(spec, checkpoint=weights, model_args=model_args, random_weights=random_weights, seed=seed)
     counts = (per_class, per_class if reference_per_class is None else reference_per_class, seed)
-    plan = plan_run(spec, images_of(data, spec, demo=demo), classes, counts, None, None, say)
+    plan = plan_run(spec, images_of(data, spec, demo=demo), classes or preferred.classes, counts, None, None, say)
     say(f"scales    {', '.join(f'{item:g}×' for item in ordered)}: {METHODS[by]}")
     provenance = provenance_of(
         spec,

@@ -288,3 +288,11 @@ def test_scale_one_is_the_plain_recording_of_real_photographs(sigmoids, tmp_path
     larger = images.source.open(path).convert("RGB").crop((10, 10, 53, 53)).resize((64, 64), Image.Resampling.BICUBIC)
     thumbnail = larger.resize((96, 96), Image.Resampling.LANCZOS)
     np.testing.assert_array_equal(run.thumbnails[path, 1.5], np.array(thumbnail))
+
+
+def test_a_preset_gives_the_scales_that_are_not_given(photographs, network, tmp_path):
+    run = small(photographs, network, tmp_path / "run", scales=None, preset="sknet", per_class=1)
+    assert list(run.recordings) == [1.0, 1.5, 2.0]
+    with pytest.raises(SeProbeError, match=r'^there is no preset "vgg"; expected one of senet, sknet, eca\.$'):
+        small(photographs, network, tmp_path / "other", preset="vgg")
+    assert not (tmp_path / "other").exists()

@@ -128,7 +128,12 @@ def scale(
     checkpoint: Checkpoint = None,
     model_arg: ModelArg = None,
     random_weights: RandomWeights = False,
-    scales: Annotated[str, typer.Option(help="Enlargements, separated by commas.")] = "1.0,1.5,2.0",
+    preset: Annotated[
+        str, typer.Option(help="The paper whose network, classes and scales are taken where none are given.")
+    ] = "sknet",
+    scales: Annotated[
+        str | None, typer.Option(help="Enlargements, separated by commas. Default: 1.0,1.5,2.0, as in the SKNet paper.")
+    ] = None,
     by: Annotated[
         str,
         typer.Option(
@@ -148,18 +153,18 @@ def scale(
 ) -> None:
     """Record the same images at several scales and test whether attention moves to the larger kernel (SKNet)."""
     from se_probe.models import parse_model_args
-    from se_probe.presets import PAPER_CLASSES
     from se_probe.scaling import scale as run
 
     run(
-        classes or PAPER_CLASSES,
+        classes,
         data=explicit(context, data, demo=demo),
         demo=demo,
         model=model,
         checkpoint=checkpoint,
         model_args=parse_model_args(model_arg or []),
         random_weights=random_weights,
-        scales=[number(item) for item in listed(scales) or []],
+        preset=preset,
+        scales=[number(item) for item in listed(scales) or []] or None,
         by=by,
         per_class=per_class,
         reference_per_class=reference_per_class,
