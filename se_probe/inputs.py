@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -16,8 +17,8 @@ from se_probe.gates import Discovery, discover, require_gates
 from se_probe.gates.cardinality import cardinality
 from se_probe.images import ImageSet, Selection, demo_images, label_disagreement, open_images, select
 from se_probe.labels import ImageClass, LabelSpace
-from se_probe.models import LoadedModel
-from se_probe.recording import Recording
+from se_probe.models import LoadedModel, load_model, model_of
+from se_probe.recording import Recording, provenance_of
 
 Say = Callable[[str], None]
 
@@ -58,6 +59,43 @@ def plan_run(
     selection = select(images, chosen, per_class=per_class, reference_per_class=reference, seed=seed)
     say(f"images    {len(selection.entries)} of {len(images.samples)}: {selection.rule}")
     return Plan(model, discovery, selection, pair)
+
+
+def label_of(model: str | torch.nn.Module | LoadedModel) -> str:
+    """Return what a run's folder is named after."""
+    if isinstance(model, LoadedModel):
+        return model.name
+    return model if isinstance(model, str) else type(model).__name__
+
+
+def network_of(
+    model: str | torch.nn.Module | LoadedModel,
+    checkpoint: str | Path | None,
+    model_args: Mapping[str, object] | None,
+    *,
+    random_weights: bool,
+    seed: int,
+) -> LoadedModel:
+    """Return the network of a run: loaded by name, taken from memory, or as it was given."""
+    if isinstance(model, LoadedModel):
+        return model
+    if isinstance(model, torch.nn.Module):
+        return model_of(model)
+    weights = Path(checkpoint) if checkpoint else None
+    return load_model(model, checkpoint=weights, model_args=model_args, random_weights=random_weights, seed=seed)
+
+
+def plan_provenance(plan: Plan, command: str, settings: Mapping[str, Any], *, demo: bool) -> dict[str, Any]:
+    """Return the facts that the recordings of a planned run keep about their making."""
+    facts = provenance_of(
+        plan.model,
+        plan.selection,
+        command=command,
+        settings=settings,
+        spatial_maps={item.module: item.count for item in plan.discovery.spatial_maps},
+        demo=demo or plan.model.source == "demo",
+    )
+    return {**facts, "cardinality": cardinalities(plan)}
 
 
 def cardinalities(plan: Plan) -> dict[str, int]:

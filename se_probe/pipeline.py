@@ -16,19 +16,21 @@ from se_probe.gates import signals_of
 from se_probe.inputs import (
     Plan,
     Say,
-    cardinalities,
     check_batch,
     device_of,
     images_of,
+    label_of,
+    network_of,
     number_of_channels,
+    plan_provenance,
     plan_run,
     warnings_of,
     workers_of,
 )
-from se_probe.models import LoadedModel, load_model, model_of
+from se_probe.models import LoadedModel
 from se_probe.presets import Preset, preset_of
 from se_probe.progress import progress_bar
-from se_probe.recording import Recording, provenance_of, record
+from se_probe.recording import Recording, record
 from se_probe.report import write_report
 from se_probe.run_folder import RunFolder, choose_folder
 
@@ -109,28 +111,16 @@ def excite(
     check_batch(batch_size)
     signals_of(capture)
     demo = demo or (data is None and isinstance(model, str) and model.startswith("demo:"))
-    chosen = model_of(model) if isinstance(model, torch.nn.Module) else model
-    chosen = chosen or (DEMO_MODEL if demo else preferred.model)
-    label = chosen.name if isinstance(chosen, LoadedModel) else chosen
-    folder = choose_folder(name or label, Path(out) if out else None, overwrite=overwrite)
-    if isinstance(chosen, str):
-        weights = Path(checkpoint) if checkpoint else None
-        chosen = load_model(chosen, checkpoint=weights, model_args=model_args, random_weights=random_weights, seed=seed)
+    wanted = model or (DEMO_MODEL if demo else preferred.model)
+    folder = choose_folder(name or label_of(wanted), Path(out) if out else None, overwrite=overwrite)
+    chosen = network_of(wanted, checkpoint, model_args, random_weights=random_weights, seed=seed)
     counts = per_class, per_class if reference_per_class is None else reference_per_class, seed
     plan = plan_run(
         chosen, images_of(data, chosen, demo=demo), classes or preferred.classes, counts, within, sites, say
     )
     if preferred.note:
         say(f"preset    {preset}, {preferred.source}: {preferred.note}")
-    provenance = provenance_of(
-        chosen,
-        plan.selection,
-        command=command,
-        settings={**settings, "capture": list(capture), "preset": preset},
-        spatial_maps={item.module: item.count for item in plan.discovery.spatial_maps},
-        demo=demo or chosen.source == "demo",
-    )
-    provenance["cardinality"] = cardinalities(plan)
+    provenance = plan_provenance(plan, command, {**settings, "capture": list(capture), "preset": preset}, demo=demo)
     recording = _record(plan, folder, provenance, {**settings, "capture": capture}, show_progress)
     options = {"sites": sites or _preset_sites(plan, preferred, say), "channels": shown, "within": plan.within}
     _finish(recording, folder, {**options, "seed": seed}, say)

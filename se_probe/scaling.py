@@ -22,18 +22,20 @@ from se_probe.images.zoom import Enlarge, EnlargedDrawings, resampling
 from se_probe.inputs import (
     Plan,
     Say,
-    cardinalities,
     check_batch,
     device_of,
     images_of,
+    label_of,
+    network_of,
+    plan_provenance,
     plan_run,
     warnings_of,
     workers_of,
 )
-from se_probe.models import LoadedModel, load_model
+from se_probe.models import LoadedModel
 from se_probe.presets import preset_of
 from se_probe.progress import progress_bar
-from se_probe.recording import provenance_of, record
+from se_probe.recording import record
 from se_probe.run_folder import RunFolder, choose_folder
 from se_probe.scale_run import METHODS, THUMBNAILS, ScaleRun, draw_scales, write_scale_tables, write_thumbnails
 
@@ -47,7 +49,7 @@ def scale(
     *,
     data: str | Path | None = None,
     demo: bool = False,
-    model: str | LoadedModel | None = None,
+    model: str | torch.nn.Module | LoadedModel | None = None,
     checkpoint: str | Path | None = None,
     model_args: Mapping[str, object] | None = None,
     random_weights: bool = False,
@@ -95,24 +97,13 @@ def scale(
     preferred = preset_of(preset)
     demo = demo or (data is None and isinstance(model, str) and model.startswith("demo:"))
     ordered = _check_scales(preferred.scales if scales is None else scales, by, demo=demo)
-    spec = model or (DEMO_MODEL if demo else preferred.model)
-    label = spec.name if isinstance(spec, LoadedModel) else spec
-    folder = _folder(name or f"scale-{label}", out, ordered, overwrite=overwrite)
-    if not isinstance(spec, LoadedModel):
-        weights = Path(checkpoint) if checkpoint else None
-        spec = load_model(spec, checkpoint=weights, model_args=model_args, random_weights=random_weights, seed=seed)
+    wanted = model or (DEMO_MODEL if demo else preferred.model)
+    folder = _folder(name or f"scale-{label_of(wanted)}", out, ordered, overwrite=overwrite)
+    spec = network_of(wanted, checkpoint, model_args, random_weights=random_weights, seed=seed)
     counts = (per_class, per_class if reference_per_class is None else reference_per_class, seed)
     plan = plan_run(spec, images_of(data, spec, demo=demo), classes or preferred.classes, counts, None, None, say)
     say(f"scales    {', '.join(f'{item:g}×' for item in ordered)}: {METHODS[by]}")
-    provenance = provenance_of(
-        spec,
-        plan.selection,
-        command=command,
-        settings=settings,
-        spatial_maps={item.module: item.count for item in plan.discovery.spatial_maps},
-        demo=demo or spec.source == "demo",
-    )
-    provenance["cardinality"] = cardinalities(plan)
+    provenance = plan_provenance(plan, command, settings, demo=demo)
     run = _record_all(plan, folder, ordered, by, provenance, settings, show_progress)
     warnings = [*warnings_of(run.base), *_blur(plan, run)]
     return _finish(run, folder, {**provenance, "warnings": warnings}, say)

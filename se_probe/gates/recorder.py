@@ -43,6 +43,12 @@ class GateRecorder:
         self._network = network
         self._signals = signals_of(capture)
         self._taps = {site.name: _tap(site) for site in sites}
+        self._shapes = {
+            (signal, name): shape
+            for signal in self._signals
+            for name, tap in self._taps.items()
+            if (shape := signal_shape(tap, signal)) is not None
+        }
         self._hooks = ExitStack()
         self._calls: Counter[tuple[str, str]] = Counter()
         self._caught: dict[tuple[str, str], torch.Tensor] = {}
@@ -52,10 +58,7 @@ class GateRecorder:
     @property
     def shapes(self) -> dict[tuple[str, str], tuple[int, ...]]:
         """(signal, site name) → canonical shape without the image axis, in the order of `signals`."""
-        shapes = {
-            (signal, name): signal_shape(tap, signal) for signal in self._signals for name, tap in self._taps.items()
-        }
-        return {key: shape for key, shape in shapes.items() if shape is not None}
+        return dict(self._shapes)
 
     @property
     def gates(self) -> dict[str, torch.Tensor]:
@@ -138,7 +141,7 @@ class GateRecorder:
         """Publish the batch, whole or not at all."""
         taps = self._taps.values()
         wrong = {tap.module for tap in taps if self._calls[_key(tap)] != tap.calls}
-        missing = [" of ".join(key) for key in self.shapes if key not in self._caught]
+        missing = [" of ".join(key) for key in self._shapes if key not in self._caught]
         images = {values.shape[0] for values in self._caught.values()}
         if args and isinstance(args[0], torch.Tensor):
             images.add(args[0].shape[0])
@@ -147,7 +150,7 @@ class GateRecorder:
                 f"this forward pass took another way than the dry pass: modules called more or less often "
                 f"{sorted(wrong)}, not reached {missing}, images {sorted(images)}; the batch is not recorded."
             )
-        self._published = {key: self._caught[key] for key in self.shapes}
+        self._published = {key: self._caught[key] for key in self._shapes}
 
     def _output_hook(self, path: str, names: Sequence[str]) -> Any:
         by_call = {self._taps[name].call: name for name in names}
