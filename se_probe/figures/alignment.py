@@ -81,12 +81,7 @@ def _spread(axes: Axes, table: pd.DataFrame, side: str, look: CurveStyle) -> Non
     upright = side == "first"
     axes.plot(
         *((values, places) if upright else (places, values)),
-        color=look.color,
-        linestyle=look.linestyle,
-        linewidth=look.linewidth,
-        marker=look.marker,
-        markersize=3,
-        markeredgewidth=0,
+        **look.marked_line(),
     )
     every = np.maximum(table[["first_sd", "other_sd"]].to_numpy(dtype=np.float64), SMALLEST)
     known = every[np.isfinite(every)]

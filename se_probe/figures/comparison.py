@@ -66,12 +66,7 @@ def _plot(axes: Axes, rows: pd.DataFrame, column: str, look: CurveStyle) -> None
     axes.plot(
         depth,
         np.maximum(values, SMALLEST) if column in SPREADS else values,
-        color=look.color,
-        linestyle=look.linestyle,
-        linewidth=look.linewidth,
-        marker=look.marker,
-        markersize=3,
-        markeredgewidth=0,
+        **look.marked_line(),
         clip_on=False,
     )
 

@@ -59,11 +59,6 @@ def _plot(axes: Axes, rows: pd.DataFrame, column: str, sites: list[str], looks: 
         axes.plot(
             np.arange(len(sites)),
             line.to_numpy(),
-            color=look.color,
-            linestyle=look.linestyle,
-            linewidth=look.linewidth,
-            marker=look.marker,
-            markersize=3,
-            markeredgewidth=0,
+            **look.marked_line(),
         )
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib.style as mpl_style
 
@@ -70,6 +70,17 @@ class CurveStyle:
     linewidth: float
     zorder: float
     order: int
+
+    def marked_line(self) -> dict[str, Any]:
+        """Return the arguments of `Axes.plot` for a line with a small marker at every point."""
+        return {
+            "color": self.color,
+            "linestyle": self.linestyle,
+            "linewidth": self.linewidth,
+            "marker": self.marker,
+            "markersize": 3,
+            "markeredgewidth": 0,
+        }
 
 
 REFERENCE = CurveStyle(color="black", linestyle=(0, (2.4, 1.8)), marker=None, linewidth=1.0, zorder=3.5, order=0)
