@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from se_probe.comparing import compare
     from se_probe.drawing import draw
     from se_probe.errors import SeProbeError
-    from se_probe.gates import GateRecorder, GateSite, find_gates
+    from se_probe.gates import GateRecorder, GateSite, find_gates, intervene
     from se_probe.images import open_images, select
     from se_probe.labels import LabelSpace, imagenet
     from se_probe.models import LoadedModel, load_model
@@ -36,6 +36,7 @@ _HOME = {
     "excite": "pipeline",
     "find_gates": "gates",
     "imagenet": "labels",
+    "intervene": "gates",
     "load_model": "models",
     "open_images": "images",
     "open_recording": "recording",
@@ -59,6 +60,7 @@ __all__ = [
     "excite",
     "find_gates",
     "imagenet",
+    "intervene",
     "load_model",
     "open_images",
     "open_recording",

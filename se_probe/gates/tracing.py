@@ -8,7 +8,7 @@ and in-place operations need no special case.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,6 +59,27 @@ class WatchMode(TorchDispatchMode):
     def caught(self) -> dict[tuple[str, str], torch.Tensor]:
         """Return what was read so far, by signal and site."""
         return {}
+
+
+class ProductMode(WatchMode):
+    """Counts the multiplications inside one module call, and stops at some of them."""
+
+    def __init__(self, wanted: Iterable[int]) -> None:
+        super().__init__()
+        self._stops = frozenset(wanted)
+        self._seen = 0
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one elementary operation; a product that is wanted gets its arguments from `at_product`."""
+        if product_operands(func, args) is not None:
+            if self._seen in self._stops:
+                args = self.at_product(self._seen, args)
+            self._seen += 1
+        return func(*args, **kwargs)
+
+    def at_product(self, index: int, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the arguments with which the `index`-th product of the call is computed."""
+        raise NotImplementedError
 
 
 @dataclass
