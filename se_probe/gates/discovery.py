@@ -133,16 +133,21 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
 
 
 def _dry_pass(network: nn.Module, size: tuple[int, ...]) -> Trace:
-    parameter = next((item for item in network.parameters() if item.is_floating_point()), torch.empty(0))
-    noise = torch.randn(2, *size, generator=torch.Generator().manual_seed(0))
     try:
-        return trace(network, noise.to(device=parameter.device, dtype=parameter.dtype))
+        return trace(network, noise_for(network, size))
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise SeProbeError(
             f"the dry pass of {type(network).__name__} with input {(2, *size)} failed ({reason[0]}); "
             "pass the input_size that it expects."
         ) from error
+
+
+def noise_for(network: nn.Module, size: Sequence[int]) -> torch.Tensor:
+    """Return two images of noise on a network's device and in its dtype, `(2, *size)`, always the same."""
+    parameter = next((item for item in network.parameters() if item.is_floating_point()), torch.empty(0))
+    noise = torch.randn(2, *size, generator=torch.Generator().manual_seed(0))
+    return noise.to(device=parameter.device, dtype=parameter.dtype)
 
 
 def _spatial_maps(events: Sequence[Event]) -> tuple[SpatialMap, ...]:
