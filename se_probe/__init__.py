@@ -11,6 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from se_probe.ablating import ablate
+    from se_probe.ablation import Ablation, open_ablation
     from se_probe.comparing import compare
     from se_probe.drawing import draw
     from se_probe.errors import SeProbeError
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from se_probe.scaling import scale
 
 _HOME = {
+    "Ablation": "ablation",
     "GateRecorder": "gates",
     "GateSite": "gates",
     "LabelSpace": "labels",
@@ -31,6 +34,7 @@ _HOME = {
     "Recording": "recording",
     "ScaleRun": "scale_run",
     "SeProbeError": "errors",
+    "ablate": "ablating",
     "compare": "comparing",
     "draw": "drawing",
     "excite": "pipeline",
@@ -38,6 +42,7 @@ _HOME = {
     "imagenet": "labels",
     "intervene": "gates",
     "load_model": "models",
+    "open_ablation": "ablation",
     "open_images": "images",
     "open_recording": "recording",
     "open_scale_run": "scale_run",
@@ -48,6 +53,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Ablation",
     "GateRecorder",
     "GateSite",
     "LabelSpace",
@@ -55,6 +61,7 @@ __all__ = [
     "Recording",
     "ScaleRun",
     "SeProbeError",
+    "ablate",
     "compare",
     "draw",
     "excite",
@@ -62,6 +69,7 @@ __all__ = [
     "imagenet",
     "intervene",
     "load_model",
+    "open_ablation",
     "open_images",
     "open_recording",
     "open_scale_run",

@@ -121,9 +121,9 @@ def excite(
     if preferred.note:
         say(f"preset    {preset}, {preferred.source}: {preferred.note}")
     provenance = plan_provenance(plan, command, {**settings, "capture": list(capture), "preset": preset}, demo=demo)
-    recording = _record(plan, folder, provenance, {**settings, "capture": capture}, show_progress)
+    recording = record_run(plan, folder, provenance, {**settings, "capture": capture}, show_progress)
     options = {"sites": sites or _preset_sites(plan, preferred, say), "channels": shown, "within": plan.within}
-    _finish(recording, folder, {**options, "seed": seed}, say)
+    finish_run(recording, folder, {**options, "seed": seed}, say)
     if report:
         write_analysis(recording, say=say)
     return recording
@@ -159,9 +159,10 @@ def write_analysis(recording: Recording, *, data: str | Path | None = None, say:
     return report
 
 
-def _record(
+def record_run(
     plan: Plan, folder: RunFolder, provenance: dict[str, Any], settings: dict[str, Any], show_progress: bool
 ) -> Recording:
+    """Record the gates of a planned run into its folder, from which an earlier run is removed."""
     folder.clear()
     total = len(plan.selection.entries)
     sites, selection = plan.discovery.sites, plan.selection
@@ -171,8 +172,8 @@ def _record(
         )
 
 
-def _finish(recording: Recording, folder: RunFolder, options: dict[str, Any], say: Say) -> None:
-    """Draw the figures and write the tables and `run.json`."""
+def finish_run(recording: Recording, folder: RunFolder, options: dict[str, Any], say: Say) -> None:
+    """Draw the figures of a recording and write its tables and `run.json`."""
     warnings = warnings_of(recording)
     for line in warnings:
         say(f"warning   {line}")
