@@ -59,6 +59,17 @@ def strata(differences: NDArray[np.floating], labels: NDArray[np.int64]) -> Stra
     return Strata(groups, "image")
 
 
+def image_strata(differences: NDArray[np.floating], labels: NDArray[np.int64]) -> Strata:
+    """Take the images of `differences` (image, column) as the units, redrawn within their classes 0 … K − 1.
+
+    Conclusions hold for other images of these same classes, however many they are. Where every class has one image,
+    nothing can be redrawn within classes, and all images are one group.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    groups = tuple(values[labels == label] for label in range(int(labels.max()) + 1))
+    return Strata((values,) if all(len(group) == 1 for group in groups) else groups, "image")
+
+
 def smallest_p(units: int) -> float:
     """The smallest p value that a sign-flip test of so many units can give: all signs alike, either way."""
     return max(2.0 ** (1 - units), 0.0 if units <= EXACT_UNITS else 1 / (FLIPS + 1))
@@ -103,7 +114,8 @@ def paired_interval(differences: Strata, *, seed: int = 0, confidence: float = C
         missing = np.full_like(estimate, np.nan)
         return Interval(estimate, missing, missing)
     rng = np.random.default_rng(seed)
-    deviations = np.mean([_resampled_means(group, rng) for group in differences.groups], axis=0)
+    # A class at a time: the resamples of a thousand classes would not fit into memory together.
+    deviations = sum(_resampled_means(group, rng) for group in differences.groups) / len(differences.groups)
     freedom = differences.units - len(differences.groups)
     tail = float(stats.norm.cdf(stats.t.ppf((1 - confidence) / 2, freedom)))
     low, high = np.quantile(deviations, [tail, 1 - tail], axis=0)
