@@ -4,14 +4,13 @@ import numpy as np
 import pandas as pd
 
 from se_probe.analysis.kernels.paired import holm, sign_flip_test
-from se_probe.analysis.outcomes import ESTIMATORS, FACTS, MEASURES, AblationLike, Changes, estimate, outcome_changes
+from se_probe.analysis.outcomes import ESTIMATORS, MEASURES, AblationLike, Changes, estimate, outcome_changes
 from se_probe.analysis.statistics import Floats
 
 ALONE = "site"
 """The scope of an intervention at one site alone."""
 SAVING = ("identity", "mean", "branch")
 """Replacements without which nothing that computes the gate is needed any more: constants, whatever the image."""
-_RATES = {"top1": "top1", "top5": "top5", "nll": "nll"}
 
 
 def ablation_sites_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFrame:
@@ -104,8 +103,7 @@ def _measured(changes: Changes, place: int | None, seed: int) -> dict[str, Float
     """Columns of all measures, over a class or, where None, over all; a row an intervention."""
     columns: dict[str, Floats] = {}
     for name, measure in MEASURES.items():
-        units = changes.strata(name) if place is None else changes.of_class(name, place)
-        found = estimate(name, units, len(changes.interventions), seed=seed)
+        found = estimate(changes, name, place, seed=seed)
         if name in changes.clean:
             clean = changes.clean_mean(name, place)
             columns |= {f"clean_{name}": np.full_like(found.estimate, clean), f"changed_{name}": clean + found.estimate}
@@ -114,8 +112,9 @@ def _measured(changes: Changes, place: int | None, seed: int) -> dict[str, Float
 
 
 def _nll_p(changes: Changes, seed: int) -> Floats:
-    units = changes.strata("nll")
-    return np.full(len(changes.interventions), np.nan) if units is None else sign_flip_test(units, seed=seed)
+    if not changes.labelled.any():
+        return np.full(len(changes.interventions), np.nan)
+    return sign_flip_test(changes.strata("nll"), seed=seed)
 
 
 def _saved(sites: str, replacement: str, costs: pd.DataFrame) -> tuple[float, float]:

@@ -92,31 +92,25 @@ class Changes:
         """Which images count for a measure."""
         return self.labelled if MEASURES[name].labelled else np.ones_like(self.labelled)
 
-    def strata(self, name: str) -> Strata | None:
-        """A measure of all images that count, classes with equal weights; None where no image does."""
+    def strata(self, name: str) -> Strata:
+        """A measure of all images that count, of which there are some, classes with equal weights."""
         return self._strata(self.values[name], self.counted(name))
 
-    def difference(self, name: str, first: int, other: int) -> Strata | None:
+    def difference(self, name: str, first: int, other: int) -> Strata:
         """A measure under the intervention in row `first` less that in row `other`, image by image."""
         values = self.values[name]
         return self._strata(values[:, [first]] - values[:, [other]], self.counted(name))
 
-    def of_class(self, name: str, place: int) -> Strata | None:
-        """A measure of the images of one class."""
-        values = self.values[name][self.counted(name) & (self.labels == place)]
-        return Strata((values,), "image") if len(values) else None
+    def of_class(self, name: str, place: int) -> Strata:
+        """A measure of the images of one class that count, of which there are some."""
+        return Strata((self.values[name][self.counted(name) & (self.labels == place)],), "image")
 
     def clean_mean(self, name: str, place: int | None = None) -> float:
         """Mean of `clean[name]` over the images of a class, or with equal weights over all classes."""
-        if place is not None:
-            known = self.clean[name][self.labelled & (self.labels == place)]
-            return float(known.mean()) if len(known) else float("nan")
-        units = self._strata(self.clean[name][:, None], self.labelled)
-        return float("nan") if units is None else float(units.mean[0])
+        kept = self.labelled if place is None else self.labelled & (self.labels == place)
+        return float(self._strata(self.clean[name][:, None], kept).mean[0]) if kept.any() else float("nan")
 
-    def _strata(self, values: Floats, kept: NDArray[np.bool_]) -> Strata | None:
-        if not kept.any():
-            return None
+    def _strata(self, values: Floats, kept: NDArray[np.bool_]) -> Strata:
         # Classes of which no image counts have no group.
         return image_strata(values[kept], np.unique(self.labels[kept], return_inverse=True)[1])
 
@@ -145,16 +139,18 @@ def outcome_changes(ablation: AblationLike) -> Changes:
     return Changes(interventions[list(FACTS)], names, labels.astype(np.int64), labelled, values, clean)
 
 
-def estimate(name: str, units: Strata | None, size: int, *, seed: int = 0) -> Interval:
-    """Mean and limits of a measure for each of `size` interventions.
+def estimate(changes: Changes, name: str, place: int | None = None, *, seed: int = 0) -> Interval:
+    """A measure under each intervention with its limits, over the images of a class or, where None, over all classes.
 
     NaN limits where nothing tells how far other images would differ: where each image has the same change of NLL or
     the same KL, most often 0 since its outputs do not change at all; a width of 0 would claim to know. All is NaN
-    without images.
+    where no image counts.
     """
-    if units is None:
-        missing = np.full(size, np.nan)
+    counted = changes.counted(name) & ((changes.labels == place) | (place is None))
+    if not counted.any():
+        missing = np.full(len(changes.interventions), np.nan)
         return Interval(missing, missing, missing)
+    units = changes.strata(name) if place is None else changes.of_class(name, place)
     kind = MEASURES[name].kind
     if kind != "amount":
         return flip_interval(units) if kind == "flip" else share_interval(units)

@@ -113,13 +113,23 @@ def paired_interval(differences: Strata, *, seed: int = 0, confidence: float = C
     if min(len(group) for group in differences.groups) < 2:
         missing = np.full_like(estimate, np.nan)
         return Interval(estimate, missing, missing)
-    rng = np.random.default_rng(seed)
-    # A class at a time: the resamples of a thousand classes would not fit into memory together.
-    deviations = sum(_resampled_means(group, rng) for group in differences.groups) / len(differences.groups)
+    deviations = resampled_deviations(differences, seed=seed)
     freedom = differences.units - len(differences.groups)
     tail = float(stats.norm.cdf(stats.t.ppf((1 - confidence) / 2, freedom)))
     low, high = np.quantile(deviations, [tail, 1 - tail], axis=0)
     return Interval(estimate, estimate + low, estimate + high)
+
+
+def resampled_deviations(differences: Strata, *, seed: int = 0) -> Floats:
+    """Means of `RESAMPLES` resamples less `differences.mean`, `(resample, column)`, widened by √(n / (n − 1)).
+
+    The same units are redrawn in every column. Every group has two units or more.
+    """
+    rng, total = np.random.default_rng(seed), np.zeros((RESAMPLES, len(differences.mean)))
+    # A group at a time: the resamples of a thousand classes would not fit into memory together.
+    for group in differences.groups:
+        total += _resampled_means(group, rng)
+    return total / len(differences.groups)
 
 
 def holm(p: Sequence[float] | Floats) -> Floats:

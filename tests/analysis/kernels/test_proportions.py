@@ -75,7 +75,9 @@ def test_exact_coverage_of_one_class_is_at_least_nominal_where_the_bootstrap_fai
     covered = {name: [] for name in limits}
     for rate, share in product((0.002, 0.01, 0.02, 0.05, 0.1), (1.0, 0.75, 0.5)):
         fall, rise = rate * share, rate * (1 - share)
-        odds = stats.multinomial.pmf(np.stack([falls, rises, images - falls - rises], 1), images, [fall, rise, 1 - rate])
+        odds = stats.multinomial.pmf(
+            np.stack([falls, rises, images - falls - rises], 1), images, [fall, rise, 1 - rate]
+        )
         assert odds.sum() > 0.999
         for name, found in limits.items():
             inside = (found.low <= rise - fall + 1e-12) & (found.high >= rise - fall - 1e-12)
@@ -113,7 +115,9 @@ def test_coverage_of_a_share_over_uneven_classes(share):
     rng = np.random.default_rng(2)
     runs = 1000
     own = 1 - np.minimum((1 - share) * rng.gamma(0.7, 1 / 0.7, 40), 0.9)
-    hits = tuple(1.0 * (rng.random((images, runs)) < p) for images, p in zip(rng.integers(10, 50, 40), own, strict=True))
+    hits = tuple(
+        1.0 * (rng.random((images, runs)) < p) for images, p in zip(rng.integers(10, 50, 40), own, strict=True)
+    )
     found = share_interval(Strata(hits, "image"))
     covered = np.mean((found.low <= own.mean()) & (found.high >= own.mean()))
     assert covered >= stats.binom.ppf(0.001, runs, 0.94) / runs
