@@ -86,6 +86,19 @@ def with_savings(table: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**pd.DataFrame(saved, columns=["parameters_saved", "multiply_adds_saved"], index=table.index))
 
 
+def site_importance(table: pd.DataFrame, specificity: pd.DataFrame) -> pd.DataFrame:
+    """Class specificity and importance of each site that was replaced alone, one row each in network order.
+
+    `table` holds rows of `ablation_sites_table` with one replacement, `specificity` is the table of `site_specificity`:
+    its `site`, `stage`, `class_sd`, `omega_squared` with `low` and `high`, and `verdict`, beside `nll_change` with
+    `nll_low` and `nll_high`, and `top1_change` with its limits.
+    """
+    alone = table[table["scope"] == ALONE].rename(columns={"sites": "site"})
+    left = specificity[["site", "stage", "class_sd", "omega_squared", "low", "high", "verdict"]]
+    right = alone[["site", "nll_change", "nll_low", "nll_high", "top1_change", "top1_low", "top1_high"]]
+    return left.merge(right, on="site", validate="one_to_one")
+
+
 def ablation_tables(ablation: AblationLike, costs: pd.DataFrame | None = None) -> dict[str, pd.DataFrame]:
     """Both tables by the names of their files; `costs` as in `with_savings`.
 

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from se_probe.analysis.kernels.intervals import Interval
-from se_probe.analysis.kernels.paired import Strata, image_strata, paired_interval
+from se_probe.analysis.kernels.paired import Strata, image_strata, paired_interval, studentized_interval
 from se_probe.analysis.kernels.proportions import flip_interval, share_interval
 from se_probe.analysis.statistics import Floats
 from se_probe.errors import SeProbeError
@@ -46,24 +46,26 @@ class Measure:
     Attributes:
         change: the name of its change in tables.
         labelled: whether it needs the unit of the image's class.
-        kind: −1, 0 or 1 for an image ("flip"), any number ("amount"), 0 or 1 ("share"); decides the interval.
+        kind: what it is for an image, which decides the interval: −1, 0 or 1 ("flip"), any number ("change"), 0 or
+            more with a long tail ("size"), 0 or 1 ("share").
     """
 
     change: str
     labelled: bool
-    kind: Literal["flip", "amount", "share"]
+    kind: Literal["flip", "change", "size", "share"]
 
 
 MEASURES = {
     "top1": Measure("top1_change", True, "flip"),
     "top5": Measure("top5_change", True, "flip"),
-    "nll": Measure("nll_change", True, "amount"),
-    "kl": Measure("kl", False, "amount"),
+    "nll": Measure("nll_change", True, "change"),
+    "kl": Measure("kl", False, "size"),
     "agreement": Measure("agreement", False, "share"),
 }
 ESTIMATORS = (
     "top-1 and top-5: adjusted Wald interval of paired proportions (Bonett and Price 2012) within classes; "
-    "NLL and KL: paired bootstrap over images within classes; agreement: Wilson score interval"
+    "NLL: paired bootstrap over images within classes; KL: studentized bootstrap, likewise; agreement: Wilson score "
+    "interval"
 )
 
 
@@ -152,12 +154,12 @@ def estimate(changes: Changes, name: str, place: int | None = None, *, seed: int
         return Interval(missing, missing, missing)
     units = changes.strata(name) if place is None else changes.of_class(name, place)
     kind = MEASURES[name].kind
-    if kind != "amount":
+    if kind in ("flip", "share"):
         return flip_interval(units) if kind == "flip" else share_interval(units)
-    found = paired_interval(units, seed=seed)
+    found = paired_interval(units, seed=seed) if kind == "change" else studentized_interval(units, seed=seed)
     low, high = (np.where(found.low == found.high, np.nan, limits) for limits in (found.low, found.high))
     # The mean of what is never negative is not, whatever a bootstrap of few images says.
-    return Interval(found.estimate, np.maximum(low, 0.0) if name == "kl" else low, high)
+    return Interval(found.estimate, np.maximum(low, 0.0) if kind == "size" else low, high)
 
 
 def _known(values: xr.DataArray, labelled: NDArray[np.bool_]) -> Floats:

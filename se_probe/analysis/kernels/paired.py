@@ -120,6 +120,38 @@ def paired_interval(differences: Strata, *, seed: int = 0, confidence: float = C
     return Interval(estimate, estimate + low, estimate + high)
 
 
+def studentized_interval(differences: Strata, *, seed: int = 0, confidence: float = CONFIDENCE) -> Interval:
+    """`differences.mean` of every column with its studentized bootstrap interval, for quantities with a long tail.
+
+    Units are redrawn within their groups, and each resample's mean is put on the scale of its own standard error, so
+    that the limits lie further out on the side of the tail. For symmetric quantities `paired_interval` is shorter and
+    no worse. NaN limits where a group has a single unit, or so few that resamples have no error of their own.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 12.5; Hall, Theoretical Comparison
+    of Bootstrap Confidence Intervals, Annals of Statistics 16 (1988).
+    """
+    estimate, count = differences.mean, len(differences.groups)
+    if min(len(group) for group in differences.groups) < 2:
+        missing = np.full_like(estimate, np.nan)
+        return Interval(estimate, missing, missing)
+    rng = np.random.default_rng(seed)
+    means, squares = (np.zeros((RESAMPLES, len(estimate))) for _ in range(2))
+    for group in differences.groups:
+        units, centred = len(group), group - group.mean(axis=0)
+        draws = rng.multinomial(units, np.full(units, 1 / units), size=RESAMPLES)
+        mean = draws @ centred / units
+        means += mean / count
+        spread = draws @ centred**2 / units - mean**2
+        # Of a resample of one unit over and over, rounding leaves a little.
+        squares += np.where(spread > TIE * mean**2, spread, 0.0) / (units - 1) / count**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        steps = np.where(means == 0, 0.0, means / np.sqrt(squares))
+    error = np.sqrt(sum(group.var(axis=0, ddof=1) / len(group) for group in differences.groups)) / count
+    ends = np.quantile(steps, [(1 + confidence) / 2, (1 - confidence) / 2], axis=0, method="closest_observation")
+    low, high = (np.where(np.isfinite(end), estimate - end * error, np.nan) for end in ends)
+    return Interval(estimate, low, high)
+
+
 def resampled_deviations(differences: Strata, *, seed: int = 0) -> Floats:
     """Means of `RESAMPLES` resamples less `differences.mean`, `(resample, column)`, widened by √(n / (n − 1)).
 
