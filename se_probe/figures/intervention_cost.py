@@ -17,6 +17,8 @@ from se_probe.figures.settle import settle
 from se_probe.figures.style import CurveStyle
 
 SITE, CUMULATIVE, STAGE = "site", "cumulative", "stage"
+SCOPES = (SITE, CUMULATIVE, STAGE)
+"""The scopes that have a place along the sites; others are in the table only."""
 LOOKS = {SITE: look(0), CUMULATIVE: look(4), STAGE: replace(look(2), marker=None)}
 WORDS = {SITE: "this site alone", CUMULATIVE: "from this site to the last", STAGE: "a whole stage"}
 MEASURES = {"top1": ("top1_change", "top-1 accuracy, points", 100.0), "nll": ("nll_change", "NLL, nats", 1.0)}
