@@ -82,7 +82,8 @@ def with_savings(table: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     computes the gate, or a site is not in `costs`.
     """
     by_site = costs.set_index("site")[["parameters", "multiply_adds"]].astype(np.float64)
-    saved = [_saved(row.sites, row.replacement, by_site) for row in table.itertuples()]
+    pairs = zip(table["sites"], table["replacement"], strict=True)
+    saved = [_saved(str(sites), str(replacement), by_site) for sites, replacement in pairs]
     return table.assign(**pd.DataFrame(saved, columns=["parameters_saved", "multiply_adds_saved"], index=table.index))
 
 

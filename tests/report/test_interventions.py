@@ -7,7 +7,9 @@ import pytest
 
 from se_probe.analysis.ablation import ablation_tables
 from se_probe.analysis.measures import write_measures
+from se_probe.analysis.specificity import site_specificity
 from se_probe.drawing import draw_ablation
+from se_probe.recording import open_recording
 from se_probe.report import write_report
 from se_probe.report.interventions import read_interventions
 from tests.analysis.ablated import planted, standard_interventions
@@ -18,15 +20,10 @@ SITES = ("SE_2_1", "SK_3_1")
 COSTS = pd.DataFrame({"site": SITES, "parameters": [1200, 34000], "multiply_adds": [1300, 35000]})
 
 
-def add_interventions(run, **facts):
+def add_interventions(run, specificity=None, **facts):
     made = planted({"SE_2_1": 0.2, "SK_3_1": 0.0}, classes=3, images=8, **facts)
     tables = ablation_tables(made, COSTS)
     write_measures(tables, run / "tables")
-    specificity = (
-        pd.read_csv(run / "tables" / "site_specificity.csv")
-        if (run / "tables" / "site_specificity.csv").is_file()
-        else None
-    )
     draw_ablation(tables, run, model="gated, random", demo=False, specificity=specificity)
     return tables["ablation_sites.csv"]
 
@@ -34,7 +31,7 @@ def add_interventions(run, **facts):
 @pytest.fixture(scope="module")
 def ablated(plain_run, tmp_path_factory):
     run = shutil.copytree(plain_run, tmp_path_factory.mktemp("ablated") / "run")
-    return run, add_interventions(run)
+    return run, add_interventions(run, site_specificity(open_recording(run), permutations=1, resamples=9))
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +67,15 @@ def test_numbers_are_those_of_the_table_with_their_limits(ablated, page):
 def test_figures_of_interventions_are_in_their_section_alone(ablated, page):
     folder, _ = ablated
     titles = [figure.title for figure in read_interventions(folder).figures]
-    assert titles == ["What interventions cost", "What would be saved", "Who is hurt"]
+    assert titles == ["What interventions cost", "What would be saved", "Who is hurt", "Specificity and importance"]
     for title in titles:
         assert page.text.count(f"{title}.") == 1
     assert "figures/intervention_cost.pdf" in [attributes.get("href") for _, attributes in page.tags]
 
 
-def test_no_table_no_section(plain_run):
+def test_no_table_no_section(plain_run, plain_page):
     assert read_interventions(plain_run) is None
-    assert "Interventions" not in Page(write_report(plain_run)).text
+    assert "Interventions" not in Page(plain_page).text
 
 
 def test_several_replacements_have_figures_each_and_words_from_outside_are_escaped(plain_run, tmp_path):
