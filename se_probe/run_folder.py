@@ -30,6 +30,16 @@ class RunFolder:
         return self.path / RECORDING
 
     @property
+    def ablation(self) -> Path:
+        """The zarr store of what interventions did."""
+        return self.path / ABLATION
+
+    @property
+    def costs(self) -> Path:
+        """Table of what the gates cost, which needs the network."""
+        return self.tables / "gate_costs.csv"
+
+    @property
     def figures(self) -> Path:
         """Folder of figures and of the data behind each."""
         return self.path / FIGURES

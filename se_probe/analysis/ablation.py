@@ -23,7 +23,7 @@ def ablation_sites_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFra
     `top1_change`, `top5_change` and `nll_change`; `kl`, of the untouched network's distribution from the changed one
     in nats; `agreement`, the share of images with the same first choice; each with its 95 % limits `…_low` and
     `…_high`, for other images of these same classes. `nll_p`: paired sign-flip test that NLL does not change;
-    `nll_p_holm`: adjusted over all sites alone, NaN for other scopes. `estimators` and `means_from`, the recording
+    `nll_p_holm`: adjusted over all sites alone, NaN for other scopes. `estimators` and `gates_from`, the recording
     whose mean gates were put in, in words.
 
     Limits are NaN where nothing tells how far other images would differ (see `outcomes.estimate`): where a class of
@@ -46,7 +46,7 @@ def ablation_sites_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFra
     alone = (table["scope"] == ALONE) & table["nll_p"].notna()
     table["nll_p_holm"] = np.nan
     table.loc[alone, "nll_p_holm"] = holm(table.loc[alone, "nll_p"].to_numpy(dtype=np.float64))
-    return table.assign(estimators=ESTIMATORS, means_from=str(ablation.provenance.get("means_from", "")))
+    return table.assign(estimators=ESTIMATORS, gates_from=ablation.provenance.get("gates_from") or "")
 
 
 def ablation_classes_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFrame:

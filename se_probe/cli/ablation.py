@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,10 +33,11 @@ from se_probe.cli.options import (
     explicit,
     listed,
 )
-from se_probe.cli.output import console
+from se_probe.cli.output import console, print_json, table
 
 if TYPE_CHECKING:
-    pass
+    import pandas as pd
+    from rich.table import Table
 
 
 @app.command()
@@ -78,11 +81,13 @@ def ablate(
     as_json: AsJson = False,
 ) -> None:
     """Replace gates while the network runs and measure what that costs in accuracy, on the same images."""
+    import pandas as pd
+
     from se_probe.ablating import ablate as run
     from se_probe.models import parse_model_args
 
     output = console(stderr=as_json)
-    run(
+    ablation = run(
         classes,
         replacement=replacement,
         sites=listed(sites),
@@ -105,3 +110,34 @@ def ablate(
         command=shlex.join(["se-probe", *sys.argv[1:]]),
         say=lambda line: output.print(line, markup=False, soft_wrap=True),
     )
+    rows = pd.read_csv(ablation.path.parent / "tables" / "ablation_sites.csv")
+    if as_json:
+        print_json({"run": str(ablation.path.parent), "interventions": json.loads(rows.to_json(orient="records"))})
+    else:
+        output.print(_costs(rows))
+
+
+def _costs(rows: pd.DataFrame) -> Table:
+    """What each intervention costs, with 95 % limits."""
+    columns = ("intervention", "top-1, points", "NLL, nats", "KL, nats", "same first choice, %")
+    cells = [
+        (
+            row["intervention"],
+            _limited(row["top1_change"], row["top1_low"], row["top1_high"], 100, "+.1f"),
+            _limited(row["nll_change"], row["nll_low"], row["nll_high"], 1, "+.3f"),
+            _limited(row["kl"], row["kl_low"], row["kl_high"], 1, ".3f"),
+            _limited(row["agreement"], row["agreement_low"], row["agreement_high"], 100, ".1f"),
+        )
+        for row in rows.to_dict("records")
+    ]
+    first = rows.iloc[0]
+    clean = "" if isnan(first["clean_top1"]) else f"; untouched: top-1 {100 * first['clean_top1']:.1f} %"
+    title = f"Gates replaced by {first['replacement']}, {first['images']} images [95 % interval]{clean}"
+    return table(columns, cells, title=title)
+
+
+def _limited(value: float, low: float, high: float, factor: float, shape: str) -> str:
+    if isnan(value):
+        return "–"
+    limits = "" if isnan(low) else f" [{factor * low:{shape}}, {factor * high:{shape}}]"
+    return f"{factor * value:{shape}}{limits}"

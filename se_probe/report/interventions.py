@@ -66,7 +66,7 @@ def read_interventions(folder: Path) -> Interventions | None:
     """Read the interventions of a run from its folder; None where there were none."""
     if not (folder / TABLE).is_file():
         return None
-    table = pd.read_csv(folder / TABLE, dtype={"means_from": str}).fillna({"means_from": ""})
+    table = pd.read_csv(folder / TABLE, dtype={"gates_from": str}).fillna({"gates_from": ""})
     savings = [name for name in _SAVINGS if name in table and table[name].notna().any()]
     headings = [
         Heading("Intervention", "", False),
@@ -123,7 +123,7 @@ def _words(table: pd.DataFrame) -> list[str]:
         f"Intervals, 95 %, are for other images of these classes. {_capital(first['estimators'])}.",
     ]
     if any(kind in _MEANS for kind in replacements):
-        source = first["means_from"] or "a recording that is not stated"
+        source = first["gates_from"] or "a recording that is not stated"
         words.append(f"The mean gates that were put in come from {source}.")
     if table["unchanged"].eq(table["images"]).any():
         words.append("Where the outputs of all images are the same as before, NLL and KL have no interval.")

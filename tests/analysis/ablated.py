@@ -18,7 +18,7 @@ class Ablation:
     interventions: pd.DataFrame
     images: pd.DataFrame
     outcomes: xr.Dataset
-    provenance: Mapping[str, object] = field(default_factory=lambda: {"means_from": "reports/net/recording.zarr"})
+    provenance: Mapping[str, object] = field(default_factory=lambda: {"gates_from": "reports/net/recording.zarr"})
     demo: bool = False
 
 

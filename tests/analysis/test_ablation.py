@@ -45,7 +45,7 @@ def test_every_class_weighs_the_same():
         np.testing.assert_allclose(table[f"{name}_change"], mean_of_classes(changed - clean), atol=1e-12)
     np.testing.assert_allclose(table["kl"], mean_of_classes(outcomes["kl"].to_numpy()))
     np.testing.assert_allclose(table["agreement"], [0.5, 0.0])
-    assert set(table["means_from"]) == {"reports/net/recording.zarr"}
+    assert set(table["gates_from"]) == {"reports/net/recording.zarr"}
 
 
 def test_limits_are_those_of_the_kernels_within_classes():
