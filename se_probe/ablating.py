@@ -71,6 +71,7 @@ def ablate(
     name: str | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
+    report: bool = True,
     command: str = "se_probe.ablate",
     say: Say = print,
     show_progress: bool = True,
@@ -91,7 +92,7 @@ def ablate(
             default, or names of sites, which are changed at once.
         gates_from: a run whose recording gives the means, in the place of this run's own.
         data, demo, model, checkpoint, model_args, random_weights, per_class, reference_per_class, seed, batch_size,
-            workers, device, name, out, overwrite, command, say, show_progress: as in `excite`.
+            workers, device, name, out, overwrite, report, command, say, show_progress: as in `excite`.
 
     Returns:
         The outcomes. The run's folder holds what `excite` leaves there and `ablation.zarr`.
@@ -125,7 +126,8 @@ def ablate(
     provenance |= {"replacement": replacement, "gates_from": _origin(wanted, other)}
     path = _measure(run, interventions, other or recording, folder.path / STORE_NAME, provenance)
     say(f"wrote     {path}")
-    write_analysis(recording, say=say)
+    if report:
+        write_analysis(recording, say=say)
     return open_ablation(path)
 
 

@@ -3,6 +3,7 @@
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -13,7 +14,7 @@ from se_probe.errors import SeProbeError
 from se_probe.images import demo_images, open_images
 from tests.shared_files import MODELS, TINY_IMAGENET, needs_shared
 
-QUIET = {"say": lambda line: None, "show_progress": False, "workers": 0}
+QUIET = {"say": lambda line: None, "show_progress": False, "workers": 0, "report": False}
 
 
 def demo(out, **options):
@@ -36,7 +37,7 @@ def photographs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def identity(tmp_path_factory):
     torch.set_num_threads(1)
-    return demo(tmp_path_factory.mktemp("identity") / "run")
+    return demo(tmp_path_factory.mktemp("identity") / "run", report=True)
 
 
 def test_the_outcomes_of_a_run(identity):
@@ -63,7 +64,8 @@ def test_the_run_lies_beside_its_recording_and_opens_again(identity):
     again = se_probe.open_ablation(folder)
     assert again.images.equals(identity.images)
     assert again.outcomes.identical(identity.outcomes)
-    assert (folder / "report.html").is_file()
+    assert "Interventions" in (folder / "report.html").read_text(encoding="utf-8")
+    assert len(pd.read_csv(folder / "tables" / "ablation_sites.csv")) == 5
 
 
 @pytest.mark.parametrize("replacement", ["mean", "class-mean", "shuffle", "scale:1"])
