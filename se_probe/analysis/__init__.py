@@ -1,5 +1,12 @@
 """From a recording to class statistics, excitation curves and tables."""
 
+from se_probe.analysis.ablation import (
+    ablation_classes_table,
+    ablation_sites_table,
+    ablation_tables,
+    site_importance,
+    with_savings,
+)
 from se_probe.analysis.classes import (
     class_statistics,
     reference_name,
@@ -22,6 +29,9 @@ __all__ = [
     "Finding",
     "RecordingLike",
     "SiteLike",
+    "ablation_classes_table",
+    "ablation_sites_table",
+    "ablation_tables",
     "channel_health",
     "channel_specificity",
     "class_mean_intervals",
@@ -42,9 +52,11 @@ __all__ = [
     "signal_tables",
     "site_decodability",
     "site_health",
+    "site_importance",
     "site_similarity",
     "site_specificity",
     "site_table",
+    "with_savings",
     "within_class_curves",
     "write_measures",
     "write_tables",

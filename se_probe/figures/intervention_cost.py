@@ -58,9 +58,12 @@ def intervention_cost(
 
 
 def site_order(table: pd.DataFrame) -> list[str]:
-    """All sites that were replaced, as the longest list of a row has them and then in the order of the rows."""
-    lists = sorted((sites.split(",") for sites in table["sites"]), key=len, reverse=True)
-    return list(dict.fromkeys(site for sites in lists for site in sites))
+    """All sites that were replaced, as a row that holds them all has them, else as those alone and the rest come."""
+    lists = [sites.split(",") for sites in table["sites"]]
+    longest, alone = max(lists, key=len), [sites for sites in lists if len(sites) == 1]
+    every = {site for sites in lists for site in sites}
+    order = [longest] if set(longest) == every else [*alone, *lists]
+    return list(dict.fromkeys(site for sites in order for site in sites))
 
 
 def _draw(axes: Axes, table: pd.DataFrame, scopes: Sequence[str], order: list[str], measure: tuple[str, float]) -> None:

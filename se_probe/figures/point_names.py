@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.text import Annotation
+from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
@@ -26,19 +26,25 @@ def name_points(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], name
     half = POINT_SIDE / 2
     taken = [Bbox.from_bounds(left - half, below - half, POINT_SIDE, POINT_SIDE) for left, below in places]
     for point, name in zip(zip(x, y, strict=True), names, strict=True):
-        taken.append(_placed(axes, point, name, taken).get_window_extent())
+        taken.append(_box(_placed(axes, point, name, taken)))
 
 
 def _placed(axes: Axes, point: tuple[float, float], name: str, taken: Sequence[Bbox]) -> Annotation:
     frame = axes.get_window_extent()
     for offset in _offsets():
         label = _label(axes, point, name, offset)
-        box = Annotation.get_window_extent(label)
+        box = _box(label)
         inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
         if inside and not any(box.overlaps(other) for other in taken):
             return label
         label.remove()
     return _label(axes, point, name, (RADII[0], 0))
+
+
+def _box(label: Annotation) -> Bbox:
+    """Where the name itself lies; a line to its point may cross others."""
+    label.get_window_extent()  # puts the name in its place
+    return Text.get_window_extent(label)
 
 
 def _offsets() -> Iterator[tuple[float, float]]:

@@ -58,6 +58,8 @@ def test_sites_alone_take_one_column_and_many_are_thinned():
     assert len(intervention_cost(many, demo=False).axes[2].get_xticklabels()) == 16
 
 
-def test_order_is_that_of_the_longest_row():
+def test_order_is_that_of_a_row_with_all_sites_or_of_the_sites_alone():
     rows, _ = intervention_tables(rows=list(reversed(standard_interventions(SITES))), classes=2, images=3)
     assert site_order(rows) == list(SITES)
+    assert site_order(TABLE[TABLE["scope"] != "cumulative"].iloc[::-1]) == list(SITES[::-1])
+    assert site_order(rows_of("stage")) == list(SITES)
