@@ -126,7 +126,7 @@ def test_a_network_without_logits_is_refused_and_its_recording_kept(photographs,
     with pytest.raises(SeProbeError, match=r"^the network's output is \(6, \d+, \d+, \d+\); expected logits"):
         se_probe.ablate(model=Features(), data=photographs, out=tmp_path / "run", **QUIET)
     assert se_probe.open_recording(tmp_path / "run").complete
-    assert not se_probe.open_ablation(tmp_path / "run").complete
+    assert not (tmp_path / "run" / "ablation.zarr").exists()
 
 
 def test_a_stopped_run_keeps_what_was_measured(tmp_path, monkeypatch):
@@ -170,17 +170,17 @@ def test_the_classes_shown_by_default(photographs):
 
 
 @needs_shared
-def test_the_collapsed_network_loses_nothing_to_its_mean(tmp_path):
-    """Its gates hardly move, so that their mean stands for them; identity doubles every feature map instead."""
+def test_gates_that_do_not_move_lose_nothing_to_their_mean(tmp_path):
+    """The collapsed network's gates of the last stage are 0.50 for every image, to 0.0003."""
     ablation = se_probe.ablate(
         model=f"{MODELS / 'tin50.py'}:seresnet50_quarter_collapsed",
         data=TINY_IMAGENET,
         replacement="mean",
-        sites=["stages"],
+        sites=["SE_2_1", "SE_4_1", "SE_4_2", "SE_4_3"],
         per_class=2,
         out=tmp_path / "run",
         **QUIET,
     )
     assert len(ablation.images) == 100
-    assert float(ablation.outcomes["agree"].mean()) == 1.0
-    assert float(ablation.outcomes["kl"].max()) < 0.01
+    assert ablation.outcomes["agree"].values.all()
+    assert float(ablation.outcomes["kl"].max()) < 0.001

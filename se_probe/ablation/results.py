@@ -2,9 +2,11 @@
 
     /               attributes: schema, status, provenance, interventions, skipped
     /images         path, class, class_index, wnid of every selected image; class_index −1 and wnid "" where unknown
-    /outcomes       place (image: row of /images), clean (measure, image), changed (image, intervention, measure)
+    /outcomes/000000 ...
+                    place (image: row of /images), clean (image, measure), changed (image, intervention, measure)
 
-Written a part at a time; a run that is stopped leaves the images that were measured and the status "incomplete".
+Parts of the outcomes are written under a temporary name and then renamed, so that a run that is stopped or killed leaves
+whole parts, and the status "incomplete".
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from se_probe.recording.shards import ZARR_FORMAT, strings
 STORE_NAME = "ablation.zarr"
 SCHEMA = 1
 INCOMPLETE, COMPLETE = "incomplete", "complete"
+_IMAGES, _OUTCOMES = "images", "outcomes"
 _IMAGES_AT_ONCE = 1024
 
 
@@ -133,12 +136,11 @@ def open_ablation(path: str | Path) -> Ablation:
             f"{path} has schema {attributes['schema']} of interventions; this version of se-probe reads up to "
             f"{SCHEMA}, use a later one."
         )
-    options: dict[str, Any] = {"consolidated": False, "chunks": None}
-    with (
-        xr.open_zarr(store, group="images", **options) as images,
-        xr.open_zarr(store, group="outcomes", **options) as made,
-    ):
-        return Ablation(store, attributes, images.load(), made.load())
+    images, *parts = [
+        xr.open_zarr(part, consolidated=False, chunks=None).load()
+        for part in (store / _IMAGES, *sorted((store / _OUTCOMES).glob("[0-9]*")))
+    ]
+    return Ablation(store, attributes, images, xr.concat(parts, "image"))
 
 
 class AblationWriter:
@@ -166,9 +168,12 @@ class AblationWriter:
         self._samples = [entry.sample for entry in selection.entries]
         self._held: list[Measured] = []
         self._skipped: list[dict[str, str]] = []
-        self._started = False
+        self._parts = 0
 
     def __enter__(self) -> Self:
+        return self
+
+    def _start(self) -> None:
         zarr.open_group(self._path, mode="w-", zarr_format=ZARR_FORMAT, attributes=self._facts(INCOMPLETE))
         classes = [sample.image_class for sample in self._samples]
         indices = [-1 if item.index is None else item.index for item in classes]
@@ -178,13 +183,14 @@ class AblationWriter:
             "class_index": ("image", np.array(indices, dtype=np.int64)),
             "wnid": ("image", strings([item.wnid or "" for item in classes])),
         }
-        xr.Dataset(columns).to_zarr(self._path, group="images", mode="a", zarr_format=ZARR_FORMAT, consolidated=False)
-        return self
+        xr.Dataset(columns).to_zarr(self._path / _IMAGES, zarr_format=ZARR_FORMAT, consolidated=False)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._flush()
+        if not self._parts:
+            return
         group = zarr.open_group(self._path, mode="r+", zarr_format=ZARR_FORMAT, use_consolidated=False)
         group.attrs.update(self._facts(COMPLETE if kind is None else INCOMPLETE))
 
@@ -199,9 +205,11 @@ class AblationWriter:
         return {**self._attributes, "status": status, "skipped": self._skipped}
 
     def _flush(self) -> None:
-        held, self._held = self._held, []
+        held, self._held = [item for item in self._held if item.places], []
         if not held:
             return
+        if not self._parts:
+            self._start()
         changed = np.concatenate([item.changed for item in held], axis=2)
         part = xr.Dataset(
             {
@@ -210,6 +218,8 @@ class AblationWriter:
                 "changed": (("image", "intervention", "measure"), changed.transpose(2, 0, 1)),
             }
         )
-        options: dict[str, Any] = {"append_dim": "image"} if self._started else {"zarr_format": ZARR_FORMAT}
-        part.to_zarr(self._path, group="outcomes", mode="a", consolidated=False, **options)
-        self._started = True
+        folder = self._path / _OUTCOMES
+        temporary = folder / f".{self._parts:06d}"
+        part.to_zarr(temporary, zarr_format=ZARR_FORMAT, consolidated=False)
+        temporary.rename(folder / f"{self._parts:06d}")
+        self._parts += 1

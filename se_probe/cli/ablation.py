@@ -119,13 +119,12 @@ def ablate(
 
 def _costs(rows: pd.DataFrame) -> Table:
     """What each intervention costs, with 95 % limits."""
-    columns = ("intervention", "top-1, points", "NLL, nats", "KL, nats", "same first choice, %")
+    columns = ("intervention", "top-1, points", "NLL, nats", "same choice, %")
     cells = [
         (
             row["intervention"],
             _limited(row["top1_change"], row["top1_low"], row["top1_high"], 100, "+.1f"),
             _limited(row["nll_change"], row["nll_low"], row["nll_high"], 1, "+.3f"),
-            _limited(row["kl"], row["kl_low"], row["kl_high"], 1, ".3f"),
             _limited(row["agreement"], row["agreement_low"], row["agreement_high"], 100, ".1f"),
         )
         for row in rows.to_dict("records")
