@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -21,6 +22,8 @@ from se_probe.gates.tracing import Event, Trace, trace
 NORMALISING = {"rsqrt", "reciprocal"}
 # Softmax weights sum to one up to rounding, which is coarse in half precision.
 SUM_TOLERANCE = 1e-2
+
+Watched = TypeVar("Watched")
 
 
 class NoGatesError(SeProbeError):
@@ -91,8 +94,7 @@ def discover(network: nn.Module, input_size: Sequence[int] | None = None) -> Dis
     """
     network = unwrap(network)
     size = tuple(input_size or default_input_size(network))
-    with evaluation_mode(network), torch.random.fork_rng(devices=[]):
-        watched = _dry_pass(network, size)
+    watched = dry_pass(network, size, trace)
     gates = [event for event in watched.events if event.geometry.kind == "channel"]
     return Discovery(tuple(_sites(network, watched, gates, size)), _spatial_maps(watched.events), size)
 
@@ -132,17 +134,30 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _dry_pass(network: nn.Module, size: tuple[int, ...]) -> Trace:
+def dry_pass(
+    network: nn.Module, size: Sequence[int], watch: Callable[[nn.Module, torch.Tensor], Watched], images: int = 2
+) -> Watched:
+    """Return what `watch` sees of one pass of an unwrapped network, in evaluation mode, over a batch of noise.
+
+    Raises:
+        SeProbeError: the pass failed.
+    """
+    with evaluation_mode(network), torch.random.fork_rng(devices=[]):
+        try:
+            return watch(network, noise(network, size, images))
+        except Exception as error:
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise SeProbeError(
+                f"the dry pass of {type(network).__name__} with input {(images, *size)} failed ({reason[0]}); "
+                "pass the input_size that it expects."
+            ) from error
+
+
+def noise(network: nn.Module, size: Sequence[int], images: int, seed: int = 0) -> torch.Tensor:
+    """Return a batch of noise with a network's device and dtype, `(images, *size)`."""
     parameter = next((item for item in network.parameters() if item.is_floating_point()), torch.empty(0))
-    noise = torch.randn(2, *size, generator=torch.Generator().manual_seed(0))
-    try:
-        return trace(network, noise.to(device=parameter.device, dtype=parameter.dtype))
-    except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise SeProbeError(
-            f"the dry pass of {type(network).__name__} with input {(2, *size)} failed ({reason[0]}); "
-            "pass the input_size that it expects."
-        ) from error
+    values = torch.randn(images, *size, generator=torch.Generator().manual_seed(seed))
+    return values.to(device=parameter.device, dtype=parameter.dtype)
 
 
 def _spatial_maps(events: Sequence[Event]) -> tuple[SpatialMap, ...]:
