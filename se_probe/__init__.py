@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from se_probe.comparing import compare
+    from se_probe.costing import CostReport, cost
+    from se_probe.costs import cost_table
     from se_probe.drawing import draw
     from se_probe.errors import SeProbeError
     from se_probe.gates import GateRecorder, GateSite, find_gates
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from se_probe.scaling import scale
 
 _HOME = {
+    "CostReport": "costing",
     "GateRecorder": "gates",
     "GateSite": "gates",
     "LabelSpace": "labels",
@@ -32,6 +35,8 @@ _HOME = {
     "ScaleRun": "scale_run",
     "SeProbeError": "errors",
     "compare": "comparing",
+    "cost": "costing",
+    "cost_table": "costs",
     "draw": "drawing",
     "excite": "pipeline",
     "find_gates": "gates",
@@ -47,6 +52,7 @@ _HOME = {
 }
 
 __all__ = [
+    "CostReport",
     "GateRecorder",
     "GateSite",
     "LabelSpace",
@@ -55,6 +61,8 @@ __all__ = [
     "ScaleRun",
     "SeProbeError",
     "compare",
+    "cost",
+    "cost_table",
     "draw",
     "excite",
     "find_gates",
@@ -70,7 +78,7 @@ __all__ = [
 ]
 
 
-_PARTS = ("analysis", "demo", "figures", "gates", "models")
+_PARTS = ("analysis", "costs", "demo", "figures", "gates", "models")
 
 
 def __getattr__(name: str) -> Any:

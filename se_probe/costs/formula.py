@@ -41,8 +41,9 @@ def reduction_sweep(cost: NetworkCost, reductions: Sequence[int] = REDUCTIONS) -
 
     Returns:
         Columns `reduction`, `sites`, `formula_parameters` ((2 / r) Σ C² over the swept sites), `gate_parameters`,
-        `excitation`, `parameters` and `multiply_adds` (of the network, as in `NetworkCost`), `current` (whether all
-        swept sites have this r). Empty where no site can be swept.
+        `excitation`, `parameters` and `multiply_adds` (of the network, as in `NetworkCost`), `parameters_increase`
+        and `operations_increase` (over the network without gates), and `current` (whether all swept sites have this
+        r). Empty where no site can be swept.
 
     Raises:
         SeProbeError: a ratio below 1.
@@ -59,6 +60,7 @@ def _at(ratio: int, cost: NetworkCost, swept: Sequence[tuple[GateSite, GateCost]
     biases = sum(biases for (_, biases), pair in zip(layers, swept, strict=True) if _biases(*pair))
     more_parameters = weights + biases - sum(item.parameters for _, item in swept)
     more_excitation = weights - sum(item.excitation for _, item in swept)
+    operations = cost.operations + more_excitation
     return {
         "reduction": ratio,
         "sites": len(swept),
@@ -67,6 +69,8 @@ def _at(ratio: int, cost: NetworkCost, swept: Sequence[tuple[GateSite, GateCost]
         "excitation": cost.gates.excitation + more_excitation,
         "parameters": cost.parameters + more_parameters,
         "multiply_adds": cost.multiply_adds + more_excitation,
+        "parameters_increase": (cost.parameters + more_parameters) / cost.parameters_without - 1,
+        "operations_increase": operations / cost.multiply_adds_without - 1,
         "current": all(site.reduction == ratio for site, _ in swept),
     }
 

@@ -72,6 +72,12 @@ class NetworkCost:
         """Multiply-adds of all layers with the additions of squeezes and the multiplications of scales."""
         return self.multiply_adds_without + self.gates.operations
 
+    @property
+    def formula_parameters(self) -> float | None:
+        """(2 / r) Σ C² over the sites that have a reduction ratio, None where none has (see `formula_parameters`)."""
+        found = [value for site in self.sites if (value := formula_parameters(site)) is not None]
+        return sum(found) if found else None
+
     def table(self) -> pd.DataFrame:
         """Return the cost of every site, a row each, with the network's totals beside it.
 

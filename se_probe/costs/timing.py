@@ -133,7 +133,7 @@ class GateTimer:
         """
         if rounds < FEWEST_ROUNDS:
             raise SeProbeError(f"{rounds} rounds of timing were asked for; expected at least {FEWEST_ROUNDS}.")
-        runs = [self._as_is, self._replay, *self._variants.values()]
+        runs = self._runs()
         seconds = np.empty((rounds, len(runs)))
         shuffle = random.Random(0)
         with evaluation_mode(self._network), _without_collection():
@@ -161,9 +161,11 @@ class GateTimer:
                 )
 
     def _warm_up(self) -> None:
-        runs = [self._as_is, self._replay, *self._variants.values()]
         for _ in range(WARM_UP):
-            self._round_seconds = sum(self._time(run) for run in runs)
+            self._round_seconds = sum(self._time(run) for run in self._runs())
+
+    def _runs(self) -> list[Callable[[torch.Tensor], object]]:
+        return [self._as_is, self._replay, *self._variants.values()]
 
     def _time(self, run: Callable[[torch.Tensor], object]) -> float:
         _synchronise(self._batch.device)
@@ -189,9 +191,7 @@ class GateTimer:
         )
 
 
-def _share(
-    name: str, replaced: Replaced, ratios: np.ndarray[Any, np.dtype[np.float64]], milliseconds: float
-) -> Share:
+def _share(name: str, replaced: Replaced, ratios: np.ndarray[Any, np.dtype[np.float64]], milliseconds: float) -> Share:
     limits = stats.quantile_test(ratios, p=0.5).confidence_interval(CONFIDENCE)
     share = 1 - float(np.median(ratios))
     return Share(name, replaced, share, 1 - float(limits.high), 1 - float(limits.low), milliseconds)
