@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from se_probe.errors import SeProbeError
 
 if TYPE_CHECKING:
     from se_probe.costing import CostReport
+    from se_probe.costs import GateCost, NetworkCost
 
 
 @app.command()
@@ -63,7 +65,7 @@ def cost(
         output.print(_sweep(report))
     output.print()
     for sentence in report.sentences():
-        output.print(sentence, markup=False)
+        output.print(sentence, markup=False, soft_wrap=True)
     for path in report.files:
         output.print(f"wrote     {path}", markup=False, soft_wrap=True)
 
@@ -77,21 +79,27 @@ def _ratios(text: str) -> list[int]:
 
 
 def _sites(report: CostReport) -> Table:
-    columns = ("site", "channels", "r", "parameters", "2C²/r", "squeeze", "excitation", "scale")
+    columns = ("site", "C", "r", "2C²/r", "parameters", "share", "squeeze", "excitation", "scale", "share")
     rows = [
         (
             row["site"],
             f"{row['branches']}×{row['channels']}" if row["branches"] > 1 else row["channels"],
             _number(row["reduction"], ".4g"),
-            *(_number(row[name]) for name in ("parameters", "formula_parameters", "squeeze", "excitation", "scale")),
+            _number(row["formula_parameters"]),
+            *_costs(report.cost, item),
         )
-        for row in report.table().to_dict("records")
+        for row, item in zip(report.table().to_dict("records"), report.cost.site_costs, strict=True)
     ]
-    gates = report.cost.gates
-    total = (gates.parameters, report.cost.formula_parameters, gates.squeeze, gates.excitation, gates.scale)
-    drawn = table(columns, [*rows, ("all", "", "", *map(_number, total))], title=report.name)
-    drawn.rows[-2].end_section = True
-    return drawn
+    total = ("all", "", "", _number(report.cost.formula_parameters), *_costs(report.cost, report.cost.gates))
+    return table(columns, [*rows, total], title=f"{report.name}: gates, and their share of the network")
+
+
+def _costs(network: NetworkCost, item: GateCost) -> Iterator[str]:
+    yield _number(item.parameters)
+    yield f"{100 * item.parameters / network.parameters:.2f} %"
+    for part in (item.squeeze, item.excitation, item.scale):
+        yield _number(part)
+    yield f"{100 * item.operations / network.operations:.2f} %"
 
 
 def _sweep(report: CostReport) -> Table:
@@ -102,9 +110,9 @@ def _sweep(report: CostReport) -> Table:
             _number(row["gate_parameters"]),
             _number(row["formula_parameters"]),
             _number(row["parameters"]),
-            f"+{row['parameters_increase']:.2%}",
+            f"+{100 * row['parameters_increase']:.2f} %",
             _number(row["multiply_adds"]),
-            f"+{row['operations_increase']:.2%}",
+            f"+{100 * row['operations_increase']:.2f} %",
         )
         for row in report.sweep.to_dict("records")
     ]

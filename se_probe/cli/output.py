@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+
+# Characters in a line of a file.
+WIDE = 160
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
@@ -34,5 +39,11 @@ def print_json(value: object) -> None:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that shows text as it is: names of networks and files are no markup."""
-    return Console(stderr=stderr, highlight=False, emoji=False)
+    """Return a console that shows text as it is: names of networks and files are no markup.
+
+    Files and pipes have no width that a table would have to fit, unless COLUMNS says so.
+    """
+    shown = Console(stderr=stderr, highlight=False, emoji=False)
+    if not shown.is_terminal and "COLUMNS" not in os.environ:
+        shown.width = WIDE
+    return shown

@@ -21,10 +21,10 @@ def cost_sentences(cost: NetworkCost) -> list[str]:
     layers, everything = cost.multiply_adds / bare - 1, cost.operations / bare - 1
     shared = gates.parameters - sum(item.parameters for item in cost.site_costs)
     sentences = [
-        f"parameters {cost.parameters:,}, of which gates {gates.parameters:,} (+{more:.2%} on the network without them)"
+        f"parameters {cost.parameters:,}, of which gates {gates.parameters:,} ({_more(more)} on the network without them)"
         + f"; {shared:,} of these are shared by sites and in no row" * bool(shared),
         f"multiply-adds {_amount(bare)} without gates, {_amount(cost.multiply_adds)} with excitation "
-        f"(+{layers:.2%}), {_amount(cost.operations)} with squeeze and scale counted too (+{everything:.2%})",
+        f"({_more(layers)}), {_amount(cost.operations)} with squeeze and scale counted too ({_more(everything)})",
         f"gates: squeeze {gates.squeeze:,} additions, excitation {gates.excitation:,} multiply-adds, scale "
         f"{gates.scale:,} multiplications; for one image of {'×'.join(map(str, cost.input_size))}",
     ]
@@ -62,12 +62,16 @@ def _amount(operations: int) -> str:
     return f"{operations / unit:.3f} {name}"
 
 
+def _more(increase: float) -> str:
+    return f"+{100 * increase:.2f} %" if increase >= 5e-5 or increase == 0 else f"+{100 * increase:.1g} %"
+
+
 def _share_sentence(share: Share) -> str:
     which = "" if share.sites == "all" else f"{share.sites}: "
     unclear = "; not told from none" if share.low <= 0 <= share.high else ""
     return (
-        f"{which}{_OF_REPLACED[share.replaced]} takes {share.share:.1%} of the replay's time, "
-        f"95 % interval {share.low:.1%} to {share.high:.1%}{unclear}"
+        f"{which}{_OF_REPLACED[share.replaced]} takes {100 * share.share:.1f} % of the replay's time, "
+        f"95 % interval {100 * share.low:.1f} to {100 * share.high:.1f} %{unclear}"
     )
 
 
