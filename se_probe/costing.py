@@ -14,6 +14,8 @@ import torch
 
 from se_probe.analysis.files import write_whole
 from se_probe.costs import REDUCTIONS, GateTimer, NetworkCost, RunTime, network_cost, reduction_sweep
+from se_probe.costs.formula import check_reductions
+from se_probe.costs.timing import check_rounds
 from se_probe.costs.words import cost_sentences, no_sweep_sentence, time_sentences
 from se_probe.errors import SeProbeError
 from se_probe.figures import save_figure
@@ -27,6 +29,8 @@ from se_probe.run_folder import FIGURES
 
 TimeBy = Literal["all", "stage", "site"]
 FACTS = "cost.json"
+# How the sites that are timed together are named, beside all of them.
+GROUPS: Mapping[TimeBy, str | None] = {"all": None, "stage": "stage {0.stage}", "site": "{0.name}"}
 # Seconds of timing from which a progress bar is shown.
 PATIENCE = 2
 
@@ -119,6 +123,10 @@ def cost(
         SeProbeError: the network cannot be built, has no gates or cannot be timed, or an argument is wrong.
     """
     check_batch(batch_size)
+    check_reductions(reductions)
+    check_rounds(rounds)
+    if time_by not in GROUPS:
+        raise SeProbeError(f'timing by "{time_by}" was asked for; expected one of {", ".join(GROUPS)}.')
     subject = _subject(model, model_args, device)
     size = subject.size(input_size)
     discovery = discover(subject.network, size)
@@ -128,10 +136,9 @@ def cost(
     run_time = None
     if time:
         groups = _groups(discovery.sites, time_by)
-        timer = GateTimer(subject.network, discovery.sites, size, groups, batch_size)
-        shown = progress and timer.round_seconds * rounds > PATIENCE
-        with progress_bar("timing", rounds, shown=shown) as advance:
-            run_time = timer.measure(rounds, advance)
+        timer = GateTimer(subject.network, discovery.sites, size, groups, batch_size, rounds)
+        with progress_bar("timing", rounds, shown=progress and timer.seconds > PATIENCE) as advance:
+            run_time = timer.measure(advance)
     report = CostReport(subject.name, subject.demo, counted, sweep, run_time)
     return report if out is None else _written(report, Path(out))
 
@@ -171,11 +178,8 @@ def _subject(
 
 
 def _groups(sites: Sequence[GateSite], time_by: TimeBy) -> dict[str, list[GateSite]]:
-    names = {"all": None, "stage": "stage {0.stage}", "site": "{0.name}"}
-    if time_by not in names:
-        raise SeProbeError(f'timing by "{time_by}" was asked for; expected one of {", ".join(names)}.')
     groups: dict[str, list[GateSite]] = {}
-    if (pattern := names[time_by]) is not None:
+    if (pattern := GROUPS[time_by]) is not None:
         for site in sites:
             groups.setdefault(pattern.format(site), []).append(site)
     return groups

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-
 # Characters in a line of a file.
 WIDE = 160
 

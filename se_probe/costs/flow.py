@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from se_probe.costs.counting import additions, multiply_adds
 from se_probe.gates.lineage import operation_name
-from se_probe.gates.site import GateSite, Operation
+from se_probe.gates.site import GateSite, Operation, Product
 from se_probe.gates.tracing import WatchMode
 
 # Operations that write all of their first argument without reading it.
@@ -83,9 +83,12 @@ class Flow:
 
 def factor_edges(sites: Iterable[GateSite]) -> frozenset[Edge]:
     """Return the arguments through which the gates of these sites enter their products."""
-    return frozenset(
-        (product.operation, product.operand) for site in sites if site.tap for product in site.tap.products
-    )
+    return frozenset((product.operation, product.operand) for product in products_of(sites))
+
+
+def products_of(sites: Iterable[GateSite]) -> list[Product]:
+    """Return the multiplications by the gates of these sites."""
+    return [product for site in sites if site.tap for product in site.tap.products]
 
 
 def follow(network: nn.Module, batch: torch.Tensor) -> Flow:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 from torch import nn
 
-from se_probe.costs.flow import Flow, follow
+from se_probe.costs.flow import Flow, follow, products_of
 from se_probe.costs.formula import formula_parameters
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
@@ -149,7 +149,7 @@ def check_products(flow: Flow, sites: Iterable[GateSite]) -> None:
     """Raise SeProbeError where a pass did not make the products of a site."""
     made = {step.operation for step in flow.steps}
     for site in sites:
-        if site.tap is None or any(product.operation not in made for product in site.tap.products):
+        if site.tap is None or not made.issuperset(product.operation for product in products_of([site])):
             raise SeProbeError(
                 f"site {site.name} is nowhere multiplied in this network; pass the sites that find_gates returned "
                 "for this very network."
@@ -173,9 +173,7 @@ class _Counter:
         path = sorted(self._flow.gate_path(sites))
         steps = [(index, self._flow.steps[index]) for index in path]
         names = [step.parameter for _, step in steps if step.parameter]
-        products = {
-            self._by_operation[product.operation] for site in sites if site.tap for product in site.tap.products
-        }
+        products = [self._by_operation[product.operation] for product in products_of(sites)]
         return GateCost(
             parameters=sum(self._network.get_parameter(name).numel() for name in names),
             squeeze=sum(self.per_image(index, step.additions) for index, step in steps),

@@ -14,7 +14,8 @@ from torch import fx, nn
 from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from se_probe.costs.flow import Flow, FlowMode, tensors
+from se_probe.costs.flow import Flow, FlowMode, factor_edges, products_of, tensors
+from se_probe.errors import SeProbeError
 from se_probe.gates.site import GateSite, Operation, Product
 from se_probe.gates.tracing import PRODUCTS
 
@@ -31,12 +32,12 @@ class Tape:
     """
 
     def __init__(self, network: nn.Module, batch: torch.Tensor, sites: Iterable[GateSite]) -> None:
-        factors = {product.operation: product.operand for site in sites if site.tap for product in site.tap.products}
-        mode = _TapeMode(network, batch, factors)
+        mode = _TapeMode(network, batch, dict(factor_edges(sites)))
         with torch.no_grad(), mode:
             output = network(batch)
         mode.end(output)
         self.flow: Flow = mode.flow
+        self._name = type(network).__name__
         self._graph = mode.graph
         self._constants = mode.constants
         self._factors = mode.factors
@@ -48,18 +49,25 @@ class Tape:
             sites: sites whose gates are the constants that they were on the tape's own batch; what computed them
                 does not run.
             products: whether feature maps are still multiplied by these constants. Without, the gates are 1.
+
+        Raises:
+            SeProbeError: what computed a gate cannot be left out.
         """
         sites = list(sites)
         graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
         graph.output(graph.graph_copy(self._graph, copies))
         nodes = {node.meta["operation"]: copies[node] for node in self._graph.nodes if "operation" in node.meta}
         constants = dict(self._constants)
-        for product in (product for site in sites if site.tap for product in site.tap.products):
+        for product in products_of(sites):
             self._fix(graph, nodes[product.operation], product, constants)
         path = {self.flow.steps[index].operation for index in self.flow.gate_path(sites)}
-        _leave_out(graph, {node for operation, node in nodes.items() if operation in path})
+        if not _leave_out(graph, {node for operation, node in nodes.items() if operation in path}):
+            raise SeProbeError(
+                f"a pass of {self._name} cannot be replayed without its gates: its output is written into memory in "
+                "which a gate was computed; leave out timing (--no-time)."
+            )
         if not products:
-            for product in (product for site in sites if site.tap for product in site.tap.products):
+            for product in products_of(sites):
                 _skip_product(graph, nodes[product.operation], product)
         module = fx.GraphModule(constants, graph)
         return torch.inference_mode()(module.forward)
@@ -72,8 +80,8 @@ class Tape:
             node.update_arg(product.operand, graph.get_attr(name))
 
 
-def _leave_out(graph: fx.Graph, path: set[fx.Node]) -> None:
-    """Remove the operations of a gate path, and all that could not run without them."""
+def _leave_out(graph: fx.Graph, path: set[fx.Node]) -> bool:
+    """Remove a gate path and all that could not run without it; return False where the output could not."""
     removed = dict[fx.Node, None]()
     for node in list(graph.nodes):
         if node in path and _changes_its_argument(node):
@@ -82,8 +90,11 @@ def _leave_out(graph: fx.Graph, path: set[fx.Node]) -> None:
             graph.erase_node(node)
         elif node in path or any(source in removed for source in node.all_input_nodes):
             removed[node] = None
+    if any(node.op == "output" for node in removed):
+        return False
     for node in reversed(removed):
         graph.erase_node(node)
+    return True
 
 
 def _changes_its_argument(node: fx.Node) -> bool:
@@ -118,7 +129,7 @@ class _TapeMode(FlowMode):
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         operation = self._operation
         if operation in self._operands:
-            self.factors[operation] = args[self._operands[operation]].clone()
+            self.factors[operation] = _copied(args[self._operands[operation]])
         given = tree_map_only(torch.Tensor, self._node, (args, kwargs))
         node = self.graph.call_function(func, *given)
         node.meta["operation"] = operation
@@ -139,6 +150,12 @@ class _TapeMode(FlowMode):
             self._nodes[tensor] = self.graph.get_attr(name)
         found: fx.Node = self._nodes[tensor]
         return found
+
+
+def _copied(factor: torch.Tensor) -> torch.Tensor:
+    """Return a copy that is broadcast where the factor is."""
+    once = tuple(slice(0, 1) if step == 0 else slice(None) for step in factor.stride())
+    return factor[once].clone().expand(factor.shape)
 
 
 def _part(parts: Any, place: int) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import stats
 from torch import nn
 
@@ -28,6 +29,7 @@ WARM_UP = 3
 # How far a replay may be from the network, over the largest output: kernels of accelerators add in any order.
 TOLERANCE = 1e-3
 
+Floats = NDArray[np.float64]
 Replaced = Literal["gate", "gate and product"]
 
 
@@ -75,7 +77,7 @@ class RunTime:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the facts as JSON-able values."""
-        return asdict(self) | {"shares": [asdict(share) for share in self.shares]}
+        return asdict(self)
 
 
 class GateTimer:
@@ -91,9 +93,11 @@ class GateTimer:
         input_size: size of its input without the image axis.
         groups: names of further groups of sites that are replaced together; all sites are "all".
         batch_size: images in a batch.
+        rounds: how often every variant is timed.
 
     Raises:
-        SeProbeError: a site does not belong to the network, or its pass cannot be replayed.
+        SeProbeError: fewer rounds than an interval needs, a site that does not belong to the network, or a pass that
+            cannot be replayed.
     """
 
     def __init__(
@@ -103,7 +107,10 @@ class GateTimer:
         input_size: Sequence[int],
         groups: Mapping[str, Sequence[GateSite]] | None = None,
         batch_size: int = 1,
+        rounds: int = 25,
     ) -> None:
+        check_rounds(rounds)
+        self._rounds = rounds
         self._network = unwrap(network)
         self._batch = noise(self._network, input_size, batch_size)
         tape = dry_pass(self._network, input_size, lambda item, batch: Tape(item, batch, sites), batch_size)
@@ -118,23 +125,10 @@ class GateTimer:
             self._check(input_size)
             self._warm_up()
 
-    def measure(self, rounds: int = 25, advance: Callable[[int], object] = lambda _: None) -> RunTime:
-        """Time every variant once a round, in an order drawn anew for each.
-
-        Args:
-            rounds: how many.
-            advance: is called with 1 after every round.
-
-        Raises:
-            SeProbeError: fewer rounds than an interval needs.
-
-        Source: the limits are order statistics, those of the sign test (Conover, Practical Nonparametric
-        Statistics, section 3.2). They hold for rounds that are independent.
-        """
-        if rounds < FEWEST_ROUNDS:
-            raise SeProbeError(f"{rounds} rounds of timing were asked for; expected at least {FEWEST_ROUNDS}.")
+    def measure(self, advance: Callable[[int], object] = lambda _: None) -> RunTime:
+        """Time every variant once a round, in an order drawn anew for each; `advance(1)` is called after a round."""
         runs = self._runs()
-        seconds = np.empty((rounds, len(runs)))
+        seconds = np.empty((self._rounds, len(runs)))
         shuffle = random.Random(0)
         with evaluation_mode(self._network), _without_collection():
             for row in seconds:
@@ -144,9 +138,9 @@ class GateTimer:
         return self._result(seconds)
 
     @property
-    def round_seconds(self) -> float:
-        """How long a round takes, about."""
-        return self._round_seconds
+    def seconds(self) -> float:
+        """How long measuring will take, about."""
+        return self._rounds * self._round_seconds
 
     def _check(self, input_size: Sequence[int]) -> None:
         """Hold the replay against the network, on other noise too; with constant gates on the tape's own."""
@@ -174,9 +168,8 @@ class GateTimer:
         _synchronise(self._batch.device)
         return time.perf_counter() - start
 
-    def _result(self, seconds: np.ndarray[Any, np.dtype[np.float64]]) -> RunTime:
+    def _result(self, seconds: Floats) -> RunTime:
         medians = 1000 * np.median(seconds, axis=0)
-        ratios = seconds[:, 2:] / seconds[:, 1:2]
         return RunTime(
             device=str(self._batch.device),
             threads=torch.get_num_threads(),
@@ -185,16 +178,29 @@ class GateTimer:
             network_milliseconds=float(medians[0]),
             replay_milliseconds=float(medians[1]),
             shares=tuple(
-                _share(name, replaced, ratios[:, place], float(medians[2 + place]))
-                for place, (name, replaced) in enumerate(self._variants)
+                Share(*key, *paired_share(seconds[:, 1], seconds[:, place]), float(medians[place]))
+                for place, key in enumerate(self._variants, start=2)
             ),
         )
 
 
-def _share(name: str, replaced: Replaced, ratios: np.ndarray[Any, np.dtype[np.float64]], milliseconds: float) -> Share:
+def paired_share(whole: Floats, without: Floats) -> tuple[float, float, float]:
+    """Return the share of time that went, from run times of the same rounds, and its 95 % limits.
+
+    The share is 1 minus the median of without over whole. The limits are order statistics of these ratios, those of
+    the sign test, for rounds that are independent; in simulation they cover the median in at least 95 % of cases.
+
+    Source: Conover, Practical Nonparametric Statistics (1999), section 3.2.
+    """
+    ratios = without / whole
     limits = stats.quantile_test(ratios, p=0.5).confidence_interval(CONFIDENCE)
-    share = 1 - float(np.median(ratios))
-    return Share(name, replaced, share, 1 - float(limits.high), 1 - float(limits.low), milliseconds)
+    return 1 - float(np.median(ratios)), 1 - float(limits.high), 1 - float(limits.low)
+
+
+def check_rounds(rounds: int) -> None:
+    """Raise SeProbeError where an interval would rest on too few rounds."""
+    if rounds < FEWEST_ROUNDS:
+        raise SeProbeError(f"{rounds} rounds of timing were asked for; expected at least {FEWEST_ROUNDS}.")
 
 
 def _alike(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> bool:

@@ -21,7 +21,7 @@ def cost_sentences(cost: NetworkCost) -> list[str]:
     layers, everything = cost.multiply_adds / bare - 1, cost.operations / bare - 1
     shared = gates.parameters - sum(item.parameters for item in cost.site_costs)
     sentences = [
-        f"parameters {cost.parameters:,}, of which gates {gates.parameters:,} ({_more(more)} on the network without them)"
+        f"parameters {cost.parameters:,}, of which gates {gates.parameters:,} ({_more(more)} on those without)"
         + f"; {shared:,} of these are shared by sites and in no row" * bool(shared),
         f"multiply-adds {_amount(bare)} without gates, {_amount(cost.multiply_adds)} with excitation "
         f"({_more(layers)}), {_amount(cost.operations)} with squeeze and scale counted too ({_more(everything)})",
