@@ -8,13 +8,12 @@ from tests.gates.networks import Functional
 
 
 class ChunkedInPlace(Functional):
-    """The gate path starts from one half of a storage whose other half is changed in place and returned."""
+    """The gate path goes on in place in one half of a storage whose other half is the feature map."""
 
     def forward(self, x):
-        y = torch.cat([x, x], 1)
-        features, other = y.chunk(2, dim=1)
+        features, other = torch.cat([x, x], 1).chunk(2, dim=1)
+        other.add_(features)
         gate = torch.sigmoid(self.fc2(F.relu(self.fc1(other.mean((2, 3))))))
-        features.add_(1)
         return features * gate[:, :, None, None]
 
 
@@ -38,6 +37,28 @@ class ReusedBuffer(Functional):
         kept = gate.clone()
         kept.copy_(x.amax((2, 3)))
         return y + kept[:, :, None, None]
+
+
+class RewrittenBuffer(Functional):
+    """Computes its gate in a buffer that the output is then written into."""
+
+    def forward(self, x):
+        buffer = torch.zeros(x.shape[:2])
+        buffer.copy_(self.squeeze(x))
+        y = x * torch.sigmoid(buffer)[:, :, None, None]
+        buffer.copy_(x.amax((2, 3)))
+        return y + buffer[:, :, None, None]
+
+
+class LowRank(Functional):
+    """A layer whose weights are the product of two parameters, whatever the batch."""
+
+    def __init__(self, channels: int = 8) -> None:
+        super().__init__(channels)
+        self.left, self.right = nn.Parameter(torch.randn(channels, 2)), nn.Parameter(torch.randn(2, channels))
+
+    def squeeze(self, x):
+        return F.linear(x.mean((2, 3)), self.left @ self.right)
 
 
 class UsedElsewhere(Functional):

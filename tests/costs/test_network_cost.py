@@ -34,9 +34,13 @@ CLOSED_FORMS = {
     networks.ChannelsLast: SE,
     networks.GroupedGate: SE,
     networks.ChannelAndSpatial: SE,
-    hidden.ChunkedInPlace: SE,
-    hidden.BufferedGate: GateCost(SE.parameters, MAP, LAYERS, MAP),
+    # Two sums over the map: of its two halves, and the pooling.
+    hidden.ChunkedInPlace: GateCost(SE.parameters, 2 * MAP, LAYERS, MAP),
+    hidden.BufferedGate: SE,
     hidden.ReusedBuffer: SE,
+    hidden.RewrittenBuffer: SE,
+    # C by 2 by C for the weights, then C by C for each image; the two linear layers are never called.
+    hidden.LowRank: GateCost(2 * 2 * C, MAP, 2 * C * C + C * C, MAP),
     # What feeds the output too is not the gate's: the squeeze, the first layer.
     hidden.UsedElsewhere: GateCost(C // 2 * C + C, 0, C // 2 * C, MAP),
     # One convolution of three weights slides over C channels; the linear layers are never called.

@@ -33,6 +33,7 @@ WRITTEN = [
     networks.GroupedGate,
     hidden.ChunkedInPlace,
     hidden.BufferedGate,
+    hidden.RewrittenBuffer,
     hidden.UsedElsewhere,
     hidden.SharedLayers,
 ]
