@@ -125,7 +125,7 @@ def network_cost(network: nn.Module, sites: Sequence[GateSite], input_size: Sequ
     """
     network = unwrap(network)
     flow = dry_pass(network, input_size, follow)
-    check_products(flow, sites)
+    check_flow(network, flow, sites)
     counter = _Counter(network, flow)
     return NetworkCost(
         input_size=tuple(input_size),
@@ -145,8 +145,13 @@ def cost_table(network: nn.Module, sites: Sequence[GateSite], input_size: Sequen
     return network_cost(network, sites, input_size).table()
 
 
-def check_products(flow: Flow, sites: Iterable[GateSite]) -> None:
-    """Raise SeProbeError where a pass did not make the products of a site."""
+def check_flow(network: nn.Module, flow: Flow, sites: Iterable[GateSite]) -> None:
+    """Raise SeProbeError where a pass returned no tensors, or did not make the products of a site."""
+    if not flow.outputs:
+        raise SeProbeError(
+            f"{type(network).__name__} returns no tensors that depend on anything; expected a tensor, or tuples, lists "
+            "or dicts of them."
+        )
     made = {step.operation for step in flow.steps}
     for site in sites:
         if site.tap is None or not made.issuperset(product.operation for product in products_of([site])):

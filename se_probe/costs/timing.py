@@ -17,7 +17,7 @@ from scipy import stats
 from torch import nn
 
 from se_probe.costs.flow import tensors
-from se_probe.costs.network_cost import check_products
+from se_probe.costs.network_cost import check_flow
 from se_probe.costs.replay import Replay, Tape
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
@@ -114,7 +114,7 @@ class GateTimer:
         self._network = unwrap(network)
         self._batch = noise(self._network, input_size, batch_size)
         tape = dry_pass(self._network, input_size, lambda item, batch: Tape(item, batch, sites), batch_size)
-        check_products(tape.flow, sites)
+        check_flow(self._network, tape.flow, sites)
         self._as_is = torch.inference_mode()(self._network)
         self._replay = tape.replay()
         self._variants: dict[tuple[str, Replaced], Replay] = {}

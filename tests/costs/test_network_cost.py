@@ -3,6 +3,7 @@
 import copy
 import math
 import re
+from types import SimpleNamespace
 
 import pytest
 import timm
@@ -246,3 +247,19 @@ def test_sites_of_another_network():
     )
     with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
         network_cost(network, sites[1:], SIZE)
+
+
+class Wrapped(networks.Functional):
+    """Returns its output in an object of its own."""
+
+    def forward(self, x):
+        return SimpleNamespace(logits=super().forward(x))
+
+
+def test_an_output_without_tensors():
+    network = Wrapped(3)
+    message = (
+        "Wrapped returns no tensors that depend on anything; expected a tensor, or tuples, lists or dicts of them."
+    )
+    with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
+        network_cost(network, find_gates(network, SIZE), SIZE)
