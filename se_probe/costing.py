@@ -21,7 +21,7 @@ from se_probe.errors import SeProbeError
 from se_probe.figures import save_figure
 from se_probe.figures.cost import cost_by_reduction, cost_by_site
 from se_probe.gates import GateSite, discover, require_gates
-from se_probe.gates.discovery import default_input_size
+from se_probe.gates.dry_pass import default_input_size
 from se_probe.inputs import check_batch, device_of
 from se_probe.models import LoadedModel, load_architecture
 from se_probe.progress import progress_bar

@@ -103,7 +103,7 @@ def _costs(network: NetworkCost, item: GateCost) -> Iterator[str]:
 
 
 def _sweep(report: CostReport) -> Table:
-    columns = ("r", "gates", "(2/r) Σ C²", "network", "increase", "multiply-adds", "operations")
+    columns = ("r", "gates", "(2/r) Σ C²", "network", "increase", "multiply-adds", "operations increase")
     rows = [
         (
             row["reduction"],

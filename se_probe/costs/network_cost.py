@@ -12,7 +12,7 @@ from se_probe.costs.flow import Flow, follow, products_of
 from se_probe.costs.formula import formula_parameters
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
-from se_probe.gates.discovery import dry_pass, unwrap
+from se_probe.gates.dry_pass import dry_pass, unwrap
 
 
 @dataclass(frozen=True)

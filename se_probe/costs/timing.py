@@ -21,7 +21,7 @@ from se_probe.costs.network_cost import check_flow
 from se_probe.costs.replay import Replay, Tape
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
-from se_probe.gates.discovery import dry_pass, evaluation_mode, noise, unwrap
+from se_probe.gates.dry_pass import dry_pass, evaluation_mode, noise, unwrap
 
 CONFIDENCE = 0.95
 FEWEST_ROUNDS = 15

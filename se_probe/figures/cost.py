@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 from se_probe.figures import style
 from se_probe.figures.by_site import draw_by_site, look
@@ -101,6 +101,7 @@ def _increases(axes: Axes, sweep: pd.DataFrame) -> None:
         values = sweep[f"{name}_increase"].to_numpy()
         axes.plot(np.arange(len(sweep)), values, **drawn.marked_line())
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_title("increase over the network without gates, log scale", loc="left", fontweight="bold", pad=4)
