@@ -11,12 +11,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from se_probe.ablating import ablate
+    from se_probe.ablation import Ablation, open_ablation
     from se_probe.comparing import compare
     from se_probe.costing import CostReport, cost
     from se_probe.costs import cost_table
     from se_probe.drawing import draw
     from se_probe.errors import SeProbeError
-    from se_probe.gates import GateRecorder, GateSite, find_gates
+    from se_probe.gates import GateRecorder, GateSite, find_gates, intervene
     from se_probe.images import open_images, select
     from se_probe.labels import LabelSpace, imagenet
     from se_probe.models import LoadedModel, load_model
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from se_probe.scaling import scale
 
 _HOME = {
+    "Ablation": "ablation",
     "CostReport": "costing",
     "GateRecorder": "gates",
     "GateSite": "gates",
@@ -34,6 +37,7 @@ _HOME = {
     "Recording": "recording",
     "ScaleRun": "scale_run",
     "SeProbeError": "errors",
+    "ablate": "ablating",
     "compare": "comparing",
     "cost": "costing",
     "cost_table": "costs",
@@ -41,7 +45,9 @@ _HOME = {
     "excite": "pipeline",
     "find_gates": "gates",
     "imagenet": "labels",
+    "intervene": "gates",
     "load_model": "models",
+    "open_ablation": "ablation",
     "open_images": "images",
     "open_recording": "recording",
     "open_scale_run": "scale_run",
@@ -52,6 +58,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Ablation",
     "CostReport",
     "GateRecorder",
     "GateSite",
@@ -60,6 +67,7 @@ __all__ = [
     "Recording",
     "ScaleRun",
     "SeProbeError",
+    "ablate",
     "compare",
     "cost",
     "cost_table",
@@ -67,7 +75,9 @@ __all__ = [
     "excite",
     "find_gates",
     "imagenet",
+    "intervene",
     "load_model",
+    "open_ablation",
     "open_images",
     "open_recording",
     "open_scale_run",

@@ -13,7 +13,8 @@ from se_probe.analysis.files import write_whole
 from se_probe.errors import SeProbeError
 
 REPORTS = Path("reports")
-RECORDING, FIGURES, TABLES, FACTS = "recording.zarr", "figures", "tables", "run.json"
+RECORDING, ABLATION = "recording.zarr", "ablation.zarr"
+FIGURES, TABLES, FACTS = "figures", "tables", "run.json"
 REPORT = "report.html"
 
 
@@ -29,6 +30,16 @@ class RunFolder:
         return self.path / RECORDING
 
     @property
+    def ablation(self) -> Path:
+        """The zarr store of what interventions did."""
+        return self.path / ABLATION
+
+    @property
+    def costs(self) -> Path:
+        """Table of what the gates cost, which needs the network."""
+        return self.tables / "gate_costs.csv"
+
+    @property
     def figures(self) -> Path:
         """Folder of figures and of the data behind each."""
         return self.path / FIGURES
@@ -40,7 +51,7 @@ class RunFolder:
 
     def occupied(self) -> list[str]:
         """Return which parts of a run are there already."""
-        return [part for part in (RECORDING, FIGURES, TABLES, FACTS, REPORT) if (self.path / part).exists()]
+        return [part for part in (RECORDING, ABLATION, FIGURES, TABLES, FACTS, REPORT) if (self.path / part).exists()]
 
     def clear(self) -> None:
         """Remove the parts of an earlier run, and nothing else that lies in the folder."""

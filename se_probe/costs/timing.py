@@ -21,7 +21,7 @@ from se_probe.costs.network_cost import check_flow
 from se_probe.costs.replay import Replay, Tape
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
-from se_probe.gates.dry_pass import dry_pass, evaluation_mode, noise, unwrap
+from se_probe.gates.dry_pass import dry_pass, evaluation_mode, noise_for, unwrap
 
 CONFIDENCE = 0.95
 FEWEST_ROUNDS = 15
@@ -112,7 +112,7 @@ class GateTimer:
         check_rounds(rounds)
         self._rounds = rounds
         self._network = unwrap(network)
-        self._batch = noise(self._network, input_size, batch_size)
+        self._batch = noise_for(self._network, input_size, batch_size)
         tape = dry_pass(self._network, input_size, lambda item, batch: Tape(item, batch, sites), batch_size)
         check_flow(self._network, tape.flow, sites)
         self._as_is = torch.inference_mode()(self._network)
@@ -144,7 +144,7 @@ class GateTimer:
 
     def _check(self, input_size: Sequence[int]) -> None:
         """Hold the replay against the network, on other noise too; with constant gates on the tape's own."""
-        other = noise(self._network, input_size, len(self._batch), seed=1)
+        other = noise_for(self._network, input_size, len(self._batch), seed=1)
         gates = [replay for (_, replaced), replay in self._variants.items() if replaced == "gate"]
         runs = [(self._replay, other), *((replay, self._batch) for replay in (self._replay, *gates))]
         for replay, batch in runs:

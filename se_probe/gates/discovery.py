@@ -230,6 +230,8 @@ def _tap(gate: _Gate, calls: Counter[str]) -> Tap:
         calls=calls[call.module],
         shape=gate.shape,
         products=tuple(Product(event.operation, event.index, event.operand, gate.axes) for event in gate.events),
+        product_call=first.calls[-1].index,
+        product_calls=calls[first.calls[-1].module],
         logit=_of_width(first.lineage.bounded_by, math.prod(gate.shape)),
         squeeze=_of_width(first.lineage.squeezed_by, gate.shape[-1]),
     )

@@ -59,7 +59,7 @@ def dry_pass(
     """
     with evaluation_mode(network), torch.random.fork_rng(devices=[]):
         try:
-            return watch(network, noise(network, size, images))
+            return watch(network, noise_for(network, size, images))
         except Exception as error:
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise SeProbeError(
@@ -68,8 +68,8 @@ def dry_pass(
             ) from error
 
 
-def noise(network: nn.Module, size: Sequence[int], images: int, seed: int = 0) -> torch.Tensor:
-    """Return a batch of noise with a network's device and dtype, `(images, *size)`."""
+def noise_for(network: nn.Module, size: Sequence[int], images: int = 2, seed: int = 0) -> torch.Tensor:
+    """Return a batch of noise on a network's device and in its dtype, `(images, *size)`, the same for a seed."""
     parameter = next((item for item in network.parameters() if item.is_floating_point()), torch.empty(0))
     values = torch.randn(images, *size, generator=torch.Generator().manual_seed(seed))
     return values.to(device=parameter.device, dtype=parameter.dtype)

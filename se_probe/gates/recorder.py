@@ -13,8 +13,8 @@ from torch import nn
 
 from se_probe.errors import SeProbeError
 from se_probe.gates.signals import SignalMode, signal_shape, signals_of
-from se_probe.gates.site import GateSite, Product, Tap, canonical
-from se_probe.gates.tracing import WatchMode, product_operands
+from se_probe.gates.site import GateSite, Tap, canonical, tap_of
+from se_probe.gates.tracing import ProductMode, WatchMode
 
 
 class GateRecorder:
@@ -42,7 +42,7 @@ class GateRecorder:
     def __init__(self, network: nn.Module, sites: Sequence[GateSite], capture: Sequence[str] = ()) -> None:
         self._network = network
         self._signals = signals_of(capture)
-        self._taps = {site.name: _tap(site) for site in sites}
+        self._taps = {site.name: tap_of(site) for site in sites}
         self._shapes = {
             (signal, name): shape
             for signal in self._signals
@@ -91,9 +91,11 @@ class GateRecorder:
             hooks.callback(self._leave_modes)
             hooks.callback(self._network.register_forward_pre_hook(self._begin).remove)
             for path, names in outputs.items():
-                hooks.callback(self._module(path).register_forward_hook(self._output_hook(path, names)).remove)
+                hooks.callback(
+                    module_of(self._network, path).register_forward_hook(self._output_hook(path, names)).remove
+                )
             for path, names in products.items():
-                module, (enter, leave) = self._module(path), self._product_hooks(path, names)
+                module, (enter, leave) = module_of(self._network, path), self._product_hooks(path, names)
                 hooks.callback(module.register_forward_pre_hook(enter).remove)
                 hooks.callback(module.register_forward_hook(leave, always_call=True).remove)
             hooks.callback(self._network.register_forward_hook(self._leave, always_call=True).remove)
@@ -105,15 +107,6 @@ class GateRecorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._hooks.close()
-
-    def _module(self, path: str) -> nn.Module:
-        try:
-            return self._network.get_submodule(path)
-        except AttributeError:
-            raise SeProbeError(
-                f"the network has no module {path!r}, where a site is recorded; pass the sites that find_gates "
-                "returned for this very network."
-            ) from None
 
     def _begin(self, network: nn.Module, _args: Any) -> None:
         self._published = None
@@ -172,7 +165,7 @@ class GateRecorder:
         key = "product", path
 
         def enter(_module: nn.Module, _args: Any) -> None:
-            self._enter_mode(_ProductMode(by_call.get(self._calls[key], {})))
+            self._enter_mode(_Reading(by_call.get(self._calls[key], {})))
             self._calls[key] += 1
 
         def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
@@ -186,26 +179,20 @@ class GateRecorder:
             self._modes.pop().__exit__(None, None, None)
 
 
-class _ProductMode(WatchMode):
+class _Reading(ProductMode):
     """Reads factors off the multiplications inside one module call."""
 
     def __init__(self, taps: dict[str, Tap]) -> None:
-        super().__init__()
-        self._taps = taps
         self._wanted = {product.index: product for tap in taps.values() for product in tap.products}
+        super().__init__(self._wanted)
+        self._taps = taps
         self._shapes = {product.index: tap.product_shape for tap in taps.values() for product in tap.products}
         self._factors: dict[int, torch.Tensor] = {}
-        self._seen = 0
 
-    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if product_operands(func, args) is not None:
-            if (product := self._wanted.get(self._seen)) is not None:
-                self._factors[self._seen] = self._read(product, args[product.operand])
-            self._seen += 1
-        return func(*args, **kwargs)
-
-    def _read(self, product: Product, factor: torch.Tensor) -> torch.Tensor:
-        return canonical(factor, product.axes, self._shapes[product.index]).clone()
+    def at_product(self, index: int, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        product = self._wanted[index]
+        self._factors[index] = canonical(args[product.operand], product.axes, self._shapes[index]).clone()
+        return args
 
     def caught(self) -> dict[tuple[str, str], torch.Tensor]:
         """Return the gates of the sites whose factors were all seen."""
@@ -245,13 +232,15 @@ def check_recordable(network: nn.Module) -> None:
         raise SeProbeError(_TRAINING)
 
 
-def _tap(site: GateSite) -> Tap:
-    if site.tap is None:
+def module_of(network: nn.Module, path: str) -> nn.Module:
+    """Return the module of a site at that path; raise SeProbeError where the network has none."""
+    try:
+        return network.get_submodule(path)
+    except AttributeError:
         raise SeProbeError(
-            f"site {site.name} says what was recorded, not where to tap a network (it comes from a recording); "
-            "pass the sites that find_gates returns for the network."
-        )
-    return site.tap
+            f"the network has no module {path!r}, where a site is tapped; pass the sites that find_gates "
+            "returned for this very network."
+        ) from None
 
 
 def _key(tap: Tap) -> tuple[str, str]:

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import torch
 
+from se_probe.errors import SeProbeError
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -41,8 +43,9 @@ class Tap:
     multiplications that the forward of `module` makes. `call` is which of the module's `calls` in one forward
     pass of the network. `shape` is the canonical shape without the image axis.
 
-    `products` are the gate's multiplications; `logit` is the operation that bounds the gate, whose input are the
-    gate logits, and `squeeze` the one whose output the gate is computed from, where there are such.
+    `products` are the gate's multiplications, all made in the `product_call`-th of the `product_calls` calls of the
+    site's own module; `logit` is the operation that bounds the gate, whose input are the gate logits, and `squeeze`
+    the one whose output the gate is computed from, where there are such.
     """
 
     kind: Literal["output", "product"]
@@ -51,6 +54,8 @@ class Tap:
     calls: int
     shape: tuple[int, ...]
     products: tuple[Product, ...]
+    product_call: int
+    product_calls: int
     logit: Operation | None = None
     squeeze: Operation | None = None
 
@@ -110,6 +115,20 @@ class GateSite:
         return self.activation in {"sigmoid", "hard-sigmoid"} or self.activation.startswith("softmax")
 
 
+def tap_of(site: GateSite) -> Tap:
+    """Return where a site is tapped.
+
+    Raises:
+        SeProbeError: the site was read back from a recording.
+    """
+    if site.tap is None:
+        raise SeProbeError(
+            f"site {site.name} says what was recorded, not where to tap a network (it comes from a recording); "
+            "pass the sites that find_gates returns for the network."
+        )
+    return site.tap
+
+
 def canonical(factor: torch.Tensor, axes: tuple[int, ...], shape: tuple[int, ...]) -> torch.Tensor:
     """Return a factor as `(image, channel)` or `(image, branch, channel)`.
 
@@ -127,3 +146,24 @@ def canonical(factor: torch.Tensor, axes: tuple[int, ...], shape: tuple[int, ...
     in_place_order = sorted(axes)
     order = [1 + in_place_order.index(axis) for axis in axes]
     return factor.permute(0, *order).reshape(factor.shape[0], *shape)
+
+
+def factor_like(factor: torch.Tensor, axes: tuple[int, ...], gate: torch.Tensor) -> torch.Tensor:
+    """Return a factor with the values of a gate and with the shape, strides, dtype and device of another factor.
+
+    The inverse of `canonical`. With equal strides the network's next operations run as they would have run.
+
+    Args:
+        factor: the factor of a multiplication, image axis first, broadcast or stride 0 outside `axes`.
+        axes: axes that carry the gate, the branch axis first where there is one.
+        gate: `(image, …)`, as many values as `factor` has along the image axis and `axes`, in canonical order.
+    """
+    made = torch.empty_strided(factor.shape, factor.stride(), dtype=factor.dtype, device=factor.device)
+    kept = made
+    for axis in range(factor.dim() - 1, 0, -1):
+        if axis not in axes:
+            kept = kept.select(axis, 0)
+    in_place_order = sorted(axes)
+    kept = kept.permute(0, *(1 + in_place_order.index(axis) for axis in axes))
+    kept.copy_(gate.reshape(kept.shape))
+    return made

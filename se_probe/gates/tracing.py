@@ -8,7 +8,7 @@ and in-place operations need no special case.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,6 +59,27 @@ class WatchMode(TorchDispatchMode):
     def caught(self) -> dict[tuple[str, str], torch.Tensor]:
         """Return what was read so far, by signal and site."""
         return {}
+
+
+class ProductMode(WatchMode):
+    """Counts the multiplications inside one module call, and stops at some of them."""
+
+    def __init__(self, wanted: Iterable[int]) -> None:
+        super().__init__()
+        self._stops = frozenset(wanted)
+        self._seen = 0
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one elementary operation; a product that is wanted gets its arguments from `at_product`."""
+        if product_operands(func, args) is not None:
+            if self._seen in self._stops:
+                args = self.at_product(self._seen, args)
+            self._seen += 1
+        return func(*args, **kwargs)
+
+    def at_product(self, index: int, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the arguments with which the `index`-th product of the call is computed."""
+        raise NotImplementedError
 
 
 @dataclass
@@ -144,21 +165,23 @@ def trace(network: nn.Module, batch: torch.Tensor) -> Trace:
         The trace. All hooks are removed, whatever the pass raises.
     """
     tracer = _Tracer(batch)
-    with torch.no_grad(), _module_hooks(network, tracer), tracer:
+    with torch.no_grad(), module_hooks(network, tracer.enter_hook, tracer.leave), tracer:
         network(batch)
     return tracer.trace
 
 
 @contextmanager
-def _module_hooks(network: nn.Module, tracer: _Tracer) -> Iterator[None]:
+def module_hooks(network: nn.Module, enter_hook: Callable[[str], Any], leave: Any) -> Iterator[None]:
+    """Call the pre-hook that `enter_hook(path)` makes before, and `leave` after, every call of every module."""
     with ExitStack() as hooks:
         for path, module in network.named_modules():
-            hooks.callback(module.register_forward_pre_hook(tracer.enter_hook(path)).remove)
-            hooks.callback(module.register_forward_hook(tracer.leave, always_call=True).remove)
+            hooks.callback(module.register_forward_pre_hook(enter_hook(path)).remove)
+            hooks.callback(module.register_forward_hook(leave, always_call=True).remove)
         yield
 
 
-def _storage(tensor: torch.Tensor) -> int:
+def storage_of(tensor: torch.Tensor) -> int:
+    """Return the identity of a tensor's storage, which views share; another storage may have it afterwards."""
     return int(tensor.untyped_storage()._cdata)
 
 
@@ -190,11 +213,11 @@ class _Tracer(WatchMode):
         self.trace = Trace()
         self._images, *self._input_size = batch.shape
         self._stack: list[Call] = []
-        self._stored: dict[int, _Stored] = {_storage(batch): _Stored(Lineage())}
+        self._stored: dict[int, _Stored] = {storage_of(batch): _Stored(Lineage())}
 
     def enter_hook(self, path: str) -> Any:
         def enter(_module: nn.Module, args: Any) -> None:
-            inputs = frozenset(_storage(item) for item in _tensors(args))
+            inputs = frozenset(storage_of(item) for item in tensors_in(args))
             self._stack.append(Call(path, self.trace.calls[path], inputs))
             self.trace.calls[path] += 1
 
@@ -205,7 +228,7 @@ class _Tracer(WatchMode):
         if not isinstance(output, torch.Tensor):
             return
         call.output_shape = tuple(output.shape)
-        if (stored := self._stored.get(_storage(output))) is not None:
+        if (stored := self._stored.get(storage_of(output))) is not None:
             where = tuple(output.shape), output.stride(), int(output.storage_offset())
             stored.sources.append(Source(call, *where))
 
@@ -216,7 +239,7 @@ class _Tracer(WatchMode):
         self._follow(func, args, kwargs, output)
         if candidate and event:
             event.exact = _product_is_exact(self._operation.name, candidate, event.values, kwargs, output)
-            self._stored[_storage(output)].product = event
+            self._stored[storage_of(output)].product = event
             self.trace.events.append(event)
         return output
 
@@ -227,7 +250,7 @@ class _Tracer(WatchMode):
         for call in self._stack:
             call.products += 1
         for feature, factor in (operands, operands[::-1]):
-            storages = _storage(args[feature]), _storage(args[factor])
+            storages = storage_of(args[feature]), storage_of(args[factor])
             if args[feature].shape[:1] != (self._images,) or not self._stored.keys() >= set(storages):
                 continue
             if (found := geometry(args[feature], args[factor], self._input_size)) is not None:
@@ -257,14 +280,14 @@ class _Tracer(WatchMode):
 
     def _follow(self, func: Any, args: Any, kwargs: Any, output: Any) -> None:
         """Carry data dependence from an operation's inputs to the storages that it made or changed."""
-        inputs = _tensors((args, kwargs))
-        known = [(item, self._stored[_storage(item)]) for item in inputs if _storage(item) in self._stored]
+        inputs = tensors_in((args, kwargs))
+        known = [(item, self._stored[storage_of(item)]) for item in inputs if storage_of(item) in self._stored]
         if self._operation.name == "sum" and known and known[0][1].product is not None:
             known[0][1].product.summed = tuple(axis % args[0].dim() for axis in args[1] or ())
-        shared = {_storage(item) for item in inputs}
+        shared = {storage_of(item) for item in inputs}
         lineages = [(item, stored.lineage) for item, stored in known]
-        for item in _tensors(output):
-            key = _storage(item)
+        for item in tensors_in(output):
+            key = storage_of(item)
             if key in shared and not func._schema.is_mutable:
                 continue
             if known:
@@ -274,7 +297,8 @@ class _Tracer(WatchMode):
                 self._stored.pop(key, None)
 
 
-def _tensors(tree: Any) -> list[torch.Tensor]:
+def tensors_in(tree: Any) -> list[torch.Tensor]:
+    """Return the tensors in nested tuples, lists and dictionaries."""
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
 
 

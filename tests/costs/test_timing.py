@@ -11,7 +11,7 @@ from se_probe.costs import GateTimer
 from se_probe.costs.timing import paired_share
 from se_probe.errors import SeProbeError
 from se_probe.gates import find_gates
-from se_probe.gates.dry_pass import noise
+from se_probe.gates.dry_pass import noise_for
 from tests.costs import networks as hidden
 from tests.costs.test_network_cost import SIZE, build
 from tests.gates import networks
@@ -81,7 +81,7 @@ def test_intervals_cover_the_median(rounds):
 def test_a_network_that_goes_by_values_is_refused():
     network = build(hidden.DependsOnValues)
     with torch.no_grad():
-        first = [float(network.conv(noise(network, SIZE, 1, seed=seed)).flatten()[0]) for seed in (0, 1)]
+        first = [float(network.conv(noise_for(network, SIZE, 1, seed=seed)).flatten()[0]) for seed in (0, 1)]
     network.gate_block.threshold = sum(first) / 2
     message = (
         "a pass of Stem cannot be replayed: its operations, called again, give another output (its way may depend on "

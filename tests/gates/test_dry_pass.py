@@ -7,16 +7,16 @@ import torch
 from torch import nn
 
 from se_probe.errors import SeProbeError
-from se_probe.gates.dry_pass import dry_pass, evaluation_mode, noise
+from se_probe.gates.dry_pass import dry_pass, evaluation_mode, noise_for
 
 
 def test_noise_is_always_the_same_and_fits_the_network():
     network = nn.Linear(4, 2).to(torch.bfloat16)
-    one, other = noise(network, (3, 4), 2), noise(network, (3, 4), 2)
+    one, other = noise_for(network, (3, 4), 2), noise_for(network, (3, 4), 2)
     assert one.shape == (2, 3, 4)
     assert one.dtype == torch.bfloat16
     assert torch.equal(one, other)
-    assert not torch.equal(one, noise(network, (3, 4), 2, seed=1))
+    assert not torch.equal(one, noise_for(network, (3, 4), 2, seed=1))
 
 
 def test_a_pass_is_in_evaluation_mode_and_draws_no_random_numbers_of_the_caller():

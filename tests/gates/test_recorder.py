@@ -191,7 +191,7 @@ def test_sites_of_another_network_are_refused():
     sites = find_gates(timm.create_model("legacy_seresnet18"), (3, 64, 64))
     network = build(networks.Functional)
     message = (
-        "the network has no module 'layer1.0.se_module.sigmoid', where a site is recorded; pass the sites that "
+        "the network has no module 'layer1.0.se_module.sigmoid', where a site is tapped; pass the sites that "
         "find_gates returned for this very network."
     )
     with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"), GateRecorder(network, sites):
