@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from se_probe.ablating import ablate
     from se_probe.ablation import Ablation, open_ablation
     from se_probe.comparing import compare
+    from se_probe.costing import CostReport, cost
+    from se_probe.costs import cost_table
     from se_probe.drawing import draw
     from se_probe.errors import SeProbeError
     from se_probe.gates import GateRecorder, GateSite, find_gates, intervene
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Ablation": "ablation",
+    "CostReport": "costing",
     "GateRecorder": "gates",
     "GateSite": "gates",
     "LabelSpace": "labels",
@@ -36,6 +39,8 @@ _HOME = {
     "SeProbeError": "errors",
     "ablate": "ablating",
     "compare": "comparing",
+    "cost": "costing",
+    "cost_table": "costs",
     "draw": "drawing",
     "excite": "pipeline",
     "find_gates": "gates",
@@ -54,6 +59,7 @@ _HOME = {
 
 __all__ = [
     "Ablation",
+    "CostReport",
     "GateRecorder",
     "GateSite",
     "LabelSpace",
@@ -63,6 +69,8 @@ __all__ = [
     "SeProbeError",
     "ablate",
     "compare",
+    "cost",
+    "cost_table",
     "draw",
     "excite",
     "find_gates",
@@ -80,7 +88,7 @@ __all__ = [
 ]
 
 
-_PARTS = ("analysis", "demo", "figures", "gates", "models")
+_PARTS = ("analysis", "costs", "demo", "figures", "gates", "models")
 
 
 def __getattr__(name: str) -> Any:

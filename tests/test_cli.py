@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ def se_probe(*arguments, cwd=None, **environment):
     )
 
 
-@pytest.mark.parametrize("command", [[], ["excite"], ["plot"], ["gates"], ["models"], ["classes"]])
+@pytest.mark.parametrize("command", [[], ["excite"], ["plot"], ["gates"], ["models"], ["classes"], ["cost"]])
 def test_help_does_not_wait_for_torch(command):
     """Torch takes seconds to import; help must not import it."""
     script = (
@@ -82,6 +83,58 @@ def test_a_network_without_gates():
     done = se_probe("gates", "resnet18")
     assert done.returncode == 2
     assert done.stderr.startswith("error: resnet18 has no gates: no feature map is multiplied")
+
+
+def test_cost_as_a_table():
+    done = se_probe("cost", "legacy_seresnet18", "--input-size", "64", "--no-time", "--reductions", "4,16")
+    assert done.returncode == 0, done.stderr
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    # Two linear layers 64 to 4 to 64 on maps of 16 by 16.
+    assert lines[2] == "SE_2_1 64 16 512 580 0.00 % 16,384 512 16,384 0.02 %"
+    total = 2 * sum(2 * c * c // 16 + c + c // 16 for c in (64, 128, 256, 512))
+    assert lines[10].startswith(f"all 87,040 {total:,} ")
+    assert lines[12] == "By reduction ratio r, 8 of 8 sites; the network's own is 16"
+    assert [line.split()[0] for line in lines[14:16]] == ["4", "16"]
+    assert "(2/r) Σ C² over all sites: 87,040 parameters; counted there 89,080" in done.stdout
+    assert "run time" not in done.stdout
+
+
+def test_cost_as_json_with_time(tmp_path):
+    done = se_probe("cost", "demo:se", "--rounds", "15", "--batch-size", "2", "--json", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["network"] == "demo:se"
+    assert facts["input_size"] == [3, 96, 96]
+    assert len(facts["sites"]) == 9
+    assert (facts["run_time"]["rounds"], facts["run_time"]["batch_size"]) == (15, 2)
+    assert [share["replaced"] for share in facts["run_time"]["shares"]] == ["gate", "gate and product"]
+    assert json.loads((tmp_path / "cost.json").read_text()) == facts
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["nosuchnetwork"],
+            'error: timm {timm} has no network "nosuchnetwork"; se-probe models PATTERN lists those with gates',
+        ),
+        (
+            ["demo:se", "--reductions", "4,many"],
+            'error: "many" is no reduction ratio; expected whole numbers such as 4,8,16,32.',
+        ),
+        (["demo:se", "--rounds", "5"], "error: 5 rounds of timing were asked for; expected at least 15."),
+        (
+            ["resnet18", "--input-size", "64"],
+            "error: resnet18 has no gates: no feature map is multiplied by a factor that depends on the input and has "
+            "channels but no spatial extent; choose a gated network (see se-probe models).",
+        ),
+    ],
+)
+def test_mistakes_about_costs(arguments, message):
+    done = se_probe("cost", *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == message.format(timm=version("timm")) + "\n"
 
 
 def test_models_lists_without_a_network():

@@ -2,11 +2,11 @@
 
 import typer
 
-from se_probe.cli import ablation, lookup, rework, runs
+from se_probe.cli import ablation, cost, lookup, rework, runs
 from se_probe.cli.app import app
 from se_probe.errors import SeProbeError
 
-__all__ = ["ablation", "app", "lookup", "main", "rework", "runs"]
+__all__ = ["ablation", "app", "cost", "lookup", "main", "rework", "runs"]
 
 
 def main() -> None:

@@ -30,12 +30,9 @@ def gates(
     """Print where a network multiplies channels by gates. No weights are needed, and none are downloaded."""
     from se_probe.gates import discover, require_gates
     from se_probe.inputs import describe_gates
-    from se_probe.models import load_model, parse_model_args
-    from se_probe.models.spec import parse_spec
+    from se_probe.models import load_architecture, parse_model_args
 
-    source, _ = parse_spec(model)
-    untrained = source not in {"file", "demo"}
-    loaded = load_model(model, model_args=parse_model_args(model_arg or []), random_weights=untrained)
+    loaded = load_architecture(model, model_args=parse_model_args(model_arg or []))
     size = (loaded.input_size[0], input_size, input_size) if input_size else loaded.input_size
     discovery = discover(loaded.network, size)
     require_gates(loaded.name, discovery)

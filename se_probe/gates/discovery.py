@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 
 from se_probe.errors import SeProbeError
+from se_probe.gates.dry_pass import default_input_size, dry_pass, unwrap
 from se_probe.gates.naming import block_of, family_of, number_blocks, strides, unique_names
 from se_probe.gates.site import GateSite, Operation, Product, Tap
 from se_probe.gates.tracing import Event, Trace, trace
@@ -91,63 +91,9 @@ def discover(network: nn.Module, input_size: Sequence[int] | None = None) -> Dis
     """
     network = unwrap(network)
     size = tuple(input_size or default_input_size(network))
-    with evaluation_mode(network), torch.random.fork_rng(devices=[]):
-        watched = _dry_pass(network, size)
+    watched = dry_pass(network, size, trace)
     gates = [event for event in watched.events if event.geometry.kind == "channel"]
     return Discovery(tuple(_sites(network, watched, gates, size)), _spatial_maps(watched.events), size)
-
-
-def unwrap(network: nn.Module) -> nn.Module:
-    """Return the plain network inside DataParallel, DistributedDataParallel and torch.compile wrappers."""
-    while True:
-        if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            network = network.module
-        elif isinstance(inner := getattr(network, "_orig_mod", None), nn.Module):
-            network = inner
-        else:
-            break
-    if isinstance(network, torch.jit.ScriptModule):
-        raise SeProbeError(
-            f"the network is a scripted {network.original_name}, inside which modules cannot be told apart; "
-            "pass the Python network that it was scripted from."
-        )
-    return network
-
-
-def default_input_size(network: nn.Module) -> tuple[int, ...]:
-    """Return `(3, H, W)` from the network's own timm configuration, else (3, 224, 224)."""
-    config = getattr(network, "pretrained_cfg", None) or getattr(network, "default_cfg", None) or {}
-    return tuple(config.get("input_size", (3, 224, 224)))
-
-
-@contextmanager
-def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Put a network in evaluation mode and give every module its own mode back."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def _dry_pass(network: nn.Module, size: tuple[int, ...]) -> Trace:
-    try:
-        return trace(network, noise_for(network, size))
-    except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise SeProbeError(
-            f"the dry pass of {type(network).__name__} with input {(2, *size)} failed ({reason[0]}); "
-            "pass the input_size that it expects."
-        ) from error
-
-
-def noise_for(network: nn.Module, size: Sequence[int]) -> torch.Tensor:
-    """Return two images of noise on a network's device and in its dtype, `(2, *size)`, always the same."""
-    parameter = next((item for item in network.parameters() if item.is_floating_point()), torch.empty(0))
-    noise = torch.randn(2, *size, generator=torch.Generator().manual_seed(0))
-    return noise.to(device=parameter.device, dtype=parameter.dtype)
 
 
 def _spatial_maps(events: Sequence[Event]) -> tuple[SpatialMap, ...]:

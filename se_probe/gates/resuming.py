@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from se_probe.gates.discovery import noise_for
+from se_probe.gates.dry_pass import noise_for
 from se_probe.gates.prefix import Prefix, prefix_of, watch
 from se_probe.gates.site import GateSite, tap_of
 from se_probe.gates.tracing import tensors_in

@@ -56,6 +56,18 @@ def load_model(
     return _finish(built, weights)
 
 
+def load_architecture(spec: str, *, model_args: Mapping[str, object] | None = None) -> LoadedModel:
+    """Return a network for which weights do not matter: nothing pretrained is looked for or downloaded.
+
+    Args as in `load_model`. Networks of files and of the demo come with the weights that they bring.
+
+    Raises:
+        SeProbeError: the network or its arguments cannot be used.
+    """
+    source, _ = parse_spec(spec)
+    return load_model(spec, model_args=model_args, random_weights=source not in _OWN_WEIGHTS)
+
+
 def model_of(network: torch.nn.Module, name: str | None = None) -> LoadedModel:
     """Return a network that is in memory already as one that is ready to be recorded; the caller's is copied.
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from se_probe.errors import SeProbeError
-from se_probe.models import availability, load_model
+from se_probe.models import availability, load_architecture, load_model
 
 from .conftest import set_endpoint
 
@@ -48,6 +48,14 @@ def test_a_checkpoint_makes_do_without_the_pretrained_weights(tmp_path: Path) ->
     model = load_model("test_efficientnet", checkpoint=tmp_path / "own.pth")
     assert model.weights == "checkpoint own.pth"
     assert all(torch.equal(model.network.state_dict()[key], value) for key, value in state.items())
+
+
+def test_an_architecture_needs_no_pretrained_weights() -> None:
+    # No hub answers in these tests, so loading would fail if it asked for one.
+    model = load_architecture("test_efficientnet", model_args={"num_classes": 3})
+    assert model.weights == "random (seed 0)"
+    assert model.network.get_classifier().out_features == 3
+    assert load_architecture("demo:se").weights == load_model("demo:se").weights
 
 
 @pytest.fixture

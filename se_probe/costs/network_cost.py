@@ -1,0 +1,187 @@
+"""What the gates of a network cost: parameters, additions and multiply-adds of each site's gate path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from torch import nn
+
+from se_probe.costs.flow import Flow, follow, products_of
+from se_probe.costs.formula import formula_parameters
+from se_probe.errors import SeProbeError
+from se_probe.gates import GateSite
+from se_probe.gates.dry_pass import dry_pass, unwrap
+
+
+@dataclass(frozen=True)
+class GateCost:
+    """What computing and applying gates costs; operations are counted for one image.
+
+    Attributes:
+        parameters: parameters that only the gate path reads.
+        squeeze: additions of the gate path: pooling, and sums of branches before it.
+        excitation: multiply-adds of its layers.
+        scale: multiplications of feature maps by gates, one for each element.
+    """
+
+    parameters: int
+    squeeze: int
+    excitation: int
+    scale: int
+
+    @property
+    def operations(self) -> int:
+        """Squeeze, excitation and scale together."""
+        return self.squeeze + self.excitation + self.scale
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """What a network costs, and its gates in it.
+
+    Attributes:
+        input_size: size of the input without the image axis.
+        parameters: all parameters of the network.
+        multiply_adds: of all its convolutions and matrix products, for one image; those of the gates are among them.
+        sites: the sites, in network order.
+        site_costs: the cost of each site, all others left in place. Parameters that several sites share are in none.
+        gates: the cost of all these sites together.
+    """
+
+    input_size: tuple[int, ...]
+    parameters: int
+    multiply_adds: int
+    sites: tuple[GateSite, ...]
+    site_costs: tuple[GateCost, ...]
+    gates: GateCost
+
+    @property
+    def parameters_without(self) -> int:
+        """Parameters of the network without its gate paths."""
+        return self.parameters - self.gates.parameters
+
+    @property
+    def multiply_adds_without(self) -> int:
+        """Multiply-adds of the network's layers without its gate paths."""
+        return self.multiply_adds - self.gates.excitation
+
+    @property
+    def operations(self) -> int:
+        """Multiply-adds of all layers with the additions of squeezes and the multiplications of scales."""
+        return self.multiply_adds_without + self.gates.operations
+
+    @property
+    def formula_parameters(self) -> float | None:
+        """(2 / r) Σ C² over the sites that have a reduction ratio, None where none has (see `formula_parameters`)."""
+        found = [value for site in self.sites if (value := formula_parameters(site)) is not None]
+        return sum(found) if found else None
+
+    def table(self) -> pd.DataFrame:
+        """Return the cost of every site, a row each, with the network's totals beside it.
+
+        `reduction` and `formula_parameters` are missing where a site has none, `shared_parameters` are those that
+        only the gates of several sites read, the same in every row.
+        """
+        shared = self.gates.parameters - sum(cost.parameters for cost in self.site_costs)
+        rows = [
+            {
+                "site": site.name,
+                "stage": site.stage,
+                "family": site.family,
+                "channels": site.channels,
+                "branches": site.branches,
+                "reduction": site.reduction,
+                "parameters": cost.parameters,
+                "formula_parameters": formula_parameters(site),
+                "squeeze": cost.squeeze,
+                "excitation": cost.excitation,
+                "scale": cost.scale,
+                "shared_parameters": shared,
+                "network_parameters": self.parameters,
+                "network_multiply_adds": self.multiply_adds,
+            }
+            for site, cost in zip(self.sites, self.site_costs, strict=True)
+        ]
+        return pd.DataFrame(rows).astype({"reduction": float, "formula_parameters": float})
+
+
+def network_cost(network: nn.Module, sites: Sequence[GateSite], input_size: Sequence[int]) -> NetworkCost:
+    """Count what a network and the gates of some of its sites cost, in one pass over two images of noise.
+
+    A site's gate path is what nothing needs any more once its gate is a constant: operations and parameters that the
+    output is computed from only through the gate. It is found by the flow of data, whatever modules compute it.
+
+    Args:
+        network: any network; it is left as it was.
+        sites: what `find_gates` returned for it, or some of them.
+        input_size: size of its input without the image axis.
+
+    Raises:
+        SeProbeError: a site does not belong to the network, or the pass failed.
+
+    Source: SENet (arXiv 1709.01507), section 4, whose three parts have these names.
+    """
+    network = unwrap(network)
+    flow = dry_pass(network, input_size, follow)
+    check_flow(network, flow, sites)
+    counter = _Counter(network, flow)
+    return NetworkCost(
+        input_size=tuple(input_size),
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        multiply_adds=sum(counter.per_image(index, step.multiply_adds) for index, step in enumerate(flow.steps)),
+        sites=tuple(sites),
+        site_costs=tuple(counter.gate_cost([site]) for site in sites),
+        gates=counter.gate_cost(sites),
+    )
+
+
+def cost_table(network: nn.Module, sites: Sequence[GateSite], input_size: Sequence[int]) -> pd.DataFrame:
+    """Return the table of `network_cost`: a row for every site.
+
+    Args and Raises as in `network_cost`.
+    """
+    return network_cost(network, sites, input_size).table()
+
+
+def check_flow(network: nn.Module, flow: Flow, sites: Iterable[GateSite]) -> None:
+    """Raise SeProbeError where a pass returned no tensors, or did not make the products of a site."""
+    if not flow.outputs:
+        raise SeProbeError(
+            f"{type(network).__name__} returns no tensors that depend on anything; expected a tensor, or tuples, lists "
+            "or dicts of them."
+        )
+    made = {step.operation for step in flow.steps}
+    for site in sites:
+        if site.tap is None or not made.issuperset(product.operation for product in products_of([site])):
+            raise SeProbeError(
+                f"site {site.name} is nowhere multiplied in this network; pass the sites that find_gates returned "
+                "for this very network."
+            )
+
+
+class _Counter:
+    """Adds up the steps of one pass, for one image."""
+
+    def __init__(self, network: nn.Module, flow: Flow) -> None:
+        self._network = network
+        self._flow = flow
+        self._of_the_input = flow.of_the_input()
+        self._by_operation = {step.operation: index for index, step in enumerate(flow.steps)}
+
+    def per_image(self, index: int, amount: int) -> int:
+        return amount // self._flow.images if index in self._of_the_input else amount
+
+    def gate_cost(self, sites: Iterable[GateSite]) -> GateCost:
+        sites = list(sites)
+        path = sorted(self._flow.gate_path(sites))
+        steps = [(index, self._flow.steps[index]) for index in path]
+        names = [step.parameter for _, step in steps if step.parameter]
+        products = [self._by_operation[product.operation] for product in products_of(sites)]
+        return GateCost(
+            parameters=sum(self._network.get_parameter(name).numel() for name in names),
+            squeeze=sum(self.per_image(index, step.additions) for index, step in steps),
+            excitation=sum(self.per_image(index, step.multiply_adds) for index, step in steps),
+            scale=sum(self.per_image(index, self._flow.steps[index].elements) for index in products),
+        )

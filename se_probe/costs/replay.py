@@ -1,0 +1,162 @@
+"""A pass as a tape of elementary operations that can be played again, whole or without the paths of gates.
+
+Leaving operations out of a tape replaces gates by constants in any network, whether modules or functional code
+compute them, and leaves everything else as it ran.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.utils._pytree import tree_map_only
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from se_probe.costs.flow import Flow, FlowMode, factor_edges, products_of, tensors
+from se_probe.errors import SeProbeError
+from se_probe.gates.site import GateSite, Operation, Product
+from se_probe.gates.tracing import PRODUCTS
+
+Replay = Callable[[torch.Tensor], tuple[torch.Tensor, ...]]
+
+
+class Tape:
+    """The operations of one pass over a batch, with the network's parameters and the gates that it computed.
+
+    Args:
+        network: a network in evaluation mode.
+        batch: its input.
+        sites: the sites whose gates may be left out later.
+    """
+
+    def __init__(self, network: nn.Module, batch: torch.Tensor, sites: Iterable[GateSite]) -> None:
+        mode = _TapeMode(network, batch, dict(factor_edges(sites)))
+        with torch.no_grad(), mode:
+            output = network(batch)
+        mode.end(output)
+        self.flow: Flow = mode.flow
+        self._name = type(network).__name__
+        self._graph = mode.graph
+        self._constants = mode.constants
+        self._factors = mode.factors
+
+    def replay(self, sites: Iterable[GateSite] = (), *, products: bool = True) -> Replay:
+        """Return a function from a batch of the tape's size to what the network returns, as a tuple of tensors.
+
+        Args:
+            sites: sites whose gates are the constants that they were on the tape's own batch; what computed them
+                does not run.
+            products: whether feature maps are still multiplied by these constants. Without, the gates are 1.
+
+        Raises:
+            SeProbeError: what computed a gate cannot be left out.
+        """
+        sites = list(sites)
+        graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
+        graph.output(graph.graph_copy(self._graph, copies))
+        nodes = {node.meta["operation"]: copies[node] for node in self._graph.nodes if "operation" in node.meta}
+        constants = dict(self._constants)
+        for product in products_of(sites):
+            self._fix(graph, nodes[product.operation], product, constants)
+        path = {self.flow.steps[index].operation for index in self.flow.gate_path(sites)}
+        if not _leave_out(graph, {node for operation, node in nodes.items() if operation in path}):
+            raise SeProbeError(
+                f"a pass of {self._name} cannot be replayed without its gates: its output is written into memory in "
+                "which a gate was computed; leave out timing (--no-time)."
+            )
+        if not products:
+            for product in products_of(sites):
+                _skip_product(graph, nodes[product.operation], product)
+        module = fx.GraphModule(constants, graph)
+        return torch.inference_mode()(module.forward)
+
+    def _fix(self, graph: fx.Graph, node: fx.Node, product: Product, constants: dict[str, Any]) -> None:
+        """Let a product read the gate that was recorded."""
+        name = f"gate_{product.operation.name}_{product.operation.index}"
+        constants[name] = self._factors[product.operation]
+        with graph.inserting_before(node):
+            node.update_arg(product.operand, graph.get_attr(name))
+
+
+def _leave_out(graph: fx.Graph, path: set[fx.Node]) -> bool:
+    """Remove a gate path and all that could not run without it; return False where the output could not."""
+    removed = dict[fx.Node, None]()
+    for node in list(graph.nodes):
+        if node in path and _changes_its_argument(node):
+            # Whoever goes on with this tensor takes it as it was.
+            node.replace_all_uses_with(node.all_input_nodes[0])
+            graph.erase_node(node)
+        elif node in path or any(source in removed for source in node.all_input_nodes):
+            removed[node] = None
+    if any(node.op == "output" for node in removed):
+        return False
+    for node in reversed(removed):
+        graph.erase_node(node)
+    return True
+
+
+def _changes_its_argument(node: fx.Node) -> bool:
+    target = node.target
+    return isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable and bool(node.all_input_nodes)
+
+
+def _skip_product(graph: fx.Graph, node: fx.Node, product: Product) -> None:
+    """Hand on the feature map; a product fused with an addition stays."""
+    if product.operation.name == "mul":
+        (place,) = set(PRODUCTS["mul"]) - {product.operand}
+        node.replace_all_uses_with(node.args[place])  # type: ignore[arg-type]  # operands of a product are nodes
+        graph.erase_node(node)
+
+
+class _TapeMode(FlowMode):
+    """Records the flow of data and, as a graph, the very calls of the pass."""
+
+    def __init__(self, network: nn.Module, batch: torch.Tensor, factors: dict[Operation, int]) -> None:
+        super().__init__(network, batch)
+        self.graph = fx.Graph()
+        self.constants: dict[str, Any] = {}
+        self.factors: dict[Operation, torch.Tensor] = {}
+        self._operands = factors
+        self._nodes = WeakTensorKeyDictionary()
+        self._nodes[batch] = self.graph.placeholder("batch")
+
+    def end(self, output: Any) -> None:
+        super().end(output)
+        self.graph.output(tuple(self._node(tensor) for tensor in tensors(output)))
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        operation = self._operation
+        if operation in self._operands:
+            self.factors[operation] = _copied(args[self._operands[operation]])
+        given = tree_map_only(torch.Tensor, self._node, (args, kwargs))
+        node = self.graph.call_function(func, *given)
+        node.meta["operation"] = operation
+        output = super().run(func, args, kwargs)
+        if isinstance(output, torch.Tensor):
+            self._nodes[output] = node
+        elif isinstance(output, tuple | list):
+            for place, part in enumerate(output):
+                if isinstance(part, torch.Tensor):
+                    self._nodes[part] = self.graph.call_function(_part, (node, place))
+        return output
+
+    def _node(self, tensor: torch.Tensor) -> fx.Node:
+        """Return where a tensor comes from: an operation, the batch, or from outside of the pass."""
+        if tensor not in self._nodes:
+            name = f"constant_{len(self.constants)}"
+            self.constants[name] = tensor
+            self._nodes[tensor] = self.graph.get_attr(name)
+        found: fx.Node = self._nodes[tensor]
+        return found
+
+
+def _copied(factor: torch.Tensor) -> torch.Tensor:
+    """Return a copy that is broadcast where the factor is."""
+    once = tuple(slice(0, 1) if step == 0 else slice(None) for step in factor.stride())
+    return factor[once].clone().expand(factor.shape)
+
+
+def _part(parts: Any, place: int) -> Any:
+    return parts[place]

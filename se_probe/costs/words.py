@@ -1,0 +1,84 @@
+"""What the gates of a network cost, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from se_probe.costs.network_cost import NetworkCost
+from se_probe.costs.timing import RunTime, Share
+from se_probe.gates import GateSite
+
+_OF_REPLACED = {
+    "gate": "computing the gates",
+    "gate and product": "computing and applying the gates",
+}
+
+
+def cost_sentences(cost: NetworkCost) -> list[str]:
+    """Return what the gates of these sites add to the network, and how the paper's formula compares."""
+    gates, bare = cost.gates, cost.multiply_adds_without
+    more = gates.parameters / cost.parameters_without
+    layers, everything = cost.multiply_adds / bare - 1, cost.operations / bare - 1
+    shared = gates.parameters - sum(item.parameters for item in cost.site_costs)
+    sentences = [
+        f"parameters {cost.parameters:,}, of which gates {gates.parameters:,} ({_more(more)} on those without)"
+        + f"; {shared:,} of these are shared by sites and in no row" * bool(shared),
+        f"multiply-adds {_amount(bare)} without gates, {_amount(cost.multiply_adds)} with excitation "
+        f"({_more(layers)}), {_amount(cost.operations)} with squeeze and scale counted too ({_more(everything)})",
+        f"gates: squeeze {gates.squeeze:,} additions, excitation {gates.excitation:,} multiply-adds, scale "
+        f"{gates.scale:,} multiplications; for one image of {'×'.join(map(str, cost.input_size))}",
+    ]
+    return [*sentences, formula_sentence(cost)]
+
+
+def formula_sentence(cost: NetworkCost) -> str:
+    """Return the SENet paper's formula for the sites that have a reduction ratio, and what it leaves out."""
+    pairs = list(zip(cost.sites, cost.site_costs, cost.table()["formula_parameters"].notna(), strict=True))
+    covered = [(site, item) for site, item, has in pairs if has]
+    if not covered:
+        return f"(2/r) Σ C²: no site has it ({_why_not(cost.sites)})"
+    counted = sum(item.parameters for _, item in covered)
+    where = "all sites" if len(covered) == len(pairs) else f"{len(covered)} of {len(pairs)} sites"
+    return f"(2/r) Σ C² over {where}: {cost.formula_parameters:,.0f} parameters; counted there {counted:,}"
+
+
+def no_sweep_sentence(cost: NetworkCost) -> str:
+    """Return why there is no sweep of the reduction ratio."""
+    return f"no sweep of r: no gate is computed by two layers C to C / r to C alone ({_why_not(cost.sites)})"
+
+
+def time_sentences(run_time: RunTime) -> list[str]:
+    """Return the share of run time of every group of sites, with its interval, and how it was measured."""
+    batch = "1 image" if run_time.batch_size == 1 else f"{run_time.batch_size} images"
+    sentences = [
+        f"run time of {batch} {run_time.network_milliseconds:.4g} ms, replayed {run_time.replay_milliseconds:.4g} ms "
+        f"({run_time.device}, {run_time.threads} threads, median of {run_time.rounds} rounds)"
+    ]
+    return sentences + [_share_sentence(share) for share in run_time.shares]
+
+
+def _amount(operations: int) -> str:
+    unit, name = (1e9, "G") if operations >= 1e9 else (1e6, "M")
+    return f"{operations / unit:.3f} {name}"
+
+
+def _more(increase: float) -> str:
+    return f"+{100 * increase:.2f} %" if increase >= 5e-5 or increase == 0 else f"+{100 * increase:.1g} %"
+
+
+def _share_sentence(share: Share) -> str:
+    which = "" if share.sites == "all" else f"{share.sites}: "
+    unclear = "; not told from none" if share.low <= 0 <= share.high else ""
+    return (
+        f"{which}{_OF_REPLACED[share.replaced]} takes {100 * share.share:.1f} % of the replay's time, "
+        f"95 % interval {100 * share.low:.1f} to {100 * share.high:.1f} %{unclear}"
+    )
+
+
+def _why_not(sites: Sequence[GateSite]) -> str:
+    if any(site.branches > 1 for site in sites):
+        return "gates over branches have other layers"
+    if all(site.reduction is None for site in sites):
+        families = ", ".join(dict.fromkeys(site.family for site in sites))
+        return f"{families} gates have no reduction ratio r"
+    return "their layers are others, or shared"
