@@ -24,6 +24,8 @@ from se_probe.ablation.planning import SCOPES
 from se_probe.ablation.replacing import Wanted, parse_replacement
 from se_probe.ablation.results import STORE_NAME, AblationWriter
 from se_probe.ablation.sources import donated, gather_gates, shuffled, swapped
+from se_probe.analysis.files import write_csv
+from se_probe.costs import cost_table
 from se_probe.errors import SeProbeError
 from se_probe.gates import Replacement
 from se_probe.images import ImageSet, Selection
@@ -45,7 +47,7 @@ from se_probe.pipeline import DEMO_MODEL, finish_run, record_run, write_analysis
 from se_probe.presets import preset_of
 from se_probe.progress import progress_bar
 from se_probe.recording import Recording, open_recording
-from se_probe.run_folder import choose_folder
+from se_probe.run_folder import RunFolder, choose_folder
 
 MOST_SHOWN = 4
 
@@ -122,6 +124,7 @@ def ablate(
     provenance = plan_provenance(plan, command, facts, demo=demo)
     recording = record_run(plan, folder, provenance, settings, show_progress)
     finish_run(recording, folder, {"within": plan.within, "seed": seed}, say)
+    _write_costs(plan, folder)
     run = _Run(plan, wanted, pair, seed, batch_size, workers_of(workers), show_progress)
     provenance |= {"replacement": replacement, "gates_from": _origin(wanted, other)}
     path = _measure(run, interventions, other or recording, folder.path / STORE_NAME, provenance)
@@ -129,6 +132,12 @@ def ablate(
     if report:
         write_analysis(recording, say=say)
     return open_ablation(path)
+
+
+def _write_costs(plan: Plan, folder: RunFolder) -> None:
+    """Write what the gates cost, which the report sets against what replacing them costs."""
+    costs = cost_table(plan.model.network, plan.discovery.sites, plan.model.input_size)
+    write_csv(costs.assign(multiply_adds=costs["excitation"]), folder.costs)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@
     /outcomes/000000 ...
                     place (image: row of /images), clean (image, measure), changed (image, intervention, measure)
 
-Parts of the outcomes are written under a temporary name and then renamed, so that a run that is stopped or killed leaves
+Parts of the outcomes are written under a temporary name and then renamed: a run that is stopped or killed leaves
 whole parts, and the status "incomplete".
 """
 
