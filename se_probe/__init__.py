@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from se_probe.comparing import compare
     from se_probe.drawing import draw
     from se_probe.errors import SeProbeError
+    from se_probe.fetching import fetch
     from se_probe.gates import GateRecorder, GateSite, find_gates
     from se_probe.images import open_images, select
     from se_probe.labels import LabelSpace, imagenet
@@ -34,6 +35,7 @@ _HOME = {
     "compare": "comparing",
     "draw": "drawing",
     "excite": "pipeline",
+    "fetch": "fetching",
     "find_gates": "gates",
     "imagenet": "labels",
     "load_model": "models",
@@ -57,6 +59,7 @@ __all__ = [
     "compare",
     "draw",
     "excite",
+    "fetch",
     "find_gates",
     "imagenet",
     "load_model",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -114,18 +115,27 @@ def _size(blob: Blob) -> int:
 
 
 def _label_lines(text: str) -> dict[str, str] | None:
-    rows = [line.replace(",", " ").split() for line in text.splitlines() if line.strip()]
-    if not rows or any(len(row) != 2 for row in rows):
-        return None
-    if not all(is_wnid(label) or label.isdecimal() for _, label in rows):
+    rows = [_name_and_label(line) for line in text.splitlines() if line.strip()]
+    if not rows or not all(name and (is_wnid(label) or label.isdecimal()) for name, label in rows):
         return None
     labels = {_stem(name): label for name, label in rows}
     contradicted = any(labels[_stem(name)] != label for name, label in rows)
     return None if contradicted else labels
 
 
+def _name_and_label(line: str) -> tuple[str, str]:
+    """Return a line's parts before and after its last tab, else its last comma, else its last space."""
+    separator = next((sign for sign in ("\t", ",") if sign in line), None)
+    parts = line.rsplit(separator, 1)
+    name, label = (part.strip() for part in (*parts, "")[:2])
+    if separator == "," and name[:1] == name[-1:] == '"':
+        name = name[1:-1].replace('""', '"')
+    return name, label
+
+
 def _stem(name: str) -> str:
-    path = PurePosixPath(name)
+    # Composed, because a label file and a file system may write one accent in two ways.
+    path = PurePosixPath(unicodedata.normalize("NFC", name))
     return path.stem if path.suffix else path.name
 
 

@@ -6,7 +6,6 @@ import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -51,7 +50,7 @@ def provenance_of(
         },
         "data": {
             "title": images.title,
-            "location": str(place.resolve()) if (place := Path(images.title).expanduser()).exists() else None,
+            "location": images.location,
             "layout": images.layout,
             "images_found": len(images.samples),
             "files_ignored": images.ignored,
