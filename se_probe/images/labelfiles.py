@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from se_probe.errors import SeProbeError
-from se_probe.images.listing import Blob, Listing, read_text
+from se_probe.images.listing import Blob, Listing, is_image, read_text
 from se_probe.labels import is_wnid
 
 TINY_ANNOTATIONS = "val_annotations.txt"
@@ -136,7 +136,7 @@ def _name_and_label(line: str) -> tuple[str, str]:
 def _stem(name: str) -> str:
     # Composed, because a label file and a file system may write one accent in two ways.
     path = PurePosixPath(unicodedata.normalize("NFC", name))
-    return path.stem if path.suffix else path.name
+    return path.stem if is_image(path.name) else path.name
 
 
 def _names_any(pairs: Mapping[str, str], images: tuple[str, ...]) -> bool:

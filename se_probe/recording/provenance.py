@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from se_probe.images import Selection
+from se_probe.images.listing import readable
 from se_probe.models import LoadedModel
 
 LIBRARIES = ("se-probe", "torch", "torchvision", "timm", "numpy", "pillow", "xarray", "zarr")
@@ -37,7 +38,7 @@ def provenance_of(
     """
     images = selection.images
     return {
-        "command": command,
+        "command": readable(command),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "demo": demo,
         "model": {
