@@ -97,7 +97,7 @@ def _texts(listing: Listing) -> list[tuple[str, str]]:
     blobs = {name: listing.files[name] for name in listing.others}
     parent = listing.root.resolve().parent
     if os.access(parent, os.R_OK):
-        blobs |= {f"../{path.name}": Blob(path) for path in sorted(parent.iterdir()) if path.is_file()}
+        blobs |= {f"../{path.name}": Blob(str(path)) for path in sorted(parent.iterdir()) if path.is_file()}
     texts = ((name, _text_or_none(blob)) for name, blob in blobs.items() if name.lower().endswith(_TEXT_SUFFIXES))
     return [(name, text) for name, text in texts if text is not None]
 
@@ -105,13 +105,13 @@ def _texts(listing: Listing) -> list[tuple[str, str]]:
 def _text_or_none(blob: Blob) -> str | None:
     # Any file may lie beside the images; one that cannot be read, or is no text, says nothing about them.
     try:
-        return read_text(blob, blob.path.name) if _size(blob) <= _LARGEST_TEXT else None
+        return read_text(blob, os.path.basename(blob.path)) if _size(blob) <= _LARGEST_TEXT else None
     except (OSError, SeProbeError):
         return None
 
 
 def _size(blob: Blob) -> int:
-    return blob.path.stat().st_size if blob.size is None else blob.size
+    return os.stat(blob.path).st_size if blob.size is None else blob.size
 
 
 def _label_lines(text: str) -> dict[str, str] | None:

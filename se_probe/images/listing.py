@@ -22,7 +22,7 @@ _UNREADABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 class Blob:
     """Where the bytes of one file lie: a file on disk, or `size` bytes from `offset` on inside a tar."""
 
-    path: Path
+    path: str
     offset: int = 0
     size: int | None = None
 
@@ -32,13 +32,13 @@ class Blob:
         Raises:
             OSError: the file cannot be read, is no regular file (a pipe would wait for ever), or is too large.
         """
-        facts = self.path.stat()
+        facts = os.stat(self.path)
         if not stat.S_ISREG(facts.st_mode):
             raise OSError("not a regular file")
         size = facts.st_size if self.size is None else self.size
         if size > _LARGEST:
             raise OSError(f"{size} bytes: larger than any image that is read ({_LARGEST} bytes)")
-        with self.path.open("rb") as stream:
+        with open(self.path, "rb") as stream:
             stream.seek(self.offset)
             return stream.read() if self.size is None else stream.read(self.size)
 
@@ -125,13 +125,13 @@ def list_files(root: Path) -> Listing:
         raise SeProbeError(
             f"{readable(str(error.filename))} cannot be read ({error.strerror}); expected a readable folder"
         ) from error
-    tars = {name: listing.files[name].path for name in listing.others if name.lower().endswith(".tar")}
+    tars = {name: Path(listing.files[name].path) for name in listing.others if name.lower().endswith(".tar")}
     if tars and not listing.images:
         return _tar_listing(root, {name[: -len(".tar")] + "/": path for name, path in tars.items()})
     return listing
 
 
-def _walk(folder: Path, prefix: str, ancestors: frozenset[str]) -> Iterator[tuple[str, Blob]]:
+def _walk(folder: str | Path, prefix: str, ancestors: frozenset[str]) -> Iterator[tuple[str, Blob]]:
     real = os.path.realpath(folder)
     if real in ancestors:
         return
@@ -144,10 +144,10 @@ def _walk(folder: Path, prefix: str, ancestors: frozenset[str]) -> Iterator[tupl
         return  # removed since its parent was listed
     for entry in found:
         if _is_folder(entry):
-            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", ancestors | {real})
+            yield from _walk(entry.path, f"{prefix}{entry.name}/", ancestors | {real})
         else:
             # A dangling link is listed too: it is reported as an image that cannot be read, not left out.
-            yield prefix + entry.name, Blob(Path(entry.path))
+            yield prefix + entry.name, Blob(entry.path)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -195,7 +195,7 @@ def _members(tar: tarfile.TarFile, path: Path, prefix: str, start: int) -> Itera
         name = prefix + member.name.removeprefix("./")
         inner = tar.extractfile(member) if name.lower().endswith(".tar") else None
         if inner is None:
-            yield name, Blob(path, start + member.offset_data, member.size)
+            yield name, Blob(str(path), start + member.offset_data, member.size)
             continue
         with tarfile.open(fileobj=inner, mode="r:") as child:
             yield from _members(child, path, name[: -len(".tar")] + "/", start + member.offset_data)

@@ -188,7 +188,7 @@ def test_a_folder_that_goes_while_the_files_are_listed(tree, monkeypatch):
     scandir = os.scandir
 
     def scan_late(path):
-        if path == root / "n01443537":
+        if path == str(root / "n01443537"):
             shutil.rmtree(root / "n02110958")
         return scandir(path)
 
