@@ -2,7 +2,7 @@
 
 from se_probe.fetching.fetch import fetch
 from se_probe.fetching.place import State, fetched_folder, state_of
-from se_probe.fetching.public_sets import PUBLIC_SETS, PublicSet, is_public_name, public_set
+from se_probe.fetching.public_sets import PUBLIC_SETS, PublicSet, full_name, is_public_name, public_set
 
 __all__ = [
     "PUBLIC_SETS",
@@ -10,6 +10,7 @@ __all__ = [
     "State",
     "fetch",
     "fetched_folder",
+    "full_name",
     "is_public_name",
     "public_set",
     "state_of",

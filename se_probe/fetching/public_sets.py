@@ -133,5 +133,16 @@ def public_set(data: str) -> tuple[PublicSet, str]:
     raise SeProbeError(f'there is no public set "{data}"; expected one of {", ".join(_all_names())}')
 
 
+def full_name(data: str) -> str:
+    """Return the name of a public set with its variant or part, the same however it was asked for.
+
+    Raises:
+        SeProbeError: there is no such set, variant or part.
+    """
+    public, folder = public_set(data)
+    part = next(name for name, place in public.parts.items() if place == folder)
+    return f"{public.name}:{part}" if part else public.name
+
+
 def _all_names() -> list[str]:
     return [f"{item.name}:{part}" if part else item.name for item in PUBLIC_SETS.values() for part in item.parts]

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from se_probe.errors import SeProbeError
-from se_probe.fetching import fetched_folder, is_public_name, public_set
+from se_probe.fetching import fetched_folder, full_name, is_public_name, public_set
 from se_probe.images.classes import match_labels
 from se_probe.images.imageset import FileSource, ImageSet, Sample, sample_order
 from se_probe.images.layouts import Layout, detect_layout
@@ -33,7 +33,7 @@ def open_images(data: str | Path, labels: LabelSpace | None) -> ImageSet:
         return open_dataset(str(data), labels)
     if isinstance(data, str) and is_public_name(data):
         public = _open_files(fetched_folder(data), labels, by_index=public_set(data)[0].imagenet_indices)
-        return replace(public, title=data)
+        return replace(public, title=full_name(data))
     return _open_files(Path(data).expanduser(), labels)
 
 

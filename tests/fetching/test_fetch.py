@@ -308,7 +308,7 @@ def test_imagenetv2_from_the_server_to_the_report(publish, tmp_path):
     assert Counter(recording.images["class_index"]) == dict.fromkeys(INDICES, 3)
     folders = recording.images["path"].str.partition("/")[0]
     assert (folders == recording.images["class_index"].astype(str)).all()
-    assert recording.provenance["data"]["title"] == "imagenetv2"
+    assert recording.provenance["data"]["title"] == V2
     assert recording.provenance["data"]["layout"] == (
         "folders named by index of ImageNet-1k, read as wnid (4 classes, 12 images)"
     )
@@ -342,5 +342,6 @@ def test_tiny_imagenet(publish, data, images):
         fetch("tiny-imagenet", **QUIET)
     opened = se_probe.open_images(data, se_probe.imagenet())
     assert len(opened.samples) == images
+    assert opened.title == (data if ":" in data else "tiny-imagenet:val")
     assert {c.wnid for c in opened.classes} == set(WNIDS)
     assert set(opened.counts.values()) == {images // 2}
