@@ -133,15 +133,14 @@ def test_a_file_that_opens_and_cannot_be_read(tree):
 @pytest.fixture
 def unprivileged():
     """A folder of one's own, and no more rights than anybody has: root may read everything."""
-    if os.geteuid() != 0:
-        yield Path(tempfile.mkdtemp())
-        return
-    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     try:
         yield folder
     finally:
-        os.seteuid(0)
+        os.seteuid(os.getuid())
+        for place in folder.iterdir():
+            place.chmod(0o755)
         shutil.rmtree(folder)
 
 
