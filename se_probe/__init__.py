@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from se_probe.costs import cost_table
     from se_probe.drawing import draw
     from se_probe.errors import SeProbeError
+    from se_probe.fetching import fetch
     from se_probe.gates import GateRecorder, GateSite, find_gates, intervene
     from se_probe.images import open_images, select
     from se_probe.labels import LabelSpace, imagenet
@@ -43,6 +44,7 @@ _HOME = {
     "cost_table": "costs",
     "draw": "drawing",
     "excite": "pipeline",
+    "fetch": "fetching",
     "find_gates": "gates",
     "imagenet": "labels",
     "intervene": "gates",
@@ -73,6 +75,7 @@ __all__ = [
     "cost_table",
     "draw",
     "excite",
+    "fetch",
     "find_gates",
     "imagenet",
     "intervene",

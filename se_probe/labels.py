@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ AIRLINER = "n02690373"
 CARPENTERS_PLANE = "n03954731"
 _WNID = re.compile(r"n\d{8}")
 _SUGGESTIONS = 5
+_LONGEST_INDEX = 20
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class LabelSpace:
         candidates = self.candidates(query)
         if not candidates:
             raise SeProbeError(self._unknown(query))
-        if _key(query) == "plane" and _is_airliner(candidates[0]):
+        if name_key(query) == "plane" and _is_airliner(candidates[0]):
             return Resolution(query, candidates[0], _plane_note(candidates))
         if len(candidates) > 1:
             raise SeProbeError(
@@ -92,7 +94,7 @@ class LabelSpace:
                 "Give the index, the WordNet id or another name of the one you mean"
             )
         note = None
-        if query.strip().isdigit() and candidates[0].index != int(query):
+        if (number := _number(name_key(query))) is not None and candidates[0].index != number:
             note = f'"{query}" is read as a class name, {candidates[0].describe()}, not as an index'
         return Resolution(query, candidates[0], note)
 
@@ -122,13 +124,12 @@ class LabelSpace:
 
         A class whose name is a number is reached by that name before a class with that index.
         """
-        key = _key(query)
+        key = name_key(query)
         named = self._by_name.get(key, ())
         if key == "plane" and all(image_class.wnid == CARPENTERS_PLANE for image_class in named):
             named = (*(c for c in self._by_name.get("airliner", ()) if _is_airliner(c)), *named)
-        if not named and key.isdecimal():
-            return self._by_index.get(int(key), ())
-        return named
+        number = _number(key)
+        return self._by_index.get(number, ()) if not named and number is not None else named
 
     @cached_property
     def _by_name(self) -> Mapping[str, tuple[ImageClass, ...]]:
@@ -136,7 +137,7 @@ class LabelSpace:
         for image_class in self.classes:
             for name in (image_class.name, image_class.wnid, *image_class.lemmas):
                 if name is not None:
-                    table.setdefault(_key(name), {})[image_class] = None
+                    table.setdefault(name_key(name), {})[image_class] = None
         return {name: tuple(classes) for name, classes in table.items()}
 
     @cached_property
@@ -144,7 +145,7 @@ class LabelSpace:
         return {c.index: (c,) for c in self.classes if c.index is not None}
 
     def _unknown(self, query: str) -> str:
-        key = _key(query)
+        key = name_key(query)
         indices = [c.index for c in self.classes if c.index is not None]
         if key.isdecimal() and indices:
             return f"{self.title} has no class {key}; expected an index from {min(indices)} to {max(indices)}"
@@ -157,8 +158,8 @@ class LabelSpace:
 
     def near(self, query: str) -> tuple[str, ...]:
         """Return up to five classes with a name like `query`, or one that holds its words, best first."""
-        key = _key(query)
-        names = [_key(lemma) for image_class in self.classes for lemma in (image_class.name, *image_class.lemmas)]
+        key = name_key(query)
+        names = [name_key(lemma) for image_class in self.classes for lemma in (image_class.name, *image_class.lemmas)]
         close = get_close_matches(key, names, n=_SUGGESTIONS, cutoff=0.75)
         words = set(key.split())
         holding = [name for name in names if words and words <= set(re.split(r"[\s-]+", name))]
@@ -200,9 +201,10 @@ def class_from_name(name: str, index: int | None = None) -> ImageClass:
 def unique_names(classes: Iterable[ImageClass]) -> tuple[ImageClass, ...]:
     """Return the classes with each repeated display name followed by its WordNet id, or else its index."""
     given = tuple(classes)
-    counts = Counter(_key(image_class.name) for image_class in given)
+    counts = Counter(name_key(image_class.name) for image_class in given)
     return tuple(
-        replace(c, name=f"{c.name} ({c.wnid or f'index {c.index}'})") if counts[_key(c.name)] > 1 else c for c in given
+        replace(c, name=f"{c.name} ({c.wnid or f'index {c.index}'})") if counts[name_key(c.name)] > 1 else c
+        for c in given
     )
 
 
@@ -216,12 +218,19 @@ def definition(image_class: ImageClass) -> str | None:
     return _definitions().get(image_class.wnid or "")
 
 
-def _key(text: str) -> str:
-    return " ".join(text.replace("_", " ").lower().split())
+def name_key(text: str) -> str:
+    """Return what two spellings of one name have in common: case, underscores, spaces and accents do not matter."""
+    # Composed, because some file systems give names back with their accents apart.
+    return " ".join(unicodedata.normalize("NFC", text).replace("_", " ").lower().split())
+
+
+def _number(key: str) -> int | None:
+    # Python reads no number of thousands of digits, and no network has that many classes.
+    return int(key) if key.isdecimal() and len(key) < _LONGEST_INDEX else None
 
 
 def _is_airliner(image_class: ImageClass) -> bool:
-    return image_class.wnid == AIRLINER or (image_class.wnid is None and _key(image_class.name) == "airliner")
+    return image_class.wnid == AIRLINER or (image_class.wnid is None and name_key(image_class.name) == "airliner")
 
 
 def _plane_note(candidates: tuple[ImageClass, ...]) -> str:

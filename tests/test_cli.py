@@ -20,7 +20,10 @@ def se_probe(*arguments, cwd=None, **environment):
     )
 
 
-@pytest.mark.parametrize("command", [[], ["excite"], ["plot"], ["gates"], ["models"], ["classes"], ["cost"]])
+@pytest.mark.parametrize(
+    "command",
+    [[], ["excite"], ["plot"], ["gates"], ["models"], ["classes"], ["ablate"], ["cost"], ["data"], ["data", "fetch"]],
+)
 def test_help_does_not_wait_for_torch(command):
     """Torch takes seconds to import; help must not import it."""
     script = (

@@ -1,16 +1,23 @@
 """The command line: thin over the Python API, and quick to answer because torch waits until it is needed."""
 
+import io
+import sys
+
 import typer
 
-from se_probe.cli import ablation, cost, lookup, rework, runs
+from se_probe.cli import ablation, cost, data, lookup, rework, runs
 from se_probe.cli.app import app
 from se_probe.errors import SeProbeError
 
-__all__ = ["ablation", "app", "cost", "lookup", "main", "rework", "runs"]
+__all__ = ["ablation", "app", "cost", "data", "lookup", "main", "rework", "runs"]
 
 
 def main() -> None:
     """Run the command line: exit code 2 for a user's mistake, 1 for a defect."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # File names may hold what a terminal's encoding lacks; showing them must not end a run.
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except SeProbeError as error:

@@ -44,7 +44,8 @@ Data = Annotated[
     str | None,
     typer.Option(
         envvar="SE_PROBE_DATA",
-        help="Labelled images: a folder in any common layout, a .tar, or hfds/NAME, wds/PLACE ... as timm reads.",
+        help="Labelled images: a folder in any common layout, a .tar, imagenetv2 or tiny-imagenet (see se-probe data), "
+        "or hfds/NAME, wds/PLACE ... as timm reads.",
     ),
 ]
 Demo = Annotated[bool, typer.Option("--demo", help="Use the bundled drawings and networks.")]

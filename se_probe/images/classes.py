@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from se_probe.errors import SeProbeError
 from se_probe.images.imageset import class_order
-from se_probe.labels import ImageClass, LabelSpace, class_from_name, is_wnid
+from se_probe.labels import ImageClass, LabelSpace, class_from_name, is_wnid, name_key
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def match_labels(texts: Iterable[str], labels: LabelSpace | None, where: str) ->
     ordered = sorted(set(texts))
     kind = _kind(ordered, labels, where)
     by_text = {text: _match_one(text, kind, labels, where) for text in ordered}
-    _refuse_shared_classes(by_text, where)
+    _refuse_shared_classes(by_text, labels, where)
     by_text = _rename_foreign(by_text, labels)
     return Matched(by_text, kind, _joined(by_text, labels, where))
 
@@ -91,10 +91,13 @@ def _by_index(text: str, labels: LabelSpace | None, where: str) -> ImageClass:
     return found[0]
 
 
-def _refuse_shared_classes(by_text: Mapping[str, ImageClass], where: str) -> None:
-    first: dict[ImageClass, str] = {}
+def _refuse_shared_classes(by_text: Mapping[str, ImageClass], labels: LabelSpace | None, where: str) -> None:
+    known = frozenset(labels.classes if labels else ())
+    first: dict[ImageClass | str, str] = {}
     for text, image_class in by_text.items():
-        earlier = first.setdefault(image_class, text)
+        # A class that only the data knows is reached by its name, however that is spelt.
+        named = image_class not in known and image_class.wnid is None and image_class.index is None
+        earlier = first.setdefault(name_key(text) if named else image_class, text)
         if earlier != text:
             raise SeProbeError(
                 f'{where}: "{earlier}" and "{text}" both mean {image_class.describe()}; expected each class once'

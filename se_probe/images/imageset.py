@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from io import BytesIO
 from typing import Protocol, runtime_checkable
 
@@ -13,6 +13,8 @@ from PIL import Image
 
 from se_probe.images.listing import Blob
 from se_probe.labels import ImageClass, LabelSpace
+
+_RASTER = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "AVIF", "PPM")
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,14 @@ def open_bytes(data: bytes) -> Image.Image:
     """
     if not data:
         raise OSError("the file is empty")
-    return Image.open(BytesIO(data))
+    return Image.open(BytesIO(data), formats=_formats())
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    # Others that Pillow knows start programs (Ghostscript for EPS) or are no photographs.
+    Image.init()
+    return tuple(name for name in _RASTER if name in Image.ID)
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,8 @@ class ImageSet:
     """Labelled images in a fixed order: by class in label order and by path, a stream's in the stream's order.
 
     `labels` holds the network's classes and, after them, those of the data that the network has no unit for;
-    `layout` says in words what was found; `ignored` counts files that are no image or lie outside the layout.
+    `layout` says in words what was found; `ignored` counts files that are no image or lie outside the layout;
+    `location` is where on this machine they lie, None where that is no path of valid text.
     """
 
     title: str
@@ -78,6 +88,7 @@ class ImageSet:
     layout: str
     ignored: int
     source: ImageSource | ImageStream = field(repr=False, compare=False)
+    location: str | None = None
 
     @cached_property
     def counts(self) -> Mapping[ImageClass, int]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import os
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from se_probe.errors import SeProbeError
-from se_probe.images.listing import Blob, Listing, read_text
+from se_probe.images.listing import Blob, Listing, is_image, read_text
 from se_probe.labels import is_wnid
 
 TINY_ANNOTATIONS = "val_annotations.txt"
@@ -96,7 +97,7 @@ def _texts(listing: Listing) -> list[tuple[str, str]]:
     blobs = {name: listing.files[name] for name in listing.others}
     parent = listing.root.resolve().parent
     if os.access(parent, os.R_OK):
-        blobs |= {f"../{path.name}": Blob(path) for path in sorted(parent.iterdir()) if path.is_file()}
+        blobs |= {f"../{path.name}": Blob(str(path)) for path in sorted(parent.iterdir()) if path.is_file()}
     texts = ((name, _text_or_none(blob)) for name, blob in blobs.items() if name.lower().endswith(_TEXT_SUFFIXES))
     return [(name, text) for name, text in texts if text is not None]
 
@@ -104,29 +105,38 @@ def _texts(listing: Listing) -> list[tuple[str, str]]:
 def _text_or_none(blob: Blob) -> str | None:
     # Any file may lie beside the images; one that cannot be read, or is no text, says nothing about them.
     try:
-        return read_text(blob, blob.path.name) if _size(blob) <= _LARGEST_TEXT else None
+        return read_text(blob, os.path.basename(blob.path)) if _size(blob) <= _LARGEST_TEXT else None
     except (OSError, SeProbeError):
         return None
 
 
 def _size(blob: Blob) -> int:
-    return blob.path.stat().st_size if blob.size is None else blob.size
+    return os.stat(blob.path).st_size if blob.size is None else blob.size
 
 
 def _label_lines(text: str) -> dict[str, str] | None:
-    rows = [line.replace(",", " ").split() for line in text.splitlines() if line.strip()]
-    if not rows or any(len(row) != 2 for row in rows):
-        return None
-    if not all(is_wnid(label) or label.isdecimal() for _, label in rows):
+    rows = [_name_and_label(line) for line in text.splitlines() if line.strip()]
+    if not rows or not all(name and (is_wnid(label) or label.isdecimal()) for name, label in rows):
         return None
     labels = {_stem(name): label for name, label in rows}
     contradicted = any(labels[_stem(name)] != label for name, label in rows)
     return None if contradicted else labels
 
 
+def _name_and_label(line: str) -> tuple[str, str]:
+    """Return a line's parts before and after its last tab, else its last comma, else its last space."""
+    separator = next((sign for sign in ("\t", ",") if sign in line), None)
+    parts = line.rsplit(separator, 1)
+    name, label = (part.strip() for part in (*parts, "")[:2])
+    if separator == "," and name[:1] == name[-1:] == '"':
+        name = name[1:-1].replace('""', '"')
+    return name, label
+
+
 def _stem(name: str) -> str:
-    path = PurePosixPath(name)
-    return path.stem if path.suffix else path.name
+    # Composed, because a label file and a file system may write one accent in two ways.
+    path = PurePosixPath(unicodedata.normalize("NFC", name))
+    return path.stem if is_image(path.name) else path.name
 
 
 def _names_any(pairs: Mapping[str, str], images: tuple[str, ...]) -> bool:

@@ -101,7 +101,7 @@ def _find_annotation(listing: Listing, basename: str) -> tuple[str, str, str] | 
         return names[0], names[0].removesuffix(basename), listing.text(names[0])
     beside = listing.root.resolve().parent / basename
     if beside.is_file():
-        return f"../{basename}", "", read_text(Blob(beside), str(beside))
+        return f"../{basename}", "", read_text(Blob(str(beside)), str(beside))
     return None
 
 

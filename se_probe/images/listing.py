@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from se_probe.errors import SeProbeError
 
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+_LARGEST = 2**30
+_UNREADABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class Blob:
     """Where the bytes of one file lie: a file on disk, or `size` bytes from `offset` on inside a tar."""
 
-    path: Path
+    path: str
     offset: int = 0
     size: int | None = None
 
@@ -26,9 +30,15 @@ class Blob:
         """Return the bytes.
 
         Raises:
-            OSError: the file cannot be read.
+            OSError: the file cannot be read, is no regular file (a pipe would wait for ever), or is too large.
         """
-        with self.path.open("rb") as stream:
+        facts = os.stat(self.path)
+        if not stat.S_ISREG(facts.st_mode):
+            raise OSError("not a regular file")
+        size = facts.st_size if self.size is None else self.size
+        if size > _LARGEST:
+            raise OSError(f"{size} bytes: larger than any image that is read ({_LARGEST} bytes)")
+        with open(self.path, "rb") as stream:
             stream.seek(self.offset)
             return stream.read() if self.size is None else stream.read(self.size)
 
@@ -75,7 +85,22 @@ def read_text(blob: Blob, name: str) -> str:
 
 def is_image(name: str) -> bool:
     """Return whether the file's extension, in any case, is that of an image."""
-    return PurePosixPath(name).suffix.lower() in IMAGE_EXTENSIONS
+    return os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS
+
+
+def readable(name: str) -> str:
+    """Return a file's name as text that every table, page and terminal can show in one line.
+
+    Control characters, and bytes that are no UTF-8, become `\\x0a`, `\\xff`; every other name stays as it is.
+    """
+    return _UNREADABLE.sub(_escaped, name)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:
+        code -= 0xDC00  # a byte that Python's file names carry as a lone surrogate
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def list_files(root: Path) -> Listing:
@@ -91,47 +116,76 @@ def list_files(root: Path) -> Listing:
         return _tar_listing(root, {"": root})
     if not root.is_dir():
         raise SeProbeError(
-            f"{root} does not exist; expected a folder of images, a .tar file, or a name such as hfds/NAME"
+            f"{readable(str(root))} does not exist; expected a folder of images, a .tar file, or a name such as "
+            "hfds/NAME"
         )
     try:
-        files = dict(_walk(root, "", frozenset()))
+        listing = _visible(root, _walk(root, "", frozenset()))
     except OSError as error:
-        raise SeProbeError(f"{error.filename} cannot be read ({error.strerror}); expected a readable folder") from error
-    visible = {name: blob for name, blob in files.items() if not _is_hidden(name)}
-    listing = Listing(root, visible, len(files) - len(visible))
-    tars = {name: visible[name].path for name in listing.others if name.lower().endswith(".tar")}
+        raise SeProbeError(
+            f"{readable(str(error.filename))} cannot be read ({error.strerror}); expected a readable folder"
+        ) from error
+    tars = {name: Path(listing.files[name].path) for name in listing.others if name.lower().endswith(".tar")}
     if tars and not listing.images:
         return _tar_listing(root, {name[: -len(".tar")] + "/": path for name, path in tars.items()})
     return listing
 
 
-def _walk(folder: Path, prefix: str, ancestors: frozenset[str]) -> Iterator[tuple[str, Blob]]:
+def _walk(folder: str | Path, prefix: str, ancestors: frozenset[str]) -> Iterator[tuple[str, Blob]]:
     real = os.path.realpath(folder)
     if real in ancestors:
         return
-    with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except FileNotFoundError:
+        if not prefix:
+            raise
+        return  # removed since its parent was listed
     for entry in found:
-        if entry.is_dir():
-            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", ancestors | {real})
+        if _is_folder(entry):
+            yield from _walk(entry.path, f"{prefix}{entry.name}/", ancestors | {real})
         else:
             # A dangling link is listed too: it is reported as an image that cannot be read, not left out.
-            yield prefix + entry.name, Blob(Path(entry.path))
+            yield prefix + entry.name, Blob(entry.path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link that leads to itself, or through a folder that may not be read
+
+
+def _visible(root: Path, found: Iterable[tuple[str, Blob]]) -> Listing:
+    """Return the files that are not hidden, each under a name that can be shown."""
+    files: dict[str, Blob] = {}
+    raws: dict[str, str] = {}
+    hidden = 0
+    for raw, blob in found:
+        name = readable(raw)
+        if _is_hidden(name):
+            hidden += 1
+            continue
+        if raws.setdefault(name, raw) != raw:
+            raise SeProbeError(f"{readable(str(root))} holds two files that are both shown as {name}; rename one")
+        files[name] = blob
+    return Listing(root, files, hidden)
 
 
 def _tar_listing(root: Path, tars: Mapping[str, Path]) -> Listing:
-    files: dict[str, Blob] = {}
-    for prefix, path in tars.items():
-        try:
-            with tarfile.open(path, "r:") as tar:
-                files.update(_members(tar, path, prefix, 0))
-        except (tarfile.TarError, OSError, EOFError) as error:
-            raise SeProbeError(
-                f"{path} is not a readable .tar file ({error}); expected a folder of images or an uncompressed "
-                "tar: unpack a compressed one first"
-            ) from error
-    visible = {name: blob for name, blob in files.items() if not _is_hidden(name)}
-    return Listing(root, visible, len(files) - len(visible))
+    return _visible(root, (item for prefix, path in tars.items() for item in _tar_members(path, prefix)))
+
+
+def _tar_members(path: Path, prefix: str) -> Iterator[tuple[str, Blob]]:
+    try:
+        with tarfile.open(path, "r:") as tar:
+            yield from _members(tar, path, prefix, 0)
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise SeProbeError(
+            f"{readable(str(path))} is not a readable .tar file ({error}); expected a folder of images or an "
+            "uncompressed tar: unpack a compressed one first"
+        ) from error
 
 
 def _members(tar: tarfile.TarFile, path: Path, prefix: str, start: int) -> Iterator[tuple[str, Blob]]:
@@ -141,11 +195,11 @@ def _members(tar: tarfile.TarFile, path: Path, prefix: str, start: int) -> Itera
         name = prefix + member.name.removeprefix("./")
         inner = tar.extractfile(member) if name.lower().endswith(".tar") else None
         if inner is None:
-            yield name, Blob(path, start + member.offset_data, member.size)
+            yield name, Blob(str(path), start + member.offset_data, member.size)
             continue
         with tarfile.open(fileobj=inner, mode="r:") as child:
             yield from _members(child, path, name[: -len(".tar")] + "/", start + member.offset_data)
 
 
 def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+    return name.startswith(".") or "/." in name or "__MACOSX" in name.split("/")

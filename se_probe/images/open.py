@@ -1,45 +1,68 @@
-"""Open a folder, a tar, a named data set or the demo's drawings as one labelled set of images."""
+"""Open a folder, a tar, a named or public data set or the demo's drawings as one labelled set of images."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 
+from se_probe.errors import SeProbeError
+from se_probe.fetching import fetched_folder, full_name, is_public_name, public_set
 from se_probe.images.classes import match_labels
 from se_probe.images.imageset import FileSource, ImageSet, Sample, sample_order
-from se_probe.images.layouts import detect_layout
-from se_probe.images.listing import list_files
+from se_probe.images.layouts import Layout, detect_layout
+from se_probe.images.listing import list_files, readable
 from se_probe.images.timm_datasets import is_dataset_name, open_dataset
-from se_probe.labels import LabelSpace
+from se_probe.labels import LabelSpace, imagenet
 
 
 def open_images(data: str | Path, labels: LabelSpace | None) -> ImageSet:
-    """Return the labelled images of a folder, a .tar file, or a data set named as timm names it.
+    """Return the labelled images of a folder, a .tar file, a public set, or a data set named as timm names it.
 
     `labels` are the network's, None when they are not known. Folders: `<wnid>/`, `<class name>/`, `<index>/`
     (the number of the network's output unit), flat `<wnid>_*.JPEG`, flat files with a label file, the
     validation images of Tiny-ImageNet and of Kaggle's ImageNet. Names: `hfds/NAME`, `hfids/NAME`, `wds/PLACE`,
-    `tfds/NAME`, each with `#SPLIT` where there are several; a folder called `hfds` is given as `./hfds/...`.
+    `tfds/NAME`, each with `#SPLIT` where there are several, and the public sets that `se_probe.fetch` brings
+    (`imagenetv2`, `tiny-imagenet`); a folder called like one of them is given as `./hfds/...`.
 
     Raises:
         SeProbeError: there is nothing there, or it is not clear which image is of which class.
     """
     if is_dataset_name(str(data)):
         return open_dataset(str(data), labels)
-    root = Path(data).expanduser()
+    if isinstance(data, str) and is_public_name(data):
+        public = _open_files(fetched_folder(data), labels, by_index=public_set(data)[0].imagenet_indices)
+        return replace(public, title=full_name(data))
+    return _open_files(Path(data).expanduser(), labels)
+
+
+def _open_files(root: Path, labels: LabelSpace | None, *, by_index: bool = False) -> ImageSet:
+    title = readable(str(root))
     listing = list_files(root)
     layout = detect_layout(listing, labels)
-    matched = match_labels(layout.labelled.values(), labels, str(root))
+    layout = _indices_as_wnids(layout, title) if by_index else layout
+    matched = match_labels(layout.labelled.values(), labels, title)
     samples = (Sample(name, matched.by_text[text]) for name, text in layout.labelled.items())
     return ImageSet(
-        title=str(root),
+        title=title,
         samples=tuple(sorted(samples, key=sample_order)),
         labels=matched.labels,
         layout=f"{layout.words.format(kind=matched.kind)} {matched.summary(len(layout.labelled))}",
         ignored=len(listing.files) - len(layout.labelled) + listing.hidden,
         source=FileSource({name: listing.files[name] for name in layout.labelled}),
+        location=str(root.resolve()) if readable(str(root.resolve())) == str(root.resolve()) else None,
     )
+
+
+def _indices_as_wnids(layout: Layout, where: str) -> Layout:
+    """Return a layout of folders named by ImageNet-1k's indices with their WordNet ids, which any network knows."""
+    wnids = {str(image_class.index): image_class.wnid for image_class in imagenet().classes}
+    other = next((text for text in layout.labelled.values() if text not in wnids), None)
+    if other is not None:
+        raise SeProbeError(f"{where}: the folder {other} is no index of ImageNet-1k; remove it, or fetch the set again")
+    labelled = {name: wnids[text] or text for name, text in layout.labelled.items()}
+    return Layout(f"{layout.words.format(kind='index of ImageNet-1k')}, read as {{kind}}", labelled)
 
 
 class _Drawings:

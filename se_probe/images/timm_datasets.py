@@ -18,6 +18,7 @@ from se_probe.images.classes import Matched, match_labels
 from se_probe.images.dataset_name import DatasetName, OpenedDataset, require
 from se_probe.images.huggingface import open_indexed, open_streamed
 from se_probe.images.imageset import ImageSet, ImageStream, Sample, sample_order
+from se_probe.images.listing import readable
 from se_probe.images.shards import WebDatasetStream, shard_urls
 from se_probe.labels import LabelSpace
 
@@ -52,7 +53,7 @@ def open_dataset(data: str, labels: LabelSpace | None) -> ImageSet:
     if any(not isinstance(label, int) or label < 0 for label in opened.labels):
         raise SeProbeError(f"{data} has images without a class number; expected one, from 0 on, for each image")
     texts, matched, how = _match(opened, labels, data)
-    samples = [Sample(path, matched.by_text[text]) for path, text in zip(opened.paths, texts, strict=True)]
+    samples = [Sample(readable(path), matched.by_text[text]) for path, text in zip(opened.paths, texts, strict=True)]
     streamed = isinstance(opened.source, ImageStream)
     return ImageSet(
         title=data,

@@ -10,9 +10,10 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
-import platformdirs
 import timm
 import torchvision
+
+from se_probe.cache import cache_folder
 
 # Gates by family, none for a network without gates, or why it could not be examined.
 Findings = dict[str, int] | str
@@ -51,7 +52,7 @@ def write_table(path: Path, table: Mapping[str, Findings]) -> None:
 
 def cache_file() -> Path:
     """Return the place of the user's cache of examined networks."""
-    return Path(platformdirs.user_cache_dir("se-probe")) / _TABLE
+    return cache_folder() / _TABLE
 
 
 def _read_cache() -> dict[str, Findings]:

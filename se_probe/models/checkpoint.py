@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from se_probe.errors import SeProbeError
+from se_probe.models.checkpoint_claims import require_honest
 from se_probe.models.messages import one_line, shorten
 
 # Averaged weights first, as timm reads its own training checkpoints.
@@ -47,7 +48,12 @@ def apply_checkpoint(network: torch.nn.Module, path: Path, name: str) -> str:
     counters = {key: value for key, value in expected.items() if key.endswith("num_batches_tracked")}
     tensors = {**counters, **tensors}
     _require_fit(tensors, expected, path.name, name)
-    network.load_state_dict(tensors, strict=True)
+    try:
+        network.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:  # of the right shape, but sparse, quantised or without values
+        raise SeProbeError(
+            f"{path.name} cannot be put into {name} ({one_line(error)}); expected plain tensors"
+        ) from error
     notes = [checkpoint.container or "", f'prefix "{prefix}" stripped' if prefix else ""]
     used = ", ".join(note for note in notes if note)
     return f"checkpoint {path.name}" + (f" ({used})" if used else "")
@@ -77,11 +83,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def _read_safetensors(path: Path) -> object:
     try:
         return load_file(path, device="cpu")
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, KeyError) as error:
         raise SeProbeError(f"{path.name} is not a readable safetensors file ({one_line(error)})") from error
 
 
 def _read_torch(path: Path) -> object:
+    require_honest(path)
     try:
         # timm's training checkpoints keep their arguments in a Namespace, which is plain data.
         with torch.serialization.safe_globals([argparse.Namespace]):
@@ -91,7 +98,7 @@ def _read_torch(path: Path) -> object:
             f"{path.name} {_blocked(path)}, and unpickling could run code; "
             "save its state_dict() or a safetensors file and give that"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # reading a damaged pickle raises nearly any type
         raise SeProbeError(
             f"{path.name} is not a readable PyTorch checkpoint ({one_line(error)}); "
             "expected .safetensors or a state dict from torch.save"
@@ -101,7 +108,7 @@ def _read_torch(path: Path) -> object:
 def _blocked(path: Path) -> str:
     """Say what keeps a file from being read as tensors alone, by name where PyTorch's zip format tells."""
     names: Sequence[str] = ()
-    with suppress(RuntimeError, ValueError, OSError, pickle.UnpicklingError):
+    with suppress(Exception):  # the same, on the way to a message
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     return f"holds more than tensors ({shorten(names)})" if names else "is damaged or holds more than tensors"
 

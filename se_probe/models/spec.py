@@ -23,7 +23,7 @@ def parse_spec(spec: str) -> tuple[str, str]:
     if path.endswith(".py") and function.isidentifier():
         return "file", text
     scheme, colon, rest = text.partition(":")
-    if colon and scheme in _SCHEMES and rest:
+    if colon and scheme in _SCHEMES and rest and ".." not in rest.replace("@", "/").split("/"):
         return scheme, rest
     if text and not colon and not set(text) & set("/\\ ") and not text.endswith(".py"):
         return "timm", text

@@ -6,12 +6,12 @@ import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from se_probe.images import Selection
+from se_probe.images.listing import readable
 from se_probe.models import LoadedModel
 
 LIBRARIES = ("se-probe", "torch", "torchvision", "timm", "numpy", "pillow", "xarray", "zarr")
@@ -38,7 +38,7 @@ def provenance_of(
     """
     images = selection.images
     return {
-        "command": command,
+        "command": readable(command),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "demo": demo,
         "model": {
@@ -51,7 +51,7 @@ def provenance_of(
         },
         "data": {
             "title": images.title,
-            "location": str(place.resolve()) if (place := Path(images.title).expanduser()).exists() else None,
+            "location": images.location,
             "layout": images.layout,
             "images_found": len(images.samples),
             "files_ignored": images.ignored,

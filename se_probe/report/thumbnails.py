@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from se_probe.errors import SeProbeError
+from se_probe.fetching import is_public_name
 from se_probe.images import demo_images, open_images
 from se_probe.images.decode import UndecodableImageError, decode_rgb
 from se_probe.images.imageset import FileSource, ImageStream
@@ -76,7 +77,7 @@ def _note(place: str, wanted: int, failures: int) -> str:
 def _opener(recording: Recording, place: str) -> Opener:
     if place == "demo":
         source = demo_images().source
-    elif is_dataset_name(place):
+    elif is_dataset_name(place) or is_public_name(place):
         source = open_images(place, _labels(recording)).source
     else:
         # Paths are identities already, so that neither the layout nor the labels need to be known again.

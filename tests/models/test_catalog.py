@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import platformdirs
 import pytest
 import timm
 import torch
@@ -34,7 +33,7 @@ KNOWN_GATES = {
 @pytest.fixture(autouse=True)
 def user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put the user's cache, on any system, into a folder of the test's own."""
-    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / "cache" / name))
+    monkeypatch.setenv("SE_PROBE_CACHE", str(tmp_path / "cache" / "se-probe"))
     return tmp_path / "cache" / "se-probe" / "catalog.json"
 
 

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
+import resource
+import struct
+import tarfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -202,3 +209,133 @@ def test_damaged_files_are_named_in_one_line(spec: str, tmp_path: Path) -> None:
     for name, message in messages.items():
         with pytest.raises(SeProbeError, match=f"^{message}$"):
             load_model(spec, checkpoint=tmp_path / name)
+
+
+def rewritten(
+    source: Path, target: Path, content: Callable[[bytes], bytes], compression: int = zipfile.ZIP_STORED
+) -> Path:
+    """A PyTorch file with another pickle in it."""
+    with zipfile.ZipFile(source) as before, zipfile.ZipFile(target, "w", compression) as after:
+        for name in before.namelist():
+            data = before.read(name)
+            after.writestr(name, content(data) if name.endswith("data.pkl") else data)
+    return target
+
+
+def refused(spec: str, path: Path) -> str:
+    with pytest.raises(SeProbeError) as caught:
+        load_model(spec, checkpoint=path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def peak_memory() -> int:
+    """The most memory that this process had, in bytes."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def test_compressed_records_are_not_expanded(spec: str, state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    torch.save({**state, "zeros": torch.zeros(100_000)}, tmp_path / "c.pth")
+    bomb = rewritten(tmp_path / "c.pth", tmp_path / "bomb.pth", bytes, zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(bomb) as archive:
+        claimed = sum(record.file_size for record in archive.infolist())
+    assert refused(spec, bomb) == (
+        f"bomb.pth would unpack to {claimed} bytes and has {bomb.stat().st_size}; expected a checkpoint as torch.save "
+        "writes it, without compression"
+    )
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_byte_arrays_of_any_length_are_not_made(spec: str, tmp_path: Path, zipped: bool) -> None:
+    length = 2_000_000_000
+    array = b"\x80\x02cbuiltins\nbytearray\nJ" + struct.pack("<i", length) + b"\x85R."
+    torch.save({"w": torch.zeros(1)}, tmp_path / "c.pth", _use_new_zipfile_serialization=zipped)
+    if zipped:
+        path = rewritten(tmp_path / "c.pth", tmp_path / "array.pth", lambda _: array)
+    else:
+        whole = (tmp_path / "c.pth").read_bytes()
+        path = tmp_path / "array.pth"
+        path.write_bytes(whole[: whole.rindex(b"\x80\x02}")] + array)
+    assert refused(spec, path) == (
+        "array.pth makes byte arrays, which no tensor needs and which could fill the memory; save its state_dict() or "
+        "a safetensors file and give that"
+    )
+    assert peak_memory() < length
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("elements", [10**9, 10**15])
+def test_a_tensor_larger_than_its_bytes(spec: str, tmp_path: Path, zipped: bool, elements: int) -> None:
+    def claim(pickled: bytes) -> bytes:
+        place = pickled.index(b"K\x05", pickled.index(b"cpu"))
+        return pickled[:place] + b"\x8a\x08" + struct.pack("<q", elements) + pickled[place + 2 :]
+
+    torch.save({"w": torch.zeros(5)}, tmp_path / "c.pth", _use_new_zipfile_serialization=zipped)
+    path = tmp_path / "claim.pth"
+    if zipped:
+        rewritten(tmp_path / "c.pth", path, claim)
+    else:
+        path.write_bytes(claim((tmp_path / "c.pth").read_bytes()))
+    before = peak_memory()
+    assert refused(spec, path).startswith("claim.pth is not a readable PyTorch checkpoint (RuntimeError: ")
+    assert peak_memory() - before < 500_000_000
+
+
+@pytest.mark.parametrize(
+    ("header", "length"),
+    [
+        (b"{}", 2**60),
+        (b"{}", 90_000_000),
+        (b"{" * 50_000, None),
+        (b'{"w":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}}', None),
+        (b'{"w":{"dtype":"F32","shape":[4611686018427387904,4611686018427387904],"data_offsets":[0,20]}}', None),
+        (b'{"w":{"dtype":"F32","shape":[9],"data_offsets":[0,20]}}', None),
+        (b'{"w":{"dtype":"F32","shape":[5],"data_offsets":[-20,0]}}', None),
+        (b'{"w":{"dtype":"X99","shape":[5],"data_offsets":[0,20]}}', None),
+    ],
+)
+def test_safetensors_that_claim_what_they_do_not_hold(
+    spec: str, tmp_path: Path, header: bytes, length: int | None
+) -> None:
+    path = tmp_path / "c.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header) if length is None else length) + header + bytes(20))
+    before = peak_memory()
+    assert refused(spec, path).startswith("c.safetensors is not a readable safetensors file (SafetensorError: ")
+    assert peak_memory() - before < 100_000_000
+
+
+def test_a_tar_is_not_unpacked(spec: str, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "c.pth", "w") as tar:
+        link = tarfile.TarInfo("storages")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    assert refused(spec, tmp_path / "c.pth") == (
+        "c.pth is a tar, as PyTorch wrote before version 0.2; save its state_dict() or a safetensors file and give that"
+    )
+
+
+def test_tensors_without_values(spec: str, state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    torch.save({**state, "4.bias": torch.empty(4, device="meta")}, tmp_path / "c.pth")
+    assert refused(spec, tmp_path / "c.pth").startswith("c.pth cannot be put into net.py:build (RuntimeError: ")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_damaged_file_is_refused_in_one_line_wherever_it_is_damaged(
+    spec: str, state: dict[str, torch.Tensor], tmp_path: Path, zipped: bool
+) -> None:
+    torch.save(state, tmp_path / "c.pth", _use_new_zipfile_serialization=zipped)
+    whole = (tmp_path / "c.pth").read_bytes()
+    rng = random.Random(0)
+    outcomes = Counter()
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for _ in range(rng.choice((1, 3, 30))):
+            damaged[rng.randrange(min(len(whole), 1500))] = rng.randrange(256)
+        (tmp_path / "d.pth").write_bytes(damaged[: rng.choice((len(whole), rng.randrange(len(whole))))])
+        try:
+            load_model(spec, checkpoint=tmp_path / "d.pth")
+            outcomes["read"] += 1
+        except SeProbeError as error:
+            outcomes["refused" if "\n" not in str(error) else "long"] += 1
+    assert outcomes["refused"] > 75
+    assert not outcomes["long"]

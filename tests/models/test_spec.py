@@ -37,6 +37,8 @@ def test_each_form_is_recognised(spec: str, parsed: tuple[str, str]) -> None:
         ("keras:resnet", ""),
         ("two words", ""),
         ("timm/seresnet50.a1_in1k", " (for the hub, hf-hub:timm/seresnet50.a1_in1k)"),
+        ("hf-hub:org/name@../../elsewhere", ""),
+        ("hf-hub:org/..", ""),
         ("mine.py", " (which function of mine.py builds the network?)"),
         ("a/mine.py:", " (which function of a/mine.py builds the network?)"),
     ],

@@ -1,0 +1,148 @@
+"""The public sets of labelled images that can be fetched without an account."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from se_probe.errors import SeProbeError
+
+_HUB = "https://huggingface.co/datasets/vaishaal/ImageNetV2/resolve/main"
+_V2_LICENCE = "MIT for the collection; the photographs are Flickr's, to be used as ImageNet's"
+_TINY_LICENCE = "none stated; the photographs are ImageNet's (research, not commerce)"
+
+
+@dataclass(frozen=True)
+class PublicSet:
+    """One archive of labelled images.
+
+    Attributes:
+        name: what the set is called.
+        parts: the folders within the archive that hold labelled images, by what is written after the name to mean
+            one of them; the first is meant where nothing is.
+        url: where its publisher serves it.
+        size: of the archive, in bytes.
+        sha256: of the archive. `docs/data.md` says where size and checksum were read.
+        unpacked: bytes on disk that the unpacked files do not exceed.
+        holds: what is in it, in words.
+        licence: its terms, in words.
+        imagenet_indices: whether folders are named by the number of a class of ImageNet-1k.
+    """
+
+    name: str
+    parts: dict[str, str]
+    url: str
+    size: int
+    sha256: str
+    unpacked: int
+    holds: str
+    licence: str
+    imagenet_indices: bool
+
+    @property
+    def folder_name(self) -> str:
+        """What its folder in the cache is called."""
+        return self.name.replace(":", "-")
+
+    @property
+    def archive_name(self) -> str:
+        """What its archive is called."""
+        return self.url.rpartition("/")[2]
+
+
+def _imagenetv2(variant: str, file: str, size: int, sha256: str, chosen: str) -> PublicSet:
+    return PublicSet(
+        name=f"imagenetv2:{variant}",
+        parts={"": f"{file}-format-val"},
+        url=f"{_HUB}/{file}.tar.gz",
+        size=size,
+        sha256=sha256,
+        unpacked=1_350_000_000,
+        holds=f"10 photographs of each of ImageNet's 1000 classes, {chosen}",
+        licence=_V2_LICENCE,
+        imagenet_indices=True,
+    )
+
+
+_SETS = (
+    _imagenetv2(
+        "matched-frequency",
+        "imagenetv2-matched-frequency",
+        1_264_079_360,
+        "f0c37fdf925916b19ea1323cd9a2208cdb6959ba2c32eef2a7fc393835c9ca7c",
+        "chosen by annotators as often as ImageNet's own",
+    ),
+    _imagenetv2(
+        "threshold-0.7",
+        "imagenetv2-threshold0.7",
+        1_249_906_176,
+        "32142bfe998f9cfa4141be691f6a80eeb1e27b24bd532a668eb08c26d98897a2",
+        "chosen by at least 70 % of annotators",
+    ),
+    _imagenetv2(
+        "top-images",
+        "imagenetv2-top-images",
+        1_245_927_936,
+        "85e4ace30f3f0d660152062254b8759dda66267b27f7ec0fd8d5768f1073a04b",
+        "those that annotators chose most often",
+    ),
+    PublicSet(
+        name="tiny-imagenet",
+        parts={"val": "tiny-imagenet-200/val", "train": "tiny-imagenet-200/train"},
+        url="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        size=248_100_043,
+        sha256="6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821",
+        unpacked=600_000_000,
+        holds="photographs of 64×64 pixels of 200 of ImageNet's classes: 50 of each (val), 500 of each (train)",
+        licence=_TINY_LICENCE,
+        imagenet_indices=False,
+    ),
+)
+PUBLIC_SETS: dict[str, PublicSet] = {item.name: item for item in _SETS}
+"""The sets by their names, which hold the variant after a colon where there are several."""
+
+_ALIASES = {
+    "imagenetv2": "imagenetv2:matched-frequency",
+    "imagenetv2:threshold": "imagenetv2:threshold-0.7",
+    "imagenetv2:threshold0.7": "imagenetv2:threshold-0.7",
+}
+_FAMILIES = frozenset(name.partition(":")[0] for name in PUBLIC_SETS)
+
+
+def is_public_name(data: str) -> bool:
+    """Return whether `data` names a public set (rightly spelt or not after a colon), and not a path."""
+    return data.partition(":")[0].lower() in _FAMILIES
+
+
+def public_set(data: str) -> tuple[PublicSet, str]:
+    """Return the public set that a name such as `imagenetv2`, `imagenetv2:top-images` or `tiny-imagenet:train` means.
+
+    Returns:
+        The set, and the folder within its archive.
+
+    Raises:
+        SeProbeError: there is no such set, variant or part.
+    """
+    wanted = data.strip().lower()
+    wanted = _ALIASES.get(wanted, wanted)
+    if wanted in PUBLIC_SETS:
+        found = PUBLIC_SETS[wanted]
+        return found, next(iter(found.parts.values()))
+    name, _, part = wanted.rpartition(":")
+    if name in PUBLIC_SETS and part in PUBLIC_SETS[name].parts:
+        return PUBLIC_SETS[name], PUBLIC_SETS[name].parts[part]
+    raise SeProbeError(f'there is no public set "{data}"; expected one of {", ".join(_all_names())}')
+
+
+def full_name(data: str) -> str:
+    """Return the name of a public set with its variant or part, the same however it was asked for.
+
+    Raises:
+        SeProbeError: there is no such set, variant or part.
+    """
+    public, folder = public_set(data)
+    part = next(name for name, place in public.parts.items() if place == folder)
+    return f"{public.name}:{part}" if part else public.name
+
+
+def _all_names() -> list[str]:
+    return [f"{item.name}:{part}" if part else item.name for item in PUBLIC_SETS.values() for part in item.parts]
