@@ -26,8 +26,8 @@ def kernel(tmp_path, monkeypatch):
     return AsyncKernelManager(kernel_name="python3", kernel_spec_manager=specs)
 
 
-def test_there_are_four_notebooks():
-    assert [path.name[:2] for path in NOTEBOOKS] == ["1-", "2-", "3-", "4-"]
+def test_there_are_five_notebooks():
+    assert [path.name[:2] for path in NOTEBOOKS] == ["1-", "2-", "3-", "4-", "5-"]
 
 
 @every_notebook
