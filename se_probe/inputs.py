@@ -154,7 +154,7 @@ def warnings_of(recording: Recording) -> list[str]:
     if len(skipped):
         first = skipped.iloc[0]
         warnings.append(
-            f"{len(skipped)} images could not be decoded and were skipped, {first['path']} ({first['reason']}) first; "
+            f"{len(skipped)} images were skipped, {first['path']} ({first['reason']}) first; "
             "the recording names them all"
         )
     return warnings

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from signal import SIGINT
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from se_probe.analysis import measure_tables, signal_tables, write_measures, wri
 from se_probe.analysis.branches import write_branch_tables
 from se_probe.analysis.findings import findings
 from se_probe.drawing import draw, draw_measures
+from se_probe.errors import InterruptedRun
 from se_probe.gates import signals_of
 from se_probe.inputs import (
     Plan,
@@ -32,7 +35,7 @@ from se_probe.presets import Preset, preset_of
 from se_probe.progress import progress_bar
 from se_probe.recording import Recording, record
 from se_probe.report import write_report
-from se_probe.run_folder import RunFolder, choose_folder
+from se_probe.run_folder import RunFolder, choose_folder, latest_run, resume_command
 
 DEMO_MODEL = "demo:se"
 
@@ -60,6 +63,7 @@ def excite(
     name: str | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     report: bool = True,
     command: str = "se_probe.excite",
     say: Say = print,
@@ -94,6 +98,8 @@ def excite(
         name: name of the run's folder below `reports/`; numbered where it is taken.
         out: the run's folder itself, in the place of `reports/<name>`.
         overwrite: replace a run that lies there already.
+        resume: continue a run that was stopped, at `out` or the last of its name, with the same settings; batch
+            size, workers and device may differ. Where none lies there, one is started.
         report: measure the gates, judge the paper's claims and write `report.html`.
         command: how the run was started; kept in the provenance.
         say: is given each line about what was resolved and written.
@@ -104,6 +110,7 @@ def excite(
 
     Raises:
         SeProbeError: an input cannot be used. Nothing was written, or the recording is marked as incomplete.
+        InterruptedRun: the run was stopped by SIGINT or SIGTERM; the message says how it is continued.
     """
     preferred = preset_of(preset)
     settings = {"device": device_of(device), "batch_size": batch_size, "workers": workers_of(workers)}
@@ -112,7 +119,10 @@ def excite(
     signals_of(capture)
     demo = demo or (data is None and isinstance(model, str) and model.startswith("demo:"))
     wanted = model or (DEMO_MODEL if demo else preferred.model)
-    folder = choose_folder(name or label_of(wanted), Path(out) if out else None, overwrite=overwrite)
+    label = name or label_of(wanted)
+    if out is None and not resume and (earlier := latest_run(label)) and RunFolder(earlier).stopped:
+        say(f"note      {earlier} holds a run that was stopped before its end; --resume continues it")
+    folder = choose_folder(label, Path(out) if out else None, overwrite=overwrite, resume=resume)
     chosen = network_of(wanted, checkpoint, model_args, random_weights=random_weights, seed=seed)
     counts = per_class, per_class if reference_per_class is None else reference_per_class, seed
     plan = plan_run(
@@ -121,11 +131,13 @@ def excite(
     if preferred.note:
         say(f"preset    {preset}, {preferred.source}: {preferred.note}")
     provenance = plan_provenance(plan, command, {**settings, "capture": list(capture), "preset": preset}, demo=demo)
-    recording = _record(plan, folder, provenance, {**settings, "capture": capture}, show_progress)
     options = {"sites": sites or _preset_sites(plan, preferred, say), "channels": shown, "within": plan.within}
-    _finish(recording, folder, {**options, "seed": seed}, say)
-    if report:
-        write_analysis(recording, say=say)
+    with _resumable(command, folder):
+        settings |= {"capture": capture, "resume": resume}
+        recording = _record(plan, folder, provenance, settings, say, show_progress)
+        _finish(recording, folder, {**options, "seed": seed}, say)
+        if report:
+            write_analysis(recording, say=say)
     return recording
 
 
@@ -160,15 +172,26 @@ def write_analysis(recording: Recording, *, data: str | Path | None = None, say:
 
 
 def _record(
-    plan: Plan, folder: RunFolder, provenance: dict[str, Any], settings: dict[str, Any], show_progress: bool
+    plan: Plan, folder: RunFolder, provenance: dict[str, Any], settings: dict[str, Any], say: Say, show_progress: bool
 ) -> Recording:
-    folder.clear()
+    if not settings["resume"]:
+        folder.clear()
     total = len(plan.selection.entries)
-    sites, selection = plan.discovery.sites, plan.selection
+    sites, selection, path = plan.discovery.sites, plan.selection, folder.recording
     with progress_bar("recording", total, shown=show_progress) as progress:
-        return record(
-            plan.model, sites, selection, folder.recording, provenance=provenance, progress=progress, **settings
-        )
+        told: dict[str, Any] = {"provenance": provenance, "say": say, "progress": progress}
+        return record(plan.model, sites, selection, path, **told, **settings)
+
+
+@contextmanager
+def _resumable(command: str, folder: RunFolder) -> Iterator[None]:
+    """Say how a run that is stopped from here on is continued."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        number = error.signal if isinstance(error, InterruptedRun) else SIGINT
+        message = f"{str(error) or 'stopped'}; continue with: {resume_command(command, folder)}"
+        raise InterruptedRun(message, number) from None
 
 
 def _finish(recording: Recording, folder: RunFolder, options: dict[str, Any], say: Say) -> None:

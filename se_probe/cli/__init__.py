@@ -10,12 +10,9 @@ __all__ = ["app", "lookup", "main", "rework", "runs"]
 
 
 def main() -> None:
-    """Run the command line: exit code 2 for a user's mistake, 1 for a defect."""
+    """Run the command line: exit code 2 for a user's mistake, 1 for a defect, 130 or 143 where it was stopped."""
     try:
         app()
     except SeProbeError as error:
         typer.echo(f"error: {error}", err=True)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        typer.echo("stopped; what was recorded so far is kept and marked as incomplete", err=True)
-        raise SystemExit(130) from None

@@ -62,6 +62,14 @@ Device = Annotated[str | None, typer.Option(help="torch device. Default: an acce
 Name = Annotated[str | None, typer.Option(help="Name of the run's folder under reports/.")]
 Out = Annotated[Path | None, typer.Option(help="The run's folder, in the place of reports/<name>.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run that lies there.")]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Continue a run that was stopped, at --out or the last of its --name, with the same settings; starts one "
+        "where there is none.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 

@@ -27,6 +27,7 @@ from se_probe.cli.options import (
     PerClass,
     RandomWeights,
     ReferencePerClass,
+    Resume,
     Seed,
     Sites,
     Within,
@@ -73,6 +74,7 @@ def excite(
     name: Name = None,
     out: Out = None,
     overwrite: Overwrite = False,
+    resume: Resume = False,
     report: Annotated[bool, typer.Option(help="Measure the gates and write report.html.")] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -104,6 +106,7 @@ def excite(
         name=name,
         out=out,
         overwrite=overwrite,
+        resume=resume,
         command=shlex.join(["se-probe", *sys.argv[1:]]),
         say=lambda line: output.print(line, markup=False, soft_wrap=True),
     )
