@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from se_probe.labels import LabelSpace, imagenet
     from se_probe.models import LoadedModel, load_model
     from se_probe.pipeline import excite, write_analysis
-    from se_probe.recording import Recording, open_recording, record
+    from se_probe.recording import Recording, open_recording, record, verify
     from se_probe.scale_run import ScaleRun, open_scale_run
     from se_probe.scaling import scale
 
@@ -43,6 +43,7 @@ _HOME = {
     "record": "recording",
     "scale": "scaling",
     "select": "images",
+    "verify": "recording",
     "write_analysis": "pipeline",
 }
 
@@ -66,6 +67,7 @@ __all__ = [
     "record",
     "scale",
     "select",
+    "verify",
     "write_analysis",
 ]
 

@@ -117,6 +117,7 @@ def excite(
     shown = number_of_channels(preferred.channels if channels is None else channels)
     check_batch(batch_size)
     signals_of(capture)
+    beside = [signal for signal in capture if signal != "gate"]
     demo = demo or (data is None and isinstance(model, str) and model.startswith("demo:"))
     wanted = model or (DEMO_MODEL if demo else preferred.model)
     label = name or label_of(wanted)
@@ -130,7 +131,7 @@ def excite(
     )
     if preferred.note:
         say(f"preset    {preset}, {preferred.source}: {preferred.note}")
-    provenance = plan_provenance(plan, command, {**settings, "capture": list(capture), "preset": preset}, demo=demo)
+    provenance = plan_provenance(plan, command, {**settings, "capture": beside, "preset": preset}, demo=demo)
     options = {"sites": sites or _preset_sites(plan, preferred, say), "channels": shown, "within": plan.within}
     with _resumable(command, folder):
         settings |= {"capture": capture, "resume": resume}

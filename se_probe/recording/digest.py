@@ -46,4 +46,5 @@ def array_digest(values: NDArray[Any]) -> str:
 
 def facts_digest(facts: Any) -> str:
     """Return the checksum of JSON-able facts, whatever the order of their keys."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    # Through JSON first, which makes texts of all keys and lists of all sequences, as they are read back.
+    return hashlib.sha256(json.dumps(json.loads(json.dumps(facts)), sort_keys=True).encode()).hexdigest()
