@@ -19,3 +19,7 @@ class InterruptedRun(KeyboardInterrupt):
     def __init__(self, message: str, signal: int) -> None:
         super().__init__(message)
         self.signal = signal
+
+
+class OtherRankError(SeProbeError):
+    """Another process of the same run failed and has said why; this one ends without saying it again."""

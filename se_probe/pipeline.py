@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from signal import SIGINT
 from typing import Any
@@ -33,7 +34,8 @@ from se_probe.inputs import (
 from se_probe.models import LoadedModel
 from se_probe.presets import Preset, preset_of
 from se_probe.progress import progress_bar
-from se_probe.recording import Recording, record
+from se_probe.recording import Ranks, Recording, ranks_of_environment, record
+from se_probe.recording.files import writing
 from se_probe.report import write_report
 from se_probe.run_folder import RunFolder, choose_folder, latest_run, resume_command
 
@@ -112,34 +114,39 @@ def excite(
         SeProbeError: an input cannot be used. Nothing was written, or the recording is marked as incomplete.
         InterruptedRun: the run was stopped by SIGINT or SIGTERM; the message says how it is continued.
     """
-    preferred = preset_of(preset)
-    settings = {"device": device_of(device), "batch_size": batch_size, "workers": workers_of(workers)}
-    shown = number_of_channels(preferred.channels if channels is None else channels)
-    check_batch(batch_size)
-    signals_of(capture)
-    beside = [signal for signal in capture if signal != "gate"]
-    demo = demo or (data is None and isinstance(model, str) and model.startswith("demo:"))
-    wanted = model or (DEMO_MODEL if demo else preferred.model)
-    label = name or label_of(wanted)
-    if out is None and not resume and (earlier := latest_run(label)) and RunFolder(earlier).stopped:
-        say(f"note      {earlier} holds a run that was stopped before its end; --resume continues it")
-    folder = choose_folder(label, Path(out) if out else None, overwrite=overwrite, resume=resume)
-    chosen = network_of(wanted, checkpoint, model_args, random_weights=random_weights, seed=seed)
-    counts = per_class, per_class if reference_per_class is None else reference_per_class, seed
-    plan = plan_run(
-        chosen, images_of(data, chosen, demo=demo), classes or preferred.classes, counts, within, sites, say
-    )
-    if preferred.note:
-        say(f"preset    {preset}, {preferred.source}: {preferred.note}")
-    provenance = plan_provenance(plan, command, {**settings, "capture": beside, "preset": preset}, demo=demo)
-    options = {"sites": sites or _preset_sites(plan, preferred, say), "channels": shown, "within": plan.within}
-    with _resumable(command, folder):
-        settings |= {"capture": capture, "resume": resume}
-        recording = _record(plan, folder, provenance, settings, say, show_progress)
-        _finish(recording, folder, {**options, "seed": seed}, say)
-        if report:
-            write_analysis(recording, say=say)
-    return recording
+    with ranks_of_environment() as ranks:
+        say, show_progress = (say, show_progress) if ranks.first else (_silent, False)
+        with ranks.first_alone("plan"):
+            preferred = preset_of(preset)
+            shown = number_of_channels(preferred.channels if channels is None else channels)
+            check_batch(batch_size)
+            signals_of(capture)
+            settings = {
+                "device": ranks.device(device_of(device)),
+                "batch_size": batch_size,
+                "workers": workers_of(workers),
+            }
+            demo = demo or (data is None and isinstance(model, str) and model.startswith("demo:"))
+            wanted = model or (DEMO_MODEL if demo else preferred.model)
+            folder = _folder(name or label_of(wanted), out, ranks, say, overwrite=overwrite, resume=resume)
+            chosen = network_of(wanted, checkpoint, model_args, random_weights=random_weights, seed=seed)
+            counts = per_class, per_class if reference_per_class is None else reference_per_class, seed
+            images = images_of(data, chosen, demo=demo)
+            plan = plan_run(chosen, images, classes or preferred.classes, counts, within, sites, say)
+            if preferred.note:
+                say(f"preset    {preset}, {preferred.source}: {preferred.note}")
+            beside = [signal for signal in capture if signal != "gate"]
+            facts = {**settings, "ranks": ranks.size, "capture": beside, "preset": preset}
+            provenance = plan_provenance(plan, command, facts, demo=demo)
+            options = {"sites": sites or _preset_sites(plan, preferred, say), "channels": shown, "within": plan.within}
+        with _resumable(command, folder):
+            settings |= {"capture": capture, "resume": resume, "ranks": ranks}
+            recording = _record(plan, folder, provenance, settings, say, show_progress)
+            if ranks.first:
+                _finish(recording, folder, {**options, "seed": seed}, say)
+                if report:
+                    write_analysis(recording, say=say)
+        return recording
 
 
 def write_analysis(recording: Recording, *, data: str | Path | None = None, say: Say = print) -> Path:
@@ -175,13 +182,26 @@ def write_analysis(recording: Recording, *, data: str | Path | None = None, say:
 def _record(
     plan: Plan, folder: RunFolder, provenance: dict[str, Any], settings: dict[str, Any], say: Say, show_progress: bool
 ) -> Recording:
-    if not settings["resume"]:
-        folder.clear()
+    if settings["ranks"].first and not settings["resume"]:
+        with writing(folder.path):
+            folder.clear()
     total = len(plan.selection.entries)
     sites, selection, path = plan.discovery.sites, plan.selection, folder.recording
     with progress_bar("recording", total, shown=show_progress) as progress:
         told: dict[str, Any] = {"provenance": provenance, "say": say, "progress": progress}
         return record(plan.model, sites, selection, path, **told, **settings)
+
+
+def _folder(label: str, out: str | Path | None, ranks: Ranks, say: Say, *, overwrite: bool, resume: bool) -> RunFolder:
+    """Return the run's folder as rank 0 chooses it, and point out an earlier run that could be continued."""
+    if ranks.first and out is None and not resume and (earlier := latest_run(label)) and RunFolder(earlier).stopped:
+        say(f"note      {earlier} holds a run that was stopped before its end; --resume continues it")
+    choose = partial(choose_folder, label, Path(out) if out else None, overwrite=overwrite, resume=resume)
+    return RunFolder(Path(ranks.agree("folder", lambda: str(choose().path))))
+
+
+def _silent(_line: str) -> None:
+    """Say nothing: rank 0 talks for all."""
 
 
 @contextmanager

@@ -35,7 +35,7 @@ from se_probe.inputs import (
 from se_probe.models import LoadedModel
 from se_probe.presets import preset_of
 from se_probe.progress import progress_bar
-from se_probe.recording import record
+from se_probe.recording import place_of_environment, record
 from se_probe.run_folder import RunFolder, choose_folder
 from se_probe.scale_run import METHODS, THUMBNAILS, ScaleRun, draw_scales, write_scale_tables, write_thumbnails
 
@@ -92,6 +92,7 @@ def scale(
 
     Source: Li et al., Selective Kernel Networks, arXiv 1903.06586, the analysis of attention weights.
     """
+    _require_one_process()
     settings = {"device": device_of(device), "batch_size": batch_size, "workers": workers_of(workers)}
     check_batch(batch_size)
     preferred = preset_of(preset)
@@ -107,6 +108,12 @@ def scale(
     run = _record_all(plan, folder, ordered, by, provenance, settings, show_progress)
     warnings = [*warnings_of(run.base), *_blur(plan, run)]
     return _finish(run, folder, {**provenance, "warnings": warnings}, say)
+
+
+def _require_one_process() -> None:
+    size = place_of_environment()[1]
+    if size > 1:
+        raise SeProbeError(f"the scale experiment runs in one process; {size} were started, start it without torchrun.")
 
 
 def _check_scales(scales: Sequence[float], by: str, *, demo: bool) -> list[float]:

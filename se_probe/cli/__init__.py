@@ -4,7 +4,7 @@ import typer
 
 from se_probe.cli import lookup, rework, runs, upkeep
 from se_probe.cli.app import app
-from se_probe.errors import SeProbeError
+from se_probe.errors import OtherRankError, SeProbeError
 
 __all__ = ["app", "lookup", "main", "rework", "runs", "upkeep"]
 
@@ -13,6 +13,8 @@ def main() -> None:
     """Run the command line: exit code 2 for a user's mistake, 1 for a defect, 130 or 143 where it was stopped."""
     try:
         app()
+    except OtherRankError:
+        raise SystemExit(2) from None
     except SeProbeError as error:
         typer.echo(f"error: {error}", err=True)
         raise SystemExit(2) from None

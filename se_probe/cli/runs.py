@@ -81,6 +81,7 @@ def excite(
     """Record gates over images of some classes and draw the paper's "role of excitation"."""
     from se_probe.models import parse_model_args
     from se_probe.pipeline import excite as run
+    from se_probe.recording import place_of_environment
 
     output = console(stderr=as_json)
     recording = run(
@@ -110,6 +111,8 @@ def excite(
         command=shlex.join(["se-probe", *sys.argv[1:]]),
         say=lambda line: output.print(line, markup=False, soft_wrap=True),
     )
+    if place_of_environment()[0] > 0:
+        return
     if as_json:
         print_json(_run_facts(recording))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -22,8 +23,9 @@ from se_probe.recording.header import Header
 from se_probe.recording.inference import Transfer, start
 from se_probe.recording.intake import Intake, take_in, unit_of
 from se_probe.recording.memory import Halving
+from se_probe.recording.ranks import Ranks
 from se_probe.recording.recording import Recording, open_recording
-from se_probe.recording.resume import begin
+from se_probe.recording.resume import begin, require_same
 from se_probe.recording.stopping import stop_request
 from se_probe.recording.store import shard_folder
 from se_probe.recording.writer import ShardWriter
@@ -42,6 +44,7 @@ def record(
     device: str | torch.device = "cpu",
     shard_images: int = 1024,
     resume: bool = False,
+    ranks: Ranks | None = None,
     say: Callable[[str], None] = lambda line: None,
     progress: Callable[[int], None] = lambda images: None,
 ) -> Recording:
@@ -60,6 +63,8 @@ def record(
         shard_images: number of images after which what was recorded is put on disk. A run that is stopped
             leaves it there, marked as incomplete.
         resume: record only what the recording at `path` does not hold yet; start one where there is none.
+        ranks: the processes that record together, each its part of the images; this one alone by default. All of
+            them call this function with the same arguments, and see the same folder at `path`.
         say: is given a line about what is resumed, and about a batch that was halved.
         progress: called with the number of images done since the last call, those of an earlier run first.
 
@@ -78,12 +83,14 @@ def record(
     classes = tuple({"name": item.name, "index": item.index, "wnid": item.wnid} for item in _classes(selection))
     chosen = tuple(item.name for item in selection.chosen)
     header = Header(tuple(sites), blocks, classes, chosen, len(selection.entries), provenance)
-    places = begin(path, header, resume=resume, say=say)
+    ranks = ranks or Ranks()
+    places = _places(path, header, ranks, resume, say)
+    advance = _advance(progress, ranks)
     if places is None:
-        progress(header.selected)
+        advance(header.selected if ranks.first else 0)
         return open_recording(path)
-    progress(header.selected - len(places))
-    loaded = _loaded(selection, places, model, batch_size, workers)
+    advance(header.selected - len(places) if ranks.first else 0)
+    loaded = _loaded(selection, ranks.share(places), model, batch_size, workers)
     with _worker_deaths(path), stop_request() as stop:
         with (
             ShardWriter(shard_folder(path), shard_images) as writer,
@@ -92,13 +99,44 @@ def record(
         ):
             for batch in recorded:
                 writer.add(batch)
-                progress(batch.count)
+                advance(batch.count)
                 if stop.signal is not None:
                     break
         stop.check(path)
-    with writing(path):
-        complete(path)
+    ranks.meet("recorded", meanwhile=lambda: advance(0))
+    if ranks.first:
+        with writing(path):
+            complete(path)
+    ranks.agree("complete", lambda: "")
     return open_recording(path)
+
+
+def _places(path: Path, header: Header, ranks: Ranks, resume: bool, say: Callable[[str], None]) -> list[int] | None:
+    """Return the places that all ranks together are to record, as rank 0 finds them."""
+    places: list[int] | None = json.loads(
+        ranks.agree("places", lambda: json.dumps(begin(path, header, resume=resume, say=say)))
+    )
+    if not ranks.first:
+        if not path.exists():
+            raise SeProbeError(
+                f"rank {ranks.rank} does not see {path}, which rank 0 has made; expected a folder that all ranks "
+                "share. Without one, record the parts on their own and join them with se-probe merge."
+            )
+        require_same(path, header)
+    return places
+
+
+def _advance(progress: Callable[[int], None], ranks: Ranks) -> Callable[[int], None]:
+    """Return what counts images of this rank, and tells `progress` of those that all ranks have done since."""
+    shown = 0
+
+    def advance(images: int) -> None:
+        nonlocal shown
+        total = ranks.count(images)
+        progress(total - shown)
+        shown = total
+
+    return advance
 
 
 def _classes(selection: Selection) -> list[ImageClass]:

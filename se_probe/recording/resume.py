@@ -16,7 +16,7 @@ from se_probe.recording.store import create, put_attributes, shard_folder, tidy
 
 # What may differ between a run and its continuation: it changes no gate beyond the stated tolerance.
 _FREE_FACTS = ("command", "created", "versions", "machine", "resumed")
-_FREE_SETTINGS = ("batch_size", "workers", "device", "preset")
+_FREE_SETTINGS = ("batch_size", "workers", "device", "ranks", "preset")
 _SHOWN = 80
 
 
@@ -43,9 +43,8 @@ def begin(path: Path, header: Header, *, resume: bool, say: Callable[[str], None
         return list(range(total))
     if not resume:
         raise SeProbeError(f"{path} is there already; continue it with resume=True, or choose another path.")
-    attributes = root_attributes(path)
-    _require_same(path, attributes, header)
-    if attributes["status"] == COMPLETE:
+    require_same(path, header)
+    if root_attributes(path)["status"] == COMPLETE:
         with writing(path):
             tidy(path)
         say(f"resume    {path} is complete already: nothing is left to record")
@@ -83,7 +82,9 @@ def _keep_provenance(path: Path, header: Header) -> None:
     put_attributes(path, attributes)
 
 
-def _require_same(path: Path, attributes: dict[str, Any], header: Header) -> None:
+def require_same(path: Path, header: Header) -> None:
+    """Raise SeProbeError where the recording at `path` is not of what a run is about to record, and say how."""
+    attributes = root_attributes(path)
     if attributes["schema"] != SCHEMA:
         raise SeProbeError(
             f"{path} has recording schema {attributes['schema']}, which this version of se-probe (schema {SCHEMA}) "

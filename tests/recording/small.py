@@ -67,12 +67,21 @@ def draw_images(root: Path) -> Path:
     return root
 
 
-def run(data: Path, path: Path, *, model: LoadedModel | None = None, capture=(), seed: int = 0, **options) -> Recording:
+def run(
+    data: Path,
+    path: Path,
+    *,
+    model: LoadedModel | None = None,
+    capture=(),
+    seed: int = 0,
+    per_class: tuple[int, int] = (50, 50),
+    **options,
+) -> Recording:
     """Record the small network over the images; alpha and beta are chosen, gamma is reference."""
     model = model or small_model()
     images = open_images(data, None)
     chosen = [item.image_class for item in images.labels.resolve_all(["alpha", "beta"])]
-    selection = select(images, chosen, per_class=50, reference_per_class=50, seed=seed)
+    selection = select(images, chosen, per_class=per_class[0], reference_per_class=per_class[1], seed=seed)
     provenance = provenance_of(
         model, selection, command="test", settings={"capture": list(capture)}, spatial_maps={}, demo=False
     )
