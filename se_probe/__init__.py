@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from se_probe.labels import LabelSpace, imagenet
     from se_probe.models import LoadedModel, load_model
     from se_probe.pipeline import excite, write_analysis
-    from se_probe.recording import Recording, open_recording, record, verify
+    from se_probe.recording import Recording, merge, open_recording, record, verify
     from se_probe.scale_run import ScaleRun, open_scale_run
     from se_probe.scaling import scale
 
@@ -37,6 +37,7 @@ _HOME = {
     "find_gates": "gates",
     "imagenet": "labels",
     "load_model": "models",
+    "merge": "recording",
     "open_images": "images",
     "open_recording": "recording",
     "open_scale_run": "scale_run",
@@ -61,6 +62,7 @@ __all__ = [
     "find_gates",
     "imagenet",
     "load_model",
+    "merge",
     "open_images",
     "open_recording",
     "open_scale_run",

@@ -1,7 +1,8 @@
-"""Commands that look after recordings: verify."""
+"""Commands that look after recordings: verify and merge."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -31,3 +32,17 @@ def verify(
             typer.echo(f"sound     {item.path}: {held}; checksums, counts, rows and moments agree")
     if not all(item.sound for item in found):
         raise typer.Exit(1)
+
+
+@app.command()
+def merge(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of two or more complete runs over disjoint images.")],
+    out: Annotated[Path, typer.Option(help="Folder in which recording.zarr is made.")],
+) -> None:
+    """Join recordings of disjoint images, made on separate machines with the same network, weights and transform."""
+    from se_probe.recording import merge as join
+
+    recording = join(runs, out)
+    typer.echo(f"merged    {len(runs)} recordings, {len(recording.images)} images of {len(recording.classes)} classes")
+    typer.echo(f"wrote     {recording.path}")
+    typer.echo(f"next      se-probe plot {shlex.quote(str(out))}, se-probe report {shlex.quote(str(out))}")

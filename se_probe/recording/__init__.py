@@ -1,5 +1,6 @@
 """Recordings: gates over labelled images, on disk and back."""
 
+from se_probe.recording.merge import merge
 from se_probe.recording.provenance import provenance_of
 from se_probe.recording.ranks import Ranks, place_of_environment, ranks_of_environment
 from se_probe.recording.record import record
@@ -12,6 +13,7 @@ __all__ = [
     "Recording",
     "Verification",
     "is_incomplete",
+    "merge",
     "open_recording",
     "place_of_environment",
     "provenance_of",

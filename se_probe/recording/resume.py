@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from se_probe.recording.store import create, put_attributes, shard_folder, tidy
 
 # What may differ between a run and its continuation: it changes no gate beyond the stated tolerance.
 _FREE_FACTS = ("command", "created", "versions", "machine", "resumed")
-_FREE_SETTINGS = ("batch_size", "workers", "device", "ranks", "preset")
+FREE_SETTINGS = ("batch_size", "workers", "device", "ranks", "preset")
 _SHOWN = 80
+_LISTED = 6
 
 
 def begin(path: Path, header: Header, *, resume: bool, say: Callable[[str], None]) -> list[int] | None:
@@ -77,7 +78,7 @@ def _keep_provenance(path: Path, header: Header) -> None:
     """Note the run that goes on in the provenance of the one before: when, how, and with what."""
     attributes = root_attributes(path)
     facts = {key: header.provenance[key] for key in _FREE_FACTS if key in header.provenance}
-    settings = {key: value for key, value in header.provenance.get("settings", {}).items() if key in _FREE_SETTINGS}
+    settings = {key: value for key, value in header.provenance.get("settings", {}).items() if key in FREE_SETTINGS}
     attributes["provenance"].setdefault("resumed", []).append({**facts, "settings": settings})
     put_attributes(path, attributes)
 
@@ -93,7 +94,7 @@ def require_same(path: Path, header: Header) -> None:
     found = differences(_settled(attributes), _settled(header.attributes(INCOMPLETE)))
     if found:
         raise SeProbeError(
-            f"{path} was recorded with other settings and cannot be continued: {'; '.join(found)}. Give the former "
+            f"{path} was recorded with other settings and cannot be continued: {listed(found)}. Give the former "
             "settings, or start again with --overwrite."
         )
 
@@ -102,23 +103,34 @@ def _settled(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a continuation must share, as JSON gives it back."""
     provenance = {key: value for key, value in attributes["provenance"].items() if key not in _FREE_FACTS}
     settings = provenance.get("settings", {})
-    provenance["settings"] = {key: value for key, value in settings.items() if key not in _FREE_SETTINGS}
+    provenance["settings"] = {key: value for key, value in settings.items() if key not in FREE_SETTINGS}
     data = provenance.get("data", {})
     if data.get("location") is not None:
         # The same folder may be named in several ways.
         provenance["data"] = {key: value for key, value in data.items() if key != "title"}
-    kept = {key: attributes[key] for key in ("sites", "signals", "classes", "chosen")}
+    kept = {key: attributes[key] for key in ("signals", "classes", "chosen")}
+    kept["sites"] = {site["name"]: site for site in attributes["sites"]}
     shared: dict[str, Any] = json.loads(json.dumps(provenance | kept))
     return shared
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def differences(
+    before: Mapping[str, Any], now: Mapping[str, Any], words: tuple[str, str] = ("was", "now")
+) -> list[str]:
     """Return each difference between two sets of facts, as `key: was X, now Y`; keys of nested facts have dots."""
     old, new = dict(_flat(before)), dict(_flat(now))
     keys = dict.fromkeys([*old, *new])
     return [
-        f"{key}: was {_short(old.get(key))}, now {_short(new.get(key))}" for key in keys if old.get(key) != new.get(key)
+        f"{key}: {words[0]} {_short(old.get(key))}, {words[1]} {_short(new.get(key))}"
+        for key in keys
+        if old.get(key) != new.get(key)
     ]
+
+
+def listed(found: Sequence[str]) -> str:
+    """Return differences as one line, the first of them where there are many."""
+    more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+    return "; ".join(found[:_LISTED]) + more
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
