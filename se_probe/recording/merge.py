@@ -144,7 +144,7 @@ def _content(parts: Sequence[Recording], header: Header) -> Content:
     stored: list[Any] = [part.tree["images"] for part in parts]
     tables = [pd.DataFrame({name: node[name].values for name in IMAGE_COLUMNS}) for node in stored]
     images = pd.concat(tables, ignore_index=True).astype(dict(IMAGE_COLUMNS))
-    skipped = [skip for part in parts for skip in part.skipped.to_dict("records")]
+    skipped = [dict(skip) for part in parts for skip in part.tree.attrs["skipped"]]
     return Content(images, moments, skipped, _signals(parts, header))
 
 
