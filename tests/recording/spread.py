@@ -6,9 +6,12 @@ import signal
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
+import torch.distributed
 
 from se_probe.recording import Ranks, ranks_of_environment
+from se_probe.recording.moments import ClassMoments
 from tests.recording.small import run
 
 
@@ -40,6 +43,26 @@ def dying(ranks: Ranks, folder: Path) -> None:
 
     batches: list[int] = []
     run(folder / "data", folder / "dying.zarr", ranks=ranks, progress=die, shard_images=4)
+
+
+def reduced(ranks: Ranks, folder: Path) -> None:
+    """All-reduce the moments of a third of some values; every rank writes down what it got."""
+    torch.distributed.init_process_group("gloo")
+    classes, values = some_values()
+    moments = ClassMoments()
+    # Uneven shares, and no rank sees "nobody".
+    mine = [row for row in range(len(classes)) if row * row % 7 % 3 == ranks.rank]
+    moments.update([classes[row] for row in mine], values[mine])
+    whole = moments.all_reduce(["nobody", "c", "b", "a"], values.shape[1])
+    found = {name: [item.count, item.mean.tolist(), item.m2.tolist()] for name, item in whole.by_class.items()}
+    (folder / f"reduced-{ranks.rank}.json").write_text(json.dumps(found))
+    torch.distributed.destroy_process_group()
+
+
+def some_values() -> tuple[list[str], np.ndarray]:
+    """Return rows of three classes, far from zero and close to each other."""
+    rng = np.random.default_rng(0)
+    return ["a", "b", "c"] * 21, rng.normal(1e4, 1e-2, (63, 4))
 
 
 def main() -> None:

@@ -5,12 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from se_probe.errors import SeProbeError
 from se_probe.recording import Ranks, is_incomplete, open_recording, place_of_environment, ranks_of_environment, verify
 from tests.recording.small import assert_same, draw_images, run
+from tests.recording.spread import some_values
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,7 +51,7 @@ def recorded(place):
 
     with pytest.raises(KeyboardInterrupt):
         run(place / "data", place / "stopped.zarr", progress=stop)
-    done = torchrun(3, place, "together", "few", "resumed")
+    done = torchrun(3, place, "together", "few", "resumed", "reduced")
     assert done.returncode == 0, done.stderr
     return place
 
@@ -76,6 +78,18 @@ def test_ranks_continue_what_one_process_has_left(recorded, expected):
     recording = open_recording(recorded / "stopped.zarr")
     assert_same(recording, expected, atol=1e-6)
     assert len(recording.provenance["resumed"]) == 1
+
+
+def test_moments_all_reduce_to_those_of_all_rows(recorded):
+    classes, values = some_values()
+    found = [json.loads((recorded / f"reduced-{rank}.json").read_text()) for rank in range(3)]
+    assert found[0] == found[1] == found[2]
+    assert sorted(found[0]) == ["a", "b", "c"]
+    for name, (count, mean, m2) in found[0].items():
+        rows = values[np.array(classes) == name]
+        assert count == len(rows)
+        np.testing.assert_allclose(mean, rows.mean(0), rtol=1e-14)
+        np.testing.assert_allclose(m2, ((rows - rows.mean(0)) ** 2).sum(0), rtol=1e-6)
 
 
 def test_a_rank_that_dies_fails_the_run_and_loses_nothing(place, expected):
