@@ -36,8 +36,9 @@ from se_probe.presets import Preset, preset_of
 from se_probe.progress import progress_bar
 from se_probe.recording import Ranks, Recording, ranks_of_environment, record
 from se_probe.recording.files import writing
+from se_probe.recording.remote import copy_up, is_url, require_free
 from se_probe.report import write_report
-from se_probe.run_folder import RunFolder, choose_folder, latest_run, resume_command
+from se_probe.run_folder import RECORDING, RunFolder, choose_folder, latest_run, resume_command
 
 DEMO_MODEL = "demo:se"
 
@@ -98,7 +99,8 @@ def excite(
         workers: processes that decode images; a few by default.
         device: torch device; an accelerator by default, where there is one.
         name: name of the run's folder below `reports/`; numbered where it is taken.
-        out: the run's folder itself, in the place of `reports/<name>`.
+        out: the run's folder itself, in the place of `reports/<name>`; or a URL as fsspec knows them (`s3://...`), to
+            which the run's folder is copied at the end, recording last.
         overwrite: replace a run that lies there already.
         resume: continue a run that was stopped, at `out` or the last of its name, with the same settings; batch
             size, workers and device may differ. Where none lies there, one is started.
@@ -128,7 +130,11 @@ def excite(
             }
             demo = demo or (data is None and isinstance(model, str) and model.startswith("demo:"))
             wanted = model or (DEMO_MODEL if demo else preferred.model)
-            folder = _folder(name or label_of(wanted), out, ranks, say, overwrite=overwrite, resume=resume)
+            url = str(out) if out is not None and is_url(out) else None
+            if url and not (overwrite or resume):
+                require_free(url, RECORDING)
+            place = None if url else out
+            folder = _folder(name or label_of(wanted), place, ranks, say, overwrite=overwrite, resume=resume)
             chosen = network_of(wanted, checkpoint, model_args, random_weights=random_weights, seed=seed)
             counts = per_class, per_class if reference_per_class is None else reference_per_class, seed
             images = images_of(data, chosen, demo=demo)
@@ -139,13 +145,16 @@ def excite(
             facts = {**settings, "ranks": ranks.size, "capture": beside, "preset": preset}
             provenance = plan_provenance(plan, command, facts, demo=demo)
             options = {"sites": sites or _preset_sites(plan, preferred, say), "channels": shown, "within": plan.within}
-        with _resumable(command, folder):
+        with _resumable(command, folder, url):
             settings |= {"capture": capture, "resume": resume, "ranks": ranks}
             recording = _record(plan, folder, provenance, settings, say, show_progress)
             if ranks.first:
                 _finish(recording, folder, {**options, "seed": seed}, say)
                 if report:
                     write_analysis(recording, say=say)
+                if url:
+                    copy_up(folder.path, url, RECORDING)
+                    say(f"copied    {folder.path} to {url}")
         return recording
 
 
@@ -205,13 +214,13 @@ def _silent(_line: str) -> None:
 
 
 @contextmanager
-def _resumable(command: str, folder: RunFolder) -> Iterator[None]:
+def _resumable(command: str, folder: RunFolder, url: str | None) -> Iterator[None]:
     """Say how a run that is stopped from here on is continued."""
     try:
         yield
     except KeyboardInterrupt as error:
         number = error.signal if isinstance(error, InterruptedRun) else SIGINT
-        message = f"{str(error) or 'stopped'}; continue with: {resume_command(command, folder)}"
+        message = f"{str(error) or 'stopped'}; continue with: {resume_command(command, folder, url)}"
         raise InterruptedRun(message, number) from None
 
 

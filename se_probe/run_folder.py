@@ -108,10 +108,11 @@ def latest_run(name: str) -> Path | None:
     return before
 
 
-def resume_command(command: str, folder: RunFolder) -> str:
-    """Return what continues a run: its own command line, with the folder that it was given."""
+def resume_command(command: str, folder: RunFolder, url: str | None) -> str:
+    """Return what continues a run: its own command line, with the folder that it was given, and a URL to copy it to."""
     if not command.startswith("se-probe "):
-        return f"{command}(..., out={str(folder.path)!r}, resume=True)"
+        place = f"out={url!r}, name={folder.path.name!r}" if url else f"out={str(folder.path)!r}"
+        return f"{command}(..., {place}, resume=True)"
     kept: list[str] = []
     words = iter(shlex.split(command))
     for word in words:
@@ -119,7 +120,8 @@ def resume_command(command: str, folder: RunFolder) -> str:
             next(words, None)
         elif word not in ("--overwrite", "--resume") and not word.startswith(("--out=", "--name=")):
             kept.append(word)
-    return shlex.join([*kept, "--out", str(folder.path), "--resume"])
+    kept += ["--out", url, "--name", folder.path.name] if url else ["--out", str(folder.path)]
+    return shlex.join([*kept, "--resume"])
 
 
 def _folders(name: str) -> Iterator[RunFolder]:

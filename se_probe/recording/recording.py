@@ -18,6 +18,7 @@ from se_probe.gates import GateSite
 from se_probe.recording.assembly import read_incomplete
 from se_probe.recording.guard import check_arrays, root_attributes
 from se_probe.recording.header import COMPLETE, header_of
+from se_probe.recording.remote import copy_down, is_url
 from se_probe.recording.shards import IMAGE_COLUMNS
 from se_probe.recording.store import names_of_moments
 
@@ -29,7 +30,8 @@ def open_recording(path: str | Path) -> Recording:
     """Open a recording for reading.
 
     Args:
-        path: a run's folder or the `recording.zarr` in it.
+        path: a run's folder or the `recording.zarr` in it, or a URL of one as fsspec knows them (`s3://...`), which
+            is copied into a temporary folder first.
 
     Returns:
         The recording. Gates and moments are read from disk when they are asked for; those of a run that was
@@ -38,7 +40,7 @@ def open_recording(path: str | Path) -> Recording:
     Raises:
         SeProbeError: there is no recording at `path`, a later version of se-probe wrote it, or it is damaged.
     """
-    store = Path(path)
+    store = copy_down(str(path), STORE_NAME) if is_url(path) else Path(path)
     if (store / STORE_NAME).is_dir():
         store = store / STORE_NAME
     attributes = root_attributes(store)

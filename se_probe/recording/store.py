@@ -108,13 +108,19 @@ def write(path: Path, header: Header, content: Content) -> None:
 def tidy(path: Path) -> None:
     """Remove the shards of a complete recording and gather its metadata for quick opening."""
     shutil.rmtree(shard_folder(path), ignore_errors=True)
+    _sweep(path)
     zarr.consolidate_metadata(LocalStore(path), zarr_format=ZARR_FORMAT)
 
 
 def _discard(path: Path) -> None:
     for node in _NODES:
         shutil.rmtree(path / node, ignore_errors=True)
-    for leftover in path.glob("*.partial"):
+    _sweep(path)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what a kill has left of files of the root that were being written."""
+    for leftover in [*path.glob("*.partial"), *path.glob("*.tmp")]:
         leftover.unlink()
 
 
