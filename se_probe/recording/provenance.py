@@ -78,5 +78,6 @@ def _selection_digest(selection: Selection) -> str:
     """Return the SHA-256 of which images are selected, in order: paths, classes and roles."""
     digest = hashlib.sha256()
     for entry in selection.entries:
-        digest.update(f"{entry.sample.path}\0{entry.sample.image_class.name}\0{entry.role}\0".encode())
+        text = f"{entry.sample.path}\0{entry.sample.image_class.name}\0{entry.role}\0"
+        digest.update(text.encode("utf-8", "surrogatepass"))  # Names of files need not be text.
     return digest.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -26,7 +27,7 @@ from se_probe.recording.memory import Halving
 from se_probe.recording.ranks import Ranks
 from se_probe.recording.recording import Recording, open_recording
 from se_probe.recording.resume import begin, require_same
-from se_probe.recording.stopping import stop_request
+from se_probe.recording.stopping import StopRequest, stop_request
 from se_probe.recording.store import shard_folder
 from se_probe.recording.writer import ShardWriter
 
@@ -91,11 +92,14 @@ def record(
         return open_recording(path)
     advance(header.selected - len(places) if ranks.first else 0)
     loaded = _loaded(selection, ranks.share(places), model, batch_size, workers)
-    with _worker_deaths(path), stop_request() as stop:
+    with stop_request() as stop:
         with (
+            _worker_deaths(path, stop, workers),
             ShardWriter(shard_folder(path), shard_images) as writer,
             recorder,
+            closing(loaded),  # Else its processes would live as long as the traceback of an error.
             closing(_recorded(model, recorder, selection, loaded, say)) as recorded,
+            stop.undisturbed_end(),
         ):
             for batch in recorded:
                 writer.add(batch)
@@ -145,7 +149,7 @@ def _classes(selection: Selection) -> list[ImageClass]:
 
 def _loaded(
     selection: Selection, places: Sequence[int], model: LoadedModel, batch_size: int, workers: int
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """Yield batches of the images at some places of the selection."""
     if not places:
         return
@@ -181,15 +185,33 @@ def _recorded(
 
 
 @contextmanager
-def _worker_deaths(path: Path) -> Iterator[None]:
-    """Say in one line that a process that decodes images died; the loader tells it in words only."""
+def _worker_deaths(path: Path, stop: StopRequest, workers: int) -> Iterator[None]:
+    """Say in one line that a process that decodes images died, unless it was stopped together with this one."""
     try:
         yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, OSError, EOFError) as error:
+        if not (workers and _is_death(error)):
             raise
-        reason = str(error).splitlines()[0].rstrip(". ")
+        _forget_frames(error)
+        if stop.signal is not None:
+            return
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
         raise SeProbeError(
             f"a process that decodes images died ({reason}); the system kills them where memory runs short. What was "
             f"recorded is kept in {path}: continue with --resume, and with fewer --workers if it happens again."
         ) from error
+
+
+def _is_death(error: BaseException) -> bool:
+    """Return whether an error is how the loader meets a dead process: by its own words, or at a closed connection."""
+    if isinstance(error, RuntimeError):
+        return str(error).startswith("DataLoader worker")
+    # What a process that is alive raises comes through with other words.
+    return isinstance(error, ConnectionError | EOFError | FileNotFoundError) and not str(error).startswith("Caught ")
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Let go of what the frames of an error hold, the loader among it, which ends its processes only then."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

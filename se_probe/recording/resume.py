@@ -60,7 +60,10 @@ def begin(path: Path, header: Header, *, resume: bool, say: Callable[[str], None
 
 def is_incomplete(path: Path) -> bool:
     """Return whether a recording that was stopped before its end lies at `path`."""
-    return path.exists() and root_attributes(path)["status"] != COMPLETE
+    try:
+        return bool(root_attributes(path)["status"] != COMPLETE)
+    except SeProbeError:
+        return False
 
 
 def _covered(path: Path, say: Callable[[str], None]) -> set[int]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from se_probe.errors import InterruptedRun
 
@@ -17,6 +18,25 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._child_handler: Any = None
+
+    @contextmanager
+    def undisturbed_end(self) -> Iterator[None]:
+        """Let no death of a child interrupt what follows, until the request is over.
+
+        The loader raises from its handler of SIGCHLD, wherever the process is, and so would cut off the writing of the
+        last shard where a batch system ends all processes at once.
+        """
+        try:
+            yield
+        finally:
+            if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD"):
+                self._child_handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+    def restore(self) -> None:
+        """Handle the deaths of children as before."""
+        if self._child_handler is not None:
+            signal.signal(signal.SIGCHLD, self._child_handler)
 
     def check(self, path: Path) -> None:
         """Raise InterruptedRun where a stop was asked for; `path` is where the recording lies."""
@@ -49,3 +69,4 @@ def stop_request() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        request.restore()

@@ -62,6 +62,31 @@ def test_a_signal_finishes_the_batch_and_the_run_is_resumable(data, expected, tm
     assert_same(run(data, path, resume=True), expected)
 
 
+class Slow:
+    """A transform that tells the process that started the worker to signal both, at its tenth image."""
+
+    def __init__(self, number) -> None:
+        self.then = small_model().transform
+        self.number = number
+        self.seen = 0
+
+    def __call__(self, image):
+        self.seen += 1
+        if self.seen == 10 and get_worker_info() is not None:
+            for process in (os.getppid(), os.getpid()):
+                os.kill(process, self.number)
+        return self.then(image)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_workers_too(data, expected, tmp_path, number):
+    """A terminal and a batch system signal all processes of a run; SIGTERM ends the worker."""
+    path = tmp_path / "recording.zarr"
+    with pytest.raises(InterruptedRun, match=f"^stopped by {number.name}; "):
+        run(data, path, model=with_transform(Slow(number)), workers=1)
+    assert_same(run(data, path, resume=True), expected)
+
+
 def test_a_second_interrupt_does_not_wait(data, tmp_path):
     def progress(images):
         for _ in range(2 if images else 0):
@@ -151,7 +176,7 @@ class Dying:
 def test_a_worker_that_dies(data, expected, tmp_path):
     path = tmp_path / "recording.zarr"
     message = (
-        r"^a process that decodes images died \(DataLoader worker .+\); the system kills them where memory runs "
+        r"^a process that decodes images died \(.+\); the system kills them where memory runs "
         rf"short\. What was recorded is kept in {re.escape(str(path))}: continue with --resume, and with fewer "
         r"--workers if it happens again\.$"
     )

@@ -4,6 +4,8 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch
 from PIL import Image
 
 from se_probe.errors import SeProbeError
+from se_probe.images import open_images
 from se_probe.recording import is_incomplete, open_recording, verify
 from se_probe.recording.resume import differences
 from tests.recording.small import CLASSES, IMAGES, SHARD, assert_same, draw_images, run, small_model
@@ -81,6 +84,27 @@ def test_batch_size_and_workers_may_change(data, expected, tmp_path):
     (entry,) = recording.provenance["resumed"]
     assert entry["command"] == "test"
     assert entry["versions"] == recording.provenance["versions"]
+
+
+class Stream:
+    """The images of a folder, one after the other."""
+
+    def __init__(self, root, paths) -> None:
+        self.root, self.paths = root, paths
+
+    def stream(self):
+        return (partial(Image.open, self.root / path) for path in self.paths)
+
+
+def test_a_stream_goes_on_where_it_was(data, expected, tmp_path, monkeypatch):
+    def streamed(root, labels):
+        images = open_images(root, labels)
+        return replace(images, source=Stream(root, [sample.path for sample in images.samples]))
+
+    monkeypatch.setattr("tests.recording.small.open_images", streamed)
+    path = tmp_path / "recording.zarr"
+    stopped(data, path, 22)
+    assert_same(run(data, path, resume=True), expected)
 
 
 def test_a_complete_run_says_so_and_stays(data, expected, tmp_path):
