@@ -96,6 +96,30 @@ def test_a_stopped_run_names_the_command_that_continues_it(place, se_probe, numb
     assert "is complete already: nothing is left to record" in output
 
 
+def torchrun(*arguments, cwd):
+    """Run the command as two ranks."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "se_probe"]
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, *launcher, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=variables, timeout=300)
+
+
+def test_two_ranks_make_one_run_and_one_of_them_talks(place):
+    done = torchrun("excite", *OPTIONS, "--name", "ranks", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("wrote     reports/ranks/recording.zarr") == 1
+    assert done.stdout.count("Gates by site") == 1
+    assert done.stderr.count("60/60") == 1
+    assert_same(open_recording(place / "reports" / "ranks"), run(place / "data", place / "alone.zarr"), atol=1e-6)
+
+
+def test_a_mistake_is_told_by_one_rank(place):
+    done = torchrun("excite", *OPTIONS, "--within", "gamma", "--name", "mistake", cwd=place)
+    assert done.returncode != 0
+    assert done.stderr.count("error: gamma is asked for within classes") == 1
+    assert not (place / "reports" / "mistake").exists()
+
+
 @pytest.fixture
 def left(place, tmp_path):
     """Return a place with a run that was stopped."""

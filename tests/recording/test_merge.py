@@ -2,10 +2,14 @@
 
 import re
 import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from se_probe.errors import SeProbeError
 from se_probe.gates import find_gates
@@ -32,9 +36,13 @@ def parts(place):
     return [run(place / name, place / name / "run" / "recording.zarr").path.parent for name in ("first", "second")]
 
 
-def test_parts_joined_are_the_whole(place, parts, tmp_path):
+@pytest.fixture(scope="module")
+def whole(place):
+    return run(place / "whole", place / "whole.zarr")
+
+
+def test_parts_joined_are_the_whole(place, parts, whole, tmp_path):
     merged = merge(parts, tmp_path / "merged")
-    whole = run(place / "whole", tmp_path / "whole.zarr")
     assert merged.path == tmp_path / "merged" / "recording.zarr"
     assert sorted(merged.images["path"]) == sorted(whole.images["path"])
     assert merged.images["path"].tolist()[:12] == whole.images["path"].tolist()[:12]
@@ -137,3 +145,25 @@ def test_a_merge_of_a_merge(place, parts, tmp_path):
     left = merge([merge(parts, tmp_path / "ab").path, c], tmp_path / "left")
     right = merge([parts[0], merge([parts[1], c], tmp_path / "bc").path], tmp_path / "right")
     assert_same(left, right)
+
+
+@settings(max_examples=3, deadline=None)
+@given(st.lists(st.booleans(), min_size=60, max_size=60))
+def test_any_split_joins_to_the_whole(place, whole, drawn):
+    """Any image may have been recorded on either machine; each has one of every class at least."""
+    paths = sorted((place / "whole").rglob("*.png"))
+    with TemporaryDirectory() as folder:
+        for position, path in enumerate(paths):
+            part = position % 20 if position % 20 < 2 else int(drawn[position])
+            target = Path(folder, str(part), path.parent.name)
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+        parts = [run(Path(folder, part), Path(folder, f"run-{part}", "recording.zarr")).path for part in "01"]
+        merged = merge(parts, Path(folder, "merged"))
+        assert verify(merged.path).sound
+        assert sorted(merged.images["path"]) == sorted(whole.images["path"])
+        for site in whole.sites:
+            moments, wanted = merged.moments(site.name), whole.moments(site.name)
+            assert moments["count"].equals(wanted["count"])
+            for name in ("mean", "m2"):
+                np.testing.assert_allclose(moments[name], wanted[name], atol=1e-6, rtol=1e-6)
