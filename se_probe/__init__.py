@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from se_probe.labels import LabelSpace, imagenet
     from se_probe.models import LoadedModel, load_model
     from se_probe.pipeline import excite, write_analysis
-    from se_probe.recording import Recording, open_recording, record
+    from se_probe.recording import Recording, merge, open_recording, record, verify
     from se_probe.scale_run import ScaleRun, open_scale_run
     from se_probe.scaling import scale
 
@@ -49,6 +49,7 @@ _HOME = {
     "imagenet": "labels",
     "intervene": "gates",
     "load_model": "models",
+    "merge": "recording",
     "open_ablation": "ablation",
     "open_images": "images",
     "open_recording": "recording",
@@ -56,6 +57,7 @@ _HOME = {
     "record": "recording",
     "scale": "scaling",
     "select": "images",
+    "verify": "recording",
     "write_analysis": "pipeline",
 }
 
@@ -80,6 +82,7 @@ __all__ = [
     "imagenet",
     "intervene",
     "load_model",
+    "merge",
     "open_ablation",
     "open_images",
     "open_recording",
@@ -87,6 +90,7 @@ __all__ = [
     "record",
     "scale",
     "select",
+    "verify",
     "write_analysis",
 ]
 

@@ -39,6 +39,7 @@ from se_probe.inputs import (
     network_of,
     plan_provenance,
     plan_run,
+    require_one_process,
     workers_of,
 )
 from se_probe.labels import ImageClass
@@ -105,6 +106,7 @@ def ablate(
     Source: SENet (arXiv 1709.01507), "Role of Excitation", which concludes from the gates that the last stage's
     blocks matter less; here it is measured.
     """
+    require_one_process("an intervention")
     wanted = parse_replacement(replacement)
     settings = {"device": device_of(device), "batch_size": batch_size, "workers": workers_of(workers)}
     check_batch(batch_size)
@@ -122,7 +124,7 @@ def ablate(
     say(f"replace   {replacement}: {len(interventions)} interventions, {passes_of(interventions)} passes an image")
     facts = {**settings, "replacement": replacement, "intervened": list(sites or SCOPES)}
     provenance = plan_provenance(plan, command, facts, demo=demo)
-    recording = record_run(plan, folder, provenance, settings, show_progress)
+    recording = record_run(plan, folder, provenance, settings, say, show_progress=show_progress)
     finish_run(recording, folder, {"within": plan.within, "seed": seed}, say)
     _write_costs(plan, folder)
     run = _Run(plan, wanted, pair, seed, batch_size, workers_of(workers), show_progress)

@@ -7,3 +7,19 @@ class SeProbeError(Exception):
     The message is one line: what was found, what was expected, what to do. The command line prints it
     and exits with 2; anything else that escapes is a defect.
     """
+
+
+class InterruptedRun(KeyboardInterrupt):
+    """A run that was stopped by a signal after it had put on disk what was recorded; it can be resumed.
+
+    Attributes:
+        signal: number of the signal; the command line exits with 128 + that.
+    """
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+
+class OtherRankError(SeProbeError):
+    """Another process of the same run failed and has said why; this one ends without saying it again."""

@@ -18,7 +18,7 @@ from se_probe.gates.cardinality import cardinality
 from se_probe.images import ImageSet, Selection, demo_images, label_disagreement, open_images, select
 from se_probe.labels import ImageClass, LabelSpace
 from se_probe.models import LoadedModel, load_model, model_of
-from se_probe.recording import Recording, provenance_of
+from se_probe.recording import Recording, place_of_environment, provenance_of
 
 Say = Callable[[str], None]
 
@@ -154,10 +154,17 @@ def warnings_of(recording: Recording) -> list[str]:
     if len(skipped):
         first = skipped.iloc[0]
         warnings.append(
-            f"{len(skipped)} images could not be decoded and were skipped, {first['path']} ({first['reason']}) first; "
+            f"{len(skipped)} images were skipped, {first['path']} ({first['reason']}) first; "
             "the recording names them all"
         )
     return warnings
+
+
+def require_one_process(what: str) -> None:
+    """Raise SeProbeError where several processes were started for what runs in one."""
+    size = place_of_environment()[1]
+    if size > 1:
+        raise SeProbeError(f"{what} runs in one process; {size} were started, start it without torchrun.")
 
 
 def check_batch(batch_size: int) -> None:

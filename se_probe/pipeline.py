@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from signal import SIGINT
 from typing import Any
 
 import pandas as pd
@@ -15,6 +18,7 @@ from se_probe.analysis.ablation import ablation_tables
 from se_probe.analysis.branches import write_branch_tables
 from se_probe.analysis.findings import findings
 from se_probe.drawing import draw, draw_ablation, draw_measures
+from se_probe.errors import InterruptedRun
 from se_probe.gates import signals_of
 from se_probe.inputs import (
     Plan,
@@ -33,9 +37,11 @@ from se_probe.inputs import (
 from se_probe.models import LoadedModel
 from se_probe.presets import Preset, preset_of
 from se_probe.progress import progress_bar
-from se_probe.recording import Recording, record
+from se_probe.recording import Ranks, Recording, ranks_of_environment, record
+from se_probe.recording.files import writing
+from se_probe.recording.remote import copy_up, is_url, require_free
 from se_probe.report import write_report
-from se_probe.run_folder import RunFolder, choose_folder
+from se_probe.run_folder import RECORDING, RunFolder, choose_folder, latest_run, resume_command
 
 DEMO_MODEL = "demo:se"
 
@@ -63,6 +69,7 @@ def excite(
     name: str | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     report: bool = True,
     command: str = "se_probe.excite",
     say: Say = print,
@@ -95,8 +102,11 @@ def excite(
         workers: processes that decode images; a few by default.
         device: torch device; an accelerator by default, where there is one.
         name: name of the run's folder below `reports/`; numbered where it is taken.
-        out: the run's folder itself, in the place of `reports/<name>`.
+        out: the run's folder itself, in the place of `reports/<name>`; or a URL as fsspec knows them (`s3://...`), to
+            which the run's folder is copied at the end, recording last.
         overwrite: replace a run that lies there already.
+        resume: continue a run that was stopped, at `out` or the last of its name, with the same settings; batch
+            size, workers and device may differ. Where none lies there, one is started.
         report: measure the gates, judge the paper's claims and write `report.html`.
         command: how the run was started; kept in the provenance.
         say: is given each line about what was resolved and written.
@@ -107,29 +117,49 @@ def excite(
 
     Raises:
         SeProbeError: an input cannot be used. Nothing was written, or the recording is marked as incomplete.
+        InterruptedRun: the run was stopped by SIGINT or SIGTERM; the message says how it is continued.
     """
-    preferred = preset_of(preset)
-    settings = {"device": device_of(device), "batch_size": batch_size, "workers": workers_of(workers)}
-    shown = number_of_channels(preferred.channels if channels is None else channels)
-    check_batch(batch_size)
-    signals_of(capture)
-    demo = demo or (data is None and isinstance(model, str) and model.startswith("demo:"))
-    wanted = model or (DEMO_MODEL if demo else preferred.model)
-    folder = choose_folder(name or label_of(wanted), Path(out) if out else None, overwrite=overwrite)
-    chosen = network_of(wanted, checkpoint, model_args, random_weights=random_weights, seed=seed)
-    counts = per_class, per_class if reference_per_class is None else reference_per_class, seed
-    plan = plan_run(
-        chosen, images_of(data, chosen, demo=demo), classes or preferred.classes, counts, within, sites, say
-    )
-    if preferred.note:
-        say(f"preset    {preset}, {preferred.source}: {preferred.note}")
-    provenance = plan_provenance(plan, command, {**settings, "capture": list(capture), "preset": preset}, demo=demo)
-    recording = record_run(plan, folder, provenance, {**settings, "capture": capture}, show_progress)
-    options = {"sites": sites or _preset_sites(plan, preferred, say), "channels": shown, "within": plan.within}
-    finish_run(recording, folder, {**options, "seed": seed}, say)
-    if report:
-        write_analysis(recording, say=say)
-    return recording
+    with ranks_of_environment() as ranks:
+        say, show_progress = (say, show_progress) if ranks.first else (_silent, False)
+        with ranks.first_alone("plan"):
+            preferred = preset_of(preset)
+            shown = number_of_channels(preferred.channels if channels is None else channels)
+            check_batch(batch_size)
+            signals_of(capture)
+            settings = {
+                "device": ranks.device(device_of(device)),
+                "batch_size": batch_size,
+                "workers": workers_of(workers),
+            }
+            demo = demo or (data is None and isinstance(model, str) and model.startswith("demo:"))
+            wanted = model or (DEMO_MODEL if demo else preferred.model)
+            url = str(out) if out is not None and is_url(out) else None
+            if url and not (overwrite or resume):
+                require_free(url, RECORDING)
+            place = None if url else out
+            folder = _folder(name or label_of(wanted), place, ranks, say, overwrite=overwrite, resume=resume)
+            chosen = network_of(wanted, checkpoint, model_args, random_weights=random_weights, seed=seed)
+            counts = per_class, per_class if reference_per_class is None else reference_per_class, seed
+            images = images_of(data, chosen, demo=demo)
+            plan = plan_run(chosen, images, classes or preferred.classes, counts, within, sites, say)
+            if preferred.note:
+                say(f"preset    {preset}, {preferred.source}: {preferred.note}")
+            beside = [signal for signal in capture if signal != "gate"]
+            facts = {**settings, "ranks": ranks.size, "capture": beside, "preset": preset}
+            provenance = plan_provenance(plan, command, facts, demo=demo)
+            options = {"sites": sites or _preset_sites(plan, preferred, say), "channels": shown, "within": plan.within}
+        with _resumable(command, folder, url):
+            settings |= {"capture": capture}
+            shared: dict[str, Any] = {"show_progress": show_progress, "resume": resume, "ranks": ranks}
+            recording = record_run(plan, folder, provenance, settings, say, **shared)
+            if ranks.first:
+                finish_run(recording, folder, {**options, "seed": seed}, say)
+                if report:
+                    write_analysis(recording, say=say)
+                if url:
+                    copy_up(folder.path, url, RECORDING)
+                    say(f"copied    {folder.path} to {url}")
+        return recording
 
 
 def write_analysis(recording: Recording, *, data: str | Path | None = None, say: Say = print) -> Path:
@@ -176,16 +206,48 @@ def write_interventions(ablation: Ablation, folder: RunFolder, specificity: pd.D
 
 
 def record_run(
-    plan: Plan, folder: RunFolder, provenance: dict[str, Any], settings: dict[str, Any], show_progress: bool
+    plan: Plan,
+    folder: RunFolder,
+    provenance: dict[str, Any],
+    settings: dict[str, Any],
+    say: Say,
+    *,
+    show_progress: bool,
+    resume: bool = False,
+    ranks: Ranks | None = None,
 ) -> Recording:
-    """Record the gates of a planned run into its folder, from which an earlier run is removed."""
-    folder.clear()
+    """Record the gates of a planned run into its folder, from which an earlier run is removed unless it is resumed."""
+    if not resume and (ranks is None or ranks.first):
+        with writing(folder.path):
+            folder.clear()
     total = len(plan.selection.entries)
-    sites, selection = plan.discovery.sites, plan.selection
+    sites, selection, path = plan.discovery.sites, plan.selection, folder.recording
     with progress_bar("recording", total, shown=show_progress) as progress:
-        return record(
-            plan.model, sites, selection, folder.recording, provenance=provenance, progress=progress, **settings
-        )
+        told: dict[str, Any] = {"provenance": provenance, "say": say, "progress": progress}
+        return record(plan.model, sites, selection, path, resume=resume, ranks=ranks, **told, **settings)
+
+
+def _folder(label: str, out: str | Path | None, ranks: Ranks, say: Say, *, overwrite: bool, resume: bool) -> RunFolder:
+    """Return the run's folder as rank 0 chooses it, and point out an earlier run that could be continued."""
+    if ranks.first and out is None and not resume and (earlier := latest_run(label)) and RunFolder(earlier).stopped:
+        say(f"note      {earlier} holds a run that was stopped before its end; --resume continues it")
+    choose = partial(choose_folder, label, Path(out) if out else None, overwrite=overwrite, resume=resume)
+    return RunFolder(Path(ranks.agree("folder", lambda: str(choose().path))))
+
+
+def _silent(_line: str) -> None:
+    """Say nothing: rank 0 talks for all."""
+
+
+@contextmanager
+def _resumable(command: str, folder: RunFolder, url: str | None) -> Iterator[None]:
+    """Say how a run that is stopped from here on is continued."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        number = error.signal if isinstance(error, InterruptedRun) else SIGINT
+        message = f"{str(error) or 'stopped'}; continue with: {resume_command(command, folder, url)}"
+        raise InterruptedRun(message, number) from None
 
 
 def finish_run(recording: Recording, folder: RunFolder, options: dict[str, Any], say: Say) -> None:

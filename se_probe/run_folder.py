@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from se_probe.analysis.files import write_whole
 from se_probe.errors import SeProbeError
+from se_probe.recording import is_incomplete
 
 REPORTS = Path("reports")
 RECORDING, ABLATION = "recording.zarr", "ablation.zarr"
@@ -53,6 +57,11 @@ class RunFolder:
         """Return which parts of a run are there already."""
         return [part for part in (RECORDING, ABLATION, FIGURES, TABLES, FACTS, REPORT) if (self.path / part).exists()]
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it holds a recording that was stopped before its end."""
+        return is_incomplete(self.recording)
+
     def clear(self) -> None:
         """Remove the parts of an earlier run, and nothing else that lies in the folder."""
         for part in self.occupied():
@@ -69,20 +78,30 @@ class RunFolder:
         return path
 
 
-def choose_folder(name: str, out: Path | None, *, overwrite: bool) -> RunFolder:
-    """Return the folder of a new run: `out`, else `reports/<name>`, numbered where that is taken.
+def choose_folder(name: str, out: Path | None, *, overwrite: bool, resume: bool = False) -> RunFolder:
+    """Return the folder of a run: `out`, else `reports/<name>`, numbered where that is taken.
+
+    With `resume`, it is the folder of the run to continue: without `out` the last of that name, if there is one.
 
     Raises:
-        SeProbeError: `out` holds a run already and `overwrite` was not asked for, or it is a file.
+        SeProbeError: `out` holds a run already and neither `overwrite` nor `resume` was asked for, or both were,
+            or it is a file.
     """
+    if overwrite and resume:
+        raise SeProbeError("both --overwrite and --resume were asked for; choose to start again or to continue.")
     if out is None:
-        base = REPORTS / _slug(name)
-        folders = (RunFolder(base if number == 1 else base.with_name(f"{base.name}-{number}")) for number in _count())
-        return next(folder for folder in folders if overwrite or not folder.path.exists())
+        if resume:
+            return RunFolder(latest_run(name) or REPORTS / _slug(name))
+        return next(folder for folder in _folders(name) if overwrite or not folder.path.exists())
     folder = RunFolder(out)
     if out.exists() and not out.is_dir():
         raise SeProbeError(f"{out} is a file; expected a folder for the run, choose another with --out.")
-    if folder.occupied() and not overwrite:
+    if folder.stopped and not overwrite and not resume:
+        raise SeProbeError(
+            f"{out} holds a run that was stopped before its end; continue it with --resume, replace it with "
+            "--overwrite, or choose another folder with --out."
+        )
+    if folder.occupied() and not overwrite and not resume:
         raise SeProbeError(
             f"{out} already holds a run ({', '.join(folder.occupied())}); choose another folder with --out, or "
             "replace it with --overwrite."
@@ -90,9 +109,36 @@ def choose_folder(name: str, out: Path | None, *, overwrite: bool) -> RunFolder:
     return folder
 
 
+def latest_run(name: str) -> Path | None:
+    """Return the folder of the last run of a name below `reports/`, None where there is none."""
+    before = None
+    for folder in _folders(name):
+        if not folder.path.exists():
+            break
+        before = folder.path
+    return before
+
+
+def resume_command(command: str, folder: RunFolder, url: str | None) -> str:
+    """Return what continues a run: its own command line, with the folder that it was given, and a URL to copy it to."""
+    if not command.startswith("se-probe "):
+        place = f"out={url!r}, name={folder.path.name!r}" if url else f"out={str(folder.path)!r}"
+        return f"{command}(..., {place}, resume=True)"
+    kept: list[str] = []
+    words = iter(shlex.split(command))
+    for word in words:
+        if word in ("--out", "--name"):
+            next(words, None)
+        elif word not in ("--overwrite", "--resume") and not word.startswith(("--out=", "--name=")):
+            kept.append(word)
+    kept += ["--out", url, "--name", folder.path.name] if url else ["--out", str(folder.path)]
+    return shlex.join([*kept, "--resume"])
+
+
+def _folders(name: str) -> Iterator[RunFolder]:
+    base = REPORTS / _slug(name)
+    return (RunFolder(base if number == 1 else base.with_name(f"{base.name}-{number}")) for number in count(1))
+
+
 def _slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "run"
-
-
-def _count() -> range:
-    return range(1, 1_000_000)

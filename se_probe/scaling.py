@@ -29,6 +29,7 @@ from se_probe.inputs import (
     network_of,
     plan_provenance,
     plan_run,
+    require_one_process,
     warnings_of,
     workers_of,
 )
@@ -92,6 +93,7 @@ def scale(
 
     Source: Li et al., Selective Kernel Networks, arXiv 1903.06586, the analysis of attention weights.
     """
+    require_one_process("the scale experiment")
     settings = {"device": device_of(device), "batch_size": batch_size, "workers": workers_of(workers)}
     check_batch(batch_size)
     preferred = preset_of(preset)

@@ -145,7 +145,7 @@ def test_images_that_cannot_be_decoded_are_missing_at_every_scale(small_run):
     run, lines = small_run
     assert [recording.skipped["path"].tolist() for recording in run.recordings.values()] == [["beta/broken.png"]] * 2
     assert run.values["path"].nunique() == 6
-    assert any(line.startswith("warning   1 images could not be decoded") for line in lines)
+    assert any(line.startswith("warning   1 images were skipped") for line in lines)
 
 
 def test_crops_smaller_than_the_networks_input_are_warned_of(small_run):

@@ -1,12 +1,12 @@
 """Files that appear whole or not at all."""
 
 import gzip
-import os
 from pathlib import Path
 
 import pandas as pd
 
 from se_probe.errors import SeProbeError
+from se_probe.recording.files import put_whole
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -15,14 +15,8 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         SeProbeError: the folder or the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            _write_and_flush(temporary, content)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        put_whole(path, content)
     except OSError as error:
         raise SeProbeError(f"cannot write {path}: {error.strerror}; choose another folder with --out") from error
 
@@ -43,10 +37,3 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 def csv_bytes(table: pd.DataFrame) -> bytes:
     """The bytes of `write_csv` before compression."""
     return table.to_csv(index=False, lineterminator="\n").encode()
-
-
-def _write_and_flush(path: Path, content: bytes) -> None:
-    with path.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())

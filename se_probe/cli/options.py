@@ -62,7 +62,24 @@ Workers = Annotated[int | None, typer.Option(help="Processes that decode images.
 Device = Annotated[str | None, typer.Option(help="torch device. Default: an accelerator, if any.")]
 Name = Annotated[str | None, typer.Option(help="Name of the run's folder under reports/.")]
 Out = Annotated[Path | None, typer.Option(help="The run's folder, in the place of reports/<name>.")]
+OutOrUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        metavar="DIR|URL",
+        help="The run's folder, in the place of reports/<name>; or an s3://, gs:// ... URL to which it is copied at "
+        "the end.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run that lies there.")]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Continue a run that was stopped, at --out or the last of its --name, with the same settings; starts one "
+        "where there is none.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 

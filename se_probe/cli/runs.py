@@ -23,10 +23,12 @@ from se_probe.cli.options import (
     ModelArg,
     Name,
     Out,
+    OutOrUrl,
     Overwrite,
     PerClass,
     RandomWeights,
     ReferencePerClass,
+    Resume,
     Seed,
     Sites,
     Within,
@@ -71,14 +73,16 @@ def excite(
     workers: Workers = None,
     device: Device = None,
     name: Name = None,
-    out: Out = None,
+    out: OutOrUrl = None,
     overwrite: Overwrite = False,
+    resume: Resume = False,
     report: Annotated[bool, typer.Option(help="Measure the gates and write report.html.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Record gates over images of some classes and draw the paper's "role of excitation"."""
     from se_probe.models import parse_model_args
     from se_probe.pipeline import excite as run
+    from se_probe.recording import place_of_environment
 
     output = console(stderr=as_json)
     recording = run(
@@ -104,9 +108,12 @@ def excite(
         name=name,
         out=out,
         overwrite=overwrite,
+        resume=resume,
         command=shlex.join(["se-probe", *sys.argv[1:]]),
         say=lambda line: output.print(line, markup=False, soft_wrap=True),
     )
+    if place_of_environment()[0] > 0:
+        return
     if as_json:
         print_json(_run_facts(recording))
     else:

@@ -1,7 +1,23 @@
 """Recordings: gates over labelled images, on disk and back."""
 
+from se_probe.recording.merge import merge
 from se_probe.recording.provenance import provenance_of
+from se_probe.recording.ranks import Ranks, place_of_environment, ranks_of_environment
 from se_probe.recording.record import record
 from se_probe.recording.recording import Recording, open_recording
+from se_probe.recording.resume import is_incomplete
+from se_probe.recording.verify import Verification, verify
 
-__all__ = ["Recording", "open_recording", "provenance_of", "record"]
+__all__ = [
+    "Ranks",
+    "Recording",
+    "Verification",
+    "is_incomplete",
+    "merge",
+    "open_recording",
+    "place_of_environment",
+    "provenance_of",
+    "ranks_of_environment",
+    "record",
+    "verify",
+]

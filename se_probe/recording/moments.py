@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
+import torch.distributed
 from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
+_distributed: Any = torch.distributed  # annotated only in part
 
 
 @dataclass(frozen=True)
@@ -56,3 +60,33 @@ class ClassMoments:
         """Add moments to those of a class."""
         before = self.by_class.get(name)
         self.by_class[name] = moments if before is None else before.merge(moments)
+
+    def all_reduce(self, names: Sequence[str], columns: int, group: Any = None) -> ClassMoments:
+        """Return the moments over the rows of all processes of a group of torch.distributed, the same in each of them.
+
+        Processes are merged in the order of their ranks, so that every one rounds alike. Every process of the group
+        calls this with the same arguments; the memory needed is that of two sets of moments.
+
+        Args:
+            names: all classes that any process may have seen, in one order.
+            columns: length of a row.
+            group: the process group, gloo or nccl; the default one by default.
+        """
+        device = "cuda" if _distributed.get_backend(group) == "nccl" else "cpu"
+        whole = ClassMoments()
+        for rank in range(_distributed.get_world_size(group)):
+            packed = torch.from_numpy(self._packed(names, columns)).to(device)
+            source = rank if group is None else _distributed.get_global_rank(group, rank)
+            _distributed.broadcast(packed, source, group=group)
+            for name, row in zip(names, packed.cpu().numpy(), strict=True):
+                if row[0]:
+                    whole.add(name, Moments(int(row[0]), row[1 : columns + 1], row[columns + 1 :]))
+        return whole
+
+    def _packed(self, names: Sequence[str], columns: int) -> Float:
+        """Return count, mean and m2 of each class in one row; zeros for a class that was not seen."""
+        packed = np.zeros((len(names), 1 + 2 * columns))
+        for row, name in zip(packed, names, strict=True):
+            if (moments := self.by_class.get(name)) is not None:
+                row[:] = [moments.count, *moments.mean, *moments.m2]
+        return packed

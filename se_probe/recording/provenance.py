@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -60,6 +61,7 @@ def provenance_of(
             "reference_per_class": selection.reference_per_class,
             "seed": selection.seed,
             "images_selected": len(selection.entries),
+            "selection_sha256": _selection_digest(selection),
         },
         "settings": dict(settings),
         "spatial_maps": dict(spatial_maps),
@@ -70,3 +72,12 @@ def provenance_of(
             "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         },
     }
+
+
+def _selection_digest(selection: Selection) -> str:
+    """Return the SHA-256 of which images are selected, in order: paths, classes and roles."""
+    digest = hashlib.sha256()
+    for entry in selection.entries:
+        text = f"{entry.sample.path}\0{entry.sample.image_class.name}\0{entry.role}\0"
+        digest.update(text.encode("utf-8", "surrogatepass"))  # Names of files need not be text.
+    return digest.hexdigest()

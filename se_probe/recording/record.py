@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import json
+import traceback
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
-from numpy.typing import NDArray
 
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateRecorder, GateSite
-from se_probe.images import Batch, Selected, Selection, batches
+from se_probe.images import Batch, Selection, batches
 from se_probe.labels import ImageClass
 from se_probe.models import LoadedModel
-from se_probe.recording.columns import Block, width
-from se_probe.recording.inference import Results, Transfer, start
-from se_probe.recording.moments import ClassMoments
+from se_probe.recording.assembly import complete
+from se_probe.recording.columns import Block
+from se_probe.recording.files import writing
+from se_probe.recording.header import Header
+from se_probe.recording.inference import Transfer, start
+from se_probe.recording.intake import Intake, take_in, unit_of
+from se_probe.recording.memory import Halving
+from se_probe.recording.ranks import Ranks
 from se_probe.recording.recording import Recording, open_recording
-from se_probe.recording.shards import IMAGE_COLUMNS, Shard
-from se_probe.recording.store import Header, complete, create, shard_folder
+from se_probe.recording.resume import begin, require_same
+from se_probe.recording.stopping import StopRequest, stop_request
+from se_probe.recording.store import shard_folder
+from se_probe.recording.writer import ShardWriter
 
 
 def record(
@@ -38,6 +44,9 @@ def record(
     workers: int = 0,
     device: str | torch.device = "cpu",
     shard_images: int = 1024,
+    resume: bool = False,
+    ranks: Ranks | None = None,
+    say: Callable[[str], None] = lambda line: None,
     progress: Callable[[int], None] = lambda images: None,
 ) -> Recording:
     """Record the gates of a network over selected images.
@@ -46,152 +55,163 @@ def record(
         model: the network; it is moved to `device`.
         sites: those of its sites to record.
         selection: the images, in order.
-        path: where the recording is made; nothing may be there yet.
+        path: where the recording is made; nothing may be there yet, unless `resume` is given.
         provenance: facts kept with the recording; `model` and `data` are expected among them.
         capture: what to record beside the gates: "logit", "squeeze", "feature".
-        batch_size: images in one forward pass.
+        batch_size: images in one forward pass; halved where the device's memory does not hold them.
         workers: processes that decode images.
         device: where the network runs.
         shard_images: number of images after which what was recorded is put on disk. A run that is stopped
             leaves it there, marked as incomplete.
-        progress: called with the number of images done since the last call.
+        resume: record only what the recording at `path` does not hold yet; start one where there is none.
+        ranks: the processes that record together, each its part of the images; this one alone by default. All of
+            them call this function with the same arguments, and see the same folder at `path`.
+        say: is given a line about what is resumed, and about a batch that was halved.
+        progress: called with the number of images done since the last call, those of an earlier run first.
 
     Returns:
-        The recording, complete.
+        The recording, complete. An image that cannot be decoded, or with a signal that is NaN or infinite, is
+        among its skipped images with the reason, and enters no moments.
 
     Raises:
-        SeProbeError: no image of a chosen class could be decoded; the recording stays, marked as incomplete.
+        SeProbeError: the recording cannot be written; a process that decodes images died; no image of a chosen
+            class could be recorded; or with `resume`, the settings differ from those of the recording. What was
+            recorded stays, marked as incomplete.
+        InterruptedRun: SIGINT or SIGTERM came; the batch under way was finished and what was recorded is on disk.
     """
-    classes = tuple({"name": item.name, "index": item.index, "wnid": item.wnid} for item in _classes(selection))
     recorder = GateRecorder(model.network.to(device), sites, capture)
     blocks = tuple(Block(signal, site, shape) for (signal, site), shape in recorder.shapes.items())
-    header = Header(tuple(sites), blocks, classes, tuple(item.name for item in selection.chosen), provenance)
-    create(path, header)
-    loaded = batches(selection, model.transform, batch_size=batch_size, workers=workers)
-    with _ShardWriter(path, width(blocks), shard_images) as writer, recorder:
-        for batch in _recorded(model, recorder, selection, loaded):
-            writer.add(batch)
-            progress(len(batch.images) + len(batch.skipped))
-    _require_every_class(selection, writer)
-    complete(path, header)
+    classes = tuple({"name": item.name, "index": item.index, "wnid": item.wnid} for item in _classes(selection))
+    chosen = tuple(item.name for item in selection.chosen)
+    header = Header(tuple(sites), blocks, classes, chosen, len(selection.entries), provenance)
+    ranks = ranks or Ranks()
+    places = _places(path, header, ranks, resume, say)
+    advance = _advance(progress, ranks)
+    if places is None:
+        advance(header.selected if ranks.first else 0)
+        return open_recording(path)
+    advance(header.selected - len(places) if ranks.first else 0)
+    loaded = _loaded(selection, ranks.share(places), model, batch_size, workers)
+    with stop_request() as stop:
+        with (
+            _worker_deaths(path, stop, workers),
+            ShardWriter(shard_folder(path), shard_images) as writer,
+            recorder,
+            closing(loaded),  # Else its processes would live as long as the traceback of an error.
+            closing(_recorded(model, recorder, selection, loaded, say)) as recorded,
+            stop.undisturbed_end(),
+        ):
+            for batch in recorded:
+                writer.add(batch)
+                advance(batch.count)
+                if stop.signal is not None:
+                    break
+        stop.check(path)
+    ranks.meet("recorded", meanwhile=lambda: advance(0))
+    if ranks.first:
+        with writing(path):
+            complete(path)
+    ranks.agree("complete", lambda: "")
     return open_recording(path)
+
+
+def _places(path: Path, header: Header, ranks: Ranks, resume: bool, say: Callable[[str], None]) -> list[int] | None:
+    """Return the places that all ranks together are to record, as rank 0 finds them."""
+    places: list[int] | None = json.loads(
+        ranks.agree("places", lambda: json.dumps(begin(path, header, resume=resume, say=say)))
+    )
+    if not ranks.first:
+        if not path.exists():
+            raise SeProbeError(
+                f"rank {ranks.rank} does not see {path}, which rank 0 has made; expected a folder that all ranks "
+                "share. Without one, record the parts on their own and join them with se-probe merge."
+            )
+        require_same(path, header)
+    return places
+
+
+def _advance(progress: Callable[[int], None], ranks: Ranks) -> Callable[[int], None]:
+    """Return what counts images of this rank, and tells `progress` of those that all ranks have done since."""
+    shown = 0
+
+    def advance(images: int) -> None:
+        nonlocal shown
+        total = ranks.count(images)
+        progress(total - shown)
+        shown = total
+
+    return advance
 
 
 def _classes(selection: Selection) -> list[ImageClass]:
     return list(dict.fromkeys(entry.sample.image_class for entry in selection.entries))
 
 
-def _require_every_class(selection: Selection, writer: _ShardWriter) -> None:
-    for image_class in selection.chosen:
-        if image_class.name not in writer.seen:
-            raise SeProbeError(
-                f"none of the images of {image_class.describe()} could be decoded ({writer.last_reason}); "
-                "repair them or choose another class."
-            )
-
-
-@dataclass(frozen=True)
-class _Recorded:
-    """One batch on the host: facts of its images, their signals, and the images that were skipped."""
-
-    images: pd.DataFrame
-    columns: NDArray[np.floating] | None
-    skipped: list[dict[str, str]]
+def _loaded(
+    selection: Selection, places: Sequence[int], model: LoadedModel, batch_size: int, workers: int
+) -> Generator[Batch]:
+    """Yield batches of the images at some places of the selection."""
+    if not places:
+        return
+    part = replace(selection, entries=tuple(selection.entries[place] for place in places))
+    for batch in batches(part, model.transform, batch_size=batch_size, workers=workers):
+        indices = tuple(places[index] for index in batch.indices)
+        skipped = tuple(replace(skip, index=places[skip.index]) for skip in batch.skipped)
+        yield replace(batch, indices=indices, skipped=skipped)
 
 
 def _recorded(
-    model: LoadedModel, recorder: GateRecorder, selection: Selection, loaded: Iterator[Batch]
-) -> Iterator[_Recorded]:
+    model: LoadedModel,
+    recorder: GateRecorder,
+    selection: Selection,
+    loaded: Iterator[Batch],
+    say: Callable[[str], None],
+) -> Generator[Intake]:
     """Yield batches one step late, so that the device computes one while the host takes in the one before."""
-    pending: tuple[Batch, Transfer | None] | None = None
+    blocks = [Block(signal, site, shape) for (signal, site), shape in recorder.shapes.items()]
+    forward = Halving(lambda images, units: start(recorder, model.network, images, units), say)
+
+    def received(batch: Batch, transfers: Sequence[Transfer]) -> Intake:
+        return take_in(model, selection, blocks, batch, [transfer.results() for transfer in transfers])
+
+    pending: tuple[Batch, list[Transfer]] | None = None
     for batch in loaded:
-        units = [_unit(selection.entries[index]) for index in batch.indices]
-        transfer = start(recorder, model.network, batch.images, units) if units else None
+        transfers = forward(batch.images, [unit_of(selection.entries[place]) for place in batch.indices])
         if pending is not None:
-            yield _received(model, selection, *pending)
-        pending = batch, transfer
+            yield received(*pending)
+        pending = batch, transfers
     if pending is not None:
-        yield _received(model, selection, *pending)
+        yield received(*pending)
 
 
-def _unit(entry: Selected) -> int:
-    index = entry.sample.image_class.index
-    return -1 if index is None else index
-
-
-def _received(model: LoadedModel, selection: Selection, batch: Batch, transfer: Transfer | None) -> _Recorded:
-    results = transfer.results() if transfer is not None else None
-    entries = [selection.entries[index] for index in batch.indices]
-    skipped = [
-        {
-            "path": skip.path,
-            "class": selection.entries[skip.index].sample.image_class.name,
-            "reason": skip.reason,
-        }
-        for skip in batch.skipped
-    ]
-    return _Recorded(_facts(model, entries, results), results.columns if results else None, skipped)
-
-
-def _facts(model: LoadedModel, entries: Sequence[Selected], results: Results | None) -> pd.DataFrame:
-    predicted = results.predicted if results else np.empty(0, np.int64)
-    columns = {
-        "path": [entry.sample.path for entry in entries],
-        "class": [entry.sample.image_class.name for entry in entries],
-        "class_index": [_unit(entry) for entry in entries],
-        "wnid": [entry.sample.image_class.wnid or "" for entry in entries],
-        "role": [entry.role for entry in entries],
-        "predicted": [_label(model, int(index)) for index in predicted],
-        "predicted_index": predicted,
-        "probability": results.probability if results else [],
-        "class_probability": results.class_probability if results else [],
-    }
-    return pd.DataFrame(columns).astype(dict(IMAGE_COLUMNS))
-
-
-def _label(model: LoadedModel, unit: int) -> str:
-    if model.labels is None or not 0 <= unit < len(model.labels.classes):
-        return ""
-    return model.labels.classes[unit].name
-
-
-class _ShardWriter:
-    """Gathers batches and puts a shard on disk whenever enough images are there, and at the end or a stop."""
-
-    def __init__(self, path: Path, columns: int, shard_images: int) -> None:
-        self._folder = shard_folder(path)
-        self._columns = columns
-        self._shard_images = shard_images
-        self._number = 0
-        self._held: list[_Recorded] = []
-        self.seen: set[str] = set()
-        self.last_reason = ""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._flush()
-
-    def add(self, batch: _Recorded) -> None:
-        self._held.append(batch)
-        self.seen.update(batch.images["class"])
-        self.last_reason = batch.skipped[-1]["reason"] if batch.skipped else self.last_reason
-        if sum(len(item.images) for item in self._held) >= self._shard_images:
-            self._flush()
-
-    def _flush(self) -> None:
-        held, self._held = self._held, []
-        columns = [batch.columns for batch in held if batch.columns is not None]
-        if not held:
+@contextmanager
+def _worker_deaths(path: Path, stop: StopRequest, workers: int) -> Iterator[None]:
+    """Say in one line that a process that decodes images died, unless it was stopped together with this one."""
+    try:
+        yield
+    except (RuntimeError, OSError, EOFError) as error:
+        if not (workers and _is_death(error)):
+            raise
+        _forget_frames(error)
+        if stop.signal is not None:
             return
-        images = pd.concat([batch.images for batch in held], ignore_index=True)
-        values = np.concatenate(columns) if columns else np.empty((0, self._columns), np.float32)
-        moments = ClassMoments()
-        moments.update(images["class"].tolist(), values)
-        rows = np.flatnonzero(images["role"] == "chosen")
-        skipped = [skip for batch in held for skip in batch.skipped]
-        Shard(images, rows, values[rows], moments, skipped).write(self._folder, self._number)
-        self._number += 1
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
+        raise SeProbeError(
+            f"a process that decodes images died ({reason}); the system kills them where memory runs short. What was "
+            f"recorded is kept in {path}: continue with --resume, and with fewer --workers if it happens again."
+        ) from error
+
+
+def _is_death(error: BaseException) -> bool:
+    """Return whether an error is how the loader meets a dead process: by its own words, or at a closed connection."""
+    if isinstance(error, RuntimeError):
+        return str(error).startswith("DataLoader worker")
+    # What a process that is alive raises comes through with other words.
+    return isinstance(error, ConnectionError | EOFError | FileNotFoundError) and not str(error).startswith("Caught ")
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Let go of what the frames of an error hold, the loader among it, which ends its processes only then."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,13 +12,15 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 import xarray as xr
-import zarr
 
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
-from se_probe.recording.columns import Block
+from se_probe.recording.assembly import read_incomplete
+from se_probe.recording.guard import check_arrays, root_attributes
+from se_probe.recording.header import COMPLETE, header_of
+from se_probe.recording.remote import copy_down, is_url
 from se_probe.recording.shards import IMAGE_COLUMNS
-from se_probe.recording.store import COMPLETE, SCHEMA, Header, names_of_moments, read_incomplete
+from se_probe.recording.store import names_of_moments
 
 STORE_NAME = "recording.zarr"
 Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
@@ -27,45 +30,28 @@ def open_recording(path: str | Path) -> Recording:
     """Open a recording for reading.
 
     Args:
-        path: a run's folder or the `recording.zarr` in it.
+        path: a run's folder or the `recording.zarr` in it, or a URL of one as fsspec knows them (`s3://...`), which
+            is copied into a temporary folder first.
 
     Returns:
         The recording. Gates and moments are read from disk when they are asked for; those of a run that was
         stopped halfway are put together in memory at once.
 
     Raises:
-        SeProbeError: there is no recording at `path`, or a later version of se-probe wrote it.
+        SeProbeError: there is no recording at `path`, a later version of se-probe wrote it, or it is damaged.
     """
-    store = Path(path)
+    store = copy_down(str(path), STORE_NAME) if is_url(path) else Path(path)
     if (store / STORE_NAME).is_dir():
         store = store / STORE_NAME
-    try:
-        attributes: dict[str, Any] = zarr.open_group(store, mode="r", use_consolidated=False).attrs.asdict()
-    except (OSError, ValueError):
-        attributes = {}
-    if "schema" not in attributes:
-        raise SeProbeError(
-            f"{path} holds no recording; expected the folder of a run of se-probe excite, or the {STORE_NAME} in it."
-        )
-    if attributes["schema"] > SCHEMA:
-        raise SeProbeError(
-            f"{path} has recording schema {attributes['schema']}; this version of se-probe reads up to {SCHEMA}, "
-            "use a later one."
-        )
+    attributes = root_attributes(store)
     if attributes["status"] != COMPLETE:
-        return Recording(store, read_incomplete(store, _header(attributes)))
-    consolidated = (store / ".zmetadata").exists()
-    return Recording(store, xr.open_datatree(store, engine="zarr", consolidated=consolidated, chunks=None))
-
-
-def _header(attributes: dict[str, Any]) -> Header:
-    return Header(
-        sites=tuple(GateSite(**facts) for facts in attributes["sites"]),
-        blocks=tuple(Block.from_dict(facts) for facts in attributes["signals"]),
-        classes=tuple(attributes["classes"]),
-        chosen=tuple(attributes["chosen"]),
-        provenance=attributes["provenance"],
-    )
+        return Recording(store, read_incomplete(store, header_of(attributes)))
+    check_arrays(store)
+    with warnings.catch_warnings():
+        # A run that was killed between its end and the removal of its shards.
+        warnings.filterwarnings("ignore", message="Object at .* is not recognized")
+        consolidated = (store / ".zmetadata").exists()
+        return Recording(store, xr.open_datatree(store, engine="zarr", consolidated=consolidated, chunks=None))
 
 
 class Recording:
@@ -81,7 +67,7 @@ class Recording:
         self.path = path
         self.tree = tree
         self.signal = signal
-        self._facts = _header({str(key): value for key, value in tree.attrs.items()})
+        self._facts = header_of({str(key): value for key, value in tree.attrs.items()})
 
     @property
     def complete(self) -> bool:
@@ -152,7 +138,7 @@ class Recording:
 
     @property
     def skipped(self) -> pd.DataFrame:
-        """The images that could not be decoded, a row each: path, class and reason."""
+        """The images that were left out, a row each: path, class and reason (undecodable, NaN in the gates of ...)."""
         return pd.DataFrame(self.tree.attrs["skipped"], columns=["path", "class", "reason"])
 
     def site(self, name: str) -> GateSite:
@@ -223,7 +209,7 @@ class Recording:
         if self.signals != ["gate"]:
             facts.append(("signals", f"{', '.join(self.signals)}; shown here: {self.signal}"))
         if len(self.skipped):
-            facts.append(("skipped", f"{len(self.skipped)} images that could not be decoded"))
+            facts.append(("skipped", f"{len(self.skipped)} images that were left out"))
         if self.demo:
             facts.append(("demo", "yes: drawn stimuli or a demo network, no finding about photographs"))
         return facts

@@ -1,26 +1,30 @@
 """Shards: what a run has recorded so far, each whole or not there at all.
 
-A shard holds the facts of its images, the gates of those of the chosen classes, and the moments of the classes
-in it. It is written under a temporary name and then renamed, so that a killed run leaves whole shards only.
+A shard covers neighbouring places of the selection. It holds the facts of the images there, the gates of those of
+the chosen classes, the moments of the classes in it, and the images that were skipped. It is one file of
+safetensors, named after the first place that it covers and with a checksum over all of it, which is written under a
+temporary name, brought to the disk and then renamed: a killed run leaves whole shards only.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
+from se_probe.errors import SeProbeError
+from se_probe.recording.digest import array_digest, facts_digest
+from se_probe.recording.files import put_whole, sync
 from se_probe.recording.moments import ClassMoments, Moments
 
-ZARR_FORMAT: Literal[2] = 2  # Version 3 has no specification for arrays of strings yet.
 IMAGE_COLUMNS: Mapping[str, str] = {
     "path": "str",
     "class": "str",
@@ -32,6 +36,12 @@ IMAGE_COLUMNS: Mapping[str, str] = {
     "probability": "float64",
     "class_probability": "float64",
 }
+_TEXTS = [name for name, kind in IMAGE_COLUMNS.items() if kind == "str"]
+_NUMBERS = [name for name, kind in IMAGE_COLUMNS.items() if kind != "str"]
+
+
+class DamagedShardError(SeProbeError):
+    """A shard that does not hold what was written into it."""
 
 
 @dataclass
@@ -40,55 +50,80 @@ class Shard:
 
     Attributes:
         images: one row an image, the columns of `IMAGE_COLUMNS`; missing indices are -1, missing names "".
+        places: place of each of them in the selection, ascending.
         rows: positions in `images` of those whose gates are kept.
         gates: their gates, `(row, column)`.
         moments: moments of every class in the shard, over all its images.
-        skipped: images that could not be decoded, as `path`, `class` and `reason`.
+        skipped: images that were left out, as `place`, `path`, `class` and `reason`.
     """
 
     images: pd.DataFrame
+    places: NDArray[np.int64]
     rows: NDArray[np.int64]
     gates: NDArray[np.floating]
     moments: ClassMoments
-    skipped: list[dict[str, str]] = field(default_factory=list)
+    skipped: list[dict[str, Any]] = field(default_factory=list)
 
-    def write(self, folder: Path, number: int) -> None:
-        """Add the shard to a folder of shards, whole."""
-        temporary, final = folder / f".{number:06d}", folder / f"{number:06d}"
-        shutil.rmtree(temporary, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._dataset().to_zarr(temporary, zarr_format=ZARR_FORMAT, consolidated=False, mode="w-")
-        temporary.rename(final)
+    @property
+    def covered(self) -> range:
+        """The places that the shard covers, whether recorded or skipped."""
+        places = [*self.places.tolist(), *(item["place"] for item in self.skipped)]
+        return range(min(places), max(places) + 1)
+
+    def write(self, folder: Path) -> None:
+        """Add the shard to a folder of shards, whole.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        arrays, facts = self._arrays(), self._facts()
+        metadata = {"facts": json.dumps(facts), "sha256": _checksum(arrays, facts)}
+        put_whole(folder / f"{self.covered.start:09d}.safetensors", save(arrays, metadata))
+        sync(folder)
 
     @classmethod
     def read(cls, path: Path) -> Shard:
-        """Read a shard back."""
-        with xr.open_zarr(path, consolidated=False, chunks=None, decode_cf=False) as opened:
-            data = opened.load()
-        moments = ClassMoments()
-        for name, count, mean, m2 in zip(
-            data["seen"].values.tolist(), data["count"].values, data["mean"].values, data["m2"].values, strict=True
-        ):
-            moments.add(name, Moments(int(count), mean, m2))
-        images = pd.DataFrame({name: data[name].values for name in IMAGE_COLUMNS}).astype(dict(IMAGE_COLUMNS))
-        return cls(images, data["rows"].values, data["gates"].values, moments, json.loads(data.attrs["skipped"]))
+        """Read a shard back.
 
-    def _dataset(self) -> xr.Dataset:
-        moments = self.moments.by_class
-        variables: dict[str, Any] = {
-            name: ("image", strings(self.images[name]) if kind == "str" else self.images[name].to_numpy(kind))
-            for name, kind in IMAGE_COLUMNS.items()
+        Raises:
+            DamagedShardError: it is not as it was written.
+        """
+        try:
+            with safe_open(path, framework="numpy") as stored:
+                metadata = stored.metadata() or {}
+                arrays: dict[str, NDArray[Any]] = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+            facts = json.loads(metadata["facts"])
+            sound = _checksum(arrays, facts) == metadata["sha256"]
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise DamagedShardError(f"the shard {path} is damaged: it cannot be read ({error})") from error
+        if not sound:
+            raise DamagedShardError(f"the shard {path} is damaged: its content does not have its checksum")
+        columns = {name: facts["images"][name] if name in _TEXTS else arrays[name] for name in IMAGE_COLUMNS}
+        moments = ClassMoments()
+        for name, count, mean, m2 in zip(facts["seen"], arrays["count"], arrays["mean"], arrays["m2"], strict=True):
+            moments.add(name, Moments(int(count), mean, m2))
+        images = pd.DataFrame(columns).astype(dict(IMAGE_COLUMNS))
+        return cls(images, arrays["places"], arrays["rows"], arrays["gates"], moments, facts["skipped"])
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        moments, width = self.moments.by_class.values(), self.gates.shape[1]
+        return {
+            **{name: self.images[name].to_numpy(IMAGE_COLUMNS[name]) for name in _NUMBERS},
+            "places": self.places,
+            "rows": self.rows,
+            "gates": np.ascontiguousarray(self.gates),
+            "count": np.array([item.count for item in moments], dtype=np.int64),
+            "mean": _stack([item.mean for item in moments], width),
+            "m2": _stack([item.m2 for item in moments], width),
         }
-        width = self.gates.shape[1]
-        variables |= {
-            "rows": ("row", self.rows),
-            "gates": (("row", "column"), self.gates),
-            "seen": ("moment", strings(list(moments))),
-            "count": ("moment", np.array([item.count for item in moments.values()], dtype=np.int64)),
-            "mean": (("moment", "column"), _stack([item.mean for item in moments.values()], width)),
-            "m2": (("moment", "column"), _stack([item.m2 for item in moments.values()], width)),
-        }
-        return xr.Dataset(variables, attrs={"skipped": json.dumps(self.skipped)})
+
+    def _facts(self) -> dict[str, Any]:
+        texts = {name: self.images[name].astype(str).tolist() for name in _TEXTS}
+        return {"images": texts, "seen": list(self.moments.by_class), "skipped": self.skipped}
+
+
+def _checksum(arrays: Mapping[str, NDArray[Any]], facts: dict[str, Any]) -> str:
+    return facts_digest([facts, {name: array_digest(values) for name, values in arrays.items()}])
 
 
 def strings(values: Any) -> NDArray[np.str_]:
@@ -100,7 +135,16 @@ def _stack(rows: list[NDArray[np.float64]], width: int) -> NDArray[np.float64]:
     return np.stack(rows) if rows else np.empty((0, width))
 
 
+def shard_paths(folder: Path) -> list[Path]:
+    """Return the whole shards of a folder in the selection's order; what a killed run left half-written is none."""
+    return sorted(folder.glob("[0-9]*.safetensors"))
+
+
 def read_shards(folder: Path) -> Iterator[Shard]:
-    """Read the whole shards of a folder, in order; what a killed run left half-written is passed over."""
-    for path in sorted(folder.glob("[0-9]*")):
+    """Read the shards of a folder in the selection's order.
+
+    Raises:
+        DamagedShardError: one is not as it was written.
+    """
+    for path in shard_paths(folder):
         yield Shard.read(path)

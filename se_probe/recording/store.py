@@ -7,65 +7,67 @@
     /moments             count (class), coordinate class
     /moments/SE_2_3      mean, m2 (class, [branch,] channel), float64; logit_mean, logit_m2 ... where captured
 
-While a run is under way, and after one that was killed, the status is "incomplete" and `shards/` holds what was
-recorded. The status changes to "complete" when everything above is on disk; only then do the shards go.
+While a run is under way, and after one that was stopped, the status is "incomplete" and `shards/` holds what was
+recorded. The status changes to "complete" when everything above is on the disk; only then do the shards go. A merge
+that was stopped halfway is made again from the shards.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
+from zarr.storage import LocalStore
 
-from se_probe.gates import GateSite
 from se_probe.recording.columns import Block, split, width
+from se_probe.recording.digest import ArrayDigest
+from se_probe.recording.files import put_whole, sync, sync_tree
+from se_probe.recording.header import COMPLETE, INCOMPLETE, Header, attributes_digest
 from se_probe.recording.moments import ClassMoments
-from se_probe.recording.shards import IMAGE_COLUMNS, ZARR_FORMAT, Shard, read_shards, strings
+from se_probe.recording.shards import IMAGE_COLUMNS, strings
 
-SCHEMA = 1
-INCOMPLETE, COMPLETE = "incomplete", "complete"
-_ROWS_AT_ONCE = 4096
+ZARR_FORMAT: Literal[2] = 2  # Version 3 has no specification for arrays of strings yet.
+_NODES = ("images", "gates", "moments")
 _CHUNK_ROWS = 256
 
 
 @dataclass(frozen=True)
-class Header:
-    """What is known of a recording before its first image."""
+class Part:
+    """Signals of some images: their rows in the table of images, and the values of each block."""
 
-    sites: tuple[GateSite, ...]
-    blocks: tuple[Block, ...]
-    classes: tuple[dict[str, Any], ...]
-    chosen: tuple[str, ...]
-    provenance: dict[str, Any]
+    rows: NDArray[np.int64]
+    values: dict[Block, xr.Variable]
 
-    def attributes(self, status: str, skipped: Sequence[dict[str, str]] = ()) -> dict[str, Any]:
-        """Return the attributes of the recording's root."""
-        return {
-            "schema": SCHEMA,
-            "status": status,
-            "sites": [site.to_dict() for site in self.sites],
-            "signals": [block.to_dict() for block in self.blocks],
-            "classes": list(self.classes),
-            "chosen": list(self.chosen),
-            "provenance": self.provenance,
-            "skipped": list(skipped),
-        }
+
+@dataclass(frozen=True)
+class Content:
+    """All that a recording holds: facts of its images, moments, skipped images, and signals in parts, one at least."""
+
+    images: pd.DataFrame
+    moments: ClassMoments
+    skipped: list[dict[str, str]]
+    parts: Iterator[Part]
 
 
 def create(path: Path, header: Header) -> None:
-    """Start a recording without images at a path where nothing is."""
+    """Start a recording without images at a path where nothing is; it is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.mkdir()
-    root = zarr.open_group(path, mode="w", zarr_format=ZARR_FORMAT, attributes=header.attributes(INCOMPLETE))
-    root.create_group(shard_folder(path).name)
+    temporary = path.with_name(f".{path.name}.new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    root = zarr.open_group(temporary, mode="w", zarr_format=ZARR_FORMAT, attributes=header.attributes(INCOMPLETE))
+    root.create_group(shard_folder(temporary).name)
+    sync_tree(temporary)
+    temporary.rename(path)
+    sync(path.parent)
 
 
 def shard_folder(path: Path) -> Path:
@@ -73,94 +75,77 @@ def shard_folder(path: Path) -> Path:
     return path / "shards"
 
 
-def complete(path: Path, header: Header) -> None:
-    """Put a recording's shards together, mark it as complete, and remove them."""
-    shards = shard_folder(path)
-    images, moments, skipped = _summary(shards)
-    parts = _parts(shards, header.blocks)
-    tree = _tree(header, images, moments, next(parts), header.attributes(INCOMPLETE, skipped))
+def put_attributes(path: Path, attributes: dict[str, Any]) -> None:
+    """Replace the attributes of a recording's root in one step.
+
+    Raises:
+        OSError: they cannot be written; the former ones stay.
+    """
+    put_whole(path / ".zattrs", json.dumps(attributes, indent=2).encode())
+    sync(path)
+
+
+def write(path: Path, header: Header, content: Content) -> None:
+    """Write all that a recording holds into its folder, with checksums, and then mark it as complete.
+
+    What an earlier attempt left there is replaced; what this one leaves where it fails is removed.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    _discard(path)
+    try:
+        digests = _write_nodes(path, header, content)
+        sync_tree(path)
+    except OSError:
+        _discard(path)
+        raise
+    attributes = header.attributes(COMPLETE, content.skipped)
+    checksums = {name: digest.hex() for name, digest in digests.items()} | {"attributes": attributes_digest(attributes)}
+    put_attributes(path, attributes | {"checksums": checksums})
+
+
+def tidy(path: Path) -> None:
+    """Remove the shards of a complete recording and gather its metadata for quick opening."""
+    shutil.rmtree(shard_folder(path), ignore_errors=True)
+    _sweep(path)
+    zarr.consolidate_metadata(LocalStore(path), zarr_format=ZARR_FORMAT)
+
+
+def _discard(path: Path) -> None:
+    for node in _NODES:
+        shutil.rmtree(path / node, ignore_errors=True)
+    _sweep(path)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what a kill has left of files of the root that were being written."""
+    for leftover in [*path.glob("*.partial"), *path.glob("*.tmp")]:
+        leftover.unlink()
+
+
+def _write_nodes(path: Path, header: Header, content: Content) -> dict[str, ArrayDigest]:
+    """Write images, moments and signals; return the checksum of each array, taken from memory."""
+    tree = tree_of(header, content, next(content.parts), header.attributes(INCOMPLETE, content.skipped))
     encoding: dict[str, dict[str, Any]] = {}
     for block in header.blocks:
-        chunks = {"chunks": (_CHUNK_ROWS, *block.shape)}
-        encoding.setdefault(f"/gates/{block.site}", {})[block.signal] = chunks
+        encoding.setdefault(f"/gates/{block.site}", {})[block.signal] = {"chunks": (_CHUNK_ROWS, *block.shape)}
     tree.to_zarr(path, mode="a", zarr_format=ZARR_FORMAT, consolidated=False, encoding=encoding)
-    for part in parts:
+    digests: dict[str, ArrayDigest] = {}
+    for node in tree.subtree:
+        for name, variable in node.to_dataset(inherit=False).variables.items():
+            digests.setdefault(f"{node.path}/{name}".strip("/"), ArrayDigest()).update(variable.values)
+    for part in content.parts:
         _append(path, part)
-    group = zarr.open_group(path, mode="r+", zarr_format=ZARR_FORMAT, use_consolidated=False)
-    group.attrs["status"] = COMPLETE
-    shutil.rmtree(shards)
-    zarr.consolidate_metadata(group.store, zarr_format=ZARR_FORMAT)
+        digests["gates/image"].update(part.rows)
+        for block, values in part.values.items():
+            digests[f"gates/{block.site}/{block.signal}"].update(values.values)
+    return digests
 
 
-def read_incomplete(path: Path, header: Header) -> xr.DataTree:
-    """Return what an incomplete recording holds, in memory."""
-    shards = shard_folder(path)
-    images, moments, skipped = _summary(shards)
-    whole = _concatenate(list(_parts(shards, header.blocks)))
-    return _tree(header, images, moments, whole, header.attributes(INCOMPLETE, skipped))
-
-
-def names_of_moments(signal: str) -> tuple[str, str]:
-    """Return the names of a signal's mean and sum of squared deviations among a site's moments."""
-    prefix = "" if signal == "gate" else f"{signal}_"
-    return f"{prefix}mean", f"{prefix}m2"
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Signals of some images: their rows in the table of images, and the values of each block."""
-
-    rows: NDArray[np.int64]
-    values: dict[Block, xr.Variable]
-
-
-def _summary(shards: Path) -> tuple[pd.DataFrame, ClassMoments, list[dict[str, str]]]:
-    tables, moments, skipped = [pd.DataFrame({name: [] for name in IMAGE_COLUMNS})], ClassMoments(), []
-    for shard in read_shards(shards):
-        tables.append(shard.images)
-        skipped += shard.skipped
-        for name, items in shard.moments.by_class.items():
-            moments.add(name, items)
-    tables = [table for table in tables if len(table)] or tables
-    return pd.concat(tables, ignore_index=True).astype(dict(IMAGE_COLUMNS)), moments, skipped
-
-
-def _parts(shards: Path, blocks: Sequence[Block]) -> Iterator[_Part]:
-    """Yield the signals of bounded numbers of images, one part at least."""
-    held: list[Shard] = []
-    starts: list[int] = []
-    first = 0
-    for shard in read_shards(shards):
-        held.append(shard)
-        starts.append(first)
-        first += len(shard.images)
-        if sum(len(item.rows) for item in held) >= _ROWS_AT_ONCE:
-            yield _part(held, starts, blocks)
-            held, starts = [], []
-    if held or first == 0:
-        yield _part(held, starts, blocks)
-
-
-def _part(shards: Sequence[Shard], starts: Sequence[int], blocks: Sequence[Block]) -> _Part:
-    rows = [shard.rows + start for shard, start in zip(shards, starts, strict=True)]
-    columns = np.concatenate([shard.gates for shard in shards]) if shards else np.empty((0, width(blocks)), np.float32)
-    values = split(columns, blocks)
-    return _Part(
-        np.concatenate(rows) if rows else np.empty(0, np.int64),
-        {block: xr.Variable(("image", *block.dims), values[block]) for block in blocks},
-    )
-
-
-def _concatenate(parts: Sequence[_Part]) -> _Part:
-    return _Part(
-        np.concatenate([part.rows for part in parts]),
-        {block: xr.Variable.concat([part.values[block] for part in parts], "image") for block in parts[0].values},
-    )
-
-
-def _tree(
-    header: Header, images: pd.DataFrame, moments: ClassMoments, part: _Part, attributes: dict[str, Any]
-) -> xr.DataTree:
+def tree_of(header: Header, content: Content, part: Part, attributes: dict[str, Any]) -> xr.DataTree:
+    """Return a recording as the nodes that this module describes; `part` takes the place of the content's parts."""
+    images, moments = content.images, content.moments
     names = _class_order(header, moments)
     by_class = [moments.by_class[name] for name in names]
     size = len(names), width(header.blocks)
@@ -196,7 +181,7 @@ def _image_values(images: pd.DataFrame, name: str) -> NDArray[Any]:
     return strings(images[name]) if kind == "str" else images[name].to_numpy(kind)
 
 
-def _append(path: Path, part: _Part) -> None:
+def _append(path: Path, part: Part) -> None:
     options: dict[str, Any] = {"mode": "a", "append_dim": "image", "consolidated": False}
     xr.Dataset(coords={"image": part.rows}).to_zarr(path, group="gates", **options)
     by_site: dict[str, dict[str, xr.Variable]] = {}
@@ -204,3 +189,9 @@ def _append(path: Path, part: _Part) -> None:
         by_site.setdefault(block.site, {})[block.signal] = values
     for site, signals in by_site.items():
         xr.Dataset(signals).to_zarr(path, group=f"gates/{site}", **options)
+
+
+def names_of_moments(signal: str) -> tuple[str, str]:
+    """Return the names of a signal's mean and sum of squared deviations among a site's moments."""
+    prefix = "" if signal == "gate" else f"{signal}_"
+    return f"{prefix}mean", f"{prefix}m2"

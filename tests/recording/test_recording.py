@@ -150,7 +150,7 @@ def test_batch_size_workers_and_shards_do_not_matter(
 
 
 def test_gates_in_more_than_one_block(model, photographs, recorded, tmp_path, monkeypatch):
-    monkeypatch.setattr("se_probe.recording.store._ROWS_AT_ONCE", 4)
+    monkeypatch.setattr("se_probe.recording.assembly._ROWS_AT_ONCE", 4)
     recording, _ = run(model, photographs, tmp_path / "recording.zarr", batch_size=2, shard_images=3)
     for site in recording.sites:
         np.testing.assert_allclose(recording.gates(site.name), recorded[0].gates(site.name), atol=1e-5)
@@ -167,8 +167,7 @@ def test_a_stopped_run_leaves_a_valid_recording_marked_incomplete(model, photogr
     with pytest.raises(KeyboardInterrupt):
         run(model, photographs, path, batch_size=2, shard_images=3, progress=stop)
     # What a kill in the middle of a shard leaves is passed over.
-    (path / "shards" / ".000009").mkdir()
-    (path / "shards" / ".000009" / "half").write_bytes(b"")
+    (path / "shards" / ".000000009.safetensors.1.tmp").write_bytes(b"half")
     recording = open_recording(path)
     assert not recording.complete
     assert "INCOMPLETE" in repr(recording)
@@ -206,7 +205,7 @@ def test_a_chosen_class_of_broken_images_is_an_error(model, tmp_path):
     (root / "beta" / "0.png").write_bytes(b"")
     with pytest.raises(
         SeProbeError,
-        match=r"^none of the images of beta could be decoded \(.*empty.*\); "
+        match=r"^none of the images of beta could be recorded \(.*empty.*\); "
         r"repair them or choose another class\.$",
     ):
         run(model, root, tmp_path / "recording.zarr")
@@ -277,7 +276,7 @@ def test_a_later_schema_is_refused(recorded, tmp_path):
     copy = tmp_path / "recording.zarr"
     shutil.copytree(recorded[0].path, copy)
     zarr.open_group(copy, mode="r+", use_consolidated=False).attrs["schema"] = 99
-    message = f"{copy} has recording schema 99; this version of se-probe reads up to 1, use a later one."
+    message = f"{copy} has recording schema 99; this version of se-probe reads up to 2, use a later one."
     with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
         open_recording(copy)
 

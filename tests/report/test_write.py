@@ -135,9 +135,9 @@ def test_skipped_images_are_named(tmp_path):
     data = runs.photographs(tmp_path / "data")
     (data / "2" / "broken.png").write_bytes(b"no image")
     text = Page(write_report(runs.run(tmp_path, data=data))).text
-    assert "1 of them could not be decoded and were left out" in text
+    assert "1 of them could not be used and were left out" in text
     assert "2/broken.png (tabby): not an image that Pillow can read" in text
-    assert "Warning. 1 images could not be decoded and were skipped, 2/broken.png" in text
+    assert "Warning. 1 images were skipped, 2/broken.png" in text
 
 
 def test_a_demo_run_says_demo_at_the_top_at_each_figure_and_at_the_explorer(demo_run):

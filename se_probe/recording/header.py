@@ -1,0 +1,74 @@
+"""The attributes of a recording's root: what is known of it before its first image, and whether it is complete."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from se_probe.errors import SeProbeError
+from se_probe.gates import GateSite
+from se_probe.recording.columns import Block
+from se_probe.recording.digest import facts_digest
+
+SCHEMA = 2
+INCOMPLETE, COMPLETE = "incomplete", "complete"
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of a recording before its first image; `selected` is the number of images that it is to cover."""
+
+    sites: tuple[GateSite, ...]
+    blocks: tuple[Block, ...]
+    classes: tuple[dict[str, Any], ...]
+    chosen: tuple[str, ...]
+    selected: int
+    provenance: dict[str, Any]
+
+    def attributes(self, status: str, skipped: Sequence[dict[str, str]] = ()) -> dict[str, Any]:
+        """Return the attributes of the recording's root."""
+        return {
+            "schema": SCHEMA,
+            "status": status,
+            "sites": [site.to_dict() for site in self.sites],
+            "signals": [block.to_dict() for block in self.blocks],
+            "classes": list(self.classes),
+            "chosen": list(self.chosen),
+            "selected": self.selected,
+            "provenance": self.provenance,
+            "skipped": list(skipped),
+        }
+
+
+def header_of(attributes: dict[str, Any]) -> Header:
+    """Return what the attributes of a recording's root say.
+
+    Raises:
+        SeProbeError: they lack something, or a name in them would lead out of the recording's folder.
+    """
+    try:
+        header = Header(
+            sites=tuple(GateSite(**facts) for facts in attributes["sites"]),
+            blocks=tuple(Block.from_dict(facts) for facts in attributes["signals"]),
+            classes=tuple(attributes["classes"]),
+            chosen=tuple(attributes["chosen"]),
+            selected=int(attributes.get("selected", attributes["provenance"]["data"]["images_selected"])),
+            provenance=attributes["provenance"],
+        )
+        names = [text for block in header.blocks for text in (block.site, block.signal)]
+        unsafe = next((name for name in names if not _SAFE_NAME.fullmatch(name)), None)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SeProbeError(
+            f"the attributes of the recording are damaged ({type(error).__name__}: {error}); record it again."
+        ) from error
+    if unsafe is not None:
+        raise SeProbeError(f"the recording names a site {unsafe!r}, which is no site's name; it is not read.")
+    return header
+
+
+def attributes_digest(attributes: dict[str, Any]) -> str:
+    """Return the checksum of a recording's attributes, but for its status and the checksums themselves."""
+    return facts_digest({key: value for key, value in attributes.items() if key not in ("status", "checksums")})

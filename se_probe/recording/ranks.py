@@ -1,0 +1,197 @@
+"""Processes that share one run: who they are, what they agree on, and how they wait for each other.
+
+They talk through the key-value store of torch.distributed, which torchrun and SLURM jobs have; nothing is pickled.
+Shards go to a folder that all of them see.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from itertools import count
+from typing import Any, TypeVar
+
+import torch.distributed
+
+from se_probe.errors import OtherRankError, SeProbeError
+
+Item = TypeVar("Item")
+# torch annotates only a part of this module, and some builds have it empty.
+_distributed: Any = torch.distributed
+_RUNS = count()
+_FAILED, _DONE = "failed", "done"
+_POLL_SECONDS = 0.1
+_PATIENCE_SECONDS = 900.0
+_LEAVING_SECONDS = {True: 30.0, False: 1.0}
+
+
+class Ranks:
+    """The processes of a run, seen from one of them; a run of one process needs no store.
+
+    Attributes:
+        rank: number of this process; rank 0 plans, merges, draws and talks.
+        size: number of processes.
+        local: number of this process on its machine, which is that of its accelerator.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1, local: int = 0, store: Any = None) -> None:
+        self.rank = rank
+        self.size = size
+        self.local = local
+        self._store = store
+        self._alone = 0
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that plans, merges, draws and talks."""
+        return self.rank == 0
+
+    def device(self, device: str) -> str:
+        """Return this process's own device where several of a kind are shared out."""
+        return f"cuda:{self.local % torch.cuda.device_count()}" if device == "cuda" and self.size > 1 else device
+
+    def share(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Return this process's neighbouring items; shares differ by one at the most, and may be empty."""
+        return items[len(items) * self.rank // self.size : len(items) * (self.rank + 1) // self.size]
+
+    def agree(self, key: str, decide: Callable[[], str]) -> str:
+        """Return what rank 0 decides; the others wait for it.
+
+        Raises:
+            OtherRankError: another process failed.
+        """
+        if self.size == 1:
+            return decide()
+        if self.first:
+            self._store.set(key, decide())
+        return self._wait(key)
+
+    @contextmanager
+    def first_alone(self, key: str) -> Iterator[None]:
+        """Let rank 0 go through what is inside first, so that it alone downloads and says what is wrong."""
+        if not self.first:
+            self._wait(key)
+        yield
+        if self.first and self.size > 1:
+            self._store.set(key, "")
+
+    def count(self, images: int) -> int:
+        """Add to the number of images that all processes have done, and return it."""
+        if self.size == 1:
+            self._alone += images
+            return self._alone
+        return int(self._store.add(_DONE, images))
+
+    def meet(self, key: str, meanwhile: Callable[[], object]) -> None:
+        """Wait until every process is here; call `meanwhile` now and then.
+
+        Raises:
+            OtherRankError: another process failed, or none has done an image for a quarter of an hour.
+        """
+        if self.size == 1:
+            return
+        self._store.set(f"{key}/{self.rank}", "")
+        seen, since = self.count(0), time.monotonic()
+        for rank in range(self.size):
+            while not self._there(f"{key}/{rank}"):
+                meanwhile()
+                if self.count(0) != seen:
+                    seen, since = self.count(0), time.monotonic()
+                if time.monotonic() - since > _PATIENCE_SECONDS:
+                    raise SeProbeError(
+                        f"rank {rank} has not come to its end and no rank has recorded an image for "
+                        f"{_PATIENCE_SECONDS / 60:.0f} minutes; end the run and continue it with --resume."
+                    )
+                time.sleep(_POLL_SECONDS)
+        meanwhile()
+
+    def leave(self, error: BaseException | None) -> None:
+        """Tell the others of this process's end; rank 0, which may serve the store, stays until they have heard."""
+        if self.size == 1:
+            return
+        if error is not None and not isinstance(error, OtherRankError):
+            self._store.set(_FAILED, f"rank {self.rank} failed: {error}")
+        until = time.monotonic() + _LEAVING_SECONDS[error is None]
+        left = self._store.add("left", 1)
+        while self.first and left < self.size and time.monotonic() < until:
+            time.sleep(_POLL_SECONDS)
+            left = self._store.add("left", 0)
+
+    def _wait(self, key: str) -> str:
+        while not self._there(key):
+            time.sleep(_POLL_SECONDS)
+        return str(self._store.get(key).decode())
+
+    def _there(self, key: str) -> bool:
+        if self._store.check([key]):
+            return True
+        if self._store.check([_FAILED]):
+            reason = self._store.get(_FAILED).decode()
+            raise OtherRankError(f"{reason} What was recorded is kept: continue with --resume, on any number of ranks.")
+        return False
+
+
+@contextmanager
+def ranks_of_environment() -> Iterator[Ranks]:
+    """Give the processes that torchrun or SLURM's srun has started together with this one, else this one alone.
+
+    Raises:
+        SeProbeError: they cannot be reached.
+    """
+    ranks = _ranks()
+    try:
+        yield ranks
+        ranks.leave(None)
+    except BaseException as error:
+        if _is_unreachable(error):
+            reason = str(error).splitlines()[0]
+            raise SeProbeError(f"the other ranks cannot be reached ({reason}); continue with --resume.") from error
+        with suppress(RuntimeError):
+            ranks.leave(error)
+        raise
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    return isinstance(error, getattr(_distributed, "DistError", ()))
+
+
+def place_of_environment() -> tuple[int, int, int]:
+    """Return this process's rank, the number of ranks, and its number on its machine, as the launcher set them."""
+    launchers = (
+        ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
+        # The step's number of tasks: a job's script itself has SLURM_NTASKS too, and is one process.
+        ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
+    )
+    for names in launchers:
+        if all(name in os.environ for name in names[:2]):
+            rank, size, local = (int(os.environ.get(name, 0)) for name in names)
+            return rank, size, local
+    return 0, 1, 0
+
+
+def _ranks() -> Ranks:
+    rank, size, local = place_of_environment()
+    if size == 1:
+        return Ranks()
+    # torchrun keeps its store when it starts the processes anew, and a script may make several runs.
+    attempt = f"se_probe/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}/{next(_RUNS)}"
+    return Ranks(rank, size, local, _distributed.PrefixStore(attempt, _store(os.environ, rank, size)))
+
+
+def _store(environment: Any, rank: int, size: int) -> Any:
+    address = environment.get("MASTER_ADDR")
+    if address is None and environment.get("SLURM_STEP_NUM_NODES") != "1":
+        raise SeProbeError(
+            "MASTER_ADDR is not set, by which the processes on several machines find rank 0; set it to its host, such "
+            "as export MASTER_ADDR=$(scontrol show hostnames $SLURM_JOB_NODELIST | head -n 1)."
+        )
+    port = int(environment.get("MASTER_PORT") or 20_000 + int(environment.get("SLURM_JOB_ID", 0)) % 10_000)
+    url = f"tcp://{address or '127.0.0.1'}:{port}"
+    try:
+        store, _, _ = next(_distributed.rendezvous(url, rank, size, timeout=timedelta(minutes=10)))
+    except (RuntimeError, OSError) as error:
+        raise SeProbeError(f"rank 0 cannot be reached at {url} ({str(error).splitlines()[0]}).") from error
+    return store

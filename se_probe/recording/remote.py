@@ -1,0 +1,108 @@
+"""Recordings in remote stores, by fsspec's URLs (s3://, gs://, memory:// ...): copied up whole, and down to be read.
+
+What is copied down is an ordinary recording in a folder of its own, which the usual checks look at before it is read.
+A store has no rename, so the root's attributes go up last: without them nothing is taken for a recording.
+"""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fsspec.core import url_to_fs
+
+from se_probe.errors import SeProbeError
+
+_ROOT_FACTS = ".zattrs"
+
+
+def is_url(place: str | Path) -> bool:
+    """Return whether a place is a URL and no path."""
+    return "://" in str(place)
+
+
+def copy_down(url: str, store: str) -> Path:
+    """Copy the recording at a URL into a temporary folder, which goes at the end of the process; return its path.
+
+    Args:
+        url: a run's folder, or the recording in it.
+        store: name of a recording in a run's folder.
+
+    Raises:
+        SeProbeError: there is no recording, it cannot be read, or it is larger than the free disk.
+    """
+    with _reaching(url):
+        system, root = url_to_fs(url)
+        inner = f"{root.rstrip('/')}/{store}"
+        root = inner if system.exists(f"{inner}/{_ROOT_FACTS}") else root.rstrip("/")
+        found: dict[str, Any] = system.find(root, detail=True)
+    names = {path: _name_below(root, path, url) for path in found}
+    if _ROOT_FACTS not in names.values():
+        raise SeProbeError(f"{url} holds no recording; expected the folder of a run of se-probe excite.")
+    folder = Path(tempfile.mkdtemp(prefix="se-probe-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    size, free = sum(int(facts.get("size") or 0) for facts in found.values()), shutil.disk_usage(folder).free
+    if size > free:
+        raise SeProbeError(f"{url} has {size:,} bytes, but only {free:,} are free in {folder.parent} for its copy.")
+    with _reaching(url):
+        for path, name in names.items():
+            target = folder / store / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            system.get_file(path, str(target))
+    return folder / store
+
+
+def require_free(url: str, store: str) -> None:
+    """Raise SeProbeError where a recording lies at a URL already, or the store cannot be reached."""
+    with _reaching(url):
+        system, root = url_to_fs(url)
+        taken = system.exists(f"{root.rstrip('/')}/{store}/{_ROOT_FACTS}")
+    if taken:
+        raise SeProbeError(
+            f"{url} already holds a run; choose another place with --out, or replace it with --overwrite."
+        )
+
+
+def copy_up(folder: Path, url: str, store: str) -> None:
+    """Copy a run's folder to a URL, whole; a recording that lies there is replaced.
+
+    Raises:
+        SeProbeError: it cannot be written; the folder stays as it is.
+    """
+    facts = folder / store / _ROOT_FACTS
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != facts]
+    with _reaching(url):
+        system, root = url_to_fs(url)
+        base = root.rstrip("/")
+        if system.exists(f"{base}/{store}/{_ROOT_FACTS}"):
+            system.rm_file(f"{base}/{store}/{_ROOT_FACTS}")
+        if system.exists(f"{base}/{store}"):
+            system.rm(f"{base}/{store}", recursive=True)
+        for path in [*files, facts]:
+            target = f"{base}/{path.relative_to(folder).as_posix()}"
+            system.makedirs(target.rpartition("/")[0], exist_ok=True)
+            system.put_file(str(path), target)
+
+
+def _name_below(root: str, path: str, url: str) -> str:
+    """Return a file's name below a root, which must not lead out of it."""
+    name = path.removeprefix(root).lstrip("/")
+    if not path.startswith(root) or not name or ".." in PurePosixPath(name).parts or "\\" in name:
+        raise SeProbeError(f"{url} lists a file {path!r}, which leads out of it; it is not copied.")
+    return name
+
+
+@contextmanager
+def _reaching(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ImportError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise SeProbeError(
+            f"{url} cannot be reached ({reason}); expected a URL that fsspec knows, its package and your permission."
+        ) from error

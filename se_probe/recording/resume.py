@@ -1,0 +1,152 @@
+"""Where a run begins: at a new recording, or at what an earlier one with the same settings has left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from se_probe.errors import SeProbeError
+from se_probe.recording.files import writing
+from se_probe.recording.guard import root_attributes
+from se_probe.recording.header import COMPLETE, INCOMPLETE, SCHEMA, Header
+from se_probe.recording.shards import DamagedShardError, Shard, shard_paths
+from se_probe.recording.store import create, put_attributes, shard_folder, tidy
+
+# What may differ between a run and its continuation: it changes no gate beyond the stated tolerance.
+_FREE_FACTS = ("command", "created", "versions", "machine", "resumed")
+FREE_SETTINGS = ("batch_size", "workers", "device", "ranks", "preset")
+_SHOWN = 80
+_LISTED = 6
+
+
+def begin(path: Path, header: Header, *, resume: bool, say: Callable[[str], None]) -> list[int] | None:
+    """Return the places of the selection that are still to be recorded, None where the recording is complete.
+
+    Damaged shards are removed and their images are recorded again.
+
+    Args:
+        path: where the recording is, or is to be made.
+        header: what the run is about to record.
+        resume: whether to go on with what lies at `path`.
+        say: is given a line about what was found.
+
+    Raises:
+        SeProbeError: something lies at `path` and is not to be resumed, or was recorded with other settings.
+    """
+    total = header.selected
+    if not path.exists():
+        with writing(path):
+            create(path, header)
+        if resume:
+            say(f"resume    nothing was recorded at {path} yet; starting")
+        return list(range(total))
+    if not resume:
+        raise SeProbeError(f"{path} is there already; continue it with resume=True, or choose another path.")
+    require_same(path, header)
+    if root_attributes(path)["status"] == COMPLETE:
+        with writing(path):
+            tidy(path)
+        say(f"resume    {path} is complete already: nothing is left to record")
+        return None
+    with writing(path):
+        _keep_provenance(path, header)
+        covered = _covered(path, say)
+    left = [place for place in range(total) if place not in covered]
+    say(f"resume    {total - len(left)} of {total} images are recorded in {path}; {len(left)} are left")
+    return left
+
+
+def is_incomplete(path: Path) -> bool:
+    """Return whether a recording that was stopped before its end lies at `path`."""
+    try:
+        return bool(root_attributes(path)["status"] != COMPLETE)
+    except SeProbeError:
+        return False
+
+
+def _covered(path: Path, say: Callable[[str], None]) -> set[int]:
+    covered: set[int] = set()
+    for shard in shard_paths(shard_folder(path)):
+        try:
+            covered.update(Shard.read(shard).covered)
+        except DamagedShardError as error:
+            shard.unlink()
+            say(f"resume    {error}; it was removed and its images are recorded again")
+    return covered
+
+
+def _keep_provenance(path: Path, header: Header) -> None:
+    """Note the run that goes on in the provenance of the one before: when, how, and with what."""
+    attributes = root_attributes(path)
+    facts = {key: header.provenance[key] for key in _FREE_FACTS if key in header.provenance}
+    settings = {key: value for key, value in header.provenance.get("settings", {}).items() if key in FREE_SETTINGS}
+    attributes["provenance"].setdefault("resumed", []).append({**facts, "settings": settings})
+    put_attributes(path, attributes)
+
+
+def require_same(path: Path, header: Header) -> None:
+    """Raise SeProbeError where the recording at `path` is not of what a run is about to record, and say how."""
+    attributes = root_attributes(path)
+    if attributes["schema"] != SCHEMA:
+        raise SeProbeError(
+            f"{path} has recording schema {attributes['schema']}, which this version of se-probe (schema {SCHEMA}) "
+            "cannot continue; start again with --overwrite."
+        )
+    found = differences(_settled(attributes), _settled(header.attributes(INCOMPLETE)))
+    if found:
+        raise SeProbeError(
+            f"{path} was recorded with other settings and cannot be continued: {listed(found)}. Give the former "
+            "settings, or start again with --overwrite."
+        )
+
+
+def _settled(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a continuation must share, as JSON gives it back."""
+    provenance = {key: value for key, value in attributes["provenance"].items() if key not in _FREE_FACTS}
+    settings = provenance.get("settings", {})
+    provenance["settings"] = {key: value for key, value in settings.items() if key not in FREE_SETTINGS}
+    data = provenance.get("data", {})
+    if data.get("location") is not None:
+        # The same folder may be named in several ways.
+        provenance["data"] = {key: value for key, value in data.items() if key != "title"}
+    kept = {key: attributes[key] for key in ("signals", "classes", "chosen")}
+    kept["sites"] = {site["name"]: site for site in attributes["sites"]}
+    shared: dict[str, Any] = json.loads(json.dumps(provenance | kept))
+    return shared
+
+
+def differences(
+    before: Mapping[str, Any], now: Mapping[str, Any], words: tuple[str, str] = ("was", "now")
+) -> list[str]:
+    """Return each difference between two sets of facts, as `key: was X, now Y`; keys of nested facts have dots."""
+    old, new = dict(_flat(before)), dict(_flat(now))
+    keys = dict.fromkeys([*old, *new])
+    return [
+        f"{key}: {words[0]} {_short(old.get(key))}, {words[1]} {_short(new.get(key))}"
+        for key in keys
+        if old.get(key) != new.get(key)
+    ]
+
+
+def listed(found: Sequence[str]) -> str:
+    """Return differences as one line, the first of them where there are many."""
+    more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+    return "; ".join(found[:_LISTED]) + more
+
+
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        names = [str(item.get("name", item.get("site"))) for item in value]
+        return f"{len(value)} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

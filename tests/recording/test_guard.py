@@ -1,0 +1,122 @@
+"""Recordings from strangers: nothing in them runs, leads out of their folder, or claims what is not there."""
+
+import json
+import pickle
+import re
+import shutil
+
+import pytest
+import torch
+
+from se_probe.errors import SeProbeError
+from se_probe.recording import open_recording, verify
+from se_probe.recording.shards import DamagedShardError, Shard
+from tests.recording.small import draw_images, run
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("sound")
+    return run(draw_images(folder / "data"), folder / "recording.zarr").path
+
+
+@pytest.fixture
+def copy(sound, tmp_path):
+    return shutil.copytree(sound, tmp_path / "recording.zarr")
+
+
+class Payload:
+    """Leaves a mark where it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return exec, (f"open({str(self.mark)!r}, 'w').close()",)
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def edit_gathered(store, name, **changes):
+    path = store / ".zmetadata"
+    gathered = json.loads(path.read_text())
+    gathered["metadata"][f"{name}/.zarray"].update(changes)
+    path.write_text(json.dumps(gathered))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dtype": "|O", "filters": [{"id": "pickle", "protocol": 5}], "compressor": None},
+        {"dtype": "|O", "filters": None, "compressor": {"id": "pickle", "protocol": 5}},
+        {"filters": [{"id": "pickle", "protocol": 5}], "compressor": None},
+    ],
+)
+@pytest.mark.parametrize("gathered", [False, True])
+def test_nothing_is_unpickled(copy, tmp_path, changes, gathered):
+    mark = tmp_path / "mark"
+    (copy / "images/path/0").write_bytes(pickle.dumps(Payload(mark)))
+    if gathered:
+        edit_gathered(copy, "images/path", **changes)
+    else:
+        (copy / ".zmetadata").unlink()
+        edit(copy / "images/path/.zarray", **changes)
+    with pytest.raises(SeProbeError, match=rf"^{re.escape(str(copy))}/images/path is not read: it (holds|needs)"):
+        open_recording(copy)
+    assert verify(copy).problems[0].startswith(f"{copy}/images/path is not read: ")
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("gathered", [False, True])
+@pytest.mark.parametrize("changes", [{"shape": [10**12, 6]}, {"chunks": [10**12, 6]}])
+def test_what_is_claimed_must_lie_there(copy, changes, gathered):
+    if gathered:
+        edit_gathered(copy, "gates/SE_2_1/gate", **changes)
+    else:
+        edit(copy / "gates/SE_2_1/gate/.zarray", **changes)
+    message = (
+        rf"^{re.escape(str(copy))}/gates/SE_2_1/gate is not read: it claims 6,000,000,000,000 values, but only [\d,]+ "
+        r"bytes lie there for them\.$"
+    )
+    with pytest.raises(SeProbeError, match=message):
+        open_recording(copy)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"shape": "many"}', '{"shape": [3], "chunks": [3], "dtype": "?!"}'])
+def test_damaged_metadata_of_an_array(copy, content):
+    (copy / "images/path/.zarray").write_text(content)
+    with pytest.raises(SeProbeError, match=r"damaged"):
+        open_recording(copy)
+
+
+@pytest.mark.parametrize("name", ["../../escape", "/etc", "..", "a/b", "a\\b", "", ".hidden", "a\0b"])
+def test_no_name_leads_out_of_the_folder(copy, name):
+    attributes = json.loads((copy / ".zattrs").read_text())
+    attributes["signals"][0]["site"] = name
+    (copy / ".zattrs").write_text(json.dumps(attributes))
+    (copy / ".zmetadata").unlink()
+    message = f"the recording names a site {name!r}, which is no site's name; it is not read."
+    with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
+        open_recording(copy)
+
+
+@pytest.mark.parametrize("change", [{"sites": None}, {"sites": [{"name": "x"}]}, {"signals": [{}]}, {"provenance": 3}])
+def test_damaged_attributes(copy, change):
+    edit(copy / ".zattrs", **change)
+    (copy / ".zmetadata").unlink()
+    with pytest.raises(SeProbeError, match=r"^the attributes of the recording are damaged \(.+\); record it again\.$"):
+        open_recording(copy)
+
+
+def test_a_shard_that_claims_too_much(tmp_path):
+    header = json.dumps({"gates": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}}).encode()
+    path = tmp_path / "000000000.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 100)
+    with pytest.raises(DamagedShardError, match="is damaged: it cannot be read"):
+        Shard.read(path)
+    path.write_bytes((10**15).to_bytes(8, "little"))
+    with pytest.raises(DamagedShardError, match="is damaged: it cannot be read"):
+        Shard.read(path)
