@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from se_probe.gates import signals_of
 from se_probe.inputs import (
     Plan,
     Say,
-    check_batch,
+    batch_size_of,
     device_of,
     images_of,
     label_of,
@@ -30,7 +31,7 @@ from se_probe.inputs import (
 from se_probe.models import LoadedModel
 from se_probe.presets import Preset, preset_of
 from se_probe.progress import progress_bar
-from se_probe.recording import Recording, record
+from se_probe.recording import Execution, Recording, record
 from se_probe.report import write_report
 from se_probe.run_folder import RunFolder, choose_folder
 
@@ -54,9 +55,14 @@ def excite(
     sites: Sequence[str] | None = None,
     channels: int | str | None = None,
     within: str | Sequence[str] | None = None,
-    batch_size: int = 32,
+    record_sites: Sequence[str] | None = None,
+    batch_size: int | str = 32,
     workers: int | None = None,
     device: str | None = None,
+    exact: bool = False,
+    compile: bool = False,
+    dtype: str | None = None,
+    predictions: bool = True,
     name: str | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -84,13 +90,18 @@ def excite(
         seed: decides which images are recorded where a class has more, and which channels are shown.
         capture: what to record beside the gates: "logit", "squeeze", "feature" (the feature map's spatial mean
             before and after the gate).
-        sites: sites that the figures show; the last of each stage and all of the last stage by default. All
-            sites are recorded in any case.
+        sites: sites that the figures show; the last of each stage and all of the last stage by default.
         channels: number of channels that the figures show (50 by default), or "all".
         within: classes of the within-class figure; goldfish and plane, else the first two, by default.
-        batch_size: images in one forward pass.
+        record_sites: sites that are recorded, all by default.
+        batch_size: images in one forward pass, or "auto" for the fastest by a short measurement.
         workers: processes that decode images; a few by default.
         device: torch device; an accelerator by default, where there is one.
+        exact: run the network as it is, so that gates equal bit for bit those of hooks on the plain network, and
+            not a faster copy of it, whose gates are within 1e-5.
+        compile: compile that copy, which pays on long runs; gates are within 1e-5.
+        dtype: "float32" or "bfloat16"; the network's own by default. The deviation of gates is measured and kept.
+        predictions: keep what the network predicts; else passes end after the last recorded site.
         name: name of the run's folder below `reports/`; numbered where it is taken.
         out: the run's folder itself, in the place of `reports/<name>`.
         overwrite: replace a run that lies there already.
@@ -106,9 +117,10 @@ def excite(
         SeProbeError: an input cannot be used. Nothing was written, or the recording is marked as incomplete.
     """
     preferred = preset_of(preset)
-    settings = {"device": device_of(device), "batch_size": batch_size, "workers": workers_of(workers)}
+    execution = Execution(exact, compile, dtype, predictions)
+    settings: dict[str, Any] = {"device": device_of(device), "workers": workers_of(workers)}
+    settings["batch_size"] = batch_size_of(batch_size)
     shown = number_of_channels(preferred.channels if channels is None else channels)
-    check_batch(batch_size)
     signals_of(capture)
     demo = demo or (data is None and isinstance(model, str) and model.startswith("demo:"))
     wanted = model or (DEMO_MODEL if demo else preferred.model)
@@ -116,12 +128,21 @@ def excite(
     chosen = network_of(wanted, checkpoint, model_args, random_weights=random_weights, seed=seed)
     counts = per_class, per_class if reference_per_class is None else reference_per_class, seed
     plan = plan_run(
-        chosen, images_of(data, chosen, demo=demo), classes or preferred.classes, counts, within, sites, say
+        chosen,
+        images_of(data, chosen, demo=demo),
+        classes or preferred.classes,
+        counts,
+        within,
+        sites,
+        say,
+        record_sites,
     )
     if preferred.note:
         say(f"preset    {preset}, {preferred.source}: {preferred.note}")
-    provenance = plan_provenance(plan, command, {**settings, "capture": list(capture), "preset": preset}, demo=demo)
-    recording = _record(plan, folder, provenance, {**settings, "capture": capture}, show_progress)
+    asked = {**settings, "batch_size": batch_size, **asdict(execution), "capture": list(capture), "preset": preset}
+    provenance = plan_provenance(plan, command, asked, demo=demo)
+    settings |= {"execution": execution, "capture": capture, "say": say}
+    recording = _record(plan, folder, provenance, settings, show_progress)
     options = {"sites": sites or _preset_sites(plan, preferred, say), "channels": shown, "within": plan.within}
     _finish(recording, folder, {**options, "seed": seed}, say)
     if report:

@@ -22,7 +22,7 @@ from se_probe.images.zoom import Enlarge, EnlargedDrawings, resampling
 from se_probe.inputs import (
     Plan,
     Say,
-    check_batch,
+    batch_size_of,
     device_of,
     images_of,
     label_of,
@@ -59,7 +59,7 @@ def scale(
     per_class: int = 50,
     reference_per_class: int | None = None,
     seed: int = 0,
-    batch_size: int = 32,
+    batch_size: int | str = 32,
     workers: int | None = None,
     device: str | None = None,
     name: str | None = None,
@@ -92,8 +92,7 @@ def scale(
 
     Source: Li et al., Selective Kernel Networks, arXiv 1903.06586, the analysis of attention weights.
     """
-    settings = {"device": device_of(device), "batch_size": batch_size, "workers": workers_of(workers)}
-    check_batch(batch_size)
+    settings = {"device": device_of(device), "batch_size": batch_size_of(batch_size), "workers": workers_of(workers)}
     preferred = preset_of(preset)
     demo = demo or (data is None and isinstance(model, str) and model.startswith("demo:"))
     ordered = _check_scales(preferred.scales if scales is None else scales, by, demo=demo)

@@ -56,7 +56,9 @@ ReferencePerClass = Annotated[
     int | None,
     typer.Option(help="Images of every other class, for the curve of all classes. Default: as --per-class."),
 ]
-BatchSize = Annotated[int, typer.Option(help="Images in one forward pass.")]
+BatchSize = Annotated[
+    str, typer.Option(help='Images in one forward pass, or "auto" for the fastest by a short measurement.')
+]
 Workers = Annotated[int | None, typer.Option(help="Processes that decode images. Default: a few.")]
 Device = Annotated[str | None, typer.Option(help="torch device. Default: an accelerator, if any.")]
 Name = Annotated[str | None, typer.Option(help="Name of the run's folder under reports/.")]

@@ -67,9 +67,28 @@ def excite(
     sites: Sites = None,
     channels: Channels = None,
     within: Within = None,
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = "32",
     workers: Workers = None,
     device: Device = None,
+    record_sites: Annotated[str | None, typer.Option(help="Sites to record. Default: all.")] = None,
+    exact: Annotated[
+        bool,
+        typer.Option(
+            "--exact",
+            help="Run the network as it is: gates equal those of your own eager hooks bit for bit. Else a copy with "
+            "channels last and folded batch norms runs, whose gates are within 1e-5.",
+        ),
+    ] = False,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Compile the network (gates within 1e-5). Pays on long runs.")
+    ] = False,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="float32 or bfloat16. Default: the network's own. How far gates move is measured."),
+    ] = None,
+    predictions: Annotated[
+        bool, typer.Option(help="Keep what the network predicts; without, a pass ends after the last recorded site.")
+    ] = True,
     name: Name = None,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -101,6 +120,11 @@ def excite(
         batch_size=batch_size,
         workers=workers,
         device=device,
+        record_sites=listed(record_sites),
+        exact=exact,
+        compile=compile,
+        dtype=dtype,
+        predictions=predictions,
         name=name,
         out=out,
         overwrite=overwrite,
@@ -144,7 +168,7 @@ def scale(
     per_class: PerClass = 50,
     reference_per_class: ReferencePerClass = None,
     seed: Seed = 0,
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = "32",
     workers: Workers = None,
     device: Device = None,
     name: Name = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,16 +14,19 @@ import torch
 from numpy.typing import NDArray
 
 from se_probe.errors import SeProbeError
-from se_probe.gates import GateRecorder, GateSite
+from se_probe.gates import GateSite
 from se_probe.images import Batch, Selected, Selection, batches
 from se_probe.labels import ImageClass
 from se_probe.models import LoadedModel
 from se_probe.recording.columns import Block, width
+from se_probe.recording.engine import Execution, engine, shapes_of
+from se_probe.recording.hooked import Run
 from se_probe.recording.inference import Results, Transfer, start
 from se_probe.recording.moments import ClassMoments
+from se_probe.recording.probe import probe_of
 from se_probe.recording.recording import Recording, open_recording
 from se_probe.recording.shards import IMAGE_COLUMNS, Shard
-from se_probe.recording.store import Header, complete, create, shard_folder
+from se_probe.recording.store import Header, complete, create, describe, shard_folder
 
 
 def record(
@@ -34,11 +37,13 @@ def record(
     *,
     provenance: dict[str, Any],
     capture: Sequence[str] = (),
-    batch_size: int = 32,
+    batch_size: int | None = 32,
     workers: int = 0,
     device: str | torch.device = "cpu",
+    execution: Execution = Execution(),  # noqa: B008 it is frozen
     shard_images: int = 1024,
     progress: Callable[[int], None] = lambda images: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Recording:
     """Record the gates of a network over selected images.
 
@@ -49,12 +54,14 @@ def record(
         path: where the recording is made; nothing may be there yet.
         provenance: facts kept with the recording; `model` and `data` are expected among them.
         capture: what to record beside the gates: "logit", "squeeze", "feature".
-        batch_size: images in one forward pass.
+        batch_size: images in one forward pass, None for the fastest by a short measurement.
         workers: processes that decode images.
         device: where the network runs.
+        execution: how it is run: as it is, faster, compiled, in another dtype, without predictions.
         shard_images: number of images after which what was recorded is put on disk. A run that is stopped
             leaves it there, marked as incomplete.
         progress: called with the number of images done since the last call.
+        say: is given each line about how the network is run.
 
     Returns:
         The recording, complete.
@@ -63,15 +70,20 @@ def record(
         SeProbeError: no image of a chosen class could be decoded; the recording stays, marked as incomplete.
     """
     classes = tuple({"name": item.name, "index": item.index, "wnid": item.wnid} for item in _classes(selection))
-    recorder = GateRecorder(model.network.to(device), sites, capture)
-    blocks = tuple(Block(signal, site, shape) for (signal, site), shape in recorder.shapes.items())
+    network = model.network.to(device)
+    blocks = tuple(Block(signal, site, shape) for (signal, site), shape in shapes_of(network, sites, capture).items())
     header = Header(tuple(sites), blocks, classes, tuple(item.name for item in selection.chosen), provenance)
     create(path, header)
-    loaded = batches(selection, model.transform, batch_size=batch_size, workers=workers)
-    with _ShardWriter(path, width(blocks), shard_images) as writer, recorder:
-        for batch in _recorded(model, recorder, selection, loaded):
-            writer.add(batch)
-            progress(len(batch.images) + len(batch.skipped))
+    probe = probe_of(model, selection, execution.probes)
+    options: dict[str, Any] = {"execution": execution, "batch_size": batch_size, "images": len(selection.entries)}
+    with engine(network, sites, capture, probe, **options, say=say) as runs:
+        header = replace(header, provenance={**provenance, "execution": runs.facts})
+        describe(path, header)
+        loaded = batches(selection, model.transform, batch_size=runs.batch_size, workers=workers)
+        with _ShardWriter(path, width(blocks), shard_images) as writer:
+            for batch in _recorded(model, runs.run, selection, loaded):
+                writer.add(batch)
+                progress(len(batch.images) + len(batch.skipped))
     _require_every_class(selection, writer)
     complete(path, header)
     return open_recording(path)
@@ -99,14 +111,12 @@ class _Recorded:
     skipped: list[dict[str, str]]
 
 
-def _recorded(
-    model: LoadedModel, recorder: GateRecorder, selection: Selection, loaded: Iterator[Batch]
-) -> Iterator[_Recorded]:
+def _recorded(model: LoadedModel, run: Run, selection: Selection, loaded: Iterator[Batch]) -> Iterator[_Recorded]:
     """Yield batches one step late, so that the device computes one while the host takes in the one before."""
     pending: tuple[Batch, Transfer | None] | None = None
     for batch in loaded:
         units = [_unit(selection.entries[index]) for index in batch.indices]
-        transfer = start(recorder, model.network, batch.images, units) if units else None
+        transfer = start(run, batch.images, units) if units else None
         if pending is not None:
             yield _received(model, selection, *pending)
         pending = batch, transfer

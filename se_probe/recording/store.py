@@ -68,6 +68,12 @@ def create(path: Path, header: Header) -> None:
     root.create_group(shard_folder(path).name)
 
 
+def describe(path: Path, header: Header) -> None:
+    """State what is known of a recording anew, before its first image."""
+    root = zarr.open_group(path, mode="r+", zarr_format=ZARR_FORMAT)
+    root.attrs.update(header.attributes(INCOMPLETE))
+
+
 def shard_folder(path: Path) -> Path:
     """Return where the shards of a recording lie."""
     return path / "shards"
