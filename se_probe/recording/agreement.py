@@ -11,6 +11,8 @@ from se_probe.recording.hooked import Signals
 
 # What recorded values may differ by from those of the plain network, relative to values above 1.
 TOLERANCE = 1e-5
+# What is accepted on the images that are looked at, which leaves room for all the others.
+ACCEPTED = TOLERANCE / 2
 
 
 def deviation(expected: Signals, found: Signals) -> float:

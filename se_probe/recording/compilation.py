@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from se_probe.recording.agreement import TOLERANCE, deviation
+from se_probe.recording.agreement import ACCEPTED, deviation
 from se_probe.recording.batch_size import seconds
 from se_probe.recording.fast import first_line
 from se_probe.recording.hooked import HookedNetwork, Run, Signals, run_in_batches
@@ -47,8 +47,8 @@ def compile_if_possible(
         return _given_up(hooked, first_line(error), say)
     took = time.perf_counter() - start
     far = 0.0 if expected is None else deviation(expected, found)
-    if far > TOLERANCE:
-        return _given_up(hooked, f"its gates move by {far:.1e}, more than {TOLERANCE:.0e}", say)
+    if far > ACCEPTED:
+        return _given_up(hooked, f"its gates move by {far:.1e}, more than {ACCEPTED:.0e}", say)
     saved = before - seconds(run, batch) / size
     pays = f"pays from {took / saved:.0f} images on" if saved > 0 else "saves no time on this machine"
     say(f"compile   {took:.0f} s, saves {1e3 * saved:.1f} ms an image: {pays}; this run has {total}")

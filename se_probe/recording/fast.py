@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from se_probe.gates import GateSite
-from se_probe.recording.agreement import TOLERANCE, deviation
+from se_probe.recording.agreement import ACCEPTED, deviation
 from se_probe.recording.folding import fold_batch_norms
 from se_probe.recording.hooked import HookedNetwork, Signals, signals_for
 
@@ -52,7 +52,7 @@ class FastCopy:
 def fast_copy(
     network: nn.Module, sites: Sequence[GateSite], capture: Sequence[str], images: torch.Tensor, expected: Signals
 ) -> FastCopy:
-    """Return the fastest copy whose signals stay within `TOLERANCE` on some images.
+    """Return the fastest copy whose signals stay within `ACCEPTED` on some images.
 
     Args:
         network: the network, on its device; it is not changed.
@@ -72,7 +72,7 @@ def fast_copy(
         except Exception as error:  # views of one memory layout only, and whatever else a network does
             rejected.append(f"{name}: {first_line(error)}")
             continue
-        if far <= TOLERANCE:
+        if far <= ACCEPTED:
             return FastCopy(copy, True, folded, far, tuple(rejected))
-        rejected.append(f"{name}: gates move by {far:.1e}, more than {TOLERANCE:.0e}")
+        rejected.append(f"{name}: gates move by {far:.1e}, more than {ACCEPTED:.0e}")
     return FastCopy(network, False, 0, 0.0, tuple(rejected))

@@ -76,4 +76,4 @@ def _own_modules(network: nn.Module) -> list[tuple[str, nn.Module]]:
 
 def _replace(network: nn.Module, path: str, module: nn.Module) -> None:
     parent, _, name = path.rpartition(".")
-    setattr(network.get_submodule(parent), name, module)
+    setattr(network.get_submodule(parent), name, module.eval())
