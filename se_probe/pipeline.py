@@ -12,7 +12,6 @@ import torch
 from se_probe.analysis import measure_tables, signal_tables, write_measures, write_tables
 from se_probe.analysis.branches import write_branch_tables
 from se_probe.analysis.findings import findings
-from se_probe.drawing import draw, draw_measures
 from se_probe.gates import signals_of
 from se_probe.inputs import (
     Plan,
@@ -32,7 +31,6 @@ from se_probe.models import LoadedModel
 from se_probe.presets import Preset, preset_of
 from se_probe.progress import progress_bar
 from se_probe.recording import Execution, Recording, record
-from se_probe.report import write_report
 from se_probe.run_folder import RunFolder, choose_folder
 
 DEMO_MODEL = "demo:se"
@@ -164,6 +162,9 @@ def write_analysis(recording: Recording, *, data: str | Path | None = None, say:
     Raises:
         SeProbeError: no image of a chosen class was recorded, or the folder cannot be written.
     """
+    from se_probe.drawing import draw_measures  # these two bring Matplotlib, for which the first image need not wait
+    from se_probe.report import write_report
+
     folder = RunFolder(recording.path.parent)
     tables = measure_tables(recording)
     paths = write_measures(tables, folder.tables)
@@ -194,6 +195,8 @@ def _record(
 
 def _finish(recording: Recording, folder: RunFolder, options: dict[str, Any], say: Say) -> None:
     """Draw the figures and write the tables and `run.json`."""
+    from se_probe.drawing import draw
+
     warnings = warnings_of(recording)
     for line in warnings:
         say(f"warning   {line}")

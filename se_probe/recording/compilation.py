@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from se_probe.recording.agreement import ACCEPTED, deviation
 from se_probe.recording.batch_size import seconds
@@ -73,8 +74,6 @@ def compiled(hooked: HookedNetwork, size: tuple[int, ...]) -> Run:
     Raises:
         Exception: the network cannot be traced or compiled, for any of the compiler's many reasons.
     """
-    from torch.fx.experimental.proxy_tensor import make_fx  # takes seconds, and few runs need it
-
     # Traced on noise: a value that the graph took for a constant then shows on images.
     noise = torch.randn(size, generator=torch.Generator().manual_seed(0))
     keys: list[tuple[str, str]] = []
