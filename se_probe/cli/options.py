@@ -61,6 +61,14 @@ BatchSize = Annotated[
 ]
 Workers = Annotated[int | None, typer.Option(help="Processes that decode images. Default: a few.")]
 Device = Annotated[str | None, typer.Option(help="torch device. Default: an accelerator, if any.")]
+Exact = Annotated[
+    bool,
+    typer.Option(
+        "--exact",
+        help="Run the network as it is: gates equal those of your own eager hooks bit for bit. Else a copy with "
+        "channels last and folded batch norms runs, whose gates are within 1e-5.",
+    ),
+]
 Name = Annotated[str | None, typer.Option(help="Name of the run's folder under reports/.")]
 Out = Annotated[Path | None, typer.Option(help="The run's folder, in the place of reports/<name>.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run that lies there.")]

@@ -19,6 +19,7 @@ from se_probe.cli.options import (
     Data,
     Demo,
     Device,
+    Exact,
     Model,
     ModelArg,
     Name,
@@ -71,14 +72,7 @@ def excite(
     workers: Workers = None,
     device: Device = None,
     record_sites: Annotated[str | None, typer.Option(help="Sites to record. Default: all.")] = None,
-    exact: Annotated[
-        bool,
-        typer.Option(
-            "--exact",
-            help="Run the network as it is: gates equal those of your own eager hooks bit for bit. Else a copy with "
-            "channels last and folded batch norms runs, whose gates are within 1e-5.",
-        ),
-    ] = False,
+    exact: Exact = False,
     compile: Annotated[
         bool, typer.Option("--compile", help="Compile the network (gates within 1e-5). Pays on long runs.")
     ] = False,
@@ -171,6 +165,7 @@ def scale(
     batch_size: BatchSize = "32",
     workers: Workers = None,
     device: Device = None,
+    exact: Exact = False,
     name: Name = None,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -196,6 +191,7 @@ def scale(
         batch_size=batch_size,
         workers=workers,
         device=device,
+        exact=exact,
         name=name,
         out=out,
         overwrite=overwrite,

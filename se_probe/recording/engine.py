@@ -14,8 +14,8 @@ from torch import nn
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateRecorder, GateSite
 from se_probe.recording.agreement import class_mean_deviation
-from se_probe.recording.batch_size import fastest_batch_size
-from se_probe.recording.compilation import compile_if_possible
+from se_probe.recording.batch_size import fastest_batch_size, seconds
+from se_probe.recording.compilation import compile_if_possible, filled
 from se_probe.recording.fast import FastCopy, fast_copy
 from se_probe.recording.hooked import HookedNetwork, Run, Signals, run_in_batches, signals_for
 from se_probe.recording.probe import Probe
@@ -114,6 +114,7 @@ def engine(
         fast = fast_copy(network, sites, capture, probe.images[:_CHECKED], expected)
     for reason in fast.rejected:
         say(f"note      the network is not run with {reason}")
+    before = _per_image(fast, sites, capture, probe) if execution.dtype else 0.0
     hooked = HookedNetwork(
         _in_dtype(fast.network, network, execution.dtype),
         sites,
@@ -129,10 +130,20 @@ def engine(
             held_to = None if execution.dtype else expected
             run, facts["compilation"] = compile_if_possible(hooked, probe.images, size, held_to, images, say)
         if execution.dtype:
-            found = run_in_batches(run, probe.images, size)
-            facts["deviation"] = class_mean_deviation(expected, found, probe.classes)
-            say(_deviation_line(execution.dtype, facts["deviation"]))
+            facts["deviation"] = _deviation(run, size, probe, expected, say)
+            taken = seconds(run, filled(probe.images[:size], size)) / size
+            if taken > before:
+                times = f"{1e3 * taken:.0f} ms an image, not {1e3 * before:.0f}"
+                say(f"warning   {execution.dtype} is slower here: {times}")
         yield Engine(run, size, facts)
+
+
+def _per_image(fast: FastCopy, sites: Sequence[GateSite], capture: Sequence[str], probe: Probe) -> float:
+    """Return the seconds that an image takes before the dtype is changed."""
+    hooked = HookedNetwork(fast.network, sites, capture, channels_last=fast.channels_last)
+    images = probe.images[:_CHECKED]
+    with hooked.hooks():
+        return seconds(hooked, images) / len(images)
 
 
 def _in_dtype(candidate: nn.Module, network: nn.Module, dtype: str | None) -> nn.Module:
@@ -147,9 +158,12 @@ def _measured_size(run: Run, probe: Probe, say: Callable[[str], None]) -> tuple[
     return size, {"images_per_second": {str(n): round(rate, 2) for n, rate in rates.items()}}
 
 
-def _deviation_line(dtype: str, facts: dict[str, Any]) -> str:
-    return (
-        f"note      {dtype}: class means of gates move by up to {facts['class_mean_largest']:.1e} "
-        f"(rms {facts['class_mean_rms']:.1e}), single gates by up to {facts['gate_largest']:.1e}, measured on "
+def _deviation(run: Run, size: int, probe: Probe, expected: Signals, say: Callable[[str], None]) -> dict[str, Any]:
+    """Measure how far gates lie from the network's own, and say so."""
+    facts = class_mean_deviation(expected, run_in_batches(run, probe.images, size), probe.classes)
+    say(
+        f"note      class means of gates move by up to {facts['class_mean_largest']:.1e} (rms "
+        f"{facts['class_mean_rms']:.1e}), single gates by up to {facts['gate_largest']:.1e}, measured on "
         f"{facts['images']} images of {facts['classes']} classes"
     )
+    return facts

@@ -52,7 +52,9 @@ class HookedNetwork:
 
     def place(self, images: torch.Tensor) -> torch.Tensor:
         """Return images on the network's device, in its dtype and layout, without waiting for the device."""
-        return images.to(self._device, self._dtype, non_blocking=True, memory_format=self._layout)
+        # Across first: a copy that also converts would do so on the host and wait.
+        there = images.to(self._device, non_blocking=True)
+        return there.to(self._dtype, memory_format=self._layout)
 
     def run(self, images: torch.Tensor) -> tuple[object, Signals]:
         """Return the network's output and its signals for images that are in place."""
