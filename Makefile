@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint browser clean
+.PHONY: demo test lint bench browser clean
 
 demo: $(VENV)/.installed
 	$(BIN)/se-probe excite --demo --classes goldfish,pug,plane,cliff
@@ -16,6 +16,16 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# With the peers in an environment of their own, about half an hour on two cores.
+bench: $(VENV)-bench/.installed
+	$(VENV)-bench/bin/python -m benchmarks.speed --compile
+	$(VENV)-bench/bin/python -m benchmarks.memory
+
+$(VENV)-bench/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install --quiet --editable ".[bench]"
+	touch $@
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -33,4 +43,4 @@ browser:
 		|| echo "no Chromium here: the browser tests will be skipped"
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-bench .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,13 @@ def plan_run(
     within: str | Sequence[str] | None,
     sites: Sequence[str] | None,
     say: Say,
+    record_sites: Sequence[str] | None = None,
 ) -> Plan:
-    """Resolve every input, and say how."""
+    """Resolve every input, and say how; `record_sites` are the sites that are recorded, all by default."""
     say(f"model     {model.name}: {model.weights} (sha256 {model.weights_sha256[:12]})")
     discovery = discover(model.network, model.input_size)
     require_gates(model.name, discovery)
+    discovery = _only(discovery, record_sites)
     select_sites(discovery.sites, sites)
     say(f"gates     {describe_gates(discovery)}")
     say(f"data      {images.title}: {images.layout}" + f", {images.ignored} other files ignored" * bool(images.ignored))
@@ -59,6 +61,14 @@ def plan_run(
     selection = select(images, chosen, per_class=per_class, reference_per_class=reference, seed=seed)
     say(f"images    {len(selection.entries)} of {len(images.samples)}: {selection.rule}")
     return Plan(model, discovery, selection, pair)
+
+
+def _only(discovery: Discovery, names: Sequence[str] | None) -> Discovery:
+    """Return what was found with some of its sites, in network order."""
+    if names is None:
+        return discovery
+    wanted = select_sites(discovery.sites, names)
+    return replace(discovery, sites=tuple(site for site in discovery.sites if site in wanted))
 
 
 def label_of(model: str | torch.nn.Module | LoadedModel) -> str:
@@ -165,6 +175,19 @@ def require_one_process(what: str) -> None:
     size = place_of_environment()[1]
     if size > 1:
         raise SeProbeError(f"{what} runs in one process; {size} were started, start it without torchrun.")
+
+
+def batch_size_of(batch_size: int | str) -> int | None:
+    """Return how many images a forward pass has, None where it is to be measured ("auto").
+
+    Raises:
+        SeProbeError: neither a number above 0 nor "auto" was given.
+    """
+    if batch_size == "auto":
+        return None
+    if not str(batch_size).isdecimal() or int(batch_size) < 1:
+        raise SeProbeError(f'a batch of {batch_size} images was asked for; expected 1 or more, or "auto".')
+    return int(batch_size)
 
 
 def check_batch(batch_size: int) -> None:

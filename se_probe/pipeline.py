@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from signal import SIGINT
@@ -17,13 +18,12 @@ from se_probe.analysis import measure_tables, signal_tables, write_measures, wri
 from se_probe.analysis.ablation import ablation_tables
 from se_probe.analysis.branches import write_branch_tables
 from se_probe.analysis.findings import findings
-from se_probe.drawing import draw, draw_ablation, draw_measures
 from se_probe.errors import InterruptedRun
 from se_probe.gates import signals_of
 from se_probe.inputs import (
     Plan,
     Say,
-    check_batch,
+    batch_size_of,
     device_of,
     images_of,
     label_of,
@@ -37,10 +37,9 @@ from se_probe.inputs import (
 from se_probe.models import LoadedModel
 from se_probe.presets import Preset, preset_of
 from se_probe.progress import progress_bar
-from se_probe.recording import Ranks, Recording, ranks_of_environment, record
+from se_probe.recording import Execution, Ranks, Recording, ranks_of_environment, record
 from se_probe.recording.files import writing
 from se_probe.recording.remote import copy_up, is_url, require_free
-from se_probe.report import write_report
 from se_probe.run_folder import RECORDING, RunFolder, choose_folder, latest_run, resume_command
 
 DEMO_MODEL = "demo:se"
@@ -63,9 +62,14 @@ def excite(
     sites: Sequence[str] | None = None,
     channels: int | str | None = None,
     within: str | Sequence[str] | None = None,
-    batch_size: int = 32,
+    record_sites: Sequence[str] | None = None,
+    batch_size: int | str = 32,
     workers: int | None = None,
     device: str | None = None,
+    exact: bool = False,
+    compile: bool = False,
+    dtype: str | None = None,
+    predictions: bool = True,
     name: str | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -94,13 +98,18 @@ def excite(
         seed: decides which images are recorded where a class has more, and which channels are shown.
         capture: what to record beside the gates: "logit", "squeeze", "feature" (the feature map's spatial mean
             before and after the gate).
-        sites: sites that the figures show; the last of each stage and all of the last stage by default. All
-            sites are recorded in any case.
+        sites: sites that the figures show; the last of each stage and all of the last stage by default.
         channels: number of channels that the figures show (50 by default), or "all".
         within: classes of the within-class figure; goldfish and plane, else the first two, by default.
-        batch_size: images in one forward pass.
+        record_sites: sites that are recorded, all by default.
+        batch_size: images in one forward pass, or "auto" for the fastest by a short measurement.
         workers: processes that decode images; a few by default.
         device: torch device; an accelerator by default, where there is one.
+        exact: run the network as it is, so that gates equal bit for bit those of hooks on the plain network, and
+            not a faster copy of it, whose gates are within 1e-5.
+        compile: compile that copy, which pays on long runs; gates are within 1e-5.
+        dtype: "float32" or "bfloat16"; the network's own by default. The deviation of gates is measured and kept.
+        predictions: keep what the network predicts; else passes end after the last recorded site.
         name: name of the run's folder below `reports/`; numbered where it is taken.
         out: the run's folder itself, in the place of `reports/<name>`; or a URL as fsspec knows them (`s3://...`), to
             which the run's folder is copied at the end, recording last.
@@ -123,14 +132,11 @@ def excite(
         say, show_progress = (say, show_progress) if ranks.first else (_silent, False)
         with ranks.first_alone("plan"):
             preferred = preset_of(preset)
+            execution = Execution(exact, compile, dtype, predictions)
             shown = number_of_channels(preferred.channels if channels is None else channels)
-            check_batch(batch_size)
             signals_of(capture)
-            settings = {
-                "device": ranks.device(device_of(device)),
-                "batch_size": batch_size,
-                "workers": workers_of(workers),
-            }
+            device, workers = ranks.device(device_of(device)), workers_of(workers)
+            settings = {"device": device, "workers": workers, "batch_size": batch_size_of(batch_size)}
             demo = demo or (data is None and isinstance(model, str) and model.startswith("demo:"))
             wanted = model or (DEMO_MODEL if demo else preferred.model)
             url = str(out) if out is not None and is_url(out) else None
@@ -141,15 +147,15 @@ def excite(
             chosen = network_of(wanted, checkpoint, model_args, random_weights=random_weights, seed=seed)
             counts = per_class, per_class if reference_per_class is None else reference_per_class, seed
             images = images_of(data, chosen, demo=demo)
-            plan = plan_run(chosen, images, classes or preferred.classes, counts, within, sites, say)
+            plan = plan_run(chosen, images, classes or preferred.classes, counts, within, sites, say, record_sites)
             if preferred.note:
                 say(f"preset    {preset}, {preferred.source}: {preferred.note}")
             beside = [signal for signal in capture if signal != "gate"]
-            facts = {**settings, "ranks": ranks.size, "capture": beside, "preset": preset}
-            provenance = plan_provenance(plan, command, facts, demo=demo)
+            facts = {**settings, "batch_size": batch_size, **asdict(execution), "ranks": ranks.size, "capture": beside}
+            provenance = plan_provenance(plan, command, {**facts, "preset": preset}, demo=demo)
             options = {"sites": sites or _preset_sites(plan, preferred, say), "channels": shown, "within": plan.within}
         with _resumable(command, folder, url):
-            settings |= {"capture": capture}
+            settings |= {"execution": execution, "capture": capture}
             shared: dict[str, Any] = {"show_progress": show_progress, "resume": resume, "ranks": ranks}
             recording = record_run(plan, folder, provenance, settings, say, **shared)
             if ranks.first:
@@ -176,6 +182,9 @@ def write_analysis(recording: Recording, *, data: str | Path | None = None, say:
     Raises:
         SeProbeError: no image of a chosen class was recorded, or the folder cannot be written.
     """
+    from se_probe.drawing import draw_measures  # these two bring Matplotlib, for which the first image need not wait
+    from se_probe.report import write_report
+
     folder = RunFolder(recording.path.parent)
     tables = measure_tables(recording)
     paths = write_measures(tables, folder.tables)
@@ -197,6 +206,8 @@ def write_analysis(recording: Recording, *, data: str | Path | None = None, say:
 
 def write_interventions(ablation: Ablation, folder: RunFolder, specificity: pd.DataFrame) -> list[Path]:
     """Write the tables and draw the figures of what interventions did; return the files."""
+    from se_probe.drawing import draw_ablation
+
     costs = pd.read_csv(folder.costs) if folder.costs.is_file() else None
     tables = ablation_tables(ablation, costs)
     model = ablation.provenance["model"]
@@ -252,6 +263,8 @@ def _resumable(command: str, folder: RunFolder, url: str | None) -> Iterator[Non
 
 def finish_run(recording: Recording, folder: RunFolder, options: dict[str, Any], say: Say) -> None:
     """Draw the figures of a recording and write its tables and `run.json`."""
+    from se_probe.drawing import draw
+
     warnings = warnings_of(recording)
     for line in warnings:
         say(f"warning   {line}")

@@ -22,7 +22,7 @@ from se_probe.images.zoom import Enlarge, EnlargedDrawings, resampling
 from se_probe.inputs import (
     Plan,
     Say,
-    check_batch,
+    batch_size_of,
     device_of,
     images_of,
     label_of,
@@ -36,7 +36,7 @@ from se_probe.inputs import (
 from se_probe.models import LoadedModel
 from se_probe.presets import preset_of
 from se_probe.progress import progress_bar
-from se_probe.recording import record
+from se_probe.recording import Execution, record
 from se_probe.run_folder import RunFolder, choose_folder
 from se_probe.scale_run import METHODS, THUMBNAILS, ScaleRun, draw_scales, write_scale_tables, write_thumbnails
 
@@ -60,9 +60,10 @@ def scale(
     per_class: int = 50,
     reference_per_class: int | None = None,
     seed: int = 0,
-    batch_size: int = 32,
+    batch_size: int | str = 32,
     workers: int | None = None,
     device: str | None = None,
+    exact: bool = False,
     name: str | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -74,7 +75,7 @@ def scale(
 
     Args:
         classes, data, demo, checkpoint, model_args, random_weights, per_class, reference_per_class, seed,
-            batch_size, workers, device, name, out, overwrite, command, say, show_progress: as in `excite`.
+            batch_size, workers, device, exact, name, out, overwrite, command, say, show_progress: as in `excite`.
         model: as in `excite`; by default `skresnext50_32x4d`, timm's network nearest the paper's SKNet-50, or
             with `demo` the bundled `demo:sk`.
         preset: the paper whose network, classes and scales are taken where none are given.
@@ -94,8 +95,8 @@ def scale(
     Source: Li et al., Selective Kernel Networks, arXiv 1903.06586, the analysis of attention weights.
     """
     require_one_process("the scale experiment")
-    settings = {"device": device_of(device), "batch_size": batch_size, "workers": workers_of(workers)}
-    check_batch(batch_size)
+    asked = {"device": device_of(device), "batch_size": batch_size, "workers": workers_of(workers), "exact": exact}
+    settings = {"device": asked["device"], "batch_size": batch_size_of(batch_size), "workers": asked["workers"]}
     preferred = preset_of(preset)
     demo = demo or (data is None and isinstance(model, str) and model.startswith("demo:"))
     ordered = _check_scales(preferred.scales if scales is None else scales, by, demo=demo)
@@ -105,8 +106,9 @@ def scale(
     counts = (per_class, per_class if reference_per_class is None else reference_per_class, seed)
     plan = plan_run(spec, images_of(data, spec, demo=demo), classes or preferred.classes, counts, None, None, say)
     say(f"scales    {', '.join(f'{item:g}×' for item in ordered)}: {METHODS[by]}")
-    provenance = plan_provenance(plan, command, settings, demo=demo)
-    run = _record_all(plan, folder, ordered, by, provenance, settings, show_progress)
+    provenance = plan_provenance(plan, command, asked, demo=demo)
+    options = {**settings, "execution": Execution(exact), "say": say}
+    run = _record_all(plan, folder, ordered, by, provenance, options, show_progress)
     warnings = [*warnings_of(run.base), *_blur(plan, run)]
     return _finish(run, folder, {**provenance, "warnings": warnings}, say)
 

@@ -194,7 +194,7 @@ def test_a_mistake_does_not_touch_an_earlier_run(photographs, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "a batch of 0 images was asked for; expected 1 or more."),
+        ({"batch_size": 0}, 'a batch of 0 images was asked for; expected 1 or more, or "auto".'),
         ({"workers": -1}, "-1 worker processes were asked for; expected 0 or more."),
         (
             {"within": "gamma"},
@@ -284,3 +284,49 @@ def test_other_signals_are_measured_too(tmp_path):
     logits = recording.of("logit").moments("SE_5_3")["mean"].values
     row = pd.read_csv(tables / "site_specificity.logit.csv").set_index("site").loc["SE_5_3"]
     assert row["class_sd"] == pytest.approx(np.sqrt(logits.var(0, ddof=1).mean()), rel=1e-6)
+
+
+def gates_of(recording):
+    return {site.name: recording.gates(site.name).values for site in recording.sites}
+
+
+def test_the_default_is_within_the_tolerance_of_an_exact_run(photographs, tmp_path):
+    fast, exact = small(photographs, out=tmp_path / "fast"), small(photographs, out=tmp_path / "exact", exact=True)
+    for name, gates in gates_of(exact).items():
+        np.testing.assert_allclose(gates_of(fast)[name], gates, rtol=0, atol=1e-5)
+    network = timm.create_model("test_efficientnet")
+    norms = sum(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+    assert fast.provenance["execution"]["batch_norms_folded"] == norms > 0
+    assert exact.provenance["execution"]["batch_norms_folded"] == 0
+    asked = [run.provenance["settings"]["exact"] for run in (fast, exact)]
+    assert asked == [False, True]
+
+
+def test_some_sites_without_predictions_give_the_same_gates(photographs, tmp_path):
+    whole = small(photographs, out=tmp_path / "whole", exact=True)
+    wanted = [site.name for site in whole.sites][1::-1]
+    options = {"record_sites": wanted, "predictions": False, "exact": True, "report": True}
+    some = small(photographs, out=tmp_path / "some", **options)
+    assert [site.name for site in some.sites] == wanted[::-1]
+    for name, gates in gates_of(some).items():
+        np.testing.assert_array_equal(gates, gates_of(whole)[name])
+    assert some.images["predicted_index"].isna().all()
+    assert some.images["probability"].isna().all()
+    assert (tmp_path / "some" / "report.html").is_file()
+
+
+def test_an_automatic_batch_size_is_kept_in_the_provenance(photographs, tmp_path):
+    lines = []
+    recording = small(photographs, out=tmp_path / "run", batch_size="auto", say=lines.append)
+    facts = recording.provenance["execution"]
+    assert recording.provenance["settings"]["batch_size"] == "auto"
+    assert str(facts["batch_size"]) in facts["images_per_second"]
+    assert [line for line in lines if line.startswith(f"batch     {facts['batch_size']} images; images a second: ")]
+
+
+@pytest.mark.parametrize("batch_size", [0, -3, "many"])
+def test_a_batch_size_that_cannot_be(photographs, tmp_path, batch_size):
+    message = f'a batch of {batch_size} images was asked for; expected 1 or more, or "auto".'
+    with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
+        small(photographs, out=tmp_path / "run", batch_size=batch_size)
+    assert not (tmp_path / "run").exists()

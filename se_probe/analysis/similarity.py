@@ -92,7 +92,7 @@ def _row(
     distances = kernels.rms_distance(means)
     correlation, correlation_error = kernels.pair_mean(kernels.correlation(means))
     square, square_error = kernels.pair_mean(distances**2)
-    without_noise, _ = kernels.pair_mean(kernels.squared_distance(moments.count, means, moments.m2.T))
+    without_noise, _ = kernels.pair_mean(kernels.without_noise(distances, moments.count, moments.m2.T))
     return {
         **site_facts(moments),
         "correlation": correlation,

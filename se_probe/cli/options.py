@@ -58,8 +58,20 @@ ReferencePerClass = Annotated[
     typer.Option(help="Images of every other class, for the curve of all classes. Default: as --per-class."),
 ]
 BatchSize = Annotated[int, typer.Option(help="Images in one forward pass.")]
+BatchSizeOrAuto = Annotated[
+    str,
+    typer.Option("--batch-size", help='Images in one forward pass, or "auto" for the fastest by a short measurement.'),
+]
 Workers = Annotated[int | None, typer.Option(help="Processes that decode images. Default: a few.")]
 Device = Annotated[str | None, typer.Option(help="torch device. Default: an accelerator, if any.")]
+Exact = Annotated[
+    bool,
+    typer.Option(
+        "--exact",
+        help="Run the network as it is: gates equal those of your own eager hooks bit for bit. Else a copy with "
+        "channels last and folded batch norms runs, whose gates are within 1e-5.",
+    ),
+]
 Name = Annotated[str | None, typer.Option(help="Name of the run's folder under reports/.")]
 Out = Annotated[Path | None, typer.Option(help="The run's folder, in the place of reports/<name>.")]
 OutOrUrl = Annotated[

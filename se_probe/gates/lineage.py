@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -53,6 +54,7 @@ class Lineage:
     kernels: tuple[int, ...] = ()
 
 
+@cache
 def operation_name(func: Any) -> str:
     """Return an operation's name without its overload and without the underscore of its in-place form."""
     return str(func.overloadpacket.__name__).rstrip("_")

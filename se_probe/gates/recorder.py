@@ -33,7 +33,7 @@ class GateRecorder:
 
     A gate is copied where it is produced if a module's output is the gate, and at the multiplication
     otherwise, on the network's device and in its dtype, without waiting for the device. Later in-place
-    operations do not reach it.
+    operations do not reach it. `run(batch)` ends the pass after the last of the sites.
 
     Raises:
         SeProbeError: the network is in training mode or wrapped, or a site does not belong to it.
@@ -54,6 +54,7 @@ class GateRecorder:
         self._caught: dict[tuple[str, str], torch.Tensor] = {}
         self._modes: list[WatchMode] = []
         self._published: dict[tuple[str, str], torch.Tensor] | None = None
+        self._stops = False
 
     @property
     def shapes(self) -> dict[tuple[str, str], tuple[int, ...]]:
@@ -83,6 +84,23 @@ class GateRecorder:
                 "entered, or the last one failed; run network(batch) inside the with block."
             )
         return self._published
+
+    def run(self, batch: torch.Tensor) -> dict[tuple[str, str], torch.Tensor]:
+        """Run the entered network up to the last site, without what comes after it, and return the `signals`.
+
+        Where more than the gates is captured the pass runs to its end.
+
+        Raises:
+            SeProbeError: as for `gates`.
+        """
+        self._stops = self._signals == ("gate",)
+        try:
+            self._network(batch)
+        except _LastSite:
+            self._end(self._network, (batch,), None)
+        finally:
+            self._stops = False
+        return self.signals
 
     def __enter__(self) -> Self:
         check_recordable(self._network)
@@ -130,10 +148,17 @@ class GateRecorder:
         while self._modes:
             self._leave_mode()
 
+    def _stop_after_last_site(self) -> None:
+        """End the pass where nothing is left to be read, if that was asked for."""
+        if self._stops and self._caught.keys() >= self._shapes.keys() and not self._miscounted():
+            raise _LastSite
+
+    def _miscounted(self) -> set[str]:
+        return {tap.module for tap in self._taps.values() if self._calls[_key(tap)] != tap.calls}
+
     def _end(self, _network: nn.Module, args: Any, _output: Any) -> None:
         """Publish the batch, whole or not at all."""
-        taps = self._taps.values()
-        wrong = {tap.module for tap in taps if self._calls[_key(tap)] != tap.calls}
+        wrong = self._miscounted()
         missing = [" of ".join(key) for key in self._shapes if key not in self._caught]
         images = {values.shape[0] for values in self._caught.values()}
         if args and isinstance(args[0], torch.Tensor):
@@ -155,6 +180,7 @@ class GateRecorder:
             if name is not None:
                 shape = self._taps[name].shape
                 self._caught["gate", name] = output.detach().reshape(-1, *shape).clone()
+                self._stop_after_last_site()
 
         return catch
 
@@ -170,6 +196,7 @@ class GateRecorder:
 
         def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
             self._leave_mode()
+            self._stop_after_last_site()
 
         return enter, leave
 
@@ -202,6 +229,10 @@ class _Reading(ProductMode):
             if len(factors) == len(tap.products):
                 caught["gate", name] = factors[0] if len(factors) == 1 else torch.stack(factors, dim=1)
         return caught
+
+
+class _LastSite(Exception):  # noqa: N818 it is no error
+    """Ends a forward pass whose last site was read."""
 
 
 _TRAINING = (

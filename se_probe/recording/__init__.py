@@ -1,5 +1,6 @@
 """Recordings: gates over labelled images, on disk and back."""
 
+from se_probe.recording.engine import Execution
 from se_probe.recording.merge import merge
 from se_probe.recording.provenance import provenance_of
 from se_probe.recording.ranks import Ranks, place_of_environment, ranks_of_environment
@@ -9,6 +10,7 @@ from se_probe.recording.resume import is_incomplete
 from se_probe.recording.verify import Verification, verify
 
 __all__ = [
+    "Execution",
     "Ranks",
     "Recording",
     "Verification",

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from se_probe.gates import GateRecorder
 from se_probe.recording.columns import join
+from se_probe.recording.hooked import Run
 
 
 @dataclass(frozen=True)
@@ -48,20 +48,17 @@ class Transfer:
         return Results(columns, predicted, probability.astype(np.float64), class_probability.astype(np.float64))
 
 
-def start(recorder: GateRecorder, network: torch.nn.Module, images: torch.Tensor, units: Sequence[int]) -> Transfer:
+def start(run: Run, images: torch.Tensor, units: Sequence[int]) -> Transfer:
     """Start a forward pass and the transfer of its results.
 
     Args:
-        recorder: an entered recorder of the network.
-        network: the network, on its device.
+        run: what runs a batch (see `se_probe.recording.engine`).
         images: `(n, 3, H, W)` on the host.
         units: output unit of each image's class, -1 where there is none.
     """
-    reference = next(network.parameters(), torch.empty(0))
-    dtype = reference.dtype if reference.is_floating_point() else torch.float32
     with torch.inference_mode():
-        output = network(images.to(device=reference.device, dtype=dtype, non_blocking=True))
-        columns = join(recorder.signals.values())
+        output, signals = run(images)
+        columns = join(signals.values())
         own = torch.tensor(units).to(columns.device, non_blocking=True)
         return Transfer([columns, *_choices(output, own)])
 

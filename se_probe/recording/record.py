@@ -13,20 +13,23 @@ from typing import Any
 import torch
 
 from se_probe.errors import SeProbeError
-from se_probe.gates import GateRecorder, GateSite
+from se_probe.gates import GateSite
 from se_probe.images import Batch, Selection, batches
 from se_probe.labels import ImageClass
 from se_probe.models import LoadedModel
 from se_probe.recording.assembly import complete
 from se_probe.recording.columns import Block
+from se_probe.recording.engine import Execution, engine, shapes_of
 from se_probe.recording.files import writing
 from se_probe.recording.header import Header
+from se_probe.recording.hooked import Run
 from se_probe.recording.inference import Transfer, start
 from se_probe.recording.intake import Intake, take_in, unit_of
 from se_probe.recording.memory import Halving
+from se_probe.recording.probe import probe_of
 from se_probe.recording.ranks import Ranks
 from se_probe.recording.recording import Recording, open_recording
-from se_probe.recording.resume import begin, require_same
+from se_probe.recording.resume import begin, keep_execution, require_same
 from se_probe.recording.stopping import StopRequest, stop_request
 from se_probe.recording.store import shard_folder
 from se_probe.recording.writer import ShardWriter
@@ -40,9 +43,10 @@ def record(
     *,
     provenance: dict[str, Any],
     capture: Sequence[str] = (),
-    batch_size: int = 32,
+    batch_size: int | None = 32,
     workers: int = 0,
     device: str | torch.device = "cpu",
+    execution: Execution = Execution(),  # noqa: B008 it is frozen
     shard_images: int = 1024,
     resume: bool = False,
     ranks: Ranks | None = None,
@@ -58,15 +62,17 @@ def record(
         path: where the recording is made; nothing may be there yet, unless `resume` is given.
         provenance: facts kept with the recording; `model` and `data` are expected among them.
         capture: what to record beside the gates: "logit", "squeeze", "feature".
-        batch_size: images in one forward pass; halved where the device's memory does not hold them.
+        batch_size: images in one forward pass, None for the fastest by a short measurement; halved where the device's
+            memory does not hold them.
         workers: processes that decode images.
         device: where the network runs.
+        execution: how it is run: as it is, faster, compiled, in another dtype, without predictions.
         shard_images: number of images after which what was recorded is put on disk. A run that is stopped
             leaves it there, marked as incomplete.
         resume: record only what the recording at `path` does not hold yet; start one where there is none.
         ranks: the processes that record together, each its part of the images; this one alone by default. All of
             them call this function with the same arguments, and see the same folder at `path`.
-        say: is given a line about what is resumed, and about a batch that was halved.
+        say: is given a line about what is resumed, how the network is run, and a batch that was halved.
         progress: called with the number of images done since the last call, those of an earlier run first.
 
     Returns:
@@ -79,8 +85,8 @@ def record(
             recorded stays, marked as incomplete.
         InterruptedRun: SIGINT or SIGTERM came; the batch under way was finished and what was recorded is on disk.
     """
-    recorder = GateRecorder(model.network.to(device), sites, capture)
-    blocks = tuple(Block(signal, site, shape) for (signal, site), shape in recorder.shapes.items())
+    network = model.network.to(device)
+    blocks = tuple(Block(signal, site, shape) for (signal, site), shape in shapes_of(network, sites, capture).items())
     classes = tuple({"name": item.name, "index": item.index, "wnid": item.wnid} for item in _classes(selection))
     chosen = tuple(item.name for item in selection.chosen)
     header = Header(tuple(sites), blocks, classes, chosen, len(selection.entries), provenance)
@@ -91,14 +97,17 @@ def record(
         advance(header.selected if ranks.first else 0)
         return open_recording(path)
     advance(header.selected - len(places) if ranks.first else 0)
-    loaded = _loaded(selection, ranks.share(places), model, batch_size, workers)
-    with stop_request() as stop:
+    probe = probe_of(model, selection, execution.probes)
+    options: dict[str, Any] = {"execution": execution, "batch_size": batch_size, "images": len(selection.entries)}
+    with engine(network, sites, capture, probe, **options, say=say) as runs, stop_request() as stop:
+        if ranks.first:
+            keep_execution(path, runs.facts)
+        loaded = _loaded(selection, ranks.share(places), model, runs.batch_size, workers)
         with (
             _worker_deaths(path, stop, workers),
             ShardWriter(shard_folder(path), shard_images) as writer,
-            recorder,
             closing(loaded),  # Else its processes would live as long as the traceback of an error.
-            closing(_recorded(model, recorder, selection, loaded, say)) as recorded,
+            closing(_recorded(model, runs.run, blocks, selection, loaded, say)) as recorded,
             stop.undisturbed_end(),
         ):
             for batch in recorded:
@@ -162,14 +171,14 @@ def _loaded(
 
 def _recorded(
     model: LoadedModel,
-    recorder: GateRecorder,
+    run: Run,
+    blocks: Sequence[Block],
     selection: Selection,
     loaded: Iterator[Batch],
     say: Callable[[str], None],
 ) -> Generator[Intake]:
     """Yield batches one step late, so that the device computes one while the host takes in the one before."""
-    blocks = [Block(signal, site, shape) for (signal, site), shape in recorder.shapes.items()]
-    forward = Halving(lambda images, units: start(recorder, model.network, images, units), say)
+    forward = Halving(lambda images, units: start(run, images, units), say)
 
     def received(batch: Batch, transfers: Sequence[Transfer]) -> Intake:
         return take_in(model, selection, blocks, batch, [transfer.results() for transfer in transfers])

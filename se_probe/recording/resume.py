@@ -15,7 +15,7 @@ from se_probe.recording.shards import DamagedShardError, Shard, shard_paths
 from se_probe.recording.store import create, put_attributes, shard_folder, tidy
 
 # What may differ between a run and its continuation: it changes no gate beyond the stated tolerance.
-_FREE_FACTS = ("command", "created", "versions", "machine", "resumed")
+_FREE_FACTS = ("command", "created", "versions", "machine", "resumed", "execution")
 FREE_SETTINGS = ("batch_size", "workers", "device", "ranks", "preset")
 _SHOWN = 80
 _LISTED = 6
@@ -84,6 +84,15 @@ def _keep_provenance(path: Path, header: Header) -> None:
     settings = {key: value for key, value in header.provenance.get("settings", {}).items() if key in FREE_SETTINGS}
     attributes["provenance"].setdefault("resumed", []).append({**facts, "settings": settings})
     put_attributes(path, attributes)
+
+
+def keep_execution(path: Path, facts: dict[str, Any]) -> None:
+    """Note in the provenance how the network is run, of a continuation beside that of the run before."""
+    attributes = root_attributes(path)
+    provenance = attributes["provenance"]
+    (provenance["resumed"][-1] if "resumed" in provenance else provenance)["execution"] = facts
+    with writing(path):
+        put_attributes(path, attributes)
 
 
 def require_same(path: Path, header: Header) -> None:

@@ -284,3 +284,29 @@ def test_an_unknown_capture():
     message = "'logits' cannot be captured; expected some of gate, logit, squeeze, feature."
     with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
         GateRecorder(network, find_gates(network, SIZE), ["logits"])
+
+
+@pytest.mark.parametrize("kind", [networks.Functional, networks.OverwrittenGate, networks.CalledTwice])
+def test_a_run_ends_after_the_last_site(kind):
+    network = build(kind)
+    sites = find_gates(network, SIZE)
+    batch = torch.randn(2, *SIZE)
+    expected = record(network, sites, batch)
+    reached = []
+    network.register_forward_hook(lambda _m, _i, _o: reached.append("the end"))
+    with torch.no_grad(), GateRecorder(network, sites) as recorder:
+        signals = recorder.run(batch)
+        assert reached == []
+        network(batch)
+        assert reached == ["the end"]
+    assert all(torch.equal(signals["gate", name], values) for name, values in expected.items())
+    assert count_hooks(network) == 1
+    assert torch._C._len_torch_dispatch_stack() == 0
+
+
+def test_a_run_that_fails_raises_what_the_network_raised():
+    network = build(networks.Functional)
+    with GateRecorder(network, find_gates(network, SIZE)) as recorder, pytest.raises(RuntimeError):
+        recorder.run(torch.randn(2, 4, 32, 32))
+    assert count_hooks(network) == 0
+    assert torch._C._len_torch_dispatch_stack() == 0

@@ -1,18 +1,22 @@
-"""Can the class be read off the gates: cross-validated linear classification with scikit-learn."""
+"""Can the class be read off the gates: cross-validated linear classification with scikit-learn.
+
+scikit-learn takes a second to import, so that it waits until something is classified.
+"""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
-from sklearn.model_selection import RepeatedStratifiedKFold
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from se_probe.analysis.kernels.intervals import CONFIDENCE
 from se_probe.analysis.statistics import Floats
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 FOLDS = 5
 REPEATS = 2
@@ -41,6 +45,10 @@ class Decoding:
 
 def classifier() -> Pipeline:
     """Multinomial logistic regression on standardised gates; classes weigh the same, whatever their counts."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     return make_pipeline(
         StandardScaler(), LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=1000, tol=1e-3)
     )
@@ -66,6 +74,8 @@ def decode(
     and Bengio, Inference for the generalization error, Machine Learning 52 (2003); Wilson, JASA 22 (1927);
     Brodersen et al., The balanced accuracy and its posterior distribution, ICPR 2010.
     """
+    from sklearn.model_selection import RepeatedStratifiedKFold
+
     counts = np.bincount(labels)
     parts = min(folds, int(counts.min()))
     chance = 1 / len(counts)
@@ -80,6 +90,8 @@ def decode(
 
 
 def _fold(gates: Floats, labels: NDArray[np.int64], train: NDArray[np.int64], test: NDArray[np.int64]) -> float:
+    from sklearn.metrics import balanced_accuracy_score
+
     model = classifier().fit(gates[train], labels[train])
     return float(balanced_accuracy_score(labels[test], model.predict(gates[test])))
 

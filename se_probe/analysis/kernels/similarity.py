@@ -81,9 +81,14 @@ def squared_distance(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Floats
     Source: Walther et al., Reliability of dissimilarity measures for multi-voxel pattern analysis, NeuroImage
     137 (2016), here by subtraction of the known noise.
     """
+    return without_noise(rms_distance(mean), count, m2)
+
+
+def without_noise(distances: Floats, count: ArrayLike, m2: ArrayLike) -> Floats:
+    """`squared_distance` from the `rms_distance` of the means."""
     images = np.asarray(count, dtype=np.float64)[:, None]
     noise = np.mean(unbiased_variance(images, m2) / images, axis=1)
-    squares = rms_distance(mean) ** 2 - (noise[:, None] + noise)
+    squares = distances**2 - (noise[:, None] + noise)
     return np.where(np.eye(len(noise), dtype=bool), 0.0, squares)
 
 
@@ -154,7 +159,8 @@ def agreement(
     observed = float(np.sum(x * y))
     rng = np.random.default_rng(seed)
     orders = (rng.permutation(len(x)) for _ in range(permutations))
-    extreme = sum(np.sum(x * y[np.ix_(order, order)]) >= observed - TIE * abs(observed) for order in orders)
+    shuffled = (np.vdot(x, y.take(order, axis=0).take(order, axis=1)) for order in orders)
+    extreme = sum(product >= observed - TIE * abs(observed) for product in shuffled)
     low, high = _jackknife_limits(x, y, confidence)
     rho = observed / float(np.sqrt(np.sum(x**2) * np.sum(y**2)))
     return Agreement(rho, low, high, float((1 + extreme) / (1 + permutations)))

@@ -1,0 +1,64 @@
+"""How far the gates of one way of running a network lie from those of another, on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from se_probe.recording.hooked import Signals
+
+# What recorded values may differ by from those of the plain network, relative to values above 1.
+TOLERANCE = 1e-5
+# What is accepted on the images that are looked at, which leaves room for all the others.
+ACCEPTED = TOLERANCE / 2
+
+
+def deviation(expected: Signals, found: Signals) -> float:
+    """Return the largest difference between signals, relative where a signal has values above 1.
+
+    A value that is NaN in one and not in the other counts as infinitely far.
+    """
+    return max((_deviation(values, found[key]) for key, values in expected.items()), default=0.0)
+
+
+def _deviation(expected: torch.Tensor, found: torch.Tensor) -> float:
+    if expected.numel() == 0:
+        return 0.0
+    expected, found = expected.cpu().double(), found.cpu().double()
+    same = (expected == found) | (expected.isnan() & found.isnan())
+    gaps = torch.where(same, 0.0, (found - expected).abs()).nan_to_num(nan=torch.inf)
+    finite = expected[expected.isfinite()].abs()
+    scale = max(1.0, float(finite.max())) if finite.numel() else 1.0
+    return float(gaps.max()) / scale
+
+
+def class_mean_deviation(expected: Signals, found: Signals, classes: Sequence[str]) -> dict[str, Any]:
+    """Return how far class means of gates and single gates move, in gate units.
+
+    Args:
+        expected, found: signals of the same images.
+        classes: class of each image.
+
+    Returns:
+        Largest and root-mean-square differences of class means and largest difference of a single gate, with
+        the numbers of images and classes that they were measured on.
+    """
+    names = list(dict.fromkeys(classes))
+    members = torch.tensor([[name == other for other in classes] for name in names], dtype=torch.float64)
+    weights = members / members.sum(1, keepdim=True)
+    gaps = [
+        (found[key].cpu().double() - values.cpu().double()).flatten(1)
+        for key, values in expected.items()
+        if key[0] == "gate"
+    ]
+    single = torch.cat(gaps, dim=1)
+    means = weights @ single
+    return {
+        "class_mean_largest": float(means.abs().max()),
+        "class_mean_rms": float(means.square().mean().sqrt()),
+        "gate_largest": float(single.abs().max()),
+        "images": len(classes),
+        "classes": len(names),
+    }

@@ -1,0 +1,103 @@
+"""A network compiled with frozen weights, whose gates are outputs of the compiled graph."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from se_probe.recording.agreement import ACCEPTED, deviation
+from se_probe.recording.batch_size import seconds
+from se_probe.recording.fast import first_line
+from se_probe.recording.hooked import HookedNetwork, Run, Signals, run_in_batches
+
+# Compiling takes this many seconds and more: a run that takes no longer is not helped.
+_AT_LEAST = 30.0
+
+
+def compile_if_possible(
+    hooked: HookedNetwork,
+    images: torch.Tensor,
+    size: int,
+    expected: Signals | None,
+    total: int,
+    say: Callable[[str], None],
+) -> tuple[Run, dict[str, Any]]:
+    """Return a compiled network, or the same one where it cannot be compiled, and what was measured.
+
+    Args:
+        hooked: the network, inside `hooks()`.
+        images: images to compare on.
+        size: images in one forward pass.
+        expected: signals that those of the compiled network must agree with, None to hold it to none.
+        total: number of images of the run.
+        say: is told whether compiling pays, and why it was given up.
+    """
+    batch = filled(images[:size], size)
+    before = seconds(hooked, batch) / size
+    if before * total < _AT_LEAST:
+        say(f"note      without compilation the run takes about {before * total:.0f} s: compiling will not pay")
+    start = time.perf_counter()
+    try:
+        run = compiled(hooked, tuple(batch.shape))
+        found = run_in_batches(run, images, size)
+    except Exception as error:  # the compiler fails in many ways, and none of them is a reason to end the run
+        return _given_up(hooked, first_line(error), say)
+    took = time.perf_counter() - start
+    far = 0.0 if expected is None else deviation(expected, found)
+    if far > ACCEPTED:
+        return _given_up(hooked, f"its gates move by {far:.1e}, more than {ACCEPTED:.0e}", say)
+    saved = before - seconds(run, batch) / size
+    pays = f"pays from {took / saved:.0f} images on" if saved > 0 else "saves no time on this machine"
+    say(f"compile   {took:.0f} s, saves {1e3 * saved:.1f} ms an image: {pays}; this run has {total}")
+    return run, {"seconds": round(took, 1), "seconds_saved_per_image": saved, "largest_difference": far}
+
+
+def _given_up(hooked: HookedNetwork, reason: str, say: Callable[[str], None]) -> tuple[Run, dict[str, Any]]:
+    say(f"note      the network is not compiled ({reason}); the run goes on without")
+    return hooked, {"given_up": reason}
+
+
+def compiled(hooked: HookedNetwork, size: tuple[int, ...]) -> Run:
+    """Trace a network with the hooks that are on it, compile what they saw, and return what runs it.
+
+    The recorder itself is traced, so that its copies of gates become outputs of the graph wherever it reads
+    them: at modules or at multiplications. A smaller batch is filled up, since the graph has one batch size.
+
+    Args:
+        hooked: the network, inside `hooks()`.
+        size: `(batch, channels, height, width)` of its input.
+
+    Raises:
+        Exception: the network cannot be traced or compiled, for any of the compiler's many reasons.
+    """
+    # Traced on noise: a value that the graph took for a constant then shows on images.
+    noise = torch.randn(size, generator=torch.Generator().manual_seed(0))
+    keys: list[tuple[str, str]] = []
+    with torch.no_grad():
+        graph = make_fx(lambda images: _flat(hooked, images, keys))(hooked.place(noise))
+    function = torch.compile(graph, dynamic=False, options={"freezing": True})
+
+    def run(images: torch.Tensor) -> tuple[object, Signals]:
+        with torch.inference_mode():
+            values = [value[: len(images)] for value in function(hooked.place(filled(images, size[0])))]
+        output = values[len(keys)] if len(values) > len(keys) else None
+        return output, dict(zip(keys, values, strict=False))
+
+    run(noise)
+    return run
+
+
+def _flat(hooked: HookedNetwork, images: torch.Tensor, keys: list[tuple[str, str]]) -> list[torch.Tensor]:
+    output, signals = hooked.run(images)
+    keys[:] = signals
+    return [*signals.values(), output] if isinstance(output, torch.Tensor) else list(signals.values())
+
+
+def filled(images: torch.Tensor, count: int) -> torch.Tensor:
+    """Return a batch with its last image repeated until there are `count`."""
+    missing = count - len(images)
+    return images if missing <= 0 else torch.cat([images, images[-1:].expand(missing, *images.shape[1:])])

@@ -1,0 +1,169 @@
+"""What runs the network during a recording: the network itself, or a faster copy held against it on real images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from se_probe.errors import SeProbeError
+from se_probe.gates import GateRecorder, GateSite
+from se_probe.recording.agreement import class_mean_deviation
+from se_probe.recording.batch_size import fastest_batch_size, seconds
+from se_probe.recording.compilation import compile_if_possible, filled
+from se_probe.recording.fast import FastCopy, fast_copy
+from se_probe.recording.hooked import HookedNetwork, Run, Signals, run_in_batches, signals_for
+from se_probe.recording.probe import Probe
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+# Number of images on which a faster copy is held against the network; class means in another dtype need more.
+_CHECKED, _MEASURED = 8, 64
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a network is run: what is given up for speed, and what is not needed.
+
+    Attributes:
+        exact: run the network as it is, so that gates equal bit for bit those of hooks on the plain network.
+            Else a copy is run with channels last in memory and batch norms folded into convolutions, whose
+            gates are within 1e-5; this is checked, and given up where it does not hold.
+        compile: compile that copy with frozen weights.
+        dtype: "float32" or "bfloat16"; the network's own by default. No tolerance is held to, the deviation
+            is measured.
+        predictions: whether the network's output is wanted; else a pass ends after the last site.
+
+    Raises:
+        SeProbeError: the choices contradict each other, or the dtype is unknown.
+    """
+
+    exact: bool = False
+    compile: bool = False
+    dtype: str | None = None
+    predictions: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise SeProbeError(f"the dtype {self.dtype!r} was asked for; expected {' or '.join(DTYPES)}.")
+        if self.exact and (self.compile or self.dtype):
+            other = "compilation" if self.compile else f"the dtype {self.dtype}"
+            raise SeProbeError(f"an exact run and {other} were asked for; choose one of the two.")
+
+    @property
+    def probes(self) -> int:
+        """Number of images that are looked at before the run."""
+        return _MEASURED if self.dtype else _CHECKED
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What runs batches.
+
+    Attributes:
+        run: takes images on any device and gives the network's output and the signals of all sites.
+        batch_size: images in one forward pass.
+        facts: what was chosen and measured, for the provenance.
+    """
+
+    run: Run
+    batch_size: int
+    facts: dict[str, Any]
+
+
+def shapes_of(
+    network: nn.Module, sites: Sequence[GateSite], capture: Sequence[str]
+) -> dict[tuple[str, str], tuple[int, ...]]:
+    """Return the shape of an image's values for each (signal, site name), in the order of an engine's signals."""
+    return GateRecorder(network, sites, capture).shapes
+
+
+@contextmanager
+def engine(
+    network: nn.Module,
+    sites: Sequence[GateSite],
+    capture: Sequence[str],
+    probe: Probe,
+    *,
+    execution: Execution,
+    batch_size: int | None,
+    images: int,
+    say: Callable[[str], None],
+) -> Iterator[Engine]:
+    """Prepare what runs a network, and keep hooks on it until the end.
+
+    Args:
+        network: the network, on its device; it is not changed.
+        sites: those of its sites to record.
+        capture: what to record beside the gates.
+        probe: some of the images, to compare on.
+        execution: how it is run.
+        batch_size: images in one forward pass, None for a measured choice.
+        images: number of images of the run, which says whether compiling pays.
+        say: is given each line about what was chosen.
+    """
+    expected: Signals = {}
+    fast = FastCopy(network, False, 0, 0.0, ())
+    if not execution.exact:
+        expected = signals_for(HookedNetwork(network, sites, capture), probe.images)
+        fast = fast_copy(network, sites, capture, probe.images[:_CHECKED], expected)
+    for reason in fast.rejected:
+        say(f"note      the network is not run with {reason}")
+    before = _per_image(fast, sites, capture, probe) if execution.dtype else 0.0
+    hooked = HookedNetwork(
+        _in_dtype(fast.network, network, execution.dtype),
+        sites,
+        capture,
+        predictions=execution.predictions,
+        channels_last=fast.channels_last,
+    )
+    with hooked.hooks():
+        size, rates = (batch_size, {}) if batch_size else _measured_size(hooked, probe, say)
+        facts = {**fast.facts(), "batch_size": size, **rates}
+        run: Run = hooked
+        if execution.compile:
+            held_to = None if execution.dtype else expected
+            run, facts["compilation"] = compile_if_possible(hooked, probe.images, size, held_to, images, say)
+        if execution.dtype:
+            facts["deviation"] = _deviation(run, size, probe, expected, say)
+            taken = seconds(run, filled(probe.images[:size], size)) / size
+            if taken > before:
+                times = f"{1e3 * taken:.0f} ms an image, not {1e3 * before:.0f}"
+                say(f"warning   {execution.dtype} is slower here: {times}")
+        yield Engine(run, size, facts)
+
+
+def _per_image(fast: FastCopy, sites: Sequence[GateSite], capture: Sequence[str], probe: Probe) -> float:
+    """Return the seconds that an image takes before the dtype is changed."""
+    hooked = HookedNetwork(fast.network, sites, capture, channels_last=fast.channels_last)
+    images = probe.images[:_CHECKED]
+    with hooked.hooks():
+        return seconds(hooked, images) / len(images)
+
+
+def _in_dtype(candidate: nn.Module, network: nn.Module, dtype: str | None) -> nn.Module:
+    if dtype is None:
+        return candidate
+    return (deepcopy(network) if candidate is network else candidate).to(DTYPES[dtype])
+
+
+def _measured_size(run: Run, probe: Probe, say: Callable[[str], None]) -> tuple[int, dict[str, Any]]:
+    size, rates = fastest_batch_size(run, tuple(probe.images.shape[1:]))
+    say(f"batch     {size} images; images a second: {', '.join(f'{rates[n]:.1f} at {n}' for n in rates)}")
+    return size, {"images_per_second": {str(n): round(rate, 2) for n, rate in rates.items()}}
+
+
+def _deviation(run: Run, size: int, probe: Probe, expected: Signals, say: Callable[[str], None]) -> dict[str, Any]:
+    """Measure how far gates lie from the network's own, and say so."""
+    facts = class_mean_deviation(expected, run_in_batches(run, probe.images, size), probe.classes)
+    say(
+        f"note      class means of gates move by up to {facts['class_mean_largest']:.1e} (rms "
+        f"{facts['class_mean_rms']:.1e}), single gates by up to {facts['gate_largest']:.1e}, measured on "
+        f"{facts['images']} images of {facts['classes']} classes"
+    )
+    return facts

@@ -1,0 +1,187 @@
+"""Ways of running a network against plain eager hooks."""
+
+import re
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from se_probe.errors import SeProbeError
+from se_probe.gates import find_gates
+from se_probe.recording.engine import Execution, engine
+from se_probe.recording.probe import Probe
+from tests.gates import networks
+from tests.gates.test_discovery import SIZE, WRITTEN, build
+from tests.recording.living import by_plain_hooks, living
+
+IMAGE = (3, 64, 64)
+
+
+def images(count, size=IMAGE, seed=1):
+    return torch.randn(count, *size, generator=torch.Generator().manual_seed(seed))
+
+
+def count_hooks(network):
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in network.modules())
+
+
+def run(network, batch, *, size=IMAGE, batch_size=4, capture=(), total=100, **choices):
+    """Signals of a batch by an engine that was prepared on other images, what it said, and its facts."""
+    lines = []
+    sites = find_gates(network, size)
+    probe = Probe(images(4, size, seed=2), ["a", "a", "b", "b"])
+    options = {"execution": Execution(**choices), "batch_size": batch_size, "images": total, "say": lines.append}
+    with engine(network, sites, capture, probe, **options) as prepared, torch.inference_mode():
+        output, signals = prepared.run(batch)
+    assert count_hooks(network) == 0
+    return output, signals, lines, prepared
+
+
+@pytest.mark.parametrize(
+    ("architecture", "ending"),
+    [
+        ("legacy_seresnet18", "se_module.sigmoid"),
+        ("mobilenetv3_small_050", "se.gate"),
+        ("regnety_002", "se.gate"),
+        ("skresnet18", "conv1.attn"),
+        ("resnest14d", "rsoftmax"),
+    ],
+)
+def test_default_gates_are_within_the_tolerance_of_plain_hooks(architecture, ending):
+    network, batch = living(architecture), images(3)
+    expected = by_plain_hooks(network, ending, batch)
+    with torch.no_grad():
+        logits = network(batch)
+    output, signals, lines, prepared = run(network, batch)
+    assert prepared.facts["channels_last"]
+    assert prepared.facts["batch_norms_folded"] > 10
+    assert prepared.facts["largest_difference"] <= 5e-6
+    assert lines == []
+    for values, raw in zip(signals.values(), expected, strict=True):
+        torch.testing.assert_close(values.flatten(), raw.flatten(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(output, logits, rtol=1e-4, atol=1e-4)
+
+
+def test_exact_gates_are_those_of_plain_hooks_bit_for_bit():
+    network, batch = living("legacy_seresnet18"), images(3)
+    expected = by_plain_hooks(network, "se_module.sigmoid", batch)
+    _, signals, _, prepared = run(network, batch, exact=True)
+    assert prepared.facts["batch_norms_folded"] == 0
+    for values, raw in zip(signals.values(), expected, strict=True):
+        assert torch.equal(values, raw[:, :, 0, 0])
+
+
+def test_the_network_itself_is_left_as_it_was():
+    network = living("legacy_seresnet18")
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    run(network, images(2), dtype="bfloat16")
+    after = network.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert all(value.is_contiguous() for value in after.values())
+
+
+class ReadTwice(nn.Module):
+    """A convolution whose output is normalised, and read past the batch norm too: folding is wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8)
+        self.gate_block = networks.Functional()
+        nn.init.constant_(self.norm.weight, 3.0)
+
+    def forward(self, x):
+        y = self.conv(x)
+        return self.gate_block(self.norm(y) + y).mean((2, 3))
+
+
+def test_folding_that_moves_gates_is_given_up_with_a_reason():
+    torch.manual_seed(0)
+    network, batch = ReadTwice().eval(), images(3, SIZE)
+    with torch.no_grad():
+        feature_map = network.norm(network.conv(batch)) + network.conv(batch)
+        expected = network.gate_block.factor(feature_map)[:, :, 0, 0]
+    _, signals, lines, prepared = run(network, batch, size=SIZE)
+    (line,) = lines
+    pattern = (
+        r"note      the network is not run with channels last and folded batch norms: gates move by "
+        r"\d\.\de-0\d, more than 5e-06"
+    )
+    assert re.fullmatch(pattern, line)
+    assert prepared.facts["channels_last"]
+    assert prepared.facts["batch_norms_folded"] == 0
+    assert prepared.facts["rejected"] == [line.removeprefix("note      the network is not run with ")]
+    torch.testing.assert_close(signals["gate", "SE_1_1"], expected, rtol=0, atol=1e-5)
+
+
+class OneLayout(networks.Functional):
+    """Takes views that need channels first in memory."""
+
+    def forward(self, x):
+        return super().forward(F.relu(x).view(len(x), -1).view_as(x))
+
+
+def test_a_network_of_one_memory_layout_runs_as_it_is():
+    torch.manual_seed(0)
+    network, batch = networks.Stem(OneLayout()).eval(), images(3, SIZE)
+    with torch.no_grad():
+        expected = network.gate_block.factor(F.relu(network.conv(batch)))[:, :, 0, 0]
+    _, signals, lines, prepared = run(network, batch, size=SIZE)
+    assert len(lines) == 2
+    assert not prepared.facts["channels_last"]
+    assert torch.equal(signals["gate", "SE_1_1"], expected)
+
+
+@pytest.mark.parametrize("kind", [row[0] for row in WRITTEN])
+def test_a_pass_without_predictions_gives_the_same_gates(kind):
+    network, batch = build(kind), images(3, SIZE)
+    _, expected, _, _ = run(network, batch, size=SIZE, exact=True)
+    output, signals, _, _ = run(network, batch, size=SIZE, exact=True, predictions=False)
+    assert output is None
+    assert signals.keys() == expected.keys()
+    assert all(torch.equal(signals[key], values) for key, values in expected.items())
+
+
+def test_bfloat16_states_how_far_class_means_move():
+    network, batch = living("legacy_seresnet18"), images(3)
+    expected = by_plain_hooks(network, "se_module.sigmoid", batch)
+    _, signals, lines, prepared = run(network, batch, dtype="bfloat16")
+    for values, raw in zip(signals.values(), expected, strict=True):
+        assert values.dtype == torch.bfloat16
+        torch.testing.assert_close(values.float(), raw[:, :, 0, 0], rtol=0, atol=0.05)
+    facts = prepared.facts["deviation"]
+    assert 1e-4 < facts["class_mean_rms"] < facts["class_mean_largest"] < facts["gate_largest"] < 0.05
+    assert (facts["images"], facts["classes"]) == (4, 2)
+    (line,) = [line for line in lines if line.startswith("note      class means of gates move by up to ")]
+    assert line.endswith("measured on 4 images of 2 classes")
+    slower = [line for line in lines if line.startswith("warning   bfloat16 is slower here: ")]
+    assert len(lines) == 1 + len(slower)
+
+
+def test_an_automatic_batch_size_is_one_that_was_measured():
+    _, _, lines, prepared = run(
+        networks.Stem(networks.Functional()).eval(), images(3, SIZE), size=SIZE, batch_size=None
+    )
+    assert prepared.batch_size == prepared.facts["batch_size"]
+    assert str(prepared.batch_size) in prepared.facts["images_per_second"]
+    assert lines[0].startswith(f"batch     {prepared.batch_size} images; images a second: ")
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"dtype": "float8"}, "the dtype 'float8' was asked for; expected float32 or bfloat16."),
+        (
+            {"exact": True, "compile": True},
+            "an exact run and compilation were asked for; choose one of the two.",
+        ),
+        (
+            {"exact": True, "dtype": "bfloat16"},
+            "an exact run and the dtype bfloat16 were asked for; choose one of the two.",
+        ),
+    ],
+)
+def test_choices_that_cannot_be(choices, message):
+    with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
+        Execution(**choices)
