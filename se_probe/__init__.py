@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from se_probe.comparing import compare
     from se_probe.drawing import draw
     from se_probe.errors import SeProbeError
+    from se_probe.fold_run import FoldRun
+    from se_probe.fold_search import fold
+    from se_probe.folding import fold_gates, load_folded
     from se_probe.gates import GateRecorder, GateSite, find_gates, intervene
     from se_probe.images import open_images, select
     from se_probe.labels import LabelSpace, imagenet
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from se_probe.scaling import scale
 
 _HOME = {
+    "FoldRun": "fold_run",
     "GateRecorder": "gates",
     "GateSite": "gates",
     "LabelSpace": "labels",
@@ -35,8 +39,11 @@ _HOME = {
     "draw": "drawing",
     "excite": "pipeline",
     "find_gates": "gates",
+    "fold": "fold_search",
+    "fold_gates": "folding",
     "imagenet": "labels",
     "intervene": "gates",
+    "load_folded": "folding",
     "load_model": "models",
     "open_images": "images",
     "open_recording": "recording",
@@ -48,6 +55,7 @@ _HOME = {
 }
 
 __all__ = [
+    "FoldRun",
     "GateRecorder",
     "GateSite",
     "LabelSpace",
@@ -59,8 +67,11 @@ __all__ = [
     "draw",
     "excite",
     "find_gates",
+    "fold",
+    "fold_gates",
     "imagenet",
     "intervene",
+    "load_folded",
     "load_model",
     "open_images",
     "open_recording",

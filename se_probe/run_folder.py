@@ -11,6 +11,7 @@ from typing import Any
 
 from se_probe.analysis.files import write_whole
 from se_probe.errors import SeProbeError
+from se_probe.folding.saved import FOLDER
 
 REPORTS = Path("reports")
 RECORDING, FIGURES, TABLES, FACTS = "recording.zarr", "figures", "tables", "run.json"
@@ -40,7 +41,7 @@ class RunFolder:
 
     def occupied(self) -> list[str]:
         """Return which parts of a run are there already."""
-        return [part for part in (RECORDING, FIGURES, TABLES, FACTS, REPORT) if (self.path / part).exists()]
+        return [part for part in (RECORDING, FIGURES, TABLES, FACTS, REPORT, FOLDER) if (self.path / part).exists()]
 
     def clear(self) -> None:
         """Remove the parts of an earlier run, and nothing else that lies in the folder."""

@@ -129,13 +129,14 @@ def _extended(factor: torch.Tensor, axis: int, length: int) -> list[int]:
 
 
 def _scale_outputs(flow: Flow, step: Step, vector: torch.Tensor) -> Absorbed:
+    bias_at: int | None
     if step.name in NORMS:
-        (weight_at, bias_at), kind = NORMS[step.name], step.name
+        weight_at, bias_at = NORMS[step.name]
         weight = _parameter(flow, step, step.args[weight_at], "scale")
         factor = _fitting(vector, step.args[weight_at].size[-1], step)
     else:
         _, weight_at, bias_at = MIXERS[step.name]
-        operand, kind = step.args[weight_at], step.name
+        operand = step.args[weight_at]
         weight = _parameter(flow, step, operand, "weight")
         axis = _output_axis(step)
         length = operand.size[0 if step.name == "convolution" else 1]

@@ -49,7 +49,9 @@ class Place:
         return factor_like(one.contiguous(), axes, gate[None])
 
 
-def locate(module: nn.Module, call: tuple[tuple[Any, ...], Mapping[str, Any]], site: GateSite, gates: torch.Tensor) -> list[Place]:
+def locate(
+    module: nn.Module, call: tuple[tuple[Any, ...], Mapping[str, Any]], site: GateSite, gates: torch.Tensor
+) -> list[Place]:
     """Return the multiplications of a site, in the order of its products.
 
     Args:
@@ -108,7 +110,9 @@ def _find(nodes: list[tuple[fx.Node, dict[str, Any]]], product: Product, gate: t
     ]
     if len(found) != 1:
         where = "in none" if not found else f"in {len(found)}"
-        raise RefusedError(f"its gate is a factor {where} of the {len(nodes)} multiplications of {site.module!r}, not in one")
+        raise RefusedError(
+            f"its gate is a factor {where} of the {len(nodes)} multiplications of {site.module!r}, not in one"
+        )
     return found[0]
 
 

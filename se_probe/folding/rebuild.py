@@ -91,15 +91,7 @@ def _tensors(folder: Path, facts: Mapping[str, Any]) -> dict[str, torch.Tensor]:
 
 def build(builder: Mapping[str, Any]) -> nn.Module:
     """Return an untrained network from what `folded.json` says of its builder; nothing is downloaded."""
-    source, name = str(builder.get("source")), str(builder.get("name"))
-    arguments = dict(builder.get("arguments", {}))
-    if source not in {"timm", "torchvision", "demo"}:
-        raise RebuildError(
-            f"the network was built by {builder.get('spec', name)}, which is not run on the word of a file; build it "
-            "yourself and pass it: load(folder, network)"
-        )
-    if not re.fullmatch(r"[A-Za-z0-9_]+", name) or _CHOOSE_WEIGHTS & arguments.keys():
-        raise RebuildError(f"{FACTS} asks for {source} {name!r} with {arguments}, which this loader does not build")
+    source, name, arguments = checked_builder(builder)
     makers = {
         "timm": lambda: import_module("timm").create_model(name, pretrained=False, **arguments),
         "torchvision": lambda: import_module("torchvision.models").get_model(name, weights=None, **arguments),
@@ -107,6 +99,23 @@ def build(builder: Mapping[str, Any]) -> nn.Module:
     }
     network: nn.Module = makers[source]()
     return network
+
+
+def checked_builder(builder: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
+    """Return source, name and arguments of a builder that may be run on the word of a file.
+
+    Raises:
+        RebuildError: it may not.
+    """
+    source, name, arguments = builder.get("source"), str(builder.get("name")), dict(builder.get("arguments", {}))
+    if source not in {"timm", "torchvision", "demo"}:
+        raise RebuildError(
+            f"the network was built by {builder.get('spec', source)}, which is not run on the word of a file; build it "
+            "yourself and pass it as network"
+        )
+    if not re.fullmatch(r"[A-Za-z0-9_.]+", name) or _CHOOSE_WEIGHTS & arguments.keys():
+        raise RebuildError(f"{FACTS} asks for {source} {name!r} with {arguments}, which this loader does not build")
+    return source, name, arguments
 
 
 def edited(network: nn.Module, edit: Mapping[str, Any]) -> nn.Module:

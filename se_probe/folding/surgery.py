@@ -5,26 +5,27 @@ The truth is the untouched network with the same constants in the place of its g
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import nn
+from torch.utils._pytree import tree_map_only
 
-from se_probe.folding.absorb import Absorbed, Scaling, absorb_after, absorb_before
+from se_probe.folding.absorb import Absorbed, absorb_after, absorb_before
 from se_probe.folding.errors import RefusedError
-from se_probe.folding.flow import Flow, Operand, flow_of
+from se_probe.folding.flow import Flow, Operand, Value, flow_of
 from se_probe.folding.locate import Place, locate
-from se_probe.folding.rebuild import RebuildError, edited
-from se_probe.gates import Constant, GateRecorder, GateSite, intervene
+from se_probe.folding.plan import Plan, Probe, made, tolerance_of
+from se_probe.gates import GateRecorder, GateSite
 from se_probe.gates.recorder import check_recordable, module_of
 from se_probe.gates.site import tap_of
-from se_probe.gates.tracing import storage_of, tensors_in
+from se_probe.gates.tracing import storage_of
 
 LAYERS, MULTIPLY, REFUSED = "into layers", "fixed multiply", "refused"
 
@@ -37,9 +38,8 @@ class SiteFold:
         site: its name.
         module: path of the multiplying module.
         how: "into layers" (nothing is left of the gate), "fixed multiply" or "refused" (untouched).
-        layers: the layers that took the constants in.
+        layers: the layers that took constants in.
         reason: why a multiplication is left, or why the site was refused; "" otherwise.
-        deviation: largest difference from the intervened network's output over its largest value, on the probe.
     """
 
     site: str
@@ -47,7 +47,6 @@ class SiteFold:
     how: str
     layers: tuple[str, ...] = ()
     reason: str = ""
-    deviation: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -58,11 +57,13 @@ class Folded:
         network: the network, in evaluation mode; no tensor is shared with the one it was made from.
         sites: what became of each site, in the order given.
         edits: how its structure differs, as `se_probe.folding.rebuild.edited` reads it.
+        deviation: largest difference of its output on the probe from the intervened network's, over the largest value.
     """
 
     network: nn.Module
     sites: tuple[SiteFold, ...]
     edits: tuple[dict[str, Any], ...]
+    deviation: float
 
     @property
     def fixed(self) -> list[str]:
@@ -77,8 +78,8 @@ def fold_gates(
 
     A constant is folded into the batch norm, convolution or linear layer before the site, or into the convolution or
     linear layer after it, where the data flow of a real pass allows; else the feature map is multiplied by it. A
-    site that cannot be changed is left as it is, with the reason. After each site the network's output on `batch`
-    must equal that of the untouched network with the same constants.
+    site that cannot be changed is left as it is, with the reason. The outputs on `batch` must equal those of the
+    untouched network with the same constants, or the site at fault is refused.
 
     Args:
         network: the network, in evaluation mode; it is not changed.
@@ -90,72 +91,43 @@ def fold_gates(
         SeProbeError: the network is in training mode or wrapped, or the constants do not fit their sites.
     """
     check_recordable(network)
-    probe = _Probe(network, batch, tolerance_of(batch.dtype) if tolerance is None else tolerance)
-    calls, gates = _probed(network, list(constants), batch)
-    plan, done = _Plan(), []
-    for site, values in constants.items():
-        constant = torch.as_tensor(np.asarray(values))
+    probe = Probe(network, batch, tolerance_of(batch.dtype) if tolerance is None else tolerance)
+    found, refused = _located(network, list(constants), batch)
+    values = {site: torch.as_tensor(np.asarray(constants[site])) for site in found}
+    fixing = {site: partial(_multiplied, site=site, constant=values[site], places=found[site]) for site in found}
+    plan, failed = probe.applied(Plan(), fixing)
+    refused |= failed
+    left: dict[GateSite, list[str]] = {}
+    absorbed = _absorbed_by(probe, plan, {site: found[site] for site in plan.sites}, left)
+    moving = {site: partial(_into_layers, site=site, absorbed=item) for site, item in absorbed.items() if item}
+    plan, failed = probe.applied(plan, moving)
+    for site, reason in failed.items():
+        absorbed[site] = {}
+        left[site] = [reason]
+    outcomes = tuple(
+        SiteFold(site.name, site.module, REFUSED, reason=refused[site])
+        if site in refused
+        else _outcome(site, absorbed[site], left.get(site, []))
+        for site in constants
+    )
+    return Folded(made(network, plan), outcomes, plan.edits, probe.check(plan))
+
+
+def _located(
+    network: nn.Module, sites: Sequence[GateSite], batch: torch.Tensor
+) -> tuple[dict[GateSite, list[Place]], dict[GateSite, str]]:
+    """Find the multiplications of each site; return them, and the reasons for those that cannot be told."""
+    calls, gates = _probed(network, sites, batch)
+    found, refused = {}, {}
+    for site in sites:
+        times = tap_of(site).product_calls
         try:
-            places = locate(module_of(network, site.module), calls[site.module], site, gates[site.name])
-            plan, outcome = _folded(probe, plan, site, constant, places)
+            if times != 1:
+                raise RefusedError(f"its module {site.module!r} is called {times} times in a pass")
+            found[site] = locate(module_of(network, site.module), calls[site.module], site, gates[site.name])
         except RefusedError as refusal:
-            outcome = SiteFold(site.name, site.module, REFUSED, reason=str(refusal))
-        done.append(outcome)
-    return Folded(_made(network, plan), tuple(done), plan.edits)
-
-
-def tolerance_of(dtype: torch.dtype) -> float:
-    """Return how far outputs may differ relative to the largest: 84 rounding steps, 1e-5 in float32."""
-    return 84 * torch.finfo(dtype).eps
-
-
-def deviation(outputs: object, reference: object) -> float:
-    """Return the largest difference between two outputs of a network over the largest absolute value of the second."""
-    pairs = list(zip(tensors_in(outputs), tensors_in(reference), strict=True))
-    difference = max(float((first.double() - second.double()).abs().max()) for first, second in pairs)
-    scale = max(float(second.double().abs().max()) for _, second in pairs)
-    return difference / scale if scale else difference
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What is to be changed in a network: products by module with their constants, and parameters.
-
-    `products` maps a module's path to its edits, `buffers` a buffer's path to its values.
-    """
-
-    products: Mapping[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
-    buffers: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    scalings: tuple[Scaling, ...] = ()
-    sites: Mapping[GateSite, torch.Tensor] = field(default_factory=dict)
-
-    @property
-    def edits(self) -> tuple[dict[str, Any], ...]:
-        return tuple({"module": path, "products": list(products)} for path, products in self.products.items())
-
-
-class _Probe:
-    """Compares changed copies of a network with the intervened network, on one batch."""
-
-    def __init__(self, network: nn.Module, batch: torch.Tensor, tolerance: float) -> None:
-        self.network, self.batch, self.tolerance = network, batch, tolerance
-
-    def check(self, plan: _Plan) -> float:
-        """Return the deviation of the network that a plan makes.
-
-        Raises:
-            RefusedError: it cannot be made, does not run, or deviates too far.
-        """
-        with intervene(self.network, {site: Constant(values.numpy()) for site, values in plan.sites.items()}):
-            reference = self.network(self.batch)
-        try:
-            with torch.no_grad():
-                found = deviation(_made(self.network, plan)(self.batch), reference)
-        except (RuntimeError, TypeError, AttributeError, ValueError, IndexError) as error:
-            raise RefusedError(f"the changed network does not run ({error})") from error
-        if not found <= self.tolerance:
-            raise RefusedError(f"outputs deviate by {found:.1e} from the intervened network's, {self.tolerance:.0e} is allowed")
-        return found
+            refused[site] = str(refusal)
+    return found, refused
 
 
 def _probed(
@@ -166,8 +138,7 @@ def _probed(
 
     def catching(path: str) -> Any:
         def catch(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            copies = tuple(item.clone() if isinstance(item, torch.Tensor) else item for item in args)
-            calls[path] = copies, {key: item.clone() if isinstance(item, torch.Tensor) else item for key, item in kwargs.items()}
+            calls[path] = tree_map_only(torch.Tensor, torch.clone, (args, kwargs))
 
         return catch
 
@@ -179,42 +150,12 @@ def _probed(
         return calls, recorder.gates
 
 
-def _folded(
-    probe: _Probe, plan: _Plan, site: GateSite, constant: torch.Tensor, places: Sequence[Place]
-) -> tuple[_Plan, SiteFold]:
-    """Fold one more site; return the new plan and what became of the site."""
-    calls = tap_of(site).product_calls
-    if calls != 1:
-        raise RefusedError(f"its module {site.module!r} is called {calls} times in a pass")
-    multiplied, names = _multiplied(plan, site, constant, places)
-    found = probe.check(multiplied)
-    flow = flow_of(changed := _made(probe.network, multiplied), probe.batch)
-    absorbed: dict[str, Absorbed] = {}
-    reasons = []
-    for name, place in zip(names, places, strict=True):
-        try:
-            absorbed[name] = _absorbed(flow, changed.get_buffer(name), place)
-        except RefusedError as refusal:
-            reasons.append(str(refusal))
-    if absorbed:
-        try:
-            into_layers = _into_layers(multiplied, site, absorbed)
-            found = probe.check(into_layers)
-            layers = tuple(layer for item in absorbed.values() for layer in item.layers)
-            how = MULTIPLY if reasons else LAYERS
-            return into_layers, SiteFold(site.name, site.module, how, layers, "; ".join(dict.fromkeys(reasons)), found)
-        except RefusedError as refusal:
-            reasons.append(str(refusal))
-    return multiplied, SiteFold(site.name, site.module, MULTIPLY, (), "; ".join(dict.fromkeys(reasons)), found)
-
-
-def _multiplied(
-    plan: _Plan, site: GateSite, constant: torch.Tensor, places: Sequence[Place]
-) -> tuple[_Plan, list[str]]:
-    """Put constants in the place of a site's factors; return the plan and the paths of their buffers."""
+def _multiplied(plan: Plan, site: GateSite, constant: torch.Tensor, places: Sequence[Place]) -> Plan:
+    """Put constants in the place of a site's factors."""
     before = plan.products.get(site.module, ())
     parts = [constant] if len(places) == 1 else list(constant.unbind(0))
-    edits, buffers = [], {}
+    edits: list[dict[str, Any]] = []
+    buffers = {}
     for place, part in zip(places, parts, strict=True):
         values = place.constant(part)
         name = f"fixed_gate_{len(before) + len(edits)}"
@@ -222,29 +163,47 @@ def _multiplied(
         edits.append({"node": place.node, "operand": place.operand, "buffer": name, **facts})
         buffers[f"{site.module}.{name}".removeprefix(".")] = values
     products = {**plan.products, site.module: (*before, *edits)}
-    sites = {**plan.sites, site: constant}
-    return replace(plan, products=products, buffers={**plan.buffers, **buffers}, sites=sites), list(buffers)
+    return replace(plan, products=products, buffers={**plan.buffers, **buffers}, sites={**plan.sites, site: constant})
+
+
+def _absorbed_by(
+    probe: Probe, plan: Plan, places: Mapping[GateSite, Sequence[Place]], left: dict[GateSite, list[str]]
+) -> dict[GateSite, dict[str, Absorbed]]:
+    """Return the layers that can take in the constants of each site, by buffer; put into `left` why others cannot."""
+    changed = made(probe.network, plan)
+    flow = flow_of(changed, probe.batch)
+    absorbed: dict[GateSite, dict[str, Absorbed]] = {}
+    for site, found in places.items():
+        nodes = {item["node"]: item["buffer"] for item in plan.products[site.module]}
+        absorbed[site] = {}
+        for place in found:
+            path = f"{site.module}.{nodes[place.node]}".removeprefix(".")
+            try:
+                absorbed[site][path] = _absorbed(flow, changed.get_buffer(path), place)
+            except RefusedError as refusal:
+                left.setdefault(site, []).append(str(refusal))
+    return absorbed
 
 
 def _absorbed(flow: Flow, buffer: torch.Tensor, place: Place) -> Absorbed:
     """Return the layers that take in one constant, before the site or after it."""
     if not place.plain:
         raise RefusedError(f"{place.node} does more than multiply")
-    steps = [step for value, _ in flow.readers.items() if value.storage == storage_of(buffer) for step in flow.read_by(value)]
+    constant = Value(storage_of(buffer), 0)
+    steps = flow.read_by(constant)
     if len(steps) != 1 or steps[0].name != "mul":
         raise RefusedError(f"the constant is read by {', '.join(step.name for step in steps)}")
-    step = steps[0]
-    feature = next(item for item in step.args if isinstance(item, Operand) and item.value.storage != storage_of(buffer))
+    feature = next(item for item in steps[0].args if isinstance(item, Operand) and item.value != constant)
     try:
-        return absorb_before(flow, feature, buffer, step)
+        return absorb_before(flow, feature, buffer, steps[0])
     except RefusedError as before:
         try:
-            return absorb_after(flow, step.outputs[0], buffer)
+            return absorb_after(flow, steps[0].outputs[0], buffer)
         except RefusedError as after:
-            raise RefusedError(f"not into what comes before ({before}) nor after ({after})") from None
+            raise RefusedError(f"before it: {before}; after it: {after}") from None
 
 
-def _into_layers(plan: _Plan, site: GateSite, absorbed: Mapping[str, Absorbed]) -> _Plan:
+def _into_layers(plan: Plan, site: GateSite, absorbed: Mapping[str, Absorbed]) -> Plan:
     """Take multiplications out and scale layers in their place."""
     names = {path.rpartition(".")[2] for path in absorbed}
     products = tuple(
@@ -260,24 +219,7 @@ def _into_layers(plan: _Plan, site: GateSite, absorbed: Mapping[str, Absorbed]) 
     )
 
 
-def _made(network: nn.Module, plan: _Plan) -> nn.Module:
-    """Return a changed copy of a network.
-
-    Raises:
-        RefusedError: its structure cannot be changed like that.
-    """
-    made = copy.deepcopy(network)
-    try:
-        for edit in plan.edits:
-            made = edited(made, edit)
-    except RebuildError as error:
-        raise RefusedError(str(error)) from error
-    state = dict(made.named_parameters()) | dict(made.named_buffers())
-    with torch.no_grad():
-        for path, values in plan.buffers.items():
-            parent, _, name = path.rpartition(".")
-            setattr(made.get_submodule(parent), name, values.clone())
-        for scaling in plan.scalings:
-            parameter = state[scaling.parameter]
-            parameter.copy_(parameter.double() * scaling.factor.double())
-    return made
+def _outcome(site: GateSite, absorbed: Mapping[str, Absorbed], left: Sequence[str]) -> SiteFold:
+    layers = tuple(layer for item in absorbed.values() for layer in item.layers)
+    how = MULTIPLY if left else LAYERS
+    return SiteFold(site.name, site.module, how, layers, "; ".join(dict.fromkeys(left)))
