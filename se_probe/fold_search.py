@@ -13,10 +13,11 @@ from safetensors.torch import save
 
 from se_probe.analysis.files import write_csv
 from se_probe.analysis.sampling import select_sites
+from se_probe.errors import SeProbeError
 from se_probe.fold_run import FoldRun, timing_sentence, trials_table, verdict_of
 from se_probe.fold_study import Study
 from se_probe.folding.evaluation import halves, reference_tensor
-from se_probe.folding.loss import Loss, images_for, loss_of
+from se_probe.folding.loss import Loss, images_for, least_limit
 from se_probe.folding.plan import tolerance_of
 from se_probe.folding.saved import FOLDER, builder_of, write_folded
 from se_probe.folding.search import Search
@@ -187,7 +188,7 @@ def _refusal(
 def _nothing_allowed(study: Study, folded: Folded, found: Search | None, max_loss: float) -> str:
     """Say why no site is fixed: too few images to tell, none that surgery can change, or all too costly."""
     images = len(study.first.units())
-    floor = loss_of(*[np.ones(images, dtype=bool)] * 2).high
+    floor = least_limit(images)
     if found is not None and floor > max_loss:
         return (
             f"with {images} images to search on, a loss of {floor:.2f} points is not excluded even where no image "

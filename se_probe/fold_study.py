@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from se_probe.folding.evaluation import Images, choices, confirm, reference_tensor
-from se_probe.folding.loss import Loss, above_chance, loss_of
+from se_probe.folding.loss import Loss, above_chance, least_limit, loss_of
 from se_probe.folding.search import Search, search
 from se_probe.folding.surgery import Folded, fold_gates
 from se_probe.folding.timing import Timing, paired_timing
@@ -98,8 +98,7 @@ class Study:
 
     def search(self, max_loss: float, say: Say) -> Search:
         """Search on the first half among the sites that surgery can fix; without trials where images are too few."""
-        images = len(self.first.units())
-        if loss_of(*[np.ones(images, dtype=bool)] * 2).high > max_loss:
+        if least_limit(len(self.first.units())) > max_loss:
             return Search((), ())
         possible = self.possible = self.folded(list(self.sites))
         for item in possible.sites:

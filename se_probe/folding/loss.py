@@ -61,6 +61,11 @@ def above_chance(right: NDArray[np.bool_], classes: int) -> bool:
     return bool(test.pvalue < CHANCE)
 
 
+def least_limit(images: int) -> float:
+    """Return where the interval of a loss ends, in points, if not one of the images changes sides."""
+    return 100 * paired_proportion_interval(0, 0, images)[1]
+
+
 def images_for(points: float) -> int:
     """Return how many images it takes for the interval of no loss at all to end at `points` percentage points."""
     square, share = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) ** 2, points / 100

@@ -22,7 +22,7 @@ from se_probe.folding.errors import RefusedError
 from se_probe.folding.flow import Flow, Operand, Value, flow_of
 from se_probe.folding.locate import Place, locate
 from se_probe.folding.plan import Plan, Probe, made, tolerance_of
-from se_probe.gates import GateRecorder, GateSite
+from se_probe.gates import Constant, GateRecorder, GateSite
 from se_probe.gates.recorder import check_recordable, module_of
 from se_probe.gates.site import tap_of
 from se_probe.gates.tracing import storage_of
@@ -91,6 +91,8 @@ def fold_gates(
         SeProbeError: the network is in training mode or wrapped, or the constants do not fit their sites.
     """
     check_recordable(network)
+    for site, given in constants.items():
+        Constant(given).check(site)
     probe = Probe(network, batch, tolerance_of(batch.dtype) if tolerance is None else tolerance)
     found, refused = _located(network, list(constants), batch)
     values = {site: torch.as_tensor(np.asarray(constants[site])) for site in found}
