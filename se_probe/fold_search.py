@@ -103,6 +103,8 @@ def fold(
     plan = _plan(chosen, images_of(data, chosen, demo=demo), classes, (per_class, seed), sites, say)
     wishes = {"max_loss": max_loss, "sites": list(sites) if sites else None}
     provenance = plan_provenance(plan, command, {**settings, **wishes}, demo=demo)
+    if provenance["demo"]:
+        say("note      demo: drawn stimuli or a demo network, no finding about photographs")
     folder.clear()
     parts = halves(plan.selection, seed)
     with progress_bar("recording", len(parts[0].entries), shown=show_progress) as progress:
@@ -144,7 +146,7 @@ def _finish(
         "decided": "forced by sites" if found is None else "upper limit on the search half, estimate on the other",
         "refusal": refusal,
         "verdict": verdict_of(loss, max_loss, study.measure_name) if loss else "",
-        "search": asdict(found.trials[-1].loss) if found and found.trials else None,
+        "search": asdict(found.loss) if found and found.loss else None,
         "held_out": {**asdict(loss), "points": loss.points} if loss else None,
         "deviation": worst,
         "tolerance": tolerance_of(reference_tensor(study.network).dtype),

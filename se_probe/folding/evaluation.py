@@ -122,14 +122,14 @@ def confirm(
         last but one in any batch.
     """
     chosen: list[list[torch.Tensor]] = [[] for _ in networks]
-    worst = 0.0
+    deviations: list[torch.Tensor] = []
     with torch.inference_mode():
         for batch, _ in images:
             outputs = [run(batch) for run in networks]
-            worst = max(worst, deviation(outputs[-1], outputs[-2]))
+            deviations.append(deviation(outputs[-1], outputs[-2]))
             for row, output in zip(chosen, outputs, strict=True):
                 row.append(_choice(output))
-    return [np.asarray(torch.cat(row).cpu().numpy()) for row in chosen], worst
+    return [np.asarray(torch.cat(row).cpu().numpy()) for row in chosen], float(torch.stack(deviations).max())
 
 
 def reference_tensor(network: nn.Module) -> torch.Tensor:

@@ -40,9 +40,10 @@ class Place:
 
     def constant(self, gate: torch.Tensor) -> torch.Tensor:
         """Return a gate `(channel,)` or `(branch, channel)` in the factor's layout, with length 1 where broadcast."""
+        gate = gate.to(self.factor.dtype).to(self.factor.device)
         axes = self.product.axes
         if self.factor.dim() <= max(axes):
-            return gate.to(self.factor).reshape(1, *self.factor.shape[1:])
+            return gate.reshape(1, *self.factor.shape[1:])
         one = self.factor[:1]
         for axis in range(1, one.dim()):
             one = one if axis in axes else one.narrow(axis, 0, 1)

@@ -55,7 +55,7 @@ def made(network: nn.Module, plan: Plan) -> nn.Module:
             setattr(copied.get_submodule(parent), name, values.clone())
         for scaling in plan.scalings:
             parameter = state[scaling.parameter]
-            parameter.copy_(parameter.double() * scaling.factor.double())
+            parameter.copy_(parameter.cpu().double() * scaling.factor.cpu().double())
     return copied
 
 
@@ -64,12 +64,19 @@ def tolerance_of(dtype: torch.dtype) -> float:
     return 84 * torch.finfo(dtype).eps
 
 
-def deviation(outputs: object, reference: object) -> float:
-    """Return the largest difference between two outputs of a network over the largest absolute value of the second."""
-    pairs = list(zip(tensors_in(outputs), tensors_in(reference), strict=True))
-    difference = max(float((first.double() - second.double()).abs().max()) for first, second in pairs)
-    scale = max(float(second.double().abs().max()) for _, second in pairs)
-    return difference / scale if scale else difference
+def deviation(outputs: object, reference: object) -> torch.Tensor:
+    """Return the largest difference between two outputs of a network over the largest absolute value of the second.
+
+    A scalar on the outputs' device, in float32 at least.
+    """
+    pairs = [
+        (first.to(dtype), second.to(dtype))
+        for first, second in zip(tensors_in(outputs), tensors_in(reference), strict=True)
+        for dtype in [torch.promote_types(second.dtype, torch.float32)]
+    ]
+    difference = torch.stack([(first - second).abs().max() for first, second in pairs]).max()
+    scale = torch.stack([second.abs().max() for _, second in pairs]).max()
+    return torch.where(scale > 0, difference / scale, difference)
 
 
 _Change = Callable[[Plan], Plan]
@@ -91,7 +98,7 @@ class Probe:
             reference = self.network(self.batch)
         try:
             with torch.no_grad():
-                found = deviation(made(self.network, plan)(self.batch), reference)
+                found = float(deviation(made(self.network, plan)(self.batch), reference))
         except (RuntimeError, TypeError, AttributeError, ValueError, IndexError) as error:
             raise RefusedError(f"the changed network does not run ({error})") from error
         if not found <= self.tolerance:

@@ -25,6 +25,11 @@ class Search:
     chosen: tuple[str, ...]
 
     @property
+    def loss(self) -> Loss | None:
+        """Loss of the chosen set where it was searched, None for the empty set."""
+        return next((trial.loss for trial in self.trials if trial.sites == self.chosen), None)
+
+    @property
     def least_harmful(self) -> Trial | None:
         """The trial of a single site with the lowest upper limit."""
         alone = [trial for trial in self.trials if len(trial.sites) == 1]
