@@ -41,6 +41,11 @@ class Loss:
         """The loss."""
         return 100 * (self.lost - self.won) / self.images
 
+    @property
+    def bound(self) -> float:
+        """The interval's upper limit with a gain counted as no loss: what luck seems to win buys nothing."""
+        return self.high - min(self.points, 0.0)
+
     def __str__(self) -> str:
         return f"{self.points:.2f} points [{self.low:.2f}, {self.high:.2f}]"
 

@@ -31,9 +31,9 @@ class Search:
 
     @property
     def least_harmful(self) -> Trial | None:
-        """The trial of a single site with the lowest upper limit."""
+        """The trial of a single site with the lowest bound."""
         alone = [trial for trial in self.trials if len(trial.sites) == 1]
-        return min(alone, key=lambda trial: trial.loss.high, default=None)
+        return min(alone, key=lambda trial: trial.loss.bound, default=None)
 
 
 def search(order: Sequence[str], cost: Callable[[Sequence[str]], Loss], max_loss: float) -> Search:
@@ -41,7 +41,8 @@ def search(order: Sequence[str], cost: Callable[[Sequence[str]], Loss], max_loss
 
     The longest prefix of `order` that is allowed is found by bisection, which takes for granted that loss grows along
     it; then each later site is added where the whole set stays allowed, which does not. The upper limit decides, since
-    the best of many sets looks better than it is.
+    the best of many sets looks better than it is; for the same reason a measured gain counts as no loss, and makes no
+    room for sites that lose.
 
     Args:
         order: names of sites, the most static first.
@@ -54,7 +55,7 @@ def search(order: Sequence[str], cost: Callable[[Sequence[str]], Loss], max_loss
         key = tuple(sites)
         if key not in trials:
             loss = cost(key)
-            trials[key] = Trial(key, loss, loss.high <= max_loss)
+            trials[key] = Trial(key, loss, loss.bound <= max_loss)
         return trials[key].allowed
 
     known, failed = 0, len(order) + 1

@@ -55,6 +55,19 @@ def test_the_upper_limit_decides():
     assert search("a", cost, 0.85).chosen == ()
 
 
+def test_a_gain_makes_no_room():
+    def cost(names):
+        points = sum({"lucky": -2.0, "harmful": 1.5}[name] for name in names)
+        return Loss(
+            1000, 50, 50 - points, max(0, round(10 * points)), max(0, round(-10 * points)), points - 0.4, points + 0.4
+        )
+
+    assert search(["lucky", "harmful"], cost, 0.5).chosen == ("lucky", "harmful")
+    assert search(["lucky", "harmful"], cost, 0.3).chosen == ()
+    assert cost(["lucky"]).bound == pytest.approx(0.4)
+    assert cost(["harmful"]).bound == pytest.approx(1.9)
+
+
 def test_where_nothing_is_allowed_every_site_was_tried_alone():
     harm = {"a": 30, "b": 20, "c": 40}
     found = search("abc", known(harm)[0], 1.0)
