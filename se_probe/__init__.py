@@ -11,6 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from se_probe.ablating import ablate
+    from se_probe.ablation import Ablation, open_ablation
     from se_probe.comparing import compare
     from se_probe.drawing import draw
     from se_probe.errors import SeProbeError
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from se_probe.scaling import scale
 
 _HOME = {
+    "Ablation": "ablation",
     "FoldRun": "fold_run",
     "GateRecorder": "gates",
     "GateSite": "gates",
@@ -35,6 +38,7 @@ _HOME = {
     "Recording": "recording",
     "ScaleRun": "scale_run",
     "SeProbeError": "errors",
+    "ablate": "ablating",
     "compare": "comparing",
     "draw": "drawing",
     "excite": "pipeline",
@@ -45,6 +49,7 @@ _HOME = {
     "intervene": "gates",
     "load_folded": "folding",
     "load_model": "models",
+    "open_ablation": "ablation",
     "open_images": "images",
     "open_recording": "recording",
     "open_scale_run": "scale_run",
@@ -55,6 +60,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Ablation",
     "FoldRun",
     "GateRecorder",
     "GateSite",
@@ -63,6 +69,7 @@ __all__ = [
     "Recording",
     "ScaleRun",
     "SeProbeError",
+    "ablate",
     "compare",
     "draw",
     "excite",
@@ -73,6 +80,7 @@ __all__ = [
     "intervene",
     "load_folded",
     "load_model",
+    "open_ablation",
     "open_images",
     "open_recording",
     "open_scale_run",

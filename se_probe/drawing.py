@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from se_probe.analysis import (
     excitation_curves,
     within_class_curves,
 )
+from se_probe.analysis.ablation import ALONE, site_importance
 from se_probe.analysis.channel_gates import channel_gates
 from se_probe.analysis.class_means import clustered_class_means, pair_table
 from se_probe.analysis.kernels.health import STATIC_SD
@@ -26,10 +28,15 @@ from se_probe.figures import (
     decodability,
     depth_profile,
     health_profile,
+    intervention_classes,
+    intervention_cost,
+    intervention_savings,
     role_of_excitation,
     save_figure,
+    specificity_importance,
     within_class,
 )
+from se_probe.figures.intervention_cost import SCOPES
 from se_probe.inputs import number_of_channels
 from se_probe.labels import ImageClass, LabelSpace, label_space_from_names
 from se_probe.recording import Recording
@@ -159,4 +166,61 @@ def _draw_site(
         channel, branch = (int(channels[name].to_numpy()[best]) for name in ("channel", "branch"))
         gates = channel_gates(recording, site, channel, branch)
         drawn.append((channel_distribution(gates, demo=demo, caption=caption), gates, "channel_distribution"))
+    return drawn
+
+
+def draw_ablation(
+    tables: Mapping[str, pd.DataFrame],
+    folder: str | Path,
+    *,
+    model: str,
+    demo: bool,
+    specificity: pd.DataFrame | None = None,
+) -> list[Path]:
+    """Draw what interventions cost into `folder/figures`, a set of figures for each replacement; return the files.
+
+    Args:
+        tables: those of `ablation_tables`.
+        folder: where `figures/` is made.
+        model: the network and its weights, in words.
+        demo: whether the network or the images are the demo's.
+        specificity: table of `site_specificity` of the same network, for the figure of specificity and importance.
+
+    Raises:
+        SeProbeError: the folder cannot be written.
+    """
+    sites, classes = tables["ablation_sites.csv"], tables["ablation_classes.csv"]
+    replacements = list(sites["replacement"].unique())
+    paths: list[Path] = []
+    for replacement in replacements:
+        rows = sites[sites["replacement"] == replacement]
+        drawn = _drawn_interventions(
+            rows, classes[classes["replacement"] == replacement], specificity, _ablated_caption(model, rows), demo
+        )
+        ending = "" if len(replacements) == 1 else "." + re.sub(r"[^A-Za-z0-9.]+", "-", replacement).strip("-.")
+        for figure, table, stem in drawn:
+            paths += save_figure(figure, table, RunFolder(Path(folder)).figures, stem + ending)
+    return paths
+
+
+def _ablated_caption(model: str, rows: pd.DataFrame) -> str:
+    first = rows.iloc[0]
+    return f"{model} · {first['replacement']} · {first['images']} images of {first['classes']} classes, equal weights"
+
+
+def _drawn_interventions(
+    rows: pd.DataFrame, classes: pd.DataFrame, specificity: pd.DataFrame | None, caption: str, demo: bool
+) -> list[tuple[Figure, pd.DataFrame, str]]:
+    """The figures of one replacement that its rows have the numbers for."""
+    alone = rows[(rows["scope"] == ALONE) & rows["nll_change"].notna()]
+    drawn = []
+    if rows["nll_change"].notna().any() and rows["scope"].isin(SCOPES).any():
+        drawn.append((intervention_cost(rows, demo=demo, caption=caption), rows, "intervention_cost"))
+    if "parameters_saved" in rows and rows[["parameters_saved", "multiply_adds_saved"]].gt(0).all(axis=1).any():
+        drawn.append((intervention_savings(rows, demo=demo, caption=caption), rows, "intervention_savings"))
+    if len(alone):
+        drawn.append((intervention_classes(classes, demo=demo, caption=caption), classes, "intervention_classes"))
+    if len(alone) and specificity is not None:
+        points = site_importance(rows, specificity)
+        drawn.append((specificity_importance(points, demo=demo, caption=caption), points, "specificity_importance"))
     return drawn

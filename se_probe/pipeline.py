@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
+from se_probe.ablation import Ablation, open_ablation
 from se_probe.analysis import measure_tables, signal_tables, write_measures, write_tables
+from se_probe.analysis.ablation import ablation_tables
 from se_probe.analysis.branches import write_branch_tables
 from se_probe.analysis.findings import findings
-from se_probe.drawing import draw, draw_measures
+from se_probe.drawing import draw, draw_ablation, draw_measures
 from se_probe.gates import signals_of
 from se_probe.inputs import (
     Plan,
@@ -121,9 +124,9 @@ def excite(
     if preferred.note:
         say(f"preset    {preset}, {preferred.source}: {preferred.note}")
     provenance = plan_provenance(plan, command, {**settings, "capture": list(capture), "preset": preset}, demo=demo)
-    recording = _record(plan, folder, provenance, {**settings, "capture": capture}, show_progress)
+    recording = record_run(plan, folder, provenance, {**settings, "capture": capture}, show_progress)
     options = {"sites": sites or _preset_sites(plan, preferred, say), "channels": shown, "within": plan.within}
-    _finish(recording, folder, {**options, "seed": seed}, say)
+    finish_run(recording, folder, {**options, "seed": seed}, say)
     if report:
         write_analysis(recording, say=say)
     return recording
@@ -151,7 +154,10 @@ def write_analysis(recording: Recording, *, data: str | Path | None = None, say:
     for signal in recording.signals[1:]:
         paths += write_measures(signal_tables(recording.of(signal), signal), folder.tables)
     paths += draw_measures(recording, folder.path, tables)
-    found = findings(recording, tables)
+    ablation = open_ablation(folder.path) if folder.ablation.exists() else None
+    if ablation is not None:
+        paths += write_interventions(ablation, folder, tables["site_specificity.csv"])
+    found = findings(recording, tables, ablation=ablation)
     for finding in found:
         say(f"finding   {finding.verdict}: {finding.claim}\n          {finding.statement}")
     report = write_report(folder.path, findings=found, data=data)
@@ -159,9 +165,20 @@ def write_analysis(recording: Recording, *, data: str | Path | None = None, say:
     return report
 
 
-def _record(
+def write_interventions(ablation: Ablation, folder: RunFolder, specificity: pd.DataFrame) -> list[Path]:
+    """Write the tables and draw the figures of what interventions did; return the files."""
+    costs = pd.read_csv(folder.costs) if folder.costs.is_file() else None
+    tables = ablation_tables(ablation, costs)
+    model = ablation.provenance["model"]
+    words = f"{model['name']}, {model['weights']}{'' if ablation.complete else ' · INCOMPLETE RUN'}"
+    drawn = draw_ablation(tables, folder.path, model=words, demo=ablation.demo, specificity=specificity)
+    return [*write_measures(tables, folder.tables), *drawn]
+
+
+def record_run(
     plan: Plan, folder: RunFolder, provenance: dict[str, Any], settings: dict[str, Any], show_progress: bool
 ) -> Recording:
+    """Record the gates of a planned run into its folder, from which an earlier run is removed."""
     folder.clear()
     total = len(plan.selection.entries)
     sites, selection = plan.discovery.sites, plan.selection
@@ -171,8 +188,8 @@ def _record(
         )
 
 
-def _finish(recording: Recording, folder: RunFolder, options: dict[str, Any], say: Say) -> None:
-    """Draw the figures and write the tables and `run.json`."""
+def finish_run(recording: Recording, folder: RunFolder, options: dict[str, Any], say: Say) -> None:
+    """Draw the figures of a recording and write its tables and `run.json`."""
     warnings = warnings_of(recording)
     for line in warnings:
         say(f"warning   {line}")

@@ -14,7 +14,8 @@ from se_probe.errors import SeProbeError
 from se_probe.folding.saved import FOLDER
 
 REPORTS = Path("reports")
-RECORDING, FIGURES, TABLES, FACTS = "recording.zarr", "figures", "tables", "run.json"
+RECORDING, ABLATION = "recording.zarr", "ablation.zarr"
+FIGURES, TABLES, FACTS = "figures", "tables", "run.json"
 REPORT = "report.html"
 
 
@@ -30,6 +31,16 @@ class RunFolder:
         return self.path / RECORDING
 
     @property
+    def ablation(self) -> Path:
+        """The zarr store of what interventions did."""
+        return self.path / ABLATION
+
+    @property
+    def costs(self) -> Path:
+        """Table of what the gates cost, which needs the network."""
+        return self.tables / "gate_costs.csv"
+
+    @property
     def figures(self) -> Path:
         """Folder of figures and of the data behind each."""
         return self.path / FIGURES
@@ -41,7 +52,8 @@ class RunFolder:
 
     def occupied(self) -> list[str]:
         """Return which parts of a run are there already."""
-        return [part for part in (RECORDING, FIGURES, TABLES, FACTS, REPORT, FOLDER) if (self.path / part).exists()]
+        parts = (RECORDING, ABLATION, FIGURES, TABLES, FACTS, REPORT, FOLDER)
+        return [part for part in parts if (self.path / part).exists()]
 
     def clear(self) -> None:
         """Remove the parts of an earlier run, and nothing else that lies in the folder."""

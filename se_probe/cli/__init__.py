@@ -2,11 +2,11 @@
 
 import typer
 
-from se_probe.cli import fold, lookup, rework, runs
+from se_probe.cli import ablation, fold, lookup, rework, runs
 from se_probe.cli.app import app
 from se_probe.errors import SeProbeError
 
-__all__ = ["app", "fold", "lookup", "main", "rework", "runs"]
+__all__ = ["ablation", "app", "fold", "lookup", "main", "rework", "runs"]
 
 
 def main() -> None:

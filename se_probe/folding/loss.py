@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from se_probe.analysis.kernels.intervals import CONFIDENCE
-from se_probe.analysis.kernels.paired_proportions import paired_proportion_interval
+from se_probe.analysis.kernels.paired import Strata
+from se_probe.analysis.kernels.proportions import flip_interval
 
 CHANCE = 0.01
 
@@ -25,7 +26,7 @@ class Loss:
         after: top-1 accuracy of the changed network in per cent, or its agreement with the untouched one.
         lost: images that only the untouched network gets right.
         won: images that only the changed network gets right.
-        low, high: 95 % interval of the loss (Tango's score interval, images independent).
+        low, high: 95 % interval of the loss (`flip_interval`, images as units).
     """
 
     images: int
@@ -53,8 +54,9 @@ class Loss:
 def loss_of(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Loss:
     """Return the loss from what two networks get right, `(image,)` each."""
     lost, won, images = int((before & ~after).sum()), int((~before & after).sum()), len(before)
-    low, high = paired_proportion_interval(lost, won, images)
-    return Loss(images, 100 * float(before.mean()), 100 * float(after.mean()), lost, won, 100 * low, 100 * high)
+    interval = flip_interval(Strata(((before.astype(np.float64) - after)[:, None],), "image"))
+    low, high = 100 * float(interval.low[0]), 100 * float(interval.high[0])
+    return Loss(images, 100 * float(before.mean()), 100 * float(after.mean()), lost, won, low, high)
 
 
 def above_chance(right: NDArray[np.bool_], classes: int) -> bool:
@@ -68,10 +70,14 @@ def above_chance(right: NDArray[np.bool_], classes: int) -> bool:
 
 def least_limit(images: int) -> float:
     """Return where the interval of a loss ends, in points, if not one of the images changes sides."""
-    return 100 * paired_proportion_interval(0, 0, images)[1]
+    same = np.ones(images, dtype=np.bool_)
+    return loss_of(same, same).high
 
 
 def images_for(points: float) -> int:
-    """Return how many images it takes for the interval of no loss at all to end at `points` percentage points."""
-    square, share = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) ** 2, points / 100
-    return math.ceil(square * (1 - share) / share) if share > 0 else 0
+    """Return how many images it takes for the interval of no loss at all to end at `points` percentage points.
+
+    Source: Bonett and Price (2012) where nothing flips: z √2 / (images + 2).
+    """
+    z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    return math.ceil(100 * z * math.sqrt(2) / points - 2)

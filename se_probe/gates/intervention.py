@@ -19,7 +19,9 @@ from se_probe.gates.site import GateSite, Product, canonical, factor_like, tap_o
 from se_probe.gates.tracing import ProductMode
 
 
-def intervene(network: nn.Module, replacements: Mapping[GateSite | str, Replacement]) -> Intervention:
+def intervene(
+    network: nn.Module, replacements: Mapping[GateSite, Replacement] | Mapping[str, Replacement]
+) -> Intervention:
     """Replace gates of a network for as long as a `with` block lasts.
 
     Args:
@@ -42,14 +44,13 @@ def intervene(network: nn.Module, replacements: Mapping[GateSite | str, Replacem
     Source: interventions on a causal graph, Pearl, Causality (2009), section 3.2; ablation by the mean: Nanda et
     al. and others, "mean ablation".
     """
-    names = [key for key in replacements if isinstance(key, str)]
-    by_name = {site.name: site for site in find_gates(network)} if names else {}
-    for name in names:
-        if name not in by_name:
-            raise SeProbeError(f"the network has no site {name!r}; expected some of {', '.join(by_name)}.")
-    return Intervention(
-        network, {by_name[key] if isinstance(key, str) else key: item for key, item in replacements.items()}
-    )
+    by_name = {site.name: site for site in find_gates(network)} if any(isinstance(k, str) for k in replacements) else {}
+    chosen: dict[GateSite, Replacement] = {}
+    for key, replacement in replacements.items():
+        if isinstance(key, str) and key not in by_name:
+            raise SeProbeError(f"the network has no site {key!r}; expected some of {', '.join(by_name)}.")
+        chosen[by_name[key] if isinstance(key, str) else key] = replacement
+    return Intervention(network, chosen)
 
 
 class Intervention:

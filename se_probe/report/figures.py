@@ -44,6 +44,26 @@ _TITLES = {
         "Gates of single images in the channel with the largest share of variance between classes.",
     ),
 }
+_INTERVENTIONS = {
+    "intervention_cost": (
+        "What interventions cost",
+        "Change of top-1 accuracy and of NLL with 95 % intervals: each site alone, sites from the last backwards, and "
+        "whole stages.",
+    ),
+    "intervention_savings": (
+        "What would be saved",
+        "Change of top-1 accuracy against the parameters and the multiply–adds of the gate paths that would no longer "
+        "be needed.",
+    ),
+    "intervention_classes": (
+        "Who is hurt",
+        "Rise of the NLL of every class when a site alone is replaced, the classes that are hurt most at the top.",
+    ),
+    "specificity_importance": (
+        "Specificity and importance",
+        "Rise of NLL when a site alone is replaced against the class specificity of its gates, a point a site.",
+    ),
+}
 _MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
 _POINTS = 72
 _NARROW_INCHES = 4
@@ -65,14 +85,39 @@ class ReportFigure:
 
 
 def run_figures(folder: Path) -> list[ReportFigure]:
-    """Return the figures that lie in `folder`, the papers' first, else in the order of their names."""
-    stems = sorted({path.stem for suffix in _MEDIA_TYPES for path in folder.glob(f"*.{suffix}")})
+    """Return the figures that lie in `folder`, the papers' first, else in the order of their names.
+
+    Those of interventions are left to `intervention_figures`.
+    """
+    stems = [stem for stem in _stems(folder) if _kind(stem) not in _INTERVENTIONS]
     papers = [stem for stem in _TITLES if stem in stems]
     return [_figure(folder, stem) for stem in dict.fromkeys([*papers, *stems])]
 
 
+def intervention_figures(folder: Path) -> list[ReportFigure]:
+    """Return the figures of interventions that lie in `folder`; of several replacements each has its own."""
+    return [_figure(folder, stem) for kind in _INTERVENTIONS for stem in _stems(folder) if _kind(stem) == kind]
+
+
+def _stems(folder: Path) -> list[str]:
+    return sorted({path.stem for suffix in _MEDIA_TYPES for path in folder.glob(f"*.{suffix}")})
+
+
+def _kind(stem: str) -> str:
+    """The stem without the replacement, as in `intervention_cost.mean`."""
+    return stem.partition(".")[0]
+
+
+def _words(stem: str) -> tuple[str, str]:
+    """Title and note; the replacement is part of the title where it is part of the name."""
+    if _kind(stem) in _INTERVENTIONS:
+        title, note = _INTERVENTIONS[_kind(stem)]
+        return ": ".join(part for part in (title, stem.partition(".")[2]) if part), note
+    return _TITLES.get(stem, (stem.replace("_", " ").capitalize(), ""))
+
+
 def _figure(folder: Path, stem: str) -> ReportFigure:
-    title, note = _TITLES.get(stem, (stem.replace("_", " ").capitalize(), ""))
+    title, note = _words(stem)
     candidates = [path for suffix in _MEDIA_TYPES if (path := folder / f"{stem}.{suffix}").is_file()]
     # A drawing of very many points is smaller as pixels.
     smallest = min(candidates, key=lambda path: path.stat().st_size)

@@ -17,6 +17,7 @@ from se_probe.report.environment import template_environment
 from se_probe.report.explorer import CONFIDENCE, chosen_images, explorer_data, has_reference
 from se_probe.report.facts import channels_in_all, chosen_classes, flat_facts, requirements
 from se_probe.report.figures import ReportFigure
+from se_probe.report.interventions import Interventions
 from se_probe.report.sites_table import sites_table
 from se_probe.report.thumbnails import Thumbnails
 from se_probe.report.words import CATEGORIES, SORT_ORDERS, words_for
@@ -61,6 +62,7 @@ def report_html(
     channel_rows: pd.DataFrame,
     figures: Sequence[ReportFigure],
     thumbnails: Thumbnails,
+    interventions: Interventions | None = None,
     links: Sequence[str] = (),
     warnings: Sequence[str] = (),
 ) -> str:
@@ -73,6 +75,7 @@ def report_html(
         channel_rows: a row a site, branch and channel, with the scores that channels can be sorted by.
         figures: pictures, in the order in which they are shown.
         thumbnails: small pictures of the images whose gates are kept.
+        interventions: what replacing gates cost, where that was measured.
         links: tables and other files of the run, relative to the page.
         warnings: what a reader must know before believing anything.
     """
@@ -93,6 +96,7 @@ def report_html(
         images=chosen_images(recording),
         findings=findings,
         figures=figures,
+        interventions=interventions,
         sites=sites_table(site_rows),
         scores=[words_for(name) for name in (*SORT_ORDERS, *CATEGORIES) if name in channel_rows.columns],
         confidence=f"{100 * CONFIDENCE:.0f} %",

@@ -11,6 +11,7 @@ from se_probe.analysis.files import write_whole
 from se_probe.recording import Recording, open_recording
 from se_probe.report.explorer import chosen_images
 from se_probe.report.figures import run_figures
+from se_probe.report.interventions import read_interventions
 from se_probe.report.measures import channel_rows, run_measures, site_rows
 from se_probe.report.page import FindingLike, report_html
 from se_probe.report.thumbnails import make_thumbnails
@@ -21,6 +22,8 @@ _FACTS = "run.json"
 
 def write_report(run: str | Path, *, findings: Sequence[FindingLike] = (), data: str | Path | None = None) -> Path:
     """Write `report.html` into a run's folder, from its recording and the figures and tables in it.
+
+    A table of interventions among them, `tables/ablation_sites.csv`, has a section of its own.
 
     Args:
         run: a run's folder or the `recording.zarr` in it.
@@ -43,6 +46,7 @@ def write_report(run: str | Path, *, findings: Sequence[FindingLike] = (), data:
         site_rows=site_rows(recording, measures),
         channel_rows=channel_rows(measures),
         figures=run_figures(folder / "figures"),
+        interventions=read_interventions(folder),
         thumbnails=make_thumbnails(recording, paths, data),
         links=_links(folder, recording),
         warnings=_warnings(folder),

@@ -99,7 +99,7 @@ def test_how_many_images_it_takes():
     for points in (0.1, 0.5, 2):
         images = images_for(points)
         assert least_limit(images) <= points < least_limit(images - 1)
-    assert images_for(0.5) == 765
+    assert images_for(0.5) == 553
 
 
 def test_chance():

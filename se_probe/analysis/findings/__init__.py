@@ -5,40 +5,73 @@ from collections.abc import Mapping
 import pandas as pd
 
 from se_probe.analysis.findings.depth import class_agnostic_early, class_specific_late, more_variance_late
-from se_probe.analysis.findings.evidence import read_evidence
+from se_probe.analysis.findings.evidence import Evidence, read_evidence
 from se_probe.analysis.findings.finding import COLUMNS, Finding, Verdict, findings_table
 from se_probe.analysis.findings.health import branches_choose, gates_alive, nearly_constant, no_dead_channels
+from se_probe.analysis.findings.importance import specific_sites_matter_more
 from se_probe.analysis.findings.last_stage import last_stage_matters_less, same_pattern_last, saturated_before_last
+from se_probe.analysis.findings.removal import REMOVALS, last_stage_removed
 from se_probe.analysis.gates import GateRecording
+from se_probe.analysis.outcomes import AblationLike, Changes, outcome_changes
+from se_probe.errors import SeProbeError
 
 __all__ = ["COLUMNS", "Finding", "Verdict", "findings", "findings_table"]
 
 
-def findings(recording: GateRecording, tables: Mapping[str, pd.DataFrame] | None = None) -> list[Finding]:
+def findings(
+    recording: GateRecording,
+    tables: Mapping[str, pd.DataFrame] | None = None,
+    *,
+    ablation: AblationLike | None = None,
+) -> list[Finding]:
     """Judge the six claims of the SENet paper about its gates, and what users ask about the health of theirs.
 
-    `tables` are those of `measure_tables`; what is needed of them is computed where None.
+    `tables` are those of `measure_tables`; what is needed of them is computed where None. With an `ablation` of the
+    same network in which the sites of the last stage were replaced, by the identity or their mean, claim 5 rests on
+    measured accuracy, a finding for each of the two; and whether the sites with class-specific gates matter more is
+    judged after the health of the gates, where sites were replaced one by one.
 
     Returns the claims in the paper's order, then the health of the gates. Early and late are halves of the
     stages; where a verdict lies is in `findings.thresholds`. Claims about classes rest on all classes with five
     images or more, and their intervals are for another draw of classes.
 
     Raises:
-        SeProbeError: the recording has no image of any chosen class.
+        SeProbeError: the recording has no image of any chosen class, or the ablation is of other sites.
 
     Source: Hu et al., Squeeze-and-Excitation Networks, "Role of Excitation".
     """
     evidence = read_evidence(recording, tables)
+    changes = None if ablation is None else _changes(ablation, evidence)
     found = [
         class_agnostic_early(evidence),
         class_specific_late(evidence),
         saturated_before_last(evidence),
         same_pattern_last(evidence, recording),
-        last_stage_matters_less(evidence),
+        *_claim_five(evidence, changes),
         more_variance_late(evidence),
         gates_alive(evidence),
         no_dead_channels(evidence),
         nearly_constant(evidence),
         branches_choose(evidence),
+        None if changes is None else specific_sites_matter_more(evidence, changes),
     ]
     return [finding for finding in found if finding is not None]
+
+
+def _claim_five(evidence: Evidence, changes: Changes | None) -> list[Finding]:
+    """What was measured of the last stage, else what a recording alone can say."""
+    measured = [] if changes is None else [last_stage_removed(evidence, changes, kind) for kind in REMOVALS]
+    return [finding for finding in measured if finding is not None] or [last_stage_matters_less(evidence)]
+
+
+def _changes(ablation: AblationLike, evidence: Evidence) -> Changes:
+    changes = outcome_changes(ablation)
+    known = {site.name for site in evidence.sites}
+    replaced = dict.fromkeys(name for sites in changes.interventions["sites"] for name in sites.split(","))
+    unknown = [name for name in replaced if name not in known]
+    if unknown:
+        raise SeProbeError(
+            f"the ablation replaces {unknown[0]}, which is no site of the recording; expected an ablation of the "
+            "network that was recorded"
+        )
+    return changes

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from se_probe.analysis.kernels.paired import holm, paired_interval, sign_flip_test, smallest_p, strata
+from se_probe.analysis.kernels.paired import (
+    RESAMPLES,
+    Strata,
+    holm,
+    image_strata,
+    paired_interval,
+    sign_flip_test,
+    smallest_p,
+    strata,
+    studentized_interval,
+)
 
 
 def one_class(differences):
@@ -102,3 +112,53 @@ def test_a_class_with_one_image_has_no_interval():
 def test_holm_by_hand():
     np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
     np.testing.assert_allclose(holm([0.6, 0.7]), [1, 1])
+
+
+def test_image_strata_are_the_images_of_each_class_however_many_there_are():
+    differences, labels = many_classes(np.random.default_rng(2), classes=20, images=4, class_sd=1, image_sd=1)
+    units = image_strata(differences, labels)
+    assert (units.redrawn, units.units, len(units.groups)) == ("image", 80, 20)
+    np.testing.assert_allclose(units.groups[3], differences[labels == 3])
+    one_each = image_strata(differences[:5], np.arange(5))
+    assert len(one_each.groups) == 1
+    np.testing.assert_allclose(one_each.mean, differences[:5].mean())
+
+
+def test_studentized_limits_are_those_of_one_resample_at_a_time():
+    rng = np.random.default_rng(7)
+    groups = (rng.gamma(0.5, size=(6, 1)), rng.gamma(0.5, size=(9, 1)))
+    found = studentized_interval(Strata(groups, "image"), seed=3)
+
+    def mean_and_error(parts):
+        return np.mean([part.mean() for part in parts]), np.sqrt(
+            sum(part.var(ddof=1) / len(part) for part in parts)
+        ) / 2
+
+    centre, error = mean_and_error(groups)
+    again, steps = np.random.default_rng(3), []
+    draws = [again.multinomial(len(group), np.full(len(group), 1 / len(group)), size=RESAMPLES) for group in groups]
+    for pair in zip(*draws, strict=True):
+        mean, own = mean_and_error([np.repeat(group, times, axis=0) for group, times in zip(groups, pair, strict=True)])
+        steps.append((mean - centre) / own)
+    ends = np.quantile(steps, [0.975, 0.025], method="closest_observation")
+    assert (found.low[0], found.high[0]) == pytest.approx(tuple(centre - ends * error))
+
+
+def test_studentized_limits_cover_a_long_tail_better():
+    rng = np.random.default_rng(8)
+    values, truth = rng.lognormal(-4, 1.5, (5, 20, 300)), np.exp(-4 + 1.5**2 / 2)
+    units = Strata(tuple(values), "image")
+    covered = [
+        np.mean((found.low <= truth) & (truth <= found.high))
+        for found in (studentized_interval(units), paired_interval(units))
+    ]
+    assert covered[0] >= stats.binom.ppf(0.001, 300, 0.92) / 300
+    assert covered[0] > covered[1]
+
+
+def test_studentized_limits_need_two_units_with_errors_of_their_own():
+    single = studentized_interval(Strata((np.ones((1, 1)), np.arange(3.0)[:, None]), "image"))
+    pair = studentized_interval(Strata((np.array([[0.0], [1.0]]),), "image"))
+    still = studentized_interval(Strata((np.full((9, 1), 0.5),), "image"))
+    assert np.isnan([single.low, single.high, pair.low, pair.high]).all()
+    assert (still.low[0], still.high[0]) == (0.5, 0.5)

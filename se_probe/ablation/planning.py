@@ -1,0 +1,64 @@
+"""Which sites are changed together: each alone, from the last one backwards, whole stages, or some by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from se_probe.errors import SeProbeError
+from se_probe.gates import GateSite
+
+Scope = Literal["site", "cumulative", "stage", "sites"]
+SCOPES = ("each", "cumulative", "stages")
+
+
+@dataclass(frozen=True)
+class Intervened:
+    """Sites whose gates are replaced together, in network order; `name` is unique among those of one scope."""
+
+    name: str
+    scope: Scope
+    sites: tuple[GateSite, ...]
+
+    @property
+    def site_names(self) -> tuple[str, ...]:
+        """Names of the sites."""
+        return tuple(site.name for site in self.sites)
+
+
+def plan_interventions(sites: Sequence[GateSite], which: Sequence[str] = SCOPES) -> list[Intervened]:
+    """Return what is to be changed together.
+
+    Args:
+        sites: the network's sites, in network order.
+        which: "each" for every site alone, "cumulative" for the last site, the last two and so on, "stages" for all
+            sites of a stage, and names of sites, which are changed all at once.
+
+    Raises:
+        SeProbeError: something in `which` is neither of the words nor a site, or nothing is asked for.
+    """
+    by_name = {site.name: site for site in sites}
+    unknown = next((item for item in which if item not in SCOPES and item not in by_name), None)
+    if unknown is not None:
+        raise SeProbeError(
+            f"there is no site {unknown!r} to intervene on; expected {', '.join(SCOPES)}, or some of "
+            f"{', '.join(by_name)}."
+        )
+    named = tuple(site for site in sites if site.name in which)
+    planned = [Intervened("+".join(site.name for site in named), "sites", named)] if named else []
+    if "each" in which:
+        planned += [Intervened(site.name, "site", (site,)) for site in sites]
+    if "cumulative" in which:
+        planned += [
+            Intervened(f"from {site.name}", "cumulative", tuple(sites[place:])) for place, site in enumerate(sites)
+        ][::-1]
+    if "stages" in which:
+        stages = sorted({site.stage for site in sites})
+        planned += [
+            Intervened(f"stage {stage}", "stage", tuple(site for site in sites if site.stage == stage))
+            for stage in stages
+        ]
+    if not planned:
+        raise SeProbeError(f"no sites to intervene on were given; expected {', '.join(SCOPES)}, or names of sites.")
+    return planned

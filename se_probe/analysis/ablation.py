@@ -1,0 +1,139 @@
+"""Tables of an ablation: what each intervention costs, for all images and for each class, and what it would save."""
+
+import numpy as np
+import pandas as pd
+
+from se_probe.analysis.kernels.paired import holm, sign_flip_test
+from se_probe.analysis.outcomes import ESTIMATORS, MEASURES, AblationLike, Changes, estimate, outcome_changes
+from se_probe.analysis.statistics import Floats
+
+ALONE = "site"
+"""The scope of an intervention at one site alone."""
+SAVING = ("identity", "mean", "branch")
+"""Replacements without which nothing that computes the gate is needed any more: constants, whatever the image."""
+
+
+def ablation_sites_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFrame:
+    """What each intervention costs, one row each in the order of the ablation.
+
+    Every image of a class weighs the same, and every class, as in the curve of all classes. After `FACTS` come
+    `images` and `classes` seen, `labelled` images, for whose class the network has a unit and which alone count for
+    accuracy and NLL, and `unchanged`, the images with the same outputs as before (KL exactly 0). Then accuracies
+    (shares) and NLL (nats) without and with the intervention, `clean_top1`, `changed_top1` …; the change,
+    `top1_change`, `top5_change` and `nll_change`; `kl`, of the untouched network's distribution from the changed one
+    in nats; `agreement`, the share of images with the same first choice; each with its 95 % limits `…_low` and
+    `…_high`, for other images of these same classes. `nll_p`: paired sign-flip test that NLL does not change;
+    `nll_p_holm`: adjusted over all sites alone, NaN for other scopes. `estimators` and `gates_from`, the recording
+    whose mean gates were put in, in words.
+
+    Limits are NaN where nothing tells how far other images would differ (see `outcomes.estimate`): where a class of
+    several has one image, or no output changes.
+
+    Raises:
+        SeProbeError: the ablation is empty or does not fit together.
+
+    Source: `kernels.proportions`, `kernels.paired`.
+    """
+    changes = outcome_changes(ablation)
+    kl = changes.values["kl"]
+    table = changes.interventions.assign(
+        images=len(changes.labels),
+        classes=len(changes.classes),
+        labelled=int(changes.labelled.sum()),
+        unchanged=np.sum(kl == 0, axis=0),
+    )
+    table = table.assign(**_measured(changes, None, seed), nll_p=_nll_p(changes, seed))
+    alone = (table["scope"] == ALONE) & table["nll_p"].notna()
+    table["nll_p_holm"] = np.nan
+    table.loc[alone, "nll_p_holm"] = holm(table.loc[alone, "nll_p"].to_numpy(dtype=np.float64))
+    return table.assign(estimators=ESTIMATORS, gates_from=ablation.provenance.get("gates_from") or "")
+
+
+def ablation_classes_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFrame:
+    """The same for each class: one row an intervention and class, in the order of the ablation and of its images.
+
+    Columns as in `ablation_sites_table` after `FACTS`, `class` and `class_index` (missing where the network has no
+    unit for it), without tests. A class with one image has no limits of NLL and KL.
+
+    Raises:
+        SeProbeError: the ablation is empty or does not fit together.
+    """
+    changes = outcome_changes(ablation)
+    indices = ablation.images.drop_duplicates("class")["class_index"].to_numpy()
+    tables = []
+    for place, name in enumerate(changes.classes):
+        own = changes.labels == place
+        table = changes.interventions.assign(
+            **{"class": name, "class_index": indices[place]},
+            order=np.arange(len(changes.interventions)),
+            images=int(own.sum()),
+            labelled=int((own & changes.labelled).sum()),
+            **_measured(changes, place, seed),
+        )
+        tables.append(table)
+    joined = pd.concat(tables, ignore_index=True).sort_values("order", kind="stable", ignore_index=True)
+    return joined.drop(columns="order").astype({"class_index": "Int64"})
+
+
+def with_savings(table: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    """Add what an intervention would save for good: `parameters_saved` and `multiply_adds_saved` of the gate paths.
+
+    `costs` has a row a site with `site`, `parameters` and `multiply_adds`. NaN where the replacement still needs what
+    computes the gate, or a site is not in `costs`.
+    """
+    by_site = costs.set_index("site")[["parameters", "multiply_adds"]].astype(np.float64)
+    pairs = zip(table["sites"], table["replacement"], strict=True)
+    saved = [_saved(str(sites), str(replacement), by_site) for sites, replacement in pairs]
+    return table.assign(**pd.DataFrame(saved, columns=["parameters_saved", "multiply_adds_saved"], index=table.index))
+
+
+def site_importance(table: pd.DataFrame, specificity: pd.DataFrame) -> pd.DataFrame:
+    """Class specificity and importance of each site that was replaced alone, one row each in network order.
+
+    `table` holds rows of `ablation_sites_table` with one replacement, `specificity` is the table of `site_specificity`:
+    its `site`, `stage`, `class_sd`, `omega_squared` with `low` and `high`, and `verdict`, beside `nll_change` with
+    `nll_low` and `nll_high`, and `top1_change` with its limits.
+    """
+    alone = table[table["scope"] == ALONE].rename(columns={"sites": "site"})
+    left = specificity[["site", "stage", "class_sd", "omega_squared", "low", "high", "verdict"]]
+    right = alone[["site", "nll_change", "nll_low", "nll_high", "top1_change", "top1_low", "top1_high"]]
+    return left.merge(right, on="site", validate="one_to_one")
+
+
+def ablation_tables(ablation: AblationLike, costs: pd.DataFrame | None = None) -> dict[str, pd.DataFrame]:
+    """Both tables by the names of their files; `costs` as in `with_savings`.
+
+    Raises:
+        SeProbeError: the ablation is empty or does not fit together.
+    """
+    sites = ablation_sites_table(ablation)
+    return {
+        "ablation_sites.csv": sites if costs is None else with_savings(sites, costs),
+        "ablation_classes.csv": ablation_classes_table(ablation),
+    }
+
+
+def _measured(changes: Changes, place: int | None, seed: int) -> dict[str, Floats]:
+    """Columns of all measures, over a class or, where None, over all; a row an intervention."""
+    columns: dict[str, Floats] = {}
+    for name, measure in MEASURES.items():
+        found = estimate(changes, name, place, seed=seed)
+        if name in changes.clean:
+            clean = changes.clean_mean(name, place)
+            columns |= {f"clean_{name}": np.full_like(found.estimate, clean), f"changed_{name}": clean + found.estimate}
+        columns |= {measure.change: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
+    return columns
+
+
+def _nll_p(changes: Changes, seed: int) -> Floats:
+    if not changes.labelled.any():
+        return np.full(len(changes.interventions), np.nan)
+    return sign_flip_test(changes.strata("nll"), seed=seed)
+
+
+def _saved(sites: str, replacement: str, costs: pd.DataFrame) -> tuple[float, float]:
+    names = sites.split(",")
+    if replacement.split(":")[0] not in SAVING or not set(names) <= set(costs.index):
+        return float("nan"), float("nan")
+    parameters, products = costs.loc[names].sum().to_numpy()
+    return float(parameters), float(products)

@@ -1,0 +1,169 @@
+"""What interventions change in the outcome of each image, against the untouched network on the same image."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from se_probe.analysis.kernels.intervals import Interval
+from se_probe.analysis.kernels.paired import Strata, image_strata, paired_interval, studentized_interval
+from se_probe.analysis.kernels.proportions import flip_interval, share_interval
+from se_probe.analysis.statistics import Floats
+from se_probe.errors import SeProbeError
+
+FACTS = ("intervention", "scope", "sites", "replacement")
+"""What every row about an intervention begins with."""
+
+
+class AblationLike(Protocol):
+    """The part of an ablation that the analyses read."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Facts about the making."""
+
+    @property
+    def interventions(self) -> pd.DataFrame:
+        """A row an intervention: `name`, `scope`, `sites` (comma-joined, in network order), `replacement`."""
+
+    @property
+    def images(self) -> pd.DataFrame:
+        """A row an image: `path`, `class`, `class_index`."""
+
+    @property
+    def outcomes(self) -> xr.Dataset:
+        """`top1`, `top5`, `nll`, `kl`, `agree` (intervention, image); `clean_top1`, …, `labelled` (image)."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One thing that is measured of every image.
+
+    Attributes:
+        change: the name of its change in tables.
+        labelled: whether it needs the unit of the image's class.
+        kind: what it is for an image, which decides the interval: −1, 0 or 1 ("flip"), any number ("change"), 0 or
+            more with a long tail ("size"), 0 or 1 ("share").
+    """
+
+    change: str
+    labelled: bool
+    kind: Literal["flip", "change", "size", "share"]
+
+
+MEASURES = {
+    "top1": Measure("top1_change", True, "flip"),
+    "top5": Measure("top5_change", True, "flip"),
+    "nll": Measure("nll_change", True, "change"),
+    "kl": Measure("kl", False, "size"),
+    "agreement": Measure("agreement", False, "share"),
+}
+ESTIMATORS = (
+    "top-1 and top-5: adjusted Wald interval of paired proportions (Bonett and Price 2012) within classes; "
+    "NLL: paired bootstrap over images within classes; KL: studentized bootstrap, likewise; agreement: Wilson score "
+    "interval"
+)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Changes of every image under every intervention.
+
+    Attributes:
+        interventions: the columns `FACTS`, a row an intervention.
+        classes: names of the classes, in the order of the images.
+        labels: class of each image, a place in `classes`.
+        labelled: whether the network has a unit for the class of each image.
+        values: `(image, intervention)` of each of `MEASURES`: top-1 and top-5 as −1, 0 or 1, the rise of NLL in nats,
+            KL in nats, agreement as 0 or 1; NaN where an image is not labelled and the measure needs it.
+        clean: top-1, top-5 and NLL of the untouched network, `(image,)`, NaN likewise.
+    """
+
+    interventions: pd.DataFrame
+    classes: list[str]
+    labels: NDArray[np.int64]
+    labelled: NDArray[np.bool_]
+    values: Mapping[str, Floats]
+    clean: Mapping[str, Floats]
+
+    def counted(self, name: str) -> NDArray[np.bool_]:
+        """Which images count for a measure."""
+        return self.labelled if MEASURES[name].labelled else np.ones_like(self.labelled)
+
+    def strata(self, name: str) -> Strata:
+        """A measure of all images that count, of which there are some, classes with equal weights."""
+        return self._strata(self.values[name], self.counted(name))
+
+    def difference(self, name: str, first: int, other: int) -> Strata:
+        """A measure under the intervention in row `first` less that in row `other`, image by image."""
+        values = self.values[name]
+        return self._strata(values[:, [first]] - values[:, [other]], self.counted(name))
+
+    def of_class(self, name: str, place: int) -> Strata:
+        """A measure of the images of one class that count, of which there are some."""
+        return Strata((self.values[name][self.counted(name) & (self.labels == place)],), "image")
+
+    def clean_mean(self, name: str, place: int | None = None) -> float:
+        """Mean of `clean[name]` over the images of a class, or with equal weights over all classes."""
+        kept = self.labelled if place is None else self.labelled & (self.labels == place)
+        return float(self._strata(self.clean[name][:, None], kept).mean[0]) if kept.any() else float("nan")
+
+    def _strata(self, values: Floats, kept: NDArray[np.bool_]) -> Strata:
+        # Classes of which no image counts have no group.
+        return image_strata(values[kept], np.unique(self.labels[kept], return_inverse=True)[1])
+
+
+def outcome_changes(ablation: AblationLike) -> Changes:
+    """Read an ablation.
+
+    Raises:
+        SeProbeError: it has no intervention or no image, or tables that do not fit the outcomes.
+    """
+    interventions = ablation.interventions.rename(columns={"name": "intervention"}).reset_index(drop=True)
+    outcomes = ablation.outcomes.compute().transpose("intervention", "image", ...)
+    found = outcomes.sizes["intervention"], outcomes.sizes["image"]
+    expected = len(interventions), len(ablation.images)
+    if found != expected or 0 in found:
+        raise SeProbeError(
+            f"the ablation has outcomes of {found[0]} interventions on {found[1]} images and tables of {expected[0]} "
+            f"and {expected[1]}; expected equal numbers, one or more of each"
+        )
+    labelled = outcomes["labelled"].to_numpy().astype(bool)
+    clean = {name: _known(outcomes[f"clean_{name}"], labelled) for name in ("top1", "top5", "nll")}
+    values = {name: _known(outcomes[name], labelled) - clean[name][:, None] for name in clean}
+    values |= {"kl": outcomes["kl"].to_numpy().T.astype(np.float64), "agreement": outcomes["agree"].to_numpy().T * 1.0}
+    labels, classes = pd.factorize(ablation.images["class"])
+    names = [str(name) for name in classes]
+    return Changes(interventions[list(FACTS)], names, labels.astype(np.int64), labelled, values, clean)
+
+
+def estimate(changes: Changes, name: str, place: int | None = None, *, seed: int = 0) -> Interval:
+    """A measure under each intervention with its limits, over the images of a class or, where None, over all classes.
+
+    NaN limits where nothing tells how far other images would differ: where each image has the same change of NLL or
+    the same KL, most often 0 since its outputs do not change at all; a width of 0 would claim to know. All is NaN
+    where no image counts.
+    """
+    counted = changes.counted(name) & ((changes.labels == place) | (place is None))
+    if not counted.any():
+        missing = np.full(len(changes.interventions), np.nan)
+        return Interval(missing, missing, missing)
+    units = changes.strata(name) if place is None else changes.of_class(name, place)
+    kind = MEASURES[name].kind
+    if kind in ("flip", "share"):
+        return flip_interval(units) if kind == "flip" else share_interval(units)
+    found = paired_interval(units, seed=seed) if kind == "change" else studentized_interval(units, seed=seed)
+    low, high = (np.where(found.low == found.high, np.nan, limits) for limits in (found.low, found.high))
+    # The mean of what is never negative is not, whatever a bootstrap of few images says.
+    return Interval(found.estimate, np.maximum(low, 0.0) if kind == "size" else low, high)
+
+
+def _known(values: xr.DataArray, labelled: NDArray[np.bool_]) -> Floats:
+    """`(image,)` or `(image, intervention)` in float64, NaN where an image is not labelled."""
+    numbers = values.to_numpy().T.astype(np.float64)
+    numbers[~labelled] = np.nan
+    return numbers

@@ -1,0 +1,110 @@
+"""What interventions cost by site: each site alone, from a site to the last, and whole stages."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from se_probe.figures import style
+from se_probe.figures.by_site import NARROW, look
+from se_probe.figures.frame import Wording, add_frame
+from se_probe.figures.house_figure import HouseFigure
+from se_probe.figures.settle import settle
+from se_probe.figures.style import CurveStyle
+
+SITE, CUMULATIVE, STAGE = "site", "cumulative", "stage"
+SCOPES = (SITE, CUMULATIVE, STAGE)
+"""The scopes that have a place along the sites; others are in the table only."""
+LOOKS = {SITE: look(0), CUMULATIVE: look(4), STAGE: replace(look(2), marker=None)}
+WORDS = {SITE: "this site alone", CUMULATIVE: "from this site to the last", STAGE: "a whole stage"}
+MEASURES = {"top1": ("top1_change", "top-1 accuracy, points", 100.0), "nll": ("nll_change", "NLL, nats", 1.0)}
+"""Of each measure its change, what the panel is called, and the factor that puts it into that unit."""
+NO_INTERVAL = "Without a bar: no interval, since the outputs of all images are the same as before or too few are known."
+
+
+def intervention_cost(
+    table: pd.DataFrame, *, demo: bool, title: str = "What interventions cost", caption: str | None = None
+) -> Figure:
+    """Change of top-1 accuracy above and of NLL below, with 95 % intervals, over sites in network order.
+
+    `table` holds the rows of `ablation_sites_table` with one replacement. On the left each site alone, on the right,
+    where there are any, sites replaced from the last backwards, a point at the first of them, and whole stages, a bar
+    over their sites. Lines part the stages.
+    """
+    order = site_order(table)
+    groups = [[SITE], [CUMULATIVE, STAGE]]
+    columns = [[scope for scope in group if (table["scope"] == scope).any()] for group in groups]
+    columns = [group for group in columns if group]
+    scopes = [scope for group in columns for scope in group]
+    with style.house_style():
+        wide = len(columns) > 1 or len(order) > NARROW
+        figure = HouseFigure(figsize=(style.DOUBLE_COLUMN if wide else style.SINGLE_COLUMN, 2))
+        grid = figure.subplots(2, len(columns), squeeze=False, sharex=True)
+        for axes_row, (change, words, factor) in zip(grid, MEASURES.values(), strict=True):
+            for axes, group in zip(axes_row, columns, strict=True):
+                _draw(axes, table, group, order, (change, factor))
+                axes.set_title(words, loc="left", fontweight="bold", pad=4)
+        _name_sites(grid, order, len(columns))
+        missing = table.loc[table["scope"].isin(scopes), ["nll_low", "nll_high"]].isna().any(axis=None)
+        note = NO_INTERVAL if missing else None
+        styles = {WORDS[scope]: LOOKS[scope] for scope in scopes}
+        add_frame(figure, Wording(title, "site", "change", caption, note, demo), styles, 2)
+        settle(figure)
+    return figure
+
+
+def site_order(table: pd.DataFrame) -> list[str]:
+    """All sites that were replaced, as the longest list of a row has them and then in the order of the rows."""
+    lists = sorted((sites.split(",") for sites in table["sites"]), key=len, reverse=True)
+    return list(dict.fromkeys(site for sites in lists for site in sites))
+
+
+def _draw(axes: Axes, table: pd.DataFrame, scopes: Sequence[str], order: list[str], measure: tuple[str, float]) -> None:
+    axes.axhline(0, color=style.QUIET, linewidth=0.6)
+    for sites in table.loc[table["scope"] == STAGE, "sites"]:
+        edge = order.index(sites.split(",")[0]) - 0.5
+        if edge > 0:
+            axes.axvline(edge, color=style.RULE, linewidth=0.8, zorder=0)
+    for scope in scopes:
+        rows = table[table["scope"] == scope]
+        spans = np.array([[order.index(sites.split(",")[end]) for end in (0, -1)] for sites in rows["sites"]])
+        _points(axes, rows, spans, LOOKS[scope], measure, scope)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+
+
+def _points(
+    axes: Axes, rows: pd.DataFrame, spans: np.ndarray, look_of: CurveStyle, measure: tuple[str, float], scope: str
+) -> None:
+    """A point at the first site of each row, or a bar over its sites, with its interval."""
+    change, factor = measure
+    name = change.removesuffix("_change")
+    values, low, high = (factor * rows[column].to_numpy() for column in (change, f"{name}_low", f"{name}_high"))
+    places = spans.mean(axis=1) if scope == STAGE else spans[:, 0]
+    axes.vlines(places, low, high, color=look_of.color, linewidth=1.0, zorder=3)
+    if scope == STAGE:
+        axes.hlines(values, spans[:, 0] - 0.35, spans[:, 1] + 0.35, color=look_of.color, linewidth=1.6, zorder=3)
+        return
+    ordered = np.argsort(places)
+    line = look_of.linestyle if scope == CUMULATIVE else "none"
+    axes.plot(
+        places[ordered],
+        values[ordered],
+        color=look_of.color,
+        linestyle=line,
+        linewidth=look_of.linewidth,
+        marker=look_of.marker,
+        markersize=3.2,
+        markeredgewidth=0,
+        zorder=4,
+    )
+
+
+def _name_sites(grid: np.ndarray, order: list[str], columns: int) -> None:
+    every = -(-len(order) // (NARROW if columns > 1 else 2 * NARROW))
+    for axes in grid[-1]:
+        axes.set_xlim(-0.6, len(order) - 0.4)
+        axes.set_xticks(range(0, len(order), every), order[::every], rotation=90)

@@ -1,0 +1,48 @@
+"""Savings are the table's, sites alone are named clear of each other, and what saves nothing is left out."""
+
+from itertools import combinations
+
+import numpy as np
+
+from se_probe.figures.intervention_savings import intervention_savings
+from tests.analysis.ablated import SITES
+from tests.figures.intervention_tables import intervention_tables, segments
+from tests.figures.tables import legend_names, texts, titles
+
+TABLE, _ = intervention_tables()
+
+
+def points(axes, marker):
+    (line,) = [line for line in axes.lines if line.get_marker() == marker]
+    return np.column_stack([line.get_xdata(), line.get_ydata()])
+
+
+def test_points_and_intervals_are_the_data():
+    figure = intervention_savings(TABLE, demo=False)
+    alone = TABLE[TABLE["scope"] == "site"]
+    for axes, column in zip(figure.axes[:2], ("parameters_saved", "multiply_adds_saved"), strict=True):
+        expected = alone.assign(points=100 * alone["top1_change"]).sort_values(column)
+        np.testing.assert_allclose(points(axes, "o"), expected[[column, "points"]])
+        bars = segments(axes.collections[0])
+        np.testing.assert_allclose(bars[:, :, 1], 100 * expected[["top1_low", "top1_high"]].to_numpy())
+    assert len(points(figure.axes[2], "v")) == 7
+    assert len(points(figure.axes[2], "^")) == 4
+
+
+def test_every_site_is_named_and_no_name_lies_over_another():
+    figure = intervention_savings(TABLE, demo=False)
+    figure.draw_without_rendering()
+    for axes in figure.axes[:2]:
+        assert sorted(label.get_text() for label in axes.texts) == sorted(SITES)
+        boxes = [label.get_window_extent() for label in axes.texts]
+        assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+
+
+def test_what_saves_nothing_is_left_out():
+    part = TABLE.copy()
+    part.loc[part["scope"] != "site", "parameters_saved"] = np.nan
+    figure = intervention_savings(part, demo=True, caption="a network")
+    assert len(figure.axes) == 2
+    assert legend_names(figure) == ["a site alone"]
+    assert titles(figure) == ["parameters of the gate path", "multiply–adds of the gate path"]
+    assert {"a network", "demo stimuli, not photographs"} <= set(texts(figure))
