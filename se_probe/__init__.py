@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from se_probe.drawing import draw
     from se_probe.errors import SeProbeError
     from se_probe.fetching import fetch
+    from se_probe.fold_run import FoldRun
+    from se_probe.fold_search import fold
+    from se_probe.folding import fold_gates, load_folded
     from se_probe.gates import GateRecorder, GateSite, find_gates, intervene
     from se_probe.images import open_images, select
     from se_probe.labels import LabelSpace, imagenet
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Ablation": "ablation",
     "CostReport": "costing",
+    "FoldRun": "fold_run",
     "GateRecorder": "gates",
     "GateSite": "gates",
     "LabelSpace": "labels",
@@ -46,8 +50,11 @@ _HOME = {
     "excite": "pipeline",
     "fetch": "fetching",
     "find_gates": "gates",
+    "fold": "fold_search",
+    "fold_gates": "folding",
     "imagenet": "labels",
     "intervene": "gates",
+    "load_folded": "folding",
     "load_model": "models",
     "merge": "recording",
     "open_ablation": "ablation",
@@ -64,6 +71,7 @@ _HOME = {
 __all__ = [
     "Ablation",
     "CostReport",
+    "FoldRun",
     "GateRecorder",
     "GateSite",
     "LabelSpace",
@@ -79,8 +87,11 @@ __all__ = [
     "excite",
     "fetch",
     "find_gates",
+    "fold",
+    "fold_gates",
     "imagenet",
     "intervene",
+    "load_folded",
     "load_model",
     "merge",
     "open_ablation",

@@ -14,6 +14,7 @@ from typing import Any
 
 from se_probe.analysis.files import write_whole
 from se_probe.errors import SeProbeError
+from se_probe.folding.saved import FOLDER
 from se_probe.recording import is_incomplete
 
 REPORTS = Path("reports")
@@ -55,7 +56,8 @@ class RunFolder:
 
     def occupied(self) -> list[str]:
         """Return which parts of a run are there already."""
-        return [part for part in (RECORDING, ABLATION, FIGURES, TABLES, FACTS, REPORT) if (self.path / part).exists()]
+        parts = (RECORDING, ABLATION, FIGURES, TABLES, FACTS, REPORT, FOLDER)
+        return [part for part in parts if (self.path / part).exists()]
 
     @property
     def stopped(self) -> bool:

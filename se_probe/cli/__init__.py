@@ -5,11 +5,11 @@ import sys
 
 import typer
 
-from se_probe.cli import ablation, cost, data, lookup, rework, runs, upkeep
+from se_probe.cli import ablation, cost, data, fold, lookup, rework, runs, upkeep
 from se_probe.cli.app import app
 from se_probe.errors import OtherRankError, SeProbeError
 
-__all__ = ["ablation", "app", "cost", "data", "lookup", "main", "rework", "runs", "upkeep"]
+__all__ = ["ablation", "app", "cost", "data", "fold", "lookup", "main", "rework", "runs", "upkeep"]
 
 
 def main() -> None:

@@ -79,7 +79,7 @@ def derive(
     squeezed = _is_flat(output) or all(lineage.squeezed for lineage in lineages)
     copied = name in COPYING and name not in {"cat", "stack"}
     operation = lineages[0].operation if copied else name
-    here = at, output.numel() // max(1, output.shape[0])
+    here = at, output.numel() // max(1, output.shape[0] if output.dim() else 1)
     bounded_by = here if name in BOUNDING else None
     if name in COPYING and activation in BOUNDING.values():
         bounded_by = lineages[0].bounded_by

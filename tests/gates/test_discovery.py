@@ -225,3 +225,14 @@ def test_sites_are_in_network_order_and_unique():
     with GateRecorder(network.eval(), sites) as recorder, torch.no_grad():
         network(torch.zeros(1, 3, 64, 64))
     assert list(recorder.gates) == [site.name for site in sites]
+
+
+class Guarded(networks.Functional):
+    """Looks at one number of the whole batch on its way."""
+
+    def forward(self, x):
+        return super().forward(x) if x.sum() > -1e9 else x
+
+
+def test_a_number_without_axes_on_the_way_is_no_obstacle():
+    assert [site.name for site in find_gates(networks.Stem(Guarded()), (3, 16, 16))] == ["SE_1_1"]

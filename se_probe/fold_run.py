@@ -1,0 +1,91 @@
+"""What a search for foldable sites came to: the sites, the trials, the verdict and the folder of the network."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from se_probe.folding.loss import Loss
+from se_probe.folding.search import Trial
+from se_probe.folding.timing import Timing
+
+
+@dataclass(frozen=True)
+class FoldRun:
+    """A run of `fold`.
+
+    Attributes:
+        path: the run's folder.
+        sites: one row a site, the most static first: `site`, `image_sd` (standard deviation of the gate over images,
+            root mean square over channels), `fixed`, `how`, `layers`, `reason`.
+        trials: one row a set that was tried: `sites`, `added`, `loss`, `low`, `high`, `allowed`.
+        facts: what `run.json` holds.
+        folder: where the folded network lies, None where nothing was folded.
+    """
+
+    path: Path
+    sites: pd.DataFrame
+    trials: pd.DataFrame
+    facts: dict[str, Any]
+    folder: Path | None
+
+    @property
+    def fixed(self) -> list[str]:
+        """Names of the sites whose gates are constants in the folded network."""
+        return [str(name) for name in self.sites.loc[self.sites["fixed"], "site"]]
+
+    @property
+    def refusal(self) -> str:
+        """Why nothing was folded, "" where something was."""
+        return str(self.facts["fold"]["refusal"])
+
+    def __repr__(self) -> str:
+        return f"<se_probe.FoldRun {self.path}: {self.refusal or self.facts['fold']['verdict']}>"
+
+    def _repr_html_(self) -> str:
+        """Show in a notebook the verdict and the sites."""
+        told = html.escape(self.refusal or str(self.facts["fold"]["verdict"]))
+        table = self.sites.to_html(escape=True, index=False, float_format="{:.4f}".format)
+        return f"<div><strong>{told}</strong>{table}</div>"
+
+
+def trials_table(trials: Sequence[Trial]) -> pd.DataFrame:
+    """One row a set that was tried, in order."""
+    columns = ["sites", "names", "loss", "low", "high", "lost", "won", "images", "allowed"]
+    rows = [
+        (
+            len(trial.sites),
+            " ".join(trial.sites),
+            *(trial.loss.points, trial.loss.low, trial.loss.high, trial.loss.lost, trial.loss.won, trial.loss.images),
+            trial.allowed,
+        )
+        for trial in trials
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def verdict_of(loss: Loss, max_loss: float, measure: str) -> str:
+    """Say what the held-out half shows about the allowed loss."""
+    told = f"loses {loss} of {measure} on {loss.images} held-out images"
+    if loss.high <= max_loss:
+        return f"{told}: shown to be within the allowed {max_loss:g} (the interval's upper limit is)"
+    if loss.points <= max_loss:
+        return (
+            f"{told}: within the allowed {max_loss:g} as measured, but with so few images a loss of {loss.high:.2f} "
+            "is not excluded"
+        )
+    return f"{told}: more than the allowed {max_loss:g}"
+
+
+def timing_sentence(timing: Timing) -> str:
+    """Say how much faster the folded network is."""
+    return (
+        f"{timing.before:.1f} ms before, {timing.after:.1f} ms after, ratio {timing.ratio:.3f} "
+        f"[{timing.low:.3f}, {timing.high:.3f}] (batch of {timing.batch} on {timing.device}, {timing.threads} threads, "
+        f"median of {timing.pairs} pairs)"
+    )

@@ -1,0 +1,202 @@
+"""Where a constant factor per channel can go: into the layer before it, or into the layer after it.
+
+Both ways are followed through the values of a real pass. On the way to the layer nothing else may read what is
+scaled, and only operations f with f(c·x) = c·f(x) may lie between; for a ReLU that needs c ≥ 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from se_probe.folding.errors import RefusedError
+from se_probe.folding.flow import Flow, Operand, Step
+
+# Layers with a scale and a shift for each channel: positions of weight and bias among the operation's arguments.
+NORMS = {
+    "native_batch_norm": (1, 2),
+    "_native_batch_norm_legit_no_training": (1, 2),
+    "cudnn_batch_norm": (1, 2),
+    "miopen_batch_norm": (1, 2),
+    "native_group_norm": (1, 2),
+    "native_layer_norm": (2, 3),
+}
+# Layers that mix channels: positions of input, weight and bias.
+MIXERS = {"convolution": (0, 1, 2), "addmm": (1, 2, 0), "mm": (0, 1, None)}
+# Operations that commute with a factor of 0 or more for each channel.
+HOMOGENEOUS = {"relu", "leaky_relu", "clone"}
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A parameter and the factor that it is multiplied by, which broadcasts against it."""
+
+    parameter: str
+    factor: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Absorbed:
+    """The layers that take a factor in, and how their parameters change."""
+
+    layers: tuple[str, ...]
+    scalings: tuple[Scaling, ...]
+
+
+def absorb_before(flow: Flow, operand: Operand, factor: torch.Tensor, reader: Step) -> Absorbed:
+    """Return how the layers that compute a tensor take in a factor by which `reader` multiplies it.
+
+    Args:
+        flow: the pass.
+        operand: the tensor.
+        factor: broadcasts against it; length 1 along the image axis and wherever it does not vary.
+        reader: the only operation that may read the tensor.
+
+    Raises:
+        RefusedError: it cannot be done, with the reason.
+    """
+    _check_sole(flow, operand, [reader])
+    step = flow.writer(operand.value)
+    if step is None:
+        raise RefusedError("the network's input is multiplied")
+    if step.name in NORMS or step.name in MIXERS:
+        return _scale_outputs(flow, step, factor.reshape(-1))
+    if step.name in HOMOGENEOUS:
+        _check_sign(step, factor)
+        return absorb_before(flow, step.args[0], factor, step)
+    if step.name in {"stack", "cat"} and step.outputs[0].size == operand.size:
+        return _into_parts(flow, step, factor)
+    raise RefusedError(f"{step.name} computes what is multiplied")
+
+
+def absorb_after(flow: Flow, operand: Operand, factor: torch.Tensor) -> Absorbed:
+    """Return how the layer that reads a multiplied tensor takes in the factor, in the place of the multiplication.
+
+    Args and Raises as in `absorb_before`.
+    """
+    readers = flow.read_by(operand.value)
+    if len(readers) != 1:
+        raise RefusedError(f"{len(readers)} operations read the product")
+    step = readers[0]
+    _check_sole(flow, operand, readers)
+    if step.name in MIXERS:
+        return _scale_inputs(flow, step, operand, factor.reshape(-1))
+    if step.name in HOMOGENEOUS:
+        _check_sign(step, factor)
+        return absorb_after(flow, step.outputs[0], factor)
+    raise RefusedError(f"{step.name} reads the product")
+
+
+def _check_sole(flow: Flow, operand: Operand, readers: Sequence[Step]) -> None:
+    """Refuse a tensor that anything but `readers` sees."""
+    others = [step.name for step in flow.read_by(operand.value) if not any(step is reader for reader in readers)]
+    if others:
+        raise RefusedError(f"{', '.join(dict.fromkeys(others))} reads what is scaled as well")
+    if operand.value.storage in flow.returned:
+        raise RefusedError("the network returns what is scaled")
+    if not operand.whole:
+        raise RefusedError("only a part of a tensor is scaled")
+
+
+def _check_sign(step: Step, factor: torch.Tensor) -> None:
+    if step.name != "clone" and bool((factor < 0).any()):
+        raise RefusedError(f"negative constants do not pass {step.name}")
+
+
+def _into_parts(flow: Flow, step: Step, factor: torch.Tensor) -> Absorbed:
+    """Scale each part of a stack or a concatenation by its own part of the factor."""
+    parts: list[Operand] = list(step.args[0])
+    axis = (step.args[1] if len(step.args) > 1 else 0) % factor.dim()
+    if len({part.value for part in parts}) != len(parts):
+        raise RefusedError(f"{step.name} takes one tensor more than once")
+    if step.name == "stack":
+        factors = list(factor.expand(*_extended(factor, axis, len(parts))).unbind(axis))
+    else:
+        sizes = [part.size[axis] for part in parts]
+        factors = list(factor.expand(*_extended(factor, axis, sum(sizes))).split(sizes, axis))
+    found = [absorb_before(flow, part, item, step) for part, item in zip(parts, factors, strict=True)]
+    return Absorbed(
+        tuple(layer for item in found for layer in item.layers),
+        tuple(scaling for item in found for scaling in item.scalings),
+    )
+
+
+def _extended(factor: torch.Tensor, axis: int, length: int) -> list[int]:
+    return [length if place == axis else size for place, size in enumerate(factor.shape)]
+
+
+def _scale_outputs(flow: Flow, step: Step, vector: torch.Tensor) -> Absorbed:
+    bias_at: int | None
+    if step.name in NORMS:
+        weight_at, bias_at = NORMS[step.name]
+        weight = _parameter(flow, step, step.args[weight_at], "scale")
+        factor = _fitting(vector, step.args[weight_at].size[-1], step)
+    else:
+        _, weight_at, bias_at = MIXERS[step.name]
+        operand = step.args[weight_at]
+        weight = _parameter(flow, step, operand, "weight")
+        axis = _output_axis(step)
+        length = operand.size[0 if step.name == "convolution" else 1]
+        factor = _along(_fitting(vector, length, step), axis, len(operand.size))
+    scalings = [Scaling(weight, factor)]
+    if bias_at is not None and step.args[bias_at] is not None:
+        bias = step.args[bias_at]
+        scalings.append(Scaling(_parameter(flow, step, bias, "bias"), _fitting(vector, bias.size[-1], step)))
+    return Absorbed((_layer(weight),), tuple(scalings))
+
+
+def _scale_inputs(flow: Flow, step: Step, operand: Operand, vector: torch.Tensor) -> Absorbed:
+    input_at, weight_at, _ = MIXERS[step.name]
+    taken, weight = step.args[input_at], step.args[weight_at]
+    if not isinstance(taken, Operand) or taken.value != operand.value or not taken.whole:
+        raise RefusedError(f"{step.name} does not take the product as its input")
+    name = _parameter(flow, step, weight, "weight")
+    if step.name != "convolution":
+        factor = _along(_fitting(vector, weight.size[0], step), 1 - _output_axis(step), 2)
+        return Absorbed((_layer(name),), (Scaling(name, factor),))
+    _output_axis(step)
+    outputs, inputs, *extent = weight.size
+    groups = int(step.args[8])
+    by_group = _fitting(vector, inputs * groups, step).reshape(groups, 1, inputs)
+    factor = by_group.expand(groups, outputs // groups, inputs).reshape(outputs, inputs, *(1 for _ in extent))
+    return Absorbed((_layer(name),), (Scaling(name, factor),))
+
+
+def _output_axis(step: Step) -> int:
+    """Return the axis of a mixer's parameter that runs over output channels."""
+    if step.name == "convolution":
+        if step.args[6]:
+            raise RefusedError("a transposed convolution is not scaled")
+        return 0
+    weight = step.args[MIXERS[step.name][1]]
+    # `mm` takes (input, output); a linear layer keeps (output, input) and hands over its transposed view.
+    return 0 if weight.stride[0] == 1 and weight.stride[1] == weight.size[0] else 1
+
+
+def _parameter(flow: Flow, step: Step, operand: Any, role: str) -> str:
+    """Return the name of the parameter that an operation takes, where nothing else uses it."""
+    if not isinstance(operand, Operand):
+        raise RefusedError(f"{step.name} has no {role} to scale")
+    names = flow.parameters.get(operand.value.storage, [])
+    if not names or operand.value.version or not operand.whole:
+        raise RefusedError(f"the {role} of {step.name} is computed, not a parameter")
+    if len(names) > 1 or len(flow.read_by(operand.value)) > 1:
+        raise RefusedError(f"the {role} of {step.name} is shared ({', '.join(names)})")
+    return names[0]
+
+
+def _fitting(vector: torch.Tensor, length: int, step: Step) -> torch.Tensor:
+    if len(vector) != length:
+        raise RefusedError(f"{step.name} has {length} channels and the gate {len(vector)}")
+    return vector
+
+
+def _along(vector: torch.Tensor, axis: int, dimensions: int) -> torch.Tensor:
+    return vector.reshape([len(vector) if place == axis else 1 for place in range(dimensions)])
+
+
+def _layer(parameter: str) -> str:
+    return parameter.rpartition(".")[0]

@@ -1,0 +1,147 @@
+"""What networks choose for the images of a selection: decoded once where memory allows, in two halves by class."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from se_probe.errors import SeProbeError
+from se_probe.folding.plan import deviation
+from se_probe.images import Batch, Selected, Selection, batches
+from se_probe.images.loader import Transform
+
+HELD_BYTES = 2**30
+
+
+def halves(selection: Selection, seed: int) -> tuple[Selection, Selection]:
+    """Split a selection into two halves with the same number of images of each class, give or take one.
+
+    Which image goes where depends on the seed and on the image's path alone; a class of odd size has one more in the
+    first half.
+
+    Raises:
+        SeProbeError: no class has two images.
+    """
+    by_class: dict[str, list[Selected]] = defaultdict(list)
+    for entry in selection.entries:
+        by_class[entry.sample.image_class.name].append(entry)
+    second = {entry.position for entries in by_class.values() for entry in sorted(entries, key=_ranked_by(seed))[1::2]}
+    if not second:
+        raise SeProbeError(
+            f"{selection.images.title} has one image of each class that was chosen; expected two or more, one half to "
+            "search on and the other to confirm."
+        )
+    first_half = tuple(entry for entry in selection.entries if entry.position not in second)
+    second_half = tuple(entry for entry in selection.entries if entry.position in second)
+    return replace(selection, entries=first_half), replace(selection, entries=second_half)
+
+
+def _ranked_by(seed: int) -> Callable[[Selected], bytes]:
+    return lambda entry: hashlib.sha256(f"{seed}/half/{entry.sample.path}".encode()).digest()
+
+
+class Images:
+    """The images of a selection in batches on a device, kept in memory where they take up to a gigabyte.
+
+    Attributes:
+        selection: the images.
+        skipped: how many could not be decoded, once they were read.
+    """
+
+    def __init__(
+        self,
+        selection: Selection,
+        transform: Transform,
+        like: torch.Tensor,
+        *,
+        batch_size: int,
+        workers: int,
+    ) -> None:
+        self.selection = selection
+        self.skipped = 0
+        self._transform, self._like = transform, like
+        self._options = {"batch_size": batch_size, "workers": workers}
+        self._held: list[Batch] | None = None
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, tuple[int, ...]]]:
+        """Yield `(image, 3, H, W)` and the places of the images in the selection."""
+        for batch in self._held if self._held is not None else self._read():
+            if batch.indices:
+                images = batch.images.to(device=self._like.device, dtype=self._like.dtype, non_blocking=True)
+                yield images, batch.indices
+
+    def first(self, images: int) -> torch.Tensor:
+        """Return a few images."""
+        return next(iter(self))[0][:images]
+
+    def units(self) -> NDArray[np.int64]:
+        """Return the output unit of each image that was decoded, −1 where it has none."""
+        units = [entry.sample.image_class.index for entry in self.selection.entries]
+        places = [place for _, indices in self for place in indices]
+        return np.array([-1 if units[place] is None else units[place] for place in places], dtype=np.int64)
+
+    def _read(self) -> Iterator[Batch]:
+        held: list[Batch] = []
+        size = 0
+        self.skipped = 0
+        for batch in batches(self.selection, self._transform, **self._options):
+            self.skipped += len(batch.skipped)
+            size += batch.images.nbytes
+            if size <= HELD_BYTES:
+                held.append(batch)
+            yield batch
+        if size <= HELD_BYTES:
+            self._held = held
+
+
+def choices(run: Callable[[torch.Tensor], torch.Tensor], images: Images) -> NDArray[np.int64]:
+    """Return the first choice of a network for each image, `(image,)`.
+
+    Raises:
+        SeProbeError: its output is no vector of logits an image.
+    """
+    with torch.inference_mode():
+        chosen = [_choice(run(batch)) for batch, _ in images]
+        return np.asarray(torch.cat(chosen).cpu().numpy())
+
+
+def confirm(
+    networks: Sequence[Callable[[torch.Tensor], torch.Tensor]], images: Images
+) -> tuple[list[NDArray[np.int64]], float]:
+    """Return the first choices of several networks over one reading of the images.
+
+    Returns:
+        `(image,)` for each network, and the largest deviation of the outputs of the last network from those of the
+        last but one in any batch.
+    """
+    chosen: list[list[torch.Tensor]] = [[] for _ in networks]
+    deviations: list[torch.Tensor] = []
+    with torch.inference_mode():
+        for batch, _ in images:
+            outputs = [run(batch) for run in networks]
+            deviations.append(deviation(outputs[-1], outputs[-2]))
+            for row, output in zip(chosen, outputs, strict=True):
+                row.append(_choice(output))
+    return [np.asarray(torch.cat(row).cpu().numpy()) for row in chosen], float(torch.stack(deviations).max())
+
+
+def reference_tensor(network: nn.Module) -> torch.Tensor:
+    """Return a tensor with the device and the dtype that a network's input should have."""
+    parameter = next((item for item in network.parameters() if item.is_floating_point()), torch.empty(0))
+    return parameter.detach()
+
+
+def _choice(output: object) -> torch.Tensor:
+    if not isinstance(output, torch.Tensor) or output.dim() != 2:
+        raise SeProbeError(
+            f"the network returns {type(output).__name__} and not one vector of logits for each image; folding is "
+            "measured by classification, pass a classifier."
+        )
+    return output.argmax(1)

@@ -1,0 +1,132 @@
+"""Where in the forward of a module its gate multiplies: found by values, not by names."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from se_probe.folding.errors import RefusedError
+from se_probe.folding.rebuild import RebuildError, trace_module
+from se_probe.gates import GateSite
+from se_probe.gates.site import Product, canonical, factor_like, tap_of
+
+# Multiplications of two tensors, as they are written in a forward.
+_PLAIN = {operator.mul, operator.imul, torch.mul, torch.multiply, "mul", "mul_", "multiply", "multiply_"}
+_PRODUCTS = {*_PLAIN, torch.addcmul, torch.einsum, "addcmul", "addcmul_"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """One multiplication by a gate in the graph of a module's forward.
+
+    Attributes:
+        node: name of the multiplication.
+        operand: position of the factor among its arguments.
+        plain: whether it multiplies two tensors and does nothing else, so that it can be taken out.
+        factor: the factor of the probed pass.
+        product: the same multiplication as discovery saw it.
+    """
+
+    node: str
+    operand: int
+    plain: bool
+    factor: torch.Tensor
+    product: Product
+
+    def constant(self, gate: torch.Tensor) -> torch.Tensor:
+        """Return a gate `(channel,)` or `(branch, channel)` in the factor's layout, with length 1 where broadcast."""
+        gate = gate.to(self.factor.dtype).to(self.factor.device)
+        axes = self.product.axes
+        if self.factor.dim() <= max(axes):
+            return gate.reshape(1, *self.factor.shape[1:])
+        one = self.factor[:1]
+        for axis in range(1, one.dim()):
+            one = one if axis in axes else one.narrow(axis, 0, 1)
+        return factor_like(one.contiguous(), axes, gate[None])
+
+
+def locate(
+    module: nn.Module, call: tuple[tuple[Any, ...], Mapping[str, Any]], site: GateSite, gates: torch.Tensor
+) -> list[Place]:
+    """Return the multiplications of a site, in the order of its products.
+
+    Args:
+        module: the multiplying module, in evaluation mode.
+        call: positional and keyword arguments of its call in a probed pass.
+        site: the site.
+        gates: its gates in that pass, `(image, channel)` or `(image, branch, channel)`.
+
+    Raises:
+        RefusedError: the module cannot be traced, or a product is not found exactly once.
+    """
+    products = tap_of(site).products
+    factors = [gates] if len(products) == 1 else list(gates.unbind(1))
+    nodes = _run(module, call)
+    return [_find(nodes, product, factor, site) for product, factor in zip(products, factors, strict=True)]
+
+
+def _run(module: nn.Module, call: tuple[tuple[Any, ...], Mapping[str, Any]]) -> list[tuple[fx.Node, dict[str, Any]]]:
+    """Run a module's graph; return its nodes with the values of all nodes before each."""
+    try:
+        graph = trace_module(module)
+    except RebuildError as error:
+        raise RefusedError(str(error)) from error
+    args, kwargs = call
+    inputs = [node.target for node in graph.nodes if node.op == "placeholder"]
+    given = [*args, *(kwargs[name] for name in inputs[len(args) :] if name in kwargs)]
+    interpreter = _Interpreter(fx.GraphModule(module, graph))
+    with torch.no_grad():
+        interpreter.run(*(item.clone() if isinstance(item, torch.Tensor) else item for item in given))
+    return interpreter.seen
+
+
+class _Interpreter(fx.Interpreter):
+    """Keeps copies of the tensor arguments of every node, as they are when it runs."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module, garbage_collect_values=False)
+        self.seen: list[tuple[fx.Node, dict[str, Any]]] = []
+
+    def run_node(self, n: fx.Node) -> Any:
+        if n.target in _PRODUCTS:
+            self.seen.append((n, {item.name: _copied(self.env[item]) for item in n.all_input_nodes}))
+        return super().run_node(n)
+
+
+def _copied(value: Any) -> Any:
+    return value.clone() if isinstance(value, torch.Tensor) else value
+
+
+def _find(nodes: list[tuple[fx.Node, dict[str, Any]]], product: Product, gate: torch.Tensor, site: GateSite) -> Place:
+    found = [
+        Place(node.name, position, node.target in _PLAIN and len(node.args) == 2, values[item.name], product)
+        for node, values in nodes
+        for position, item in enumerate(node.args)
+        if isinstance(item, fx.Node) and _is_gate(values[item.name], product, gate)
+    ]
+    if len(found) != 1:
+        where = "in none" if not found else f"in {len(found)}"
+        raise RefusedError(
+            f"its gate is a factor {where} of the {len(nodes)} multiplications of {site.module!r}, not in one"
+        )
+    return found[0]
+
+
+def _is_gate(value: Any, product: Product, gate: torch.Tensor) -> bool:
+    """Whether a factor holds a gate, `(image, channel)` or `(image, branch, channel)`, bit for bit."""
+    if not isinstance(value, torch.Tensor) or value.dim() < 2 or value.shape[0] != gate.shape[0]:
+        return False
+    if value.dim() <= max(product.axes):
+        in_order = product.axes == tuple(sorted(product.axes))
+        return in_order and value.numel() == gate.numel() and torch.equal(value.reshape(gate.shape), gate)
+    read = value
+    for axis in range(value.dim() - 1, 0, -1):
+        read = read if axis in product.axes else read.narrow(axis, 0, 1)
+    if read.numel() != gate.numel() or not torch.equal(read.expand_as(value), value):
+        return False
+    return torch.equal(canonical(value, product.axes, tuple(gate.shape[1:])), gate)
