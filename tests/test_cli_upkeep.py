@@ -67,7 +67,7 @@ def place(tmp_path_factory):
 
 
 OPTIONS = ["--classes", "alpha,beta", "--data", "data", "--model", "network.py:build", "--batch-size", "4"]
-OPTIONS += ["--workers", "0", "--no-report"]
+OPTIONS += ["--workers", "0", "--no-report", "--exact"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

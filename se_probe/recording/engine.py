@@ -58,6 +58,8 @@ class Execution:
     @property
     def probes(self) -> int:
         """Number of images that are looked at before the run."""
+        if self.exact:
+            return 0
         return _MEASURED if self.dtype else _CHECKED
 
 

@@ -55,7 +55,7 @@ def header_of(attributes: dict[str, Any]) -> Header:
             blocks=tuple(Block.from_dict(facts) for facts in attributes["signals"]),
             classes=tuple(attributes["classes"]),
             chosen=tuple(attributes["chosen"]),
-            selected=int(attributes.get("selected", attributes["provenance"]["data"]["images_selected"])),
+            selected=int(_selected(attributes)),
             provenance=attributes["provenance"],
         )
         names = [text for block in header.blocks for text in (block.site, block.signal)]
@@ -67,6 +67,11 @@ def header_of(attributes: dict[str, Any]) -> Header:
     if unsafe is not None:
         raise SeProbeError(f"the recording names a site {unsafe!r}, which is no site's name; it is not read.")
     return header
+
+
+def _selected(attributes: dict[str, Any]) -> Any:
+    """Return the number of selected images, which the first schema has in its provenance only."""
+    return attributes["selected"] if "selected" in attributes else attributes["provenance"]["data"]["images_selected"]
 
 
 def attributes_digest(attributes: dict[str, Any]) -> str:

@@ -21,16 +21,20 @@ class Probe:
 
 
 def probe_of(model: LoadedModel, selection: Selection, count: int) -> Probe:
-    """Return up to `count` images of the chosen classes, spread evenly; of a stream, the first.
+    """Return up to `count` images, spread evenly, of the chosen classes where there are any; of a stream, the first.
 
-    Where none can be decoded, noise is returned in their place.
+    Where none are asked for or can be decoded, one image of noise is returned in their place.
     """
-    chosen = sorted((entry for entry in selection.entries if entry.role == "chosen"), key=lambda entry: entry.position)
+    noise = Probe(torch.randn(1, *model.input_size, generator=torch.Generator().manual_seed(0)), [""])
+    if not count:
+        return noise
+    chosen = [entry for entry in selection.entries if entry.role == "chosen"] or selection.entries
+    chosen = sorted(chosen, key=lambda entry: entry.position)
     entries = chosen[:count] if isinstance(selection.images.source, ImageStream) else _spread(chosen, count)
     loaded = batches(replace(selection, entries=tuple(entries)), model.transform, batch_size=count, workers=0)
     batch = next(loaded)
     if not batch.indices:
-        return Probe(torch.randn(1, *model.input_size, generator=torch.Generator().manual_seed(0)), [""])
+        return noise
     return Probe(batch.images, [entries[index].sample.image_class.name for index in batch.indices])
 
 

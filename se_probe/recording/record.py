@@ -97,25 +97,15 @@ def record(
         advance(header.selected if ranks.first else 0)
         return open_recording(path)
     advance(header.selected - len(places) if ranks.first else 0)
-    probe = probe_of(model, selection, execution.probes)
-    options: dict[str, Any] = {"execution": execution, "batch_size": batch_size, "images": len(selection.entries)}
-    with engine(network, sites, capture, probe, **options, say=say) as runs, stop_request() as stop:
-        if ranks.first:
-            keep_execution(path, runs.facts)
-        loaded = _loaded(selection, ranks.share(places), model, runs.batch_size, workers)
-        with (
-            _worker_deaths(path, stop, workers),
-            ShardWriter(shard_folder(path), shard_images) as writer,
-            closing(loaded),  # Else its processes would live as long as the traceback of an error.
-            closing(_recorded(model, runs.run, blocks, selection, loaded, say)) as recorded,
-            stop.undisturbed_end(),
-        ):
-            for batch in recorded:
-                writer.add(batch)
-                advance(batch.count)
-                if stop.signal is not None:
-                    break
-        stop.check(path)
+    if share := ranks.share(places):
+        probe = probe_of(model, selection, execution.probes)
+        options: dict[str, Any] = {"execution": execution, "batch_size": batch_size, "images": len(share)}
+        with engine(network, sites, capture, probe, **options, say=say) as runs:
+            if ranks.first:
+                keep_execution(path, runs.facts)
+            loaded = _loaded(selection, share, model, runs.batch_size, workers)
+            recorded = _recorded(model, runs.run, blocks, selection, loaded, say)
+            _put_on_disk(recorded, loaded, path, workers=workers, shard_images=shard_images, advance=advance)
     ranks.meet("recorded", meanwhile=lambda: advance(0))
     if ranks.first:
         with writing(path):
@@ -167,6 +157,32 @@ def _loaded(
         indices = tuple(places[index] for index in batch.indices)
         skipped = tuple(replace(skip, index=places[skip.index]) for skip in batch.skipped)
         yield replace(batch, indices=indices, skipped=skipped)
+
+
+def _put_on_disk(
+    recorded: Generator[Intake],
+    loaded: Generator[Batch],
+    path: Path,
+    *,
+    workers: int,
+    shard_images: int,
+    advance: Callable[[int], None],
+) -> None:
+    """Write what comes into shards, until the end or until the run is to stop."""
+    with stop_request() as stop:
+        with (
+            _worker_deaths(path, stop, workers),
+            ShardWriter(shard_folder(path), shard_images) as writer,
+            closing(loaded),  # Else its processes would live as long as the traceback of an error.
+            closing(recorded),
+            stop.undisturbed_end(),
+        ):
+            for batch in recorded:
+                writer.add(batch)
+                advance(batch.count)
+                if stop.signal is not None:
+                    break
+        stop.check(path)
 
 
 def _recorded(

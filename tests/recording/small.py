@@ -12,7 +12,7 @@ from torch import nn
 from se_probe.gates import find_gates
 from se_probe.images import open_images, select
 from se_probe.models import LoadedModel, model_of
-from se_probe.recording import Recording, provenance_of, record
+from se_probe.recording import Execution, Recording, provenance_of, record
 
 CLASSES = ("alpha", "beta", "gamma")
 IMAGES = 20
@@ -87,6 +87,7 @@ def run(
     )
     settings = {"batch_size": BATCH, "shard_images": SHARD, **options}
     sites = find_gates(model.network, model.input_size)
+    settings = {"execution": Execution(exact=True), **settings}  # no image is looked at before the run
     return record(model, sites, selection, path, provenance=provenance, capture=capture, **settings)
 
 
