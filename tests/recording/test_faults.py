@@ -63,17 +63,18 @@ def test_a_signal_finishes_the_batch_and_the_run_is_resumable(data, expected, tm
 
 
 class Slow:
-    """A transform that tells the process that started the worker to signal both, at its tenth image."""
+    """A transform that signals the run's process and its worker at the tenth image."""
 
     def __init__(self, number) -> None:
         self.then = small_model().transform
         self.number = number
+        self.main = os.getpid()
         self.seen = 0
 
     def __call__(self, image):
         self.seen += 1
         if self.seen == 10 and get_worker_info() is not None:
-            for process in (os.getppid(), os.getpid()):
+            for process in (self.main, os.getpid()):
                 os.kill(process, self.number)
         return self.then(image)
 
