@@ -94,8 +94,8 @@ def table(name: str, batch: int, rounds: int, clock: Callable[[], float], *, com
 def _ways(network: nn.Module, images: torch.Tensor, *, compile: bool) -> tuple[dict[str, Read], dict[str, str]]:
     sites = find_gates(network)
     paths = [site.tap.module for site in sites if site.tap is not None and site.tap.kind == "output"]
-    expected = signals_for(HookedNetwork(network, sites), images[:2])
-    fast = fast_copy(network, sites, (), images[:2], expected)
+    expected = signals_for(HookedNetwork(network, sites), images[:8])
+    fast = fast_copy(network, sites, (), images[:8], expected)
     half = replace(fast, network=deepcopy(fast.network).to(torch.bfloat16))
     ways, failed = {BASE: plain_loop(network, paths), "bare forward": bare_forward(network)}, {}
     for peer, make in PEERS.items():

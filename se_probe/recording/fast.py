@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import nn
 
 from se_probe.gates import GateSite
 from se_probe.recording.agreement import ACCEPTED, deviation
+from se_probe.recording.batch_size import seconds
 from se_probe.recording.folding import fold_batch_norms
 from se_probe.recording.hooked import HookedNetwork, Signals, signals_for
 
@@ -54,6 +55,9 @@ def fast_copy(
 ) -> FastCopy:
     """Return the fastest copy whose signals stay within `ACCEPTED` on some images.
 
+    Which memory layout is faster depends on the network (grouped convolutions may prefer channels first) and
+    on the machine, so that both are timed.
+
     Args:
         network: the network, on its device; it is not changed.
         sites: those of its sites to record.
@@ -63,16 +67,55 @@ def fast_copy(
     """
     expected = {key: values[: len(images)] for key, values in expected.items()}
     rejected: list[str] = []
-    for fold, name in ((True, "channels last and folded batch norms"), (False, "channels last")):
+    found: list[FastCopy] = []
+    for channels_last, fold in ((True, True), (True, False), (False, True)):
+        if any(item.channels_last == channels_last for item in found):
+            continue
         try:
-            copy = deepcopy(network).to(memory_format=torch.channels_last)
-            hooked = HookedNetwork(copy, sites, capture, channels_last=True)
-            folded = fold_batch_norms(copy, hooked.place(images[:1])) if fold else 0
+            copy, hooked = _copy(network, sites, capture, images, channels_last=channels_last, fold=fold)
             far = deviation(expected, signals_for(hooked, images))
         except Exception as error:  # views of one memory layout only, and whatever else a network does
-            rejected.append(f"{name}: {first_line(error)}")
+            rejected.append(f"{_name(channels_last, fold)}: {first_line(error)}")
             continue
         if far <= ACCEPTED:
-            return FastCopy(copy, True, folded, far, tuple(rejected))
-        rejected.append(f"{name}: gates move by {far:.1e}, more than {ACCEPTED:.0e}")
-    return FastCopy(network, False, 0, 0.0, tuple(rejected))
+            found.append(replace(copy, deviation=far))
+        else:
+            rejected.append(f"{_name(channels_last, fold)}: gates move by {far:.1e}, more than {ACCEPTED:.0e}")
+    found = found if any(not item.channels_last for item in found) else [*found, FastCopy(network, False, 0, 0.0, ())]
+    return replace(_fastest(found, sites, capture, images), rejected=tuple(rejected))
+
+
+def _copy(
+    network: nn.Module,
+    sites: Sequence[GateSite],
+    capture: Sequence[str],
+    images: torch.Tensor,
+    *,
+    channels_last: bool,
+    fold: bool,
+) -> tuple[FastCopy, HookedNetwork]:
+    copy = deepcopy(network)
+    if channels_last:
+        copy = copy.to(memory_format=torch.channels_last)
+    hooked = HookedNetwork(copy, sites, capture, channels_last=channels_last)
+    folded = fold_batch_norms(copy, hooked.place(images[:1])) if fold else 0
+    return FastCopy(copy, channels_last, folded, 0.0, ()), hooked
+
+
+def _name(channels_last: bool, fold: bool) -> str:
+    return " and ".join(["channels last"] * channels_last + ["folded batch norms"] * fold)
+
+
+def _fastest(
+    copies: Sequence[FastCopy], sites: Sequence[GateSite], capture: Sequence[str], images: torch.Tensor
+) -> FastCopy:
+    """Return the copy that takes least time, each timed twice in turns."""
+    if len(copies) == 1:
+        return copies[0]
+    times = [float("inf")] * len(copies)
+    for _ in range(2):
+        for place, copy in enumerate(copies):
+            hooked = HookedNetwork(copy.network, sites, capture, channels_last=copy.channels_last)
+            with hooked.hooks():
+                times[place] = min(times[place], seconds(hooked, images))
+    return copies[times.index(min(times))]
