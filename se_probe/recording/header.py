@@ -56,7 +56,7 @@ def header_of(attributes: dict[str, Any]) -> Header:
             classes=tuple(attributes["classes"]),
             chosen=tuple(attributes["chosen"]),
             selected=int(_selected(attributes)),
-            provenance=attributes["provenance"],
+            provenance=dict(attributes["provenance"]),
         )
         names = [text for block in header.blocks for text in (block.site, block.signal)]
         unsafe = next((name for name in names if not _SAFE_NAME.fullmatch(name)), None)
