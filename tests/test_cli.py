@@ -205,3 +205,31 @@ def test_excite_and_plot_on_real_photographs(tmp_path):
     wrong = se_probe("plot", tmp_path / "run", "--sites", "SE_4_9")
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("error: ")
+
+
+def test_ablate_prints_what_interventions_cost_and_json(tmp_path):
+    options = ["ablate", "--demo", "--sites", "SE_5_3,stages", "--with", "mean", "--per-class", 2, "--workers", 0]
+    done = se_probe(*options, "--out", tmp_path / "run", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["run"] == str(tmp_path / "run")
+    assert [row["intervention"] for row in told["interventions"]] == ["SE_5_3", *(f"stage {s}" for s in (2, 3, 4, 5))]
+    row = told["interventions"][0]
+    assert row["replacement"] == "mean"
+    assert row["images"] == 20
+    assert row["top1_low"] < row["top1_change"] < row["top1_high"]
+    assert row["parameters_saved"] > 0
+    assert "finding   " in done.stderr
+
+
+def test_ablate_refuses_in_one_line(tmp_path):
+    done = se_probe("ablate", "--demo", "--with", "median", "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: gates cannot be replaced with 'median'; expected identity, mean, class-mean, shuffle, swap:A,B, "
+        "scale:FACTOR or branch:NUMBER.\n"
+    )
+    unknown = se_probe("ablate", "--demo", "--sites", "SE_9_1", "--out", tmp_path / "run")
+    assert unknown.returncode == 2
+    assert unknown.stderr.splitlines()[-1].startswith("error: there is no site 'SE_9_1' to intervene on; expected each")
+    assert not (tmp_path / "run").exists()

@@ -131,7 +131,7 @@ def _costs(rows: pd.DataFrame) -> Table:
     ]
     first = rows.iloc[0]
     clean = "" if isnan(first["clean_top1"]) else f"; untouched: top-1 {100 * first['clean_top1']:.1f} %"
-    title = f"Gates replaced by {first['replacement']}, {first['images']} images [95 % interval]{clean}"
+    title = f"{first['replacement']}, {first['images']} images [95 % interval]{clean}"
     return table(columns, cells, title=title)
 
 
