@@ -77,5 +77,5 @@ def test_the_command_line_in_a_terminal_that_knows_ascii_only(odd_data, tmp_path
     )
     assert done.returncode == 0, done.stderr
     assert "d\\xe4ta <i>: folders named by index" in done.stdout
-    assert "4 images could not be decoded and were skipped, 0/again.png" in done.stdout
+    assert "4 images were skipped, 0/again.png" in done.stdout
     assert open_recording(tmp_path / "run").complete

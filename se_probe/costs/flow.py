@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 from se_probe.costs.counting import additions, multiply_adds
 from se_probe.gates.lineage import operation_name
 from se_probe.gates.site import GateSite, Operation, Product
-from se_probe.gates.tracing import WatchMode
+from se_probe.gates.watching import WatchMode
 
 # Operations that write all of their first argument without reading it.
 OVERWRITING = {"copy", "fill", "zero"}

@@ -17,7 +17,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from se_probe.costs.flow import Flow, FlowMode, factor_edges, products_of, tensors
 from se_probe.errors import SeProbeError
 from se_probe.gates.site import GateSite, Operation, Product
-from se_probe.gates.tracing import PRODUCTS
+from se_probe.gates.watching import PRODUCTS
 
 Replay = Callable[[torch.Tensor], tuple[torch.Tensor, ...]]
 

@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils._pytree import tree_map
 
 from se_probe.gates.lineage import operation_name
-from se_probe.gates.tracing import WatchMode, storage_of, tensors_in
+from se_probe.gates.watching import WatchMode, storage_of, tensors_in
 
 
 @dataclass(frozen=True)

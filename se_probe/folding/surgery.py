@@ -25,7 +25,7 @@ from se_probe.folding.plan import Plan, Probe, made, tolerance_of
 from se_probe.gates import Constant, GateRecorder, GateSite
 from se_probe.gates.recorder import check_recordable, module_of
 from se_probe.gates.site import tap_of
-from se_probe.gates.tracing import storage_of
+from se_probe.gates.watching import storage_of
 
 LAYERS, MULTIPLY, REFUSED = "into layers", "fixed multiply", "refused"
 

@@ -16,7 +16,7 @@ from se_probe.gates.discovery import find_gates
 from se_probe.gates.recorder import check_recordable, module_of
 from se_probe.gates.replacements import Place, Replacement
 from se_probe.gates.site import GateSite, Product, canonical, factor_like, tap_of
-from se_probe.gates.tracing import ProductMode
+from se_probe.gates.watching import ProductMode
 
 
 def intervene(

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from se_probe.gates.site import GateSite, tap_of
-from se_probe.gates.tracing import WatchMode, module_hooks, product_operands, storage_of, tensors_in
+from se_probe.gates.watching import WatchMode, module_hooks, product_operands, storage_of, tensors_in
 
 
 @dataclass

@@ -14,7 +14,7 @@ from torch import nn
 from se_probe.errors import SeProbeError
 from se_probe.gates.signals import SignalMode, signal_shape, signals_of
 from se_probe.gates.site import GateSite, Tap, canonical, tap_of
-from se_probe.gates.tracing import ProductMode, WatchMode
+from se_probe.gates.watching import ProductMode, WatchMode
 
 
 class GateRecorder:

@@ -13,7 +13,7 @@ from torch import nn
 from se_probe.gates.dry_pass import noise_for
 from se_probe.gates.prefix import Prefix, prefix_of, watch
 from se_probe.gates.site import GateSite, tap_of
-from se_probe.gates.tracing import tensors_in
+from se_probe.gates.watching import tensors_in
 
 
 class Resumable:

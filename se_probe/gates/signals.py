@@ -11,7 +11,7 @@ import torch
 
 from se_probe.errors import SeProbeError
 from se_probe.gates.site import Operation, Product, Tap, canonical
-from se_probe.gates.tracing import PRODUCTS, WatchMode
+from se_probe.gates.watching import PRODUCTS, WatchMode
 
 # What can be captured, and the signals that each gives. "feature" is the spatial mean of the feature map.
 CAPTURES: Mapping[str, tuple[str, ...]] = {

@@ -24,7 +24,7 @@ def test_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
     def no_space(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", no_space)
+    monkeypatch.setattr(os, "fsync", no_space)
     with pytest.raises(SeProbeError) as error:
         files.write_whole(path, b"new")
     assert str(error.value) == f"cannot write {path}: No space left on device; choose another folder with --out"
