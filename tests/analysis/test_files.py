@@ -1,6 +1,7 @@
 """Files appear whole or not at all."""
 
 import gzip
+import os
 
 import pandas as pd
 import pytest
