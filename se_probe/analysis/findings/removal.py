@@ -34,7 +34,7 @@ class Points:
         return self.low, self.high
 
     def __str__(self) -> str:
-        return f"{self.value:.1f} points ({limits(self.interval, 1)})"
+        return f"{self.value:z.1f} points ({limits(self.interval, 1)})"
 
 
 def last_stage_removed(evidence: Evidence, changes: Changes, replacement: str) -> Finding | None:

@@ -24,7 +24,7 @@ def listed(sites: Sequence[SiteEvidence]) -> str:
 
 def limits(interval: tuple[float, float], decimals: int = 3) -> str:
     """`0.100 to 0.200`."""
-    low, high = (f"{end:.{decimals}f}" for end in interval)
+    low, high = (f"{end:z.{decimals}f}" for end in interval)
     return f"{low} to {high}"
 
 
