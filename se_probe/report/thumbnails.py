@@ -14,7 +14,7 @@ from se_probe.fetching import is_public_name
 from se_probe.images import demo_images, open_images
 from se_probe.images.decode import UndecodableImageError, decode_rgb
 from se_probe.images.imageset import FileSource, ImageStream
-from se_probe.images.listing import list_files
+from se_probe.images.remote import list_place
 from se_probe.images.timm_datasets import is_dataset_name
 from se_probe.labels import LabelSpace, imagenet
 from se_probe.recording import Recording
@@ -81,7 +81,7 @@ def _opener(recording: Recording, place: str) -> Opener:
         source = open_images(place, _labels(recording)).source
     else:
         # Paths are identities already, so that neither the layout nor the labels need to be known again.
-        source = FileSource(list_files(Path(place).expanduser()).files)
+        source = FileSource(list_place(place).files)
     if isinstance(source, ImageStream):
         raise SeProbeError(f"the images of {place} can only be read one after the other.")
     return source.open
