@@ -162,7 +162,7 @@ def excite(
             if ranks.first:
                 finish_run(recording, folder, {**options, "seed": seed}, say)
                 if report:
-                    write_analysis(recording, say=say)
+                    write_analysis(recording, data=data if data is not None and is_url(data) else None, say=say)
                 if url:
                     copy_up(folder.path, url, RECORDING)
                     say(f"copied    {folder.path} to {url}")

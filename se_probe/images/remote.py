@@ -17,10 +17,11 @@ from fsspec.spec import AbstractFileSystem
 from se_probe.errors import SeProbeError
 from se_probe.images.blobs import Blob, StoreBlob
 from se_probe.images.listing import Listing, folder_listing, list_files, readable, tar_listing
-from se_probe.stores import is_url, reaching
+from se_probe.stores import is_url, one_line, reaching
 
 _WEB = re.compile(r"(?:(?:simplecache|filecache|blockcache)::)?https?://", re.IGNORECASE)
-_SECRETS = re.compile(r"(?<=://)[^/@]*@|\?.*")
+_PASSWORD = re.compile(r"(?<=://)[^/@:]*:[^/@]*@")
+_SIGNED = re.compile(r"(?<=://)[^/@]*@|\?.*")
 _BLOCK = 512
 
 
@@ -44,7 +45,7 @@ def list_place(place: str | Path) -> Listing:
 
 def shown_url(url: str) -> str:
     """Return a URL without what may be secret in it: a password before the host, a signature after the path."""
-    return readable(_SECRETS.sub("", url) if _WEB.match(url) else re.sub(r"(?<=://)[^/@]*:[^/@]*@", "", url))
+    return readable((_SIGNED if _WEB.match(url) else _PASSWORD).sub("", url))
 
 
 def _store_listing(url: str, shown: str, system: Any, root: str) -> Listing:
@@ -93,13 +94,22 @@ def _web_tar(url: str, shown: str, system: Any, path: str) -> Listing:
                 stream.seek(_BLOCK)
                 stream.read(_BLOCK)
         except FileNotFoundError as error:
-            raise SeProbeError(f"{shown} does not exist; expected the address of a .tar file") from error
+            raise SeProbeError(
+                f"{shown} cannot be read ({_why(error)}); expected the address of a .tar file"
+            ) from error
         except ValueError as error:
             raise SeProbeError(
                 f"{shown}: the server does not send parts of a file (Range requests), so that single images cannot be "
                 "read; download the tar and give its path"
             ) from error
     return tar_listing(shown, {"": (shown, StoreBlob(url, path, int(size or 0)))}, _Alone())
+
+
+def _why(error: FileNotFoundError) -> str:
+    """Return what a web server answered, which fsspec takes for a missing file whatever it was."""
+    cause = error.__cause__
+    status = getattr(cause, "status", None)
+    return f"the server answers {status}" if status else one_line(cause if isinstance(cause, Exception) else error)
 
 
 @dataclass(frozen=True)
