@@ -39,8 +39,9 @@ from se_probe.presets import Preset, preset_of
 from se_probe.progress import progress_bar
 from se_probe.recording import Execution, Ranks, Recording, ranks_of_environment, record
 from se_probe.recording.files import writing
-from se_probe.recording.remote import copy_up, is_url, require_free
+from se_probe.recording.remote import copy_up, require_free
 from se_probe.run_folder import RECORDING, RunFolder, choose_folder, latest_run, resume_command
+from se_probe.stores import is_url
 
 DEMO_MODEL = "demo:se"
 
@@ -84,7 +85,7 @@ def excite(
     Args:
         classes: the classes to compare: indices, wnids or exact names, in a list or separated by commas; the
             paper's goldfish, pug, plane and cliff by default.
-        data: folder, tar or data set of labelled images (see `open_images`).
+        data: folder, tar (as a path or a URL of fsspec's) or data set of labelled images (see `open_images`).
         demo: use the bundled drawings, and the bundled network unless `model` names another.
         model: a network by name (see `load_model`; default `legacy_seresnet50`), loaded already, or any
             `nn.Module`, whose preprocessing and labels are those of its `pretrained_cfg`.
@@ -161,7 +162,7 @@ def excite(
             if ranks.first:
                 finish_run(recording, folder, {**options, "seed": seed}, say)
                 if report:
-                    write_analysis(recording, say=say)
+                    write_analysis(recording, data=data if data is not None and is_url(data) else None, say=say)
                 if url:
                     copy_up(folder.path, url, RECORDING)
                     say(f"copied    {folder.path} to {url}")

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from se_probe.errors import SeProbeError
+
 
 class UndecodableImageError(Exception):
     """An image that cannot be decoded; the message is the reason, without the path."""
@@ -23,12 +25,15 @@ def decode_rgb(opener: Callable[[], Image.Image]) -> Image.Image:
     Raises:
         UndecodableImageError: the file is missing, empty, damaged, cut short, no image, or so large that Pillow
             takes it for a decompression bomb.
+        SeProbeError: the store that holds it cannot be reached, which says nothing about the image.
     """
     with _pillow_settings():
         try:
             image = opener()
             image.load()
             return _to_rgb(image)
+        except SeProbeError:
+            raise
         # Pillow's parsers raise nearly any type on damaged files, and all of them mean the same here.
         except Exception as error:
             raise UndecodableImageError(_reason(error)) from error

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
-from se_probe.images.listing import Blob
+from se_probe.images.blobs import Blob
 from se_probe.labels import ImageClass, LabelSpace
 
 _RASTER = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "AVIF", "PPM")
@@ -42,7 +42,7 @@ class ImageStream(Protocol):
 
 @dataclass(frozen=True)
 class FileSource:
-    """Images in files, or at places inside tar files."""
+    """Images in files, or at places inside tar files, on disk or in a store."""
 
     blobs: Mapping[str, Blob]
 
@@ -51,6 +51,7 @@ class FileSource:
 
         Raises:
             OSError: the file cannot be read, is empty, or is not an image.
+            SeProbeError: the store that holds it cannot be reached.
         """
         return open_bytes(self.blobs[path].read())
 
@@ -79,7 +80,7 @@ class ImageSet:
 
     `labels` holds the network's classes and, after them, those of the data that the network has no unit for;
     `layout` says in words what was found; `ignored` counts files that are no image or lie outside the layout;
-    `location` is where on this machine they lie, None where that is no path of valid text.
+    `location` is their path on this machine or their URL, None where that is no valid text or may hold a secret.
     """
 
     title: str

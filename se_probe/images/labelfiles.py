@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import os
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from se_probe.errors import SeProbeError
-from se_probe.images.listing import Blob, Listing, is_image, read_text
+from se_probe.images.blobs import Blob
+from se_probe.images.listing import Listing, is_image, read_text
 from se_probe.labels import is_wnid
 
 TINY_ANNOTATIONS = "val_annotations.txt"
@@ -94,24 +94,17 @@ def find_label_file(listing: Listing, images: Iterable[str]) -> LabelFile:
 
 
 def _texts(listing: Listing) -> list[tuple[str, str]]:
-    blobs = {name: listing.files[name] for name in listing.others}
-    parent = listing.root.resolve().parent
-    if os.access(parent, os.R_OK):
-        blobs |= {f"../{path.name}": Blob(str(path)) for path in sorted(parent.iterdir()) if path.is_file()}
-    texts = ((name, _text_or_none(blob)) for name, blob in blobs.items() if name.lower().endswith(_TEXT_SUFFIXES))
+    blobs = {name: listing.files[name] for name in listing.others} | dict(listing.beside.files())
+    texts = ((name, _text_or_none(blob, name)) for name, blob in blobs.items() if name.lower().endswith(_TEXT_SUFFIXES))
     return [(name, text) for name, text in texts if text is not None]
 
 
-def _text_or_none(blob: Blob) -> str | None:
+def _text_or_none(blob: Blob, name: str) -> str | None:
     # Any file may lie beside the images; one that cannot be read, or is no text, says nothing about them.
     try:
-        return read_text(blob, os.path.basename(blob.path)) if _size(blob) <= _LARGEST_TEXT else None
+        return read_text(blob, name) if blob.length() <= _LARGEST_TEXT else None
     except (OSError, SeProbeError):
         return None
-
-
-def _size(blob: Blob) -> int:
-    return os.stat(blob.path).st_size if blob.size is None else blob.size
 
 
 def _label_lines(text: str) -> dict[str, str] | None:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from se_probe.errors import SeProbeError
 from se_probe.images.labelfiles import (
@@ -16,7 +16,7 @@ from se_probe.images.labelfiles import (
     read_kaggle_solution,
     read_tiny_annotations,
 )
-from se_probe.images.listing import Blob, Listing, read_text
+from se_probe.images.listing import Listing, read_text
 from se_probe.labels import LabelSpace, is_wnid
 
 EXPECTED = (
@@ -61,7 +61,7 @@ def _tiny_imagenet(listing: Listing) -> Layout | None:
         return None
     name, folder, text = found
     # The folder may be val/images itself, with the text file beside it.
-    within = "" if name.startswith("../") and listing.root.name == "images" else f"{folder}images"
+    within = "" if name.startswith("../") and Path(listing.root).name == "images" else f"{folder}images"
     images = [image for image in listing.images if os.path.dirname(image) == within]
     if not images:
         # The images were moved to folders of their classes, and only the text file stayed.
@@ -99,10 +99,8 @@ def _find_annotation(listing: Listing, basename: str) -> tuple[str, str, str] | 
         )
     if names:
         return names[0], names[0].removesuffix(basename), listing.text(names[0])
-    beside = listing.root.resolve().parent / basename
-    if beside.is_file():
-        return f"../{basename}", "", read_text(Blob(str(beside)), str(beside))
-    return None
+    beside = listing.beside.file(basename)
+    return None if beside is None else (f"../{basename}", "", read_text(beside, f"../{basename}"))
 
 
 def _refuse_unlabelled(listing: Listing, name: str, images: Iterable[str], labelled: Mapping[str, str]) -> None:

@@ -4,52 +4,38 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 from se_probe.errors import SeProbeError
+from se_probe.images.blobs import Blob, FileBlob
 
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-_LARGEST = 2**30
 _UNREADABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
-@dataclass(frozen=True)
-class Blob:
-    """Where the bytes of one file lie: a file on disk, or `size` bytes from `offset` on inside a tar."""
+class Surroundings(Protocol):
+    """The files in the folder that holds the root, where a label file may lie; named `../NAME`."""
 
-    path: str
-    offset: int = 0
-    size: int | None = None
+    def file(self, basename: str) -> Blob | None:
+        """Return the file of that name, None where there is none."""
 
-    def read(self) -> bytes:
-        """Return the bytes.
-
-        Raises:
-            OSError: the file cannot be read, is no regular file (a pipe would wait for ever), or is too large.
-        """
-        facts = os.stat(self.path)
-        if not stat.S_ISREG(facts.st_mode):
-            raise OSError("not a regular file")
-        size = facts.st_size if self.size is None else self.size
-        if size > _LARGEST:
-            raise OSError(f"{size} bytes: larger than any image that is read ({_LARGEST} bytes)")
-        with open(self.path, "rb") as stream:
-            stream.seek(self.offset)
-            return stream.read() if self.size is None else stream.read(self.size)
+    def files(self) -> Mapping[str, Blob]:
+        """Return all of them by name; none where the folder may not be read."""
 
 
 @dataclass(frozen=True)
 class Listing:
     """The visible files below a root, by their path relative to it with "/"; hidden ones are left out."""
 
-    root: Path
+    root: str
     files: Mapping[str, Blob] = field(repr=False)
-    hidden: int = 0
+    hidden: int
+    beside: Surroundings = field(repr=False)
 
     @cached_property
     def images(self) -> tuple[str, ...]:
@@ -79,7 +65,7 @@ def read_text(blob: Blob, name: str) -> str:
     try:
         return blob.read().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        reason = (error.strerror or error) if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SeProbeError(f"{name} cannot be read ({reason}); expected a text file with labels") from error
 
 
@@ -103,6 +89,23 @@ def _escaped(match: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
+@dataclass(frozen=True)
+class _Neighbours:
+    """The files beside a folder or tar on disk."""
+
+    root: Path
+
+    def file(self, basename: str) -> Blob | None:
+        path = self.root.resolve().parent / basename
+        return FileBlob(str(path)) if path.is_file() else None
+
+    def files(self) -> Mapping[str, Blob]:
+        parent = self.root.resolve().parent
+        if not os.access(parent, os.R_OK):
+            return {}
+        return {f"../{path.name}": FileBlob(str(path)) for path in sorted(parent.iterdir()) if path.is_file()}
+
+
 def list_files(root: Path) -> Listing:
     """Return the files below a folder, in a .tar file (tars within it included), or in a folder of .tar files.
 
@@ -112,23 +115,36 @@ def list_files(root: Path) -> Listing:
     Raises:
         SeProbeError: there is no such folder or tar, or it cannot be read.
     """
+    beside = _Neighbours(root)
     if root.is_file():
-        return _tar_listing(root, {"": root})
+        return tar_listing(str(root), {"": (str(root), FileBlob(str(root)))}, beside)
     if not root.is_dir():
         raise SeProbeError(
             f"{readable(str(root))} does not exist; expected a folder of images, a .tar file, or a name such as "
             "hfds/NAME"
         )
     try:
-        listing = _visible(root, _walk(root, "", frozenset()))
+        return folder_listing(str(root), _walk(root, "", frozenset()), beside)
     except OSError as error:
         raise SeProbeError(
             f"{readable(str(error.filename))} cannot be read ({error.strerror}); expected a readable folder"
         ) from error
-    tars = {name: Path(listing.files[name].path) for name in listing.others if name.lower().endswith(".tar")}
+
+
+def folder_listing(root: str, found: Iterable[tuple[str, Blob]], beside: Surroundings) -> Listing:
+    """Return the visible files of a folder, or the members of its tars where it holds those and no images."""
+    listing = _visible(root, found, beside)
+    tars = [name for name in listing.others if name.lower().endswith(".tar")]
     if tars and not listing.images:
-        return _tar_listing(root, {name[: -len(".tar")] + "/": path for name, path in tars.items()})
+        places = {name[: -len(".tar")] + "/": (f"{root}/{name}", listing.files[name]) for name in tars}
+        return tar_listing(root, places, beside)
     return listing
+
+
+def tar_listing(root: str, tars: Mapping[str, tuple[str, Blob]], beside: Surroundings) -> Listing:
+    """Return the visible members of tars, each given by the prefix of its names, what it is called and its bytes."""
+    members = (item for prefix, (shown, tar) in tars.items() for item in _tar_members(tar, shown, prefix))
+    return _visible(root, members, beside)
 
 
 def _walk(folder: str | Path, prefix: str, ancestors: frozenset[str]) -> Iterator[tuple[str, Blob]]:
@@ -147,7 +163,7 @@ def _walk(folder: str | Path, prefix: str, ancestors: frozenset[str]) -> Iterato
             yield from _walk(entry.path, f"{prefix}{entry.name}/", ancestors | {real})
         else:
             # A dangling link is listed too: it is reported as an image that cannot be read, not left out.
-            yield prefix + entry.name, Blob(entry.path)
+            yield prefix + entry.name, FileBlob(entry.path)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -157,7 +173,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False  # a link that leads to itself, or through a folder that may not be read
 
 
-def _visible(root: Path, found: Iterable[tuple[str, Blob]]) -> Listing:
+def _visible(root: str, found: Iterable[tuple[str, Blob]], beside: Surroundings) -> Listing:
     """Return the files that are not hidden, each under a name that can be shown."""
     files: dict[str, Blob] = {}
     raws: dict[str, str] = {}
@@ -168,37 +184,33 @@ def _visible(root: Path, found: Iterable[tuple[str, Blob]]) -> Listing:
             hidden += 1
             continue
         if raws.setdefault(name, raw) != raw:
-            raise SeProbeError(f"{readable(str(root))} holds two files that are both shown as {name}; rename one")
+            raise SeProbeError(f"{readable(root)} holds two files that are both shown as {name}; rename one")
         files[name] = blob
-    return Listing(root, files, hidden)
+    return Listing(root, files, hidden, beside)
 
 
-def _tar_listing(root: Path, tars: Mapping[str, Path]) -> Listing:
-    return _visible(root, (item for prefix, path in tars.items() for item in _tar_members(path, prefix)))
-
-
-def _tar_members(path: Path, prefix: str) -> Iterator[tuple[str, Blob]]:
+def _tar_members(blob: Blob, shown: str, prefix: str) -> Iterator[tuple[str, Blob]]:
     try:
-        with tarfile.open(path, "r:") as tar:
-            yield from _members(tar, path, prefix, 0)
+        with blob.stream() as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
+            yield from _members(tar, blob, prefix, 0)
     except (tarfile.TarError, OSError, EOFError) as error:
         raise SeProbeError(
-            f"{readable(str(path))} is not a readable .tar file ({error}); expected a folder of images or an "
+            f"{readable(shown)} is not a readable .tar file ({error}); expected a folder of images or an "
             "uncompressed tar: unpack a compressed one first"
         ) from error
 
 
-def _members(tar: tarfile.TarFile, path: Path, prefix: str, start: int) -> Iterator[tuple[str, Blob]]:
+def _members(tar: tarfile.TarFile, whole: Blob, prefix: str, start: int) -> Iterator[tuple[str, Blob]]:
     for member in tar:
         if not member.isreg():
             continue
         name = prefix + member.name.removeprefix("./")
         inner = tar.extractfile(member) if name.lower().endswith(".tar") else None
         if inner is None:
-            yield name, Blob(str(path), start + member.offset_data, member.size)
+            yield name, whole.part(start + member.offset_data, member.size)
             continue
         with tarfile.open(fileobj=inner, mode="r:") as child:
-            yield from _members(child, path, name[: -len(".tar")] + "/", start + member.offset_data)
+            yield from _members(child, whole, name[: -len(".tar")] + "/", start + member.offset_data)
 
 
 def _is_hidden(name: str) -> bool:

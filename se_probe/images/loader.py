@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from se_probe.errors import SeProbeError
 from se_probe.images.decode import UndecodableImageError, decode_rgb
 from se_probe.images.imageset import ImageSource, ImageStream
 from se_probe.images.selection import Selection
@@ -38,7 +39,14 @@ class Batch:
     skipped: tuple[Skip, ...]
 
 
-_Item = tuple[int, torch.Tensor] | Skip
+@dataclass(frozen=True)
+class _Failure:
+    """Why no more images can be read; a worker hands it over, since an exception would come with its traceback."""
+
+    reason: str
+
+
+_Item = tuple[int, torch.Tensor] | Skip | _Failure
 
 
 def batches(selection: Selection, transform: Transform, *, batch_size: int, workers: int) -> Iterator[Batch]:
@@ -49,6 +57,7 @@ def batches(selection: Selection, transform: Transform, *, batch_size: int, work
 
     Raises:
         ValueError: `batch_size` is below 1 or `workers` below 0.
+        SeProbeError: the store that holds the images cannot be reached any more.
     """
     source = selection.images.source
     items: Dataset[_Item]
@@ -65,7 +74,10 @@ def batches(selection: Selection, transform: Transform, *, batch_size: int, work
         # Without one of its own the loader would draw from the caller's random numbers.
         generator=torch.Generator().manual_seed(0),
     )
-    yield from loader
+    for batch in loader:
+        if isinstance(batch, _Failure):
+            raise SeProbeError(batch.reason)
+        yield batch
 
 
 def _item(selection: Selection, index: int, opener: Callable[[], Image.Image], transform: Transform) -> _Item:
@@ -73,6 +85,8 @@ def _item(selection: Selection, index: int, opener: Callable[[], Image.Image], t
         image = decode_rgb(opener)
     except UndecodableImageError as error:
         return Skip(index, selection.entries[index].sample.path, str(error))
+    except SeProbeError as error:
+        return _Failure(str(error))
     return index, transform(image)
 
 
@@ -102,8 +116,11 @@ class _StreamedItems(IterableDataset[_Item]):
                 return
 
 
-def _collate(items: list[_Item]) -> Batch:
-    decoded = [item for item in items if not isinstance(item, Skip)]
+def _collate(items: list[_Item]) -> Batch | _Failure:
+    failure = next((item for item in items if isinstance(item, _Failure)), None)
+    if failure is not None:
+        return failure
+    decoded = [item for item in items if isinstance(item, tuple)]
     skipped = tuple(item for item in items if isinstance(item, Skip))
     images = torch.stack([tensor for _, tensor in decoded]) if decoded else torch.empty(0, 3, 0, 0)
     return Batch(tuple(index for index, _ in decoded), images, skipped)

@@ -12,14 +12,17 @@ from se_probe.fetching import fetched_folder, full_name, is_public_name, public_
 from se_probe.images.classes import match_labels
 from se_probe.images.imageset import FileSource, ImageSet, Sample, sample_order
 from se_probe.images.layouts import Layout, detect_layout
-from se_probe.images.listing import list_files, readable
+from se_probe.images.listing import readable
+from se_probe.images.remote import list_place, shown_url
 from se_probe.images.timm_datasets import is_dataset_name, open_dataset
 from se_probe.labels import LabelSpace, imagenet
+from se_probe.stores import is_url
 
 
 def open_images(data: str | Path, labels: LabelSpace | None) -> ImageSet:
     """Return the labelled images of a folder, a .tar file, a public set, or a data set named as timm names it.
 
+    A folder or .tar may lie behind a URL of fsspec's (`s3://`, `gs://`, `memory://` ...), a .tar on a web server too.
     `labels` are the network's, None when they are not known. Folders: `<wnid>/`, `<class name>/`, `<index>/`
     (the number of the network's output unit), flat `<wnid>_*.JPEG`, flat files with a label file, the
     validation images of Tiny-ImageNet and of Kaggle's ImageNet. Names: `hfds/NAME`, `hfids/NAME`, `wds/PLACE`,
@@ -34,12 +37,12 @@ def open_images(data: str | Path, labels: LabelSpace | None) -> ImageSet:
     if isinstance(data, str) and is_public_name(data):
         public = _open_files(fetched_folder(data), labels, by_index=public_set(data)[0].imagenet_indices)
         return replace(public, title=full_name(data))
-    return _open_files(Path(data).expanduser(), labels)
+    return _open_files(data, labels)
 
 
-def _open_files(root: Path, labels: LabelSpace | None, *, by_index: bool = False) -> ImageSet:
-    title = readable(str(root))
-    listing = list_files(root)
+def _open_files(place: str | Path, labels: LabelSpace | None, *, by_index: bool = False) -> ImageSet:
+    listing = list_place(place)
+    title = readable(listing.root)
     layout = detect_layout(listing, labels)
     layout = _indices_as_wnids(layout, title) if by_index else layout
     matched = match_labels(layout.labelled.values(), labels, title)
@@ -51,8 +54,16 @@ def _open_files(root: Path, labels: LabelSpace | None, *, by_index: bool = False
         layout=f"{layout.words.format(kind=matched.kind)} {matched.summary(len(layout.labelled))}",
         ignored=len(listing.files) - len(layout.labelled) + listing.hidden,
         source=FileSource({name: listing.files[name] for name in layout.labelled}),
-        location=str(root.resolve()) if readable(str(root.resolve())) == str(root.resolve()) else None,
+        location=_location(place),
     )
+
+
+def _location(place: str | Path) -> str | None:
+    """Return where the data can be found again, None where that is no valid text or may hold a secret."""
+    if is_url(place):
+        return str(place) if shown_url(str(place)) == str(place) else None
+    path = str(Path(place).expanduser().resolve())
+    return path if readable(path) == path else None
 
 
 def _indices_as_wnids(layout: Layout, where: str) -> Layout:

@@ -9,21 +9,15 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fsspec.core import url_to_fs
 
 from se_probe.errors import SeProbeError
+from se_probe.stores import reaching
 
 _ROOT_FACTS = ".zattrs"
-
-
-def is_url(place: str | Path) -> bool:
-    """Return whether a place is a URL and no path."""
-    return "://" in str(place)
 
 
 def copy_down(url: str, store: str) -> Path:
@@ -36,7 +30,7 @@ def copy_down(url: str, store: str) -> Path:
     Raises:
         SeProbeError: there is no recording, it cannot be read, or it is larger than the free disk.
     """
-    with _reaching(url):
+    with reaching(url):
         system, root = url_to_fs(url)
         inner = f"{root.rstrip('/')}/{store}"
         root = inner if system.exists(f"{inner}/{_ROOT_FACTS}") else root.rstrip("/")
@@ -49,7 +43,7 @@ def copy_down(url: str, store: str) -> Path:
     size, free = sum(int(facts.get("size") or 0) for facts in found.values()), shutil.disk_usage(folder).free
     if size > free:
         raise SeProbeError(f"{url} has {size:,} bytes, but only {free:,} are free in {folder.parent} for its copy.")
-    with _reaching(url):
+    with reaching(url):
         for path, name in names.items():
             target = folder / store / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +53,7 @@ def copy_down(url: str, store: str) -> Path:
 
 def require_free(url: str, store: str) -> None:
     """Raise SeProbeError where a recording lies at a URL already, or the store cannot be reached."""
-    with _reaching(url):
+    with reaching(url):
         system, root = url_to_fs(url)
         taken = system.exists(f"{root.rstrip('/')}/{store}/{_ROOT_FACTS}")
     if taken:
@@ -76,7 +70,7 @@ def copy_up(folder: Path, url: str, store: str) -> None:
     """
     facts = folder / store / _ROOT_FACTS
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != facts]
-    with _reaching(url):
+    with reaching(url):
         system, root = url_to_fs(url)
         base = root.rstrip("/")
         if system.exists(f"{base}/{store}/{_ROOT_FACTS}"):
@@ -95,14 +89,3 @@ def _name_below(root: str, path: str, url: str) -> str:
     if not path.startswith(root) or not name or ".." in PurePosixPath(name).parts or "\\" in name:
         raise SeProbeError(f"{url} lists a file {path!r}, which leads out of it; it is not copied.")
     return name
-
-
-@contextmanager
-def _reaching(url: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ImportError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise SeProbeError(
-            f"{url} cannot be reached ({reason}); expected a URL that fsspec knows, its package and your permission."
-        ) from error

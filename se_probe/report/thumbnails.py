@@ -14,10 +14,11 @@ from se_probe.fetching import is_public_name
 from se_probe.images import demo_images, open_images
 from se_probe.images.decode import UndecodableImageError, decode_rgb
 from se_probe.images.imageset import FileSource, ImageStream
-from se_probe.images.listing import list_files
+from se_probe.images.remote import list_place, shown_url
 from se_probe.images.timm_datasets import is_dataset_name
 from se_probe.labels import LabelSpace, imagenet
 from se_probe.recording import Recording
+from se_probe.stores import is_url
 
 SIDE = 80
 QUALITY = 70
@@ -52,7 +53,7 @@ def make_thumbnails(recording: Recording, paths: Sequence[str], data: str | Path
     recorded = recording.provenance["data"]
     place = str(data or recorded["location"] or recorded["title"])
     try:
-        opener = _opener(recording, place)
+        opener = _opener(recording, place, given=data is not None)
     except SeProbeError as error:
         return Thumbnails({}, f"There are no thumbnails, and images are named by their paths: {error}")
     pictures: dict[str, bytes] = {}
@@ -62,7 +63,9 @@ def make_thumbnails(recording: Recording, paths: Sequence[str], data: str | Path
             pictures[path] = _thumbnail(decode_rgb(lambda path=path: opener(path)))  # type: ignore[misc]
         except UndecodableImageError:
             failures += 1
-    return Thumbnails(pictures, _note(place, len(paths), failures))
+        except SeProbeError as error:
+            return Thumbnails(pictures, f"Thumbnails are missing from here on: {error}")
+    return Thumbnails(pictures, _note(shown_url(place), len(paths), failures))
 
 
 def _note(place: str, wanted: int, failures: int) -> str:
@@ -74,14 +77,17 @@ def _note(place: str, wanted: int, failures: int) -> str:
     return " ".join(sentences)
 
 
-def _opener(recording: Recording, place: str) -> Opener:
+def _opener(recording: Recording, place: str, *, given: bool) -> Opener:
     if place == "demo":
         source = demo_images().source
     elif is_dataset_name(place) or is_public_name(place):
         source = open_images(place, _labels(recording)).source
+    elif is_url(place) and not given:
+        # A recording may come from others, and where it points is no place that its reader asked to reach.
+        raise SeProbeError(f"they lie at {place}, which is reached only when it is given with --data.")
     else:
         # Paths are identities already, so that neither the layout nor the labels need to be known again.
-        source = FileSource(list_files(Path(place).expanduser()).files)
+        source = FileSource(list_place(place).files)
     if isinstance(source, ImageStream):
         raise SeProbeError(f"the images of {place} can only be read one after the other.")
     return source.open

@@ -1,0 +1,135 @@
+"""The bytes of one file: on disk, in a store behind a URL, or a part of a tar in either."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import IO, Any, Protocol
+
+from fsspec.core import url_to_fs
+
+from se_probe.errors import SeProbeError
+from se_probe.stores import one_line
+
+LARGEST = 2**30
+_PAUSES = (0.2, 1.0)
+
+
+class Blob(Protocol):
+    """Where the bytes of one file lie; can be pickled, so that any process reads them."""
+
+    def read(self) -> bytes:
+        """Return the bytes.
+
+        Raises:
+            OSError: the file cannot be read, or is too large.
+            SeProbeError: its store cannot be reached.
+        """
+
+    def length(self) -> int:
+        """Return the number of bytes; OSError where the file cannot be looked at."""
+
+    def stream(self) -> AbstractContextManager[IO[bytes]]:
+        """Open the whole file that holds the bytes, to seek in it."""
+
+    def part(self, offset: int, size: int) -> Blob:
+        """Return `size` bytes of that file from `offset` on."""
+
+
+@dataclass(frozen=True)
+class FileBlob:
+    """A file on disk, or `size` bytes from `offset` on inside a tar."""
+
+    path: str
+    offset: int = 0
+    size: int | None = None
+
+    def read(self) -> bytes:
+        """Return the bytes; OSError also where it is no regular file, since a pipe would wait for ever."""
+        facts = os.stat(self.path)
+        if not stat.S_ISREG(facts.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        _require_size(facts.st_size if self.size is None else self.size)
+        with open(self.path, "rb") as stream:
+            stream.seek(self.offset)
+            return stream.read() if self.size is None else stream.read(self.size)
+
+    def length(self) -> int:
+        """Return the number of bytes."""
+        return os.stat(self.path).st_size if self.size is None else self.size
+
+    def stream(self) -> IO[bytes]:
+        """Open the file."""
+        return open(self.path, "rb")
+
+    def part(self, offset: int, size: int) -> FileBlob:
+        """Return `size` bytes of the file from `offset` on."""
+        return replace(self, offset=offset, size=size)
+
+
+@dataclass(frozen=True)
+class StoreBlob:
+    """A file in the store of a URL, by its path there; `size` bytes from `offset` on, the whole file where None."""
+
+    url: str
+    path: str
+    size: int
+    offset: int | None = None
+
+    def read(self) -> bytes:
+        """Return the bytes. A file that is gone is an OSError; a store that fails thrice is a SeProbeError."""
+        _require_size(self.size)
+        for pause in (*_PAUSES, None):
+            try:
+                return self._fetched()
+            except (FileNotFoundError, PermissionError) as error:
+                missing = isinstance(error, FileNotFoundError)
+                number = errno.ENOENT if missing else errno.EACCES
+                raise OSError(number, os.strerror(number)) from error
+            # Each store's package raises errors of its own, and all of them mean the same here.
+            except Exception as error:
+                if pause is None:
+                    raise SeProbeError(
+                        f"{self.path} could not be read from its store ({one_line(error)}), after "
+                        f"{len(_PAUSES) + 1} attempts; the image is not skipped, since it may be sound"
+                    ) from error
+                time.sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _fetched(self) -> bytes:
+        system = _system(self.url, os.getpid())
+        if self.offset is None:
+            return bytes(system.cat_file(self.path))
+        data = bytes(system.cat_file(self.path, start=self.offset, end=self.offset + self.size))
+        if len(data) != self.size:
+            raise OSError(f"{len(data)} bytes came in the place of {self.size}")
+        return data
+
+    def length(self) -> int:
+        """Return the number of bytes, as listed."""
+        return self.size
+
+    def stream(self) -> AbstractContextManager[IO[bytes]]:
+        """Open the file, read ahead in blocks."""
+        stream: AbstractContextManager[IO[bytes]] = _system(self.url, os.getpid()).open(self.path, "rb")
+        return stream
+
+    def part(self, offset: int, size: int) -> StoreBlob:
+        """Return `size` bytes of the file from `offset` on."""
+        return replace(self, offset=offset, size=size)
+
+
+def _require_size(size: int) -> None:
+    if size > LARGEST:
+        raise OSError(errno.EFBIG, f"{size} bytes: larger than any image that is read ({LARGEST} bytes)")
+
+
+@lru_cache(maxsize=8)
+def _system(url: str, process: int) -> Any:
+    """Return the file system of a URL in this process: its connections do not survive a fork."""
+    return url_to_fs(url)[0]

@@ -1,0 +1,145 @@
+"""List the images behind a URL of fsspec's: a folder in any layout, or a tar that is read in place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from fsspec.asyn import AsyncFileSystem
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.spec import AbstractFileSystem
+
+from se_probe.errors import SeProbeError
+from se_probe.images.blobs import Blob, StoreBlob
+from se_probe.images.listing import Listing, folder_listing, list_files, readable, tar_listing
+from se_probe.stores import is_url, one_line, reaching
+
+_WEB = re.compile(r"(?:(?:simplecache|filecache|blockcache)::)?https?://", re.IGNORECASE)
+_PASSWORD = re.compile(r"(?<=://)[^/@:]*:[^/@]*@")
+_SIGNED = re.compile(r"(?<=://)[^/@]*@|\?.*")
+_BLOCK = 512
+
+
+def list_place(place: str | Path) -> Listing:
+    """Return the files of a folder or tar, on disk or behind a URL (`file://` is a path like any other).
+
+    Raises:
+        SeProbeError: there is nothing there, it cannot be read or reached, or it cannot be listed.
+    """
+    if not is_url(place):
+        return list_files(Path(place).expanduser())
+    url, shown = str(place), shown_url(str(place))
+    with reaching(shown):
+        system, root = url_to_fs(url)
+    if isinstance(system, LocalFileSystem):
+        return list_files(Path(root))
+    if _WEB.match(url):
+        return _web_tar(url, shown, system, root)
+    return _store_listing(url, shown, system, root.rstrip("/"))
+
+
+def shown_url(url: str) -> str:
+    """Return a URL without what may be secret in it: a password before the host, a signature after the path."""
+    return readable((_SIGNED if _WEB.match(url) else _PASSWORD).sub("", url))
+
+
+def _store_listing(url: str, shown: str, system: Any, root: str) -> Listing:
+    with reaching(shown):
+        try:
+            found: Mapping[str, Any] = system.find(root, detail=True, **_strict(system))
+        except FileNotFoundError:
+            found = {}
+    if not found:
+        raise SeProbeError(f"{shown} holds no files, or does not exist; expected a folder of images or a .tar file")
+    beside = _StoreNeighbours(url, root)
+    blobs = {path: StoreBlob(url, path, int(facts.get("size") or 0)) for path, facts in found.items()}
+    if list(blobs) == [root]:
+        return tar_listing(shown, {"": (shown, blobs[root])}, beside)
+    return folder_listing(shown.rstrip("/"), _named(blobs, root, shown), beside)
+
+
+def _strict(system: Any) -> dict[str, str]:
+    """Return what makes fsspec's own walk raise at a folder that may not be read, which it would leave out."""
+    walks = type(system).find is AbstractFileSystem.find
+    walks |= getattr(type(system), "_find", None) is AsyncFileSystem._find
+    return {"on_error": "raise"} if walks else {}
+
+
+def _named(blobs: Mapping[str, Blob], root: str, shown: str) -> Iterator[tuple[str, Blob]]:
+    """Name each file by its path below the root; some stores list an empty entry for a folder."""
+    prefix = f"{root}/" if root else ""
+    for path, blob in sorted(blobs.items()):
+        if not path.startswith(prefix):
+            raise SeProbeError(f"{shown} lists a file {readable(path)}, which does not lie in it")
+        name = path.removeprefix(prefix)
+        if name and not name.endswith("/"):
+            yield name, blob
+
+
+def _web_tar(url: str, shown: str, system: Any, path: str) -> Listing:
+    if not urlsplit(path).path.lower().endswith(".tar"):
+        raise SeProbeError(
+            f"{shown} is no .tar file, and a web server does not list what a folder holds; expected the address of a "
+            ".tar, a store that can be listed (s3://, gs:// ...), or shards as wds/https://..."
+        )
+    with reaching(shown):
+        try:
+            size = system.info(path).get("size")
+            with system.open(path, "rb", block_size=_BLOCK) as stream:
+                stream.seek(_BLOCK)
+                stream.read(_BLOCK)
+        except FileNotFoundError as error:
+            raise SeProbeError(
+                f"{shown} cannot be read ({_why(error)}); expected the address of a .tar file"
+            ) from error
+        except ValueError as error:
+            raise SeProbeError(
+                f"{shown}: the server does not send parts of a file (Range requests), so that single images cannot be "
+                "read; download the tar and give its path"
+            ) from error
+    return tar_listing(shown, {"": (shown, StoreBlob(url, path, int(size or 0)))}, _Alone())
+
+
+def _why(error: FileNotFoundError) -> str:
+    """Return what a web server answered, which fsspec takes for a missing file whatever it was."""
+    cause = error.__cause__
+    status = getattr(cause, "status", None)
+    return f"the server answers {status}" if status else one_line(cause if isinstance(cause, Exception) else error)
+
+
+@dataclass(frozen=True)
+class _StoreNeighbours:
+    """The files beside a folder or tar in a store."""
+
+    url: str
+    root: str
+
+    def file(self, basename: str) -> Blob | None:
+        return self.files().get(f"../{basename}")
+
+    def files(self) -> Mapping[str, Blob]:
+        parent = self.root.rpartition("/")[0]
+        if not parent.strip("/"):
+            return {}  # the root is a bucket
+        try:
+            found = url_to_fs(self.url)[0].ls(parent, detail=True)
+        except OSError:
+            return {}
+        files = [facts for facts in found if facts["type"] == "file"]
+        blobs = [StoreBlob(self.url, facts["name"], int(facts.get("size") or 0)) for facts in files]
+        return {f"../{readable(blob.path.rpartition('/')[2])}": blob for blob in blobs}
+
+
+class _Alone:
+    """Nothing beside: a web server does not say what there is."""
+
+    def file(self, basename: str) -> Blob | None:
+        return None
+
+    def files(self) -> Mapping[str, Blob]:
+        return {}
