@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -65,17 +66,17 @@ class SiteMoments:
     mean: Floats
     m2: Floats
 
-    @property
+    @cached_property
     def level(self) -> Floats:
         """Mean gate of each column, classes with equal weights."""
         return equal_weight_mean(self.mean)
 
-    @property
+    @cached_property
     def components(self) -> Components:
         """Variance between and within classes of each column."""
         return components(self.count, self.mean, self.m2)
 
-    @property
+    @cached_property
     def states(self) -> NDArray[np.str_]:
         """State of each column, see `channel_states`."""
         return channel_states(self.level, total_sd(self.components), bounded=self.site.bounded)
