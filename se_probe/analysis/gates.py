@@ -118,7 +118,7 @@ def site_moments(recording: GateRecording, site: GateSiteLike) -> SiteMoments:
     kept = np.flatnonzero(count >= 2) if np.any(count >= 2) else np.arange(count.size)
     mean, m2 = (moments[name].to_numpy()[kept].reshape(kept.size, -1).T for name in ("mean", "m2"))
     names = [str(name) for name in moments["class"].to_numpy()[kept]]
-    return SiteMoments(site, names, count[kept], mean.astype(np.float64), m2.astype(np.float64))
+    return SiteMoments(site, names, count[kept], mean.astype(np.float64, copy=False), m2.astype(np.float64, copy=False))
 
 
 def site_gates(recording: GateRecording, site: GateSiteLike) -> SiteGates:
