@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -65,17 +66,17 @@ class SiteMoments:
     mean: Floats
     m2: Floats
 
-    @property
+    @cached_property
     def level(self) -> Floats:
         """Mean gate of each column, classes with equal weights."""
         return equal_weight_mean(self.mean)
 
-    @property
+    @cached_property
     def components(self) -> Components:
         """Variance between and within classes of each column."""
         return components(self.count, self.mean, self.m2)
 
-    @property
+    @cached_property
     def states(self) -> NDArray[np.str_]:
         """State of each column, see `channel_states`."""
         return channel_states(self.level, total_sd(self.components), bounded=self.site.bounded)
@@ -117,7 +118,7 @@ def site_moments(recording: GateRecording, site: GateSiteLike) -> SiteMoments:
     kept = np.flatnonzero(count >= 2) if np.any(count >= 2) else np.arange(count.size)
     mean, m2 = (moments[name].to_numpy()[kept].reshape(kept.size, -1).T for name in ("mean", "m2"))
     names = [str(name) for name in moments["class"].to_numpy()[kept]]
-    return SiteMoments(site, names, count[kept], mean.astype(np.float64), m2.astype(np.float64))
+    return SiteMoments(site, names, count[kept], mean.astype(np.float64, copy=False), m2.astype(np.float64, copy=False))
 
 
 def site_gates(recording: GateRecording, site: GateSiteLike) -> SiteGates:

@@ -9,17 +9,18 @@ from se_probe.analysis.files import write_csv
 from se_probe.analysis.gates import GateRecording
 from se_probe.analysis.health import channel_health, site_health
 from se_probe.analysis.similarity import site_similarity
-from se_probe.analysis.specificity import channel_specificity, site_specificity
+from se_probe.analysis.specificity import specificity_tables
 
 
 def measure_tables(recording: GateRecording) -> dict[str, pd.DataFrame]:
     """Every measure of all sites, by the name of its file."""
+    of_sites, of_channels = specificity_tables(recording)
     return {
-        "site_specificity.csv": site_specificity(recording),
+        "site_specificity.csv": of_sites,
         "site_health.csv": site_health(recording),
         "site_similarity.csv": site_similarity(recording),
         "site_decodability.csv": site_decodability(recording),
-        "channel_specificity.csv.gz": channel_specificity(recording),
+        "channel_specificity.csv.gz": of_channels,
         "channel_health.csv.gz": channel_health(recording),
     }
 
@@ -30,11 +31,12 @@ def signal_tables(recording: GateRecording, signal: str) -> dict[str, pd.DataFra
     `recording` gives that signal in the place of gates (`Recording.of`). What is judged by thresholds in gate units,
     health and verdicts, is left out: other signals have units of their own.
     """
+    of_sites, of_channels = specificity_tables(recording)
     tables = {
-        f"site_specificity.{signal}.csv": site_specificity(recording),
+        f"site_specificity.{signal}.csv": of_sites,
         f"site_similarity.{signal}.csv": site_similarity(recording),
         f"site_decodability.{signal}.csv": site_decodability(recording),
-        f"channel_specificity.{signal}.csv.gz": channel_specificity(recording),
+        f"channel_specificity.{signal}.csv.gz": of_channels,
     }
     return {name: table.drop(columns=["verdict", "state"], errors="ignore") for name, table in tables.items()}
 

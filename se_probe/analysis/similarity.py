@@ -14,6 +14,8 @@ from se_probe.analysis.statistics import Floats
 from se_probe.analysis.wordnet import wordnet_paths
 
 Paths = Mapping[str, Sequence[str]]
+SITES_AT_ONCE = 16
+"""Sites whose distances between classes are held at once: 8 MB each for a thousand classes, and their ranks."""
 
 
 def class_similarity(recording: GateRecording, site: str, classes: Sequence[str] | None = None) -> xr.Dataset:
@@ -73,7 +75,9 @@ def site_similarity(
     Source: the kernels in `kernels.similarity`.
     """
     places = _wordnet(recording) if paths is None else paths
-    rows = [_row(recording, site, places, permutations, seed) for site in chosen_sites(recording, sites)]
+    found, rows = chosen_sites(recording, sites), []
+    for start in range(0, len(found), SITES_AT_ONCE):
+        rows += _rows(recording, found[start : start + SITES_AT_ONCE], places, permutations, seed)
     return pd.DataFrame(rows)
 
 
@@ -84,13 +88,26 @@ def _wordnet(recording: GateRecording) -> Paths:
     return {str(name): found[wnid] for name, wnid in pairs if wnid in found}
 
 
-def _row(
-    recording: GateRecording, site: GateSiteLike, places: Paths, permutations: int, seed: int
-) -> dict[str, object]:
-    moments = site_moments(recording, site)
-    means = moments.mean.T
-    distances = kernels.rms_distance(means)
-    correlation, correlation_error = kernels.pair_mean(kernels.correlation(means))
+def _rows(
+    recording: GateRecording, sites: Sequence[GateSiteLike], places: Paths, permutations: int, seed: int
+) -> list[dict[str, object]]:
+    """One row a site; sites that saw the same classes share the shuffles of the hierarchy."""
+    rows, seen, distances = [], [], []
+    for site in sites:
+        moments = site_moments(recording, site)
+        distances.append(kernels.rms_distance(moments.mean.T))
+        rows.append(_row(moments, distances[-1]))
+        seen.append(tuple(moments.names))
+    for names in dict.fromkeys(seen):
+        alike = [index for index, other in enumerate(seen) if other == names]
+        found = _agreements(names, [distances[index] for index in alike], places, permutations, seed)
+        for index, result in zip(alike, found, strict=True):
+            rows[index] |= result
+    return rows
+
+
+def _row(moments: SiteMoments, distances: Floats) -> dict[str, object]:
+    correlation, correlation_error = kernels.pair_mean(kernels.correlation(moments.mean.T))
     square, square_error = kernels.pair_mean(distances**2)
     without_noise, _ = kernels.pair_mean(kernels.without_noise(distances, moments.count, moments.m2.T))
     return {
@@ -101,22 +118,25 @@ def _row(
         "distance_error": square_error / (2 * square**0.5) if square > 0 else 0.0,
         "true_distance": float(np.sqrt(np.maximum(without_noise, 0.0))),
         "cophenetic": kernels.cluster(distances).cophenetic if len(distances) > 1 else float("nan"),
-        **_agreement(moments, distances, places, permutations, seed),
     }
 
 
-def _agreement(
-    moments: SiteMoments, distances: Floats, places: Paths, permutations: int, seed: int
-) -> dict[str, object]:
-    rows = [row for row, name in enumerate(moments.names) if name in places]
-    result = kernels.Agreement(np.nan, np.nan, np.nan, np.nan)
+def _agreements(
+    names: Sequence[str], distances: list[Floats], places: Paths, permutations: int, seed: int
+) -> list[dict[str, object]]:
+    rows = [row for row, name in enumerate(names) if name in places]
+    results = [kernels.Agreement(np.nan, np.nan, np.nan, np.nan)] * len(distances)
     if len(rows) >= kernels.FEWEST_CLASSES:
-        meaning = kernels.hierarchy_distance([places[moments.names[row]] for row in rows])
-        result = kernels.agreement(distances[np.ix_(rows, rows)], meaning, permutations=permutations, seed=seed)
-    return {
-        "agreement_classes": len(rows),
-        "agreement": result.correlation,
-        "agreement_low": result.low,
-        "agreement_high": result.high,
-        "agreement_p": result.p,
-    }
+        meaning = kernels.hierarchy_distance([places[names[row]] for row in rows])
+        known = [matrix[np.ix_(rows, rows)] for matrix in distances]
+        results = kernels.agreements(known, meaning, permutations=permutations, seed=seed)
+    return [
+        {
+            "agreement_classes": len(rows),
+            "agreement": result.correlation,
+            "agreement_low": result.low,
+            "agreement_high": result.high,
+            "agreement_p": result.p,
+        }
+        for result in results
+    ]

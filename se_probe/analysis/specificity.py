@@ -7,7 +7,8 @@ import pandas as pd
 
 from se_probe.analysis.gates import (
     GateRecording,
-    GateSiteLike,
+    SiteGates,
+    SiteMoments,
     channel_facts,
     chosen_sites,
     site_facts,
@@ -15,7 +16,7 @@ from se_probe.analysis.gates import (
     site_moments,
 )
 from se_probe.analysis.kernels.intervals import omega_squared_over_classes, omega_squared_over_images
-from se_probe.analysis.kernels.nulls import false_discovery, permutation_test
+from se_probe.analysis.kernels.nulls import PermutationTest, false_discovery, permutation_test
 from se_probe.analysis.kernels.selectivity import selectivity
 from se_probe.analysis.kernels.variance import f_test
 
@@ -39,7 +40,10 @@ def channel_specificity(
 
     Source: the kernels in `kernels.variance`, `kernels.intervals`, `kernels.nulls`, `kernels.selectivity`.
     """
-    tables = [_channels(recording, site, permutations, seed) for site in chosen_sites(recording, sites)]
+    tables = []
+    for site in chosen_sites(recording, sites):
+        moments, gates = site_moments(recording, site), site_gates(recording, site)
+        tables.append(_channels(moments, _chance(gates, permutations, seed)))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -65,15 +69,33 @@ def site_specificity(
     Raises:
         SeProbeError: an unknown site.
     """
-    rows = [_site(recording, site, permutations, resamples, seed) for site in chosen_sites(recording, sites)]
+    rows = []
+    for site in chosen_sites(recording, sites):
+        moments, gates = site_moments(recording, site), site_gates(recording, site)
+        rows.append(_site(moments, gates, _chance(gates, permutations, seed), resamples, seed))
     return pd.DataFrame(rows)
 
 
-def _channels(recording: GateRecording, site: GateSiteLike, permutations: int, seed: int) -> pd.DataFrame:
-    moments, gates = site_moments(recording, site), site_gates(recording, site)
+def specificity_tables(
+    recording: GateRecording, *, permutations: int = 999, resamples: int = 999, seed: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`site_specificity` and `channel_specificity` of all sites, which are read and shuffled once for both."""
+    rows, tables = [], []
+    for site in recording.sites:
+        moments, gates = site_moments(recording, site), site_gates(recording, site)
+        chance = _chance(gates, permutations, seed)
+        rows.append(_site(moments, gates, chance, resamples, seed))
+        tables.append(_channels(moments, chance))
+    return pd.DataFrame(rows), pd.concat(tables, ignore_index=True)
+
+
+def _chance(gates: SiteGates, permutations: int, seed: int) -> PermutationTest:
+    return permutation_test(gates.values, gates.labels, permutations=permutations, seed=seed)
+
+
+def _channels(moments: SiteMoments, chance: PermutationTest) -> pd.DataFrame:
     arrays = (moments.count, moments.mean, moments.m2)
     share, stands_out, (f, p) = omega_squared_over_classes(*arrays), selectivity(*arrays), f_test(*arrays)
-    by_chance = permutation_test(gates.values, gates.labels, permutations=permutations, seed=seed).channel
     return channel_facts(moments).assign(
         omega_squared=share.estimate,
         low=share.low,
@@ -81,8 +103,8 @@ def _channels(recording: GateRecording, site: GateSiteLike, permutations: int, s
         f=f,
         p=p,
         q=false_discovery(p),
-        p_permutation=by_chance,
-        q_permutation=false_discovery(by_chance),
+        p_permutation=chance.channel,
+        q_permutation=false_discovery(chance.channel),
         best_class=np.array(moments.names)[stands_out.best],
         selectivity=stands_out.index,
         selectivity_error=stands_out.index_error,
@@ -92,9 +114,8 @@ def _channels(recording: GateRecording, site: GateSiteLike, permutations: int, s
 
 
 def _site(
-    recording: GateRecording, site: GateSiteLike, permutations: int, resamples: int, seed: int
+    moments: SiteMoments, gates: SiteGates, chance: PermutationTest, resamples: int, seed: int
 ) -> dict[str, object]:
-    moments, gates = site_moments(recording, site), site_gates(recording, site)
     arrays = (moments.count, moments.mean, moments.m2)
     share = omega_squared_over_classes(*arrays, pool=True)
     chosen = omega_squared_over_images(gates.groups, resamples=resamples, seed=seed)
@@ -110,5 +131,5 @@ def _site(
         "chosen_omega_squared": float(chosen.estimate),
         "chosen_low": float(chosen.low),
         "chosen_high": float(chosen.high),
-        "chosen_p": permutation_test(gates.values, gates.labels, permutations=permutations, seed=seed).site,
+        "chosen_p": chance.site,
     }

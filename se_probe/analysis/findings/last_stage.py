@@ -1,6 +1,7 @@
 """Claims about the last stage: saturation, one pattern for all classes, and whether its gates matter."""
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from se_probe.analysis.findings.depth import SOURCE
@@ -59,10 +60,7 @@ def same_pattern_last(evidence: Evidence, recording: GateRecording) -> Finding:
         )
         return undecided(key, claim, reason, [site])
     alike, scales = pattern_likeness(moments.mean)
-    without = [
-        pattern_likeness(moments.mean[:, evidence.groups != group])[0].mean()
-        for group in range(evidence.groups.max() + 1)
-    ]
+    without = likeness_without(moments.mean, evidence.groups)
     low, high = evidence.limits(np.r_[alike.mean(), without])
     interval = (low, min(high, 1.0))
     smallest, largest = np.quantile(scales, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
@@ -120,6 +118,16 @@ def pattern_likeness(mean: Floats) -> tuple[Floats, Floats]:
     one, other = mean - mean.mean(axis=0), rest - rest.mean(axis=0)
     correlation = np.sum(one * other, axis=0) / np.sqrt(np.sum(one**2, axis=0) * np.sum(other**2, axis=0))
     return np.asarray(correlation), np.asarray(np.sum(mean * rest, axis=0) / np.sum(rest**2, axis=0))
+
+
+def likeness_without(mean: Floats, groups: NDArray[np.int64]) -> Floats:
+    """Mean over classes of the correlation of `pattern_likeness`, without each group of classes: `(G,)`."""
+    member = np.eye(groups.max() + 1)[groups]
+    one = mean - mean.mean(axis=0)
+    sums = one.sum(axis=1, keepdims=True) - one @ member
+    square, product = np.sum(one**2, axis=0)[:, None], one.T @ sums
+    other = np.sum(sums**2, axis=0) - 2 * product + square
+    return np.asarray(np.mean((product - square) / np.sqrt(square * other), axis=0, where=member == 0))
 
 
 def _no_saturation(site: SiteEvidence) -> str | None:

@@ -68,4 +68,7 @@ def false_discovery(p: Floats) -> Floats:
 
 def _between(weights: Floats, centred: Floats) -> Floats:
     """Sum of squares between classes, (permutation, column); `weights` (permutation, image, class)."""
-    return np.asarray(np.sum((weights.transpose(0, 2, 1) @ centred) ** 2, axis=1))
+    permutations, images, classes = weights.shape
+    sums = weights.transpose(0, 2, 1).reshape(-1, images) @ centred
+    np.square(sums, out=sums)
+    return np.asarray(sums.reshape(permutations, classes, -1).sum(axis=1))

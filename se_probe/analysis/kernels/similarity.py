@@ -14,6 +14,10 @@ from se_probe.analysis.kernels.nulls import TIE
 from se_probe.analysis.statistics import Floats, unbiased_variance
 
 FEWEST_CLASSES = 4
+CLOSE = 1e-5
+"""Rows with a smaller squared distance, as a share of their squared lengths, are subtracted to keep its digits."""
+SHUFFLES = 8
+"""Shuffles of a matrix that are held at once."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,19 @@ def deviation_correlation(means: ArrayLike) -> Floats:
 def rms_distance(means: ArrayLike) -> Floats:
     """Euclidean distance over √columns of every pair of rows: root mean square difference, in gate units.
 
-    Noise of the means makes it larger, see `squared_distance`.
+    Noise of the means makes it larger, see `squared_distance`. Squares come from one matrix product of the rows less
+    their mean; pairs so close that the product would lose digits are subtracted one by one.
     """
     rows = np.asarray(means, dtype=np.float64)
-    return np.asarray(distance.squareform(distance.pdist(rows)) / np.sqrt(rows.shape[1]))
+    centred = rows - rows.mean(axis=0)
+    lengths = np.sum(centred**2, axis=1)
+    sizes = lengths[:, None] + lengths
+    squares = sizes - 2 * (centred @ centred.T)
+    np.fill_diagonal(squares, 0)
+    for row, close in enumerate(np.triu(squares <= CLOSE * sizes, 1)):
+        others = np.flatnonzero(close)
+        squares[row, others] = squares[others, row] = np.sum((rows[row] - rows[others]) ** 2, axis=1)
+    return np.asarray(np.sqrt(squares / rows.shape[1]))
 
 
 def squared_distance(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Floats:
@@ -153,17 +166,47 @@ def agreement(
     Source: Mantel, The detection of disease clustering, Cancer Research 27 (1967); Arvesen, Annals of
     Mathematical Statistics 40 (1969).
     """
-    if len(first) < FEWEST_CLASSES or any(np.ptp(distance.squareform(d, checks=False)) == 0 for d in (first, second)):
-        return Agreement(np.nan, np.nan, np.nan, np.nan)
-    x, y = _centred_ranks(first), _centred_ranks(second)
-    observed = float(np.sum(x * y))
+    (result,) = agreements([first], second, permutations=permutations, seed=seed, confidence=confidence)
+    return result
+
+
+def agreements(
+    firsts: Sequence[Floats],
+    second: Floats,
+    *,
+    permutations: int = 199,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+) -> list[Agreement]:
+    """The `agreement` of each of `firsts` with one matrix, whose shuffles they share."""
+    results = [Agreement(np.nan, np.nan, np.nan, np.nan)] * len(firsts)
+    judged = [place for place, first in enumerate(firsts) if len(first) >= FEWEST_CLASSES and not _tied(first)]
+    if not judged or _tied(second):
+        return results
+    y = _centred_ranks(second)
+    ranks = np.stack([_centred_ranks(firsts[place]) for place in judged])
+    p = _mantel(ranks.reshape(len(ranks), -1), y, permutations, seed)
+    for place, x, by_chance in zip(judged, ranks, p, strict=True):
+        rho = float(np.sum(x * y) / np.sqrt(np.sum(x**2) * np.sum(y**2)))
+        results[place] = Agreement(rho, *_jackknife_limits(x, y, confidence), float(by_chance))
+    return results
+
+
+def _tied(distances: Floats) -> bool:
+    """Whether all pairs of classes are equally far apart."""
+    return bool(np.ptp(distance.squareform(distances, checks=False)) == 0)
+
+
+def _mantel(x: Floats, y: Floats, permutations: int, seed: int) -> Floats:
+    """p of each row of `x` (matrix, pair) from products with the shuffled `y` (class, class)."""
+    observed = x @ y.ravel()
     rng = np.random.default_rng(seed)
-    orders = (rng.permutation(len(x)) for _ in range(permutations))
-    shuffled = (np.vdot(x, y.take(order, axis=0).take(order, axis=1)) for order in orders)
-    extreme = sum(product >= observed - TIE * abs(observed) for product in shuffled)
-    low, high = _jackknife_limits(x, y, confidence)
-    rho = observed / float(np.sqrt(np.sum(x**2) * np.sum(y**2)))
-    return Agreement(rho, low, high, float((1 + extreme) / (1 + permutations)))
+    extreme = np.zeros(len(x))
+    for start in range(0, permutations, SHUFFLES):
+        orders = [rng.permutation(len(y)) for _ in range(min(SHUFFLES, permutations - start))]
+        shuffled = np.stack([y.take(order, axis=0).take(order, axis=1).ravel() for order in orders])
+        extreme += np.sum(shuffled @ x.T >= observed - TIE * np.abs(observed), axis=0)
+    return np.asarray((1 + extreme) / (1 + permutations))
 
 
 def _centred_ranks(distances: Floats) -> Floats:

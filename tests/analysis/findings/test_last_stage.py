@@ -6,6 +6,7 @@ import pytest
 from se_probe.analysis.findings.evidence import read_evidence
 from se_probe.analysis.findings.last_stage import (
     last_stage_matters_less,
+    likeness_without,
     pattern_likeness,
     same_pattern_last,
     saturated_before_last,
@@ -98,3 +99,14 @@ def test_one_image_a_class_says_nothing_of_the_last_stage():
     assert finding.statement.startswith(
         "No class has two images, so that nothing shows how much the gates move at SE_5_1 and SE_5_2. "
     )
+
+
+def test_likeness_without_groups_is_that_of_the_classes_left():
+    rng = np.random.default_rng(4)
+    mean = rng.uniform(size=(30, 1)) + 0.1 * rng.normal(size=(30, 11))
+    groups = rng.permutation(np.arange(11) % 4)
+    expected = [
+        np.mean([np.corrcoef(left[:, k], np.delete(left, k, axis=1).mean(axis=1))[0, 1] for k in range(left.shape[1])])
+        for left in (mean[:, groups != group] for group in range(4))
+    ]
+    np.testing.assert_allclose(likeness_without(mean, groups), expected, rtol=1e-12)

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from scipy import stats
-from scipy.spatial.distance import squareform
+from scipy.spatial.distance import pdist, squareform
 
 from se_probe.analysis.kernels.similarity import (
     agreement,
+    agreements,
     cluster,
     correlation,
     deviation_correlation,
@@ -129,3 +130,29 @@ def test_too_few_classes_or_only_ties_cannot_be_judged():
     for first, second in ((points(7, 3), points(8, 3)), (points(7, 6), 1.0 - np.eye(6))):
         found = agreement(first, second, permutations=9)
         assert np.isnan([found.correlation, found.low, found.high, found.p]).all()
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-3, 1e-9])
+def test_distances_are_those_of_pairs_one_by_one_however_close_the_classes(spread):
+    rng = np.random.default_rng(9)
+    means = 0.5 + spread * rng.normal(size=(60, 200))
+    means[1] = means[0]
+    means[2] = means[3] + 1e-6 * spread * rng.normal(size=200)
+    means[4] += 1.0
+    expected = squareform(pdist(means)) / np.sqrt(200)
+    np.testing.assert_allclose(rms_distance(means), expected, rtol=1e-9, atol=0)
+    assert rms_distance(means)[0, 1] == 0
+
+
+def test_many_matrices_have_the_p_values_of_each_shuffled_alone():
+    firsts, second = [points(seed, 15) + 0.2 * points(20, 15) for seed in (10, 11, 12)], points(20, 15)
+    found = agreements([*firsts, 1.0 - np.eye(15)], second, permutations=60, seed=3)
+    orders = np.random.default_rng(3)
+    orders = [orders.permutation(15) for _ in range(60)]
+    for first, one in zip(firsts, found, strict=False):
+        pairs = squareform(first)
+        shuffled = [stats.spearmanr(pairs, squareform(second[np.ix_(order, order)])).statistic for order in orders]
+        observed = stats.spearmanr(pairs, squareform(second)).statistic
+        assert one.correlation == pytest.approx(observed, rel=1e-12)
+        assert one.p == (1 + np.sum(np.array(shuffled) >= observed - 1e-12)) / 61
+    assert np.isnan(found[-1].p)
