@@ -8,9 +8,30 @@ from typer.core import TyperGroup
 
 from se_probe.errors import InterruptedRun
 
+# As help lists them: recording, asking, looking after recordings, looking up.
+_ORDER = [
+    "excite",
+    "ablate",
+    "fold",
+    "cost",
+    "scale",
+    "compare",
+    "plot",
+    "report",
+    "verify",
+    "merge",
+    "gates",
+    "models",
+    "classes",
+    "data",
+]
+
 
 class _Commands(TyperGroup):
     """Says what a command that is stopped leaves behind; typer by itself would stop without a word."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=_ORDER.index)
 
     def invoke(self, ctx: Any) -> Any:
         try:
