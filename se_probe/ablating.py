@@ -48,6 +48,7 @@ from se_probe.pipeline import DEMO_MODEL, finish_run, record_run, write_analysis
 from se_probe.presets import preset_of
 from se_probe.progress import progress_bar
 from se_probe.recording import Recording, open_recording
+from se_probe.recording.allocation import memory_kept
 from se_probe.run_folder import RunFolder, choose_folder
 
 MOST_SHOWN = 4
@@ -172,6 +173,7 @@ def _measure(
     selection = run.selection
     total = len(selection.entries) * passes_of(interventions)
     with (
+        memory_kept(),
         AblationWriter(path, interventions, run.wanted.text, selection, provenance) as writer,
         progress_bar("intervening", total, shown=run.show_progress) as progress,
     ):

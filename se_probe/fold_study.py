@@ -20,6 +20,7 @@ from se_probe.gates import Constant, GateSite, intervene
 from se_probe.images import Selection
 from se_probe.inputs import Plan, Say
 from se_probe.recording import Recording, record
+from se_probe.recording.allocation import memory_kept
 from se_probe.run_folder import RunFolder
 
 PROBE_IMAGES = 4
@@ -96,6 +97,7 @@ class Study:
             self.measure_name = "top-1 accuracy" if usable else "agreement with the untouched network"
         return Measure(self.measure_name, before, units if self.measure_name.startswith("top-1") else before)
 
+    @memory_kept()
     def search(self, max_loss: float, say: Say) -> Search:
         """Search on the first half among the sites that surgery can fix; without trials where images are too few."""
         if least_limit(len(self.first.units())) > max_loss:
@@ -119,6 +121,7 @@ class Study:
         """Fold sites, the constants being the mean gates of the first half."""
         return fold_gates(self.network, self.constants(names), self.first.first(PROBE_IMAGES))
 
+    @memory_kept()
     def confirm(self, folded: Folded) -> tuple[Loss, float]:
         """Return the loss on the second half, and the largest deviation from the intervened network there."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch._inductor import config as inductor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from se_probe.recording.agreement import ACCEPTED, deviation
@@ -79,7 +80,7 @@ def compiled(hooked: HookedNetwork, size: tuple[int, ...]) -> Run:
     keys: list[tuple[str, str]] = []
     with torch.no_grad():
         graph = make_fx(lambda images: _flat(hooked, images, keys))(hooked.place(noise))
-    function = torch.compile(graph, dynamic=False, options={"freezing": True})
+    function = torch.compile(graph, dynamic=False)
 
     def run(images: torch.Tensor) -> tuple[object, Signals]:
         with torch.inference_mode():
@@ -87,7 +88,9 @@ def compiled(hooked: HookedNetwork, size: tuple[int, ...]) -> Run:
         output = values[len(keys)] if len(values) > len(keys) else None
         return output, dict(zip(keys, values, strict=False))
 
-    run(noise)
+    # Dynamo asks for this too, so that `options` of torch.compile, which only the code generator sees, are too late.
+    with inductor.patch(freezing=True):
+        run(noise)
     return run
 
 

@@ -17,6 +17,7 @@ from se_probe.gates import GateSite
 from se_probe.images import Batch, Selection, batches
 from se_probe.labels import ImageClass
 from se_probe.models import LoadedModel
+from se_probe.recording.allocation import memory_kept
 from se_probe.recording.assembly import complete
 from se_probe.recording.columns import Block
 from se_probe.recording.engine import Execution, engine, shapes_of
@@ -100,7 +101,7 @@ def record(
     if share := ranks.share(places):
         probe = probe_of(model, selection, execution.probes)
         options: dict[str, Any] = {"execution": execution, "batch_size": batch_size, "images": len(share)}
-        with engine(network, sites, capture, probe, **options, say=say) as runs:
+        with memory_kept(), engine(network, sites, capture, probe, **options, say=say) as runs:
             if ranks.first:
                 keep_execution(path, runs.facts)
             loaded = _loaded(selection, share, model, runs.batch_size, workers)

@@ -4,6 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from se_probe.gates import find_gates
+from se_probe.recording.compilation import compiled
+from se_probe.recording.hooked import HookedNetwork
 from tests.gates import networks
 from tests.gates.test_discovery import SIZE
 from tests.recording.test_engine import count_hooks, images, run
@@ -47,6 +50,18 @@ def test_compiled_gates_and_predictions_of_batches_of_any_size():
     assert lines[0] == "note      without compilation the run takes about 0 s: compiling will not pay"
     assert lines[1].startswith("compile   ")
     assert lines[1].endswith("this run has 10")
+
+
+def test_weights_are_frozen_into_the_compiled_network():
+    network, batch = two_gates(), images(4, SIZE)
+    expected = by_hand(network, batch)
+    hooked = HookedNetwork(network, find_gates(network, SIZE))
+    with hooked.hooks():
+        frozen = compiled(hooked, tuple(batch.shape))
+    with torch.no_grad():
+        network.conv.weight.zero_()
+    for values, gates in zip(frozen(batch)[1].values(), expected, strict=True):
+        torch.testing.assert_close(values, gates, rtol=0, atol=1e-5)
 
 
 class Worldly(networks.Functional):
