@@ -137,7 +137,10 @@ PEERS: dict[str, Callable[[nn.Module, Sequence[str]], Read]] = {
 
 
 def se_probe_ways(network: nn.Module, fast: FastCopy, half: FastCopy, sites: Sequence[GateSite]) -> dict[str, Read]:
-    """se-probe as it is, by default, without what comes after the last gate, and in bfloat16, given as `half`."""
+    """se-probe as it is, by default, without what comes after the last gate, and in bfloat16, given as `half`.
+
+    Beside the first two, the forward pass alone with the same settings.
+    """
     ways = {
         "se-probe --exact": HookedNetwork(network, sites),
         "se-probe (default)": HookedNetwork(fast.network, sites, channels_last=fast.channels_last),
@@ -146,14 +149,21 @@ def se_probe_ways(network: nn.Module, fast: FastCopy, half: FastCopy, sites: Seq
         ),
         "se-probe --dtype bfloat16": HookedNetwork(half.network, sites, channels_last=half.channels_last),
     }
-    return {name: _reading(hooked, hooked) for name, hooked in ways.items()}
+    return {name: _reading(hooked, hooked) for name, hooked in ways.items()} | {
+        "bare forward as --exact": bare_forward(network),
+        "bare forward as default": bare_forward(fast.network, fast.channels_last),
+    }
 
 
 def compiled_ways(fast: FastCopy, half: FastCopy, sites: Sequence[GateSite], size: tuple[int, ...]) -> dict[str, Read]:
-    """se-probe compiled, in float32 and in bfloat16."""
+    """se-probe compiled, in float32 and in bfloat16, and the forward pass alone."""
     ways = {}
-    for name, copy in (("se-probe --compile", fast), ("se-probe --compile --dtype bfloat16", half)):
-        hooked = HookedNetwork(copy.network, sites, channels_last=copy.channels_last)
+    for name, copy, read in (
+        ("se-probe --compile", fast, sites),
+        ("bare forward as --compile", fast, ()),
+        ("se-probe --compile --dtype bfloat16", half, sites),
+    ):
+        hooked = HookedNetwork(copy.network, read, channels_last=copy.channels_last)
         with hooked.hooks():
             ways[name] = _reading(compiled(hooked, size))
     return ways

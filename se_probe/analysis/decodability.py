@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from se_probe.analysis.each_site import each_site
 from se_probe.analysis.gates import GateRecording, GateSiteLike, chosen_sites, site_facts, site_gates, site_moments
 from se_probe.analysis.kernels.decoding import FOLDS, REPEATS, decode
 
@@ -28,7 +29,8 @@ def site_decodability(
 
     Source: `kernels.decoding.decode`.
     """
-    return pd.DataFrame([_row(recording, site, folds, repeats, seed) for site in chosen_sites(recording, sites)])
+    rows = each_site(lambda site: _row(recording, site, folds, repeats, seed), chosen_sites(recording, sites))
+    return pd.DataFrame(rows)
 
 
 def _row(recording: GateRecording, site: GateSiteLike, folds: int, repeats: int, seed: int) -> dict[str, object]:

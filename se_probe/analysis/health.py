@@ -1,11 +1,13 @@
 """The health of gates: saturated, static or live, how even over branches, in how many directions they move."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from se_probe.analysis.each_site import each_site
 from se_probe.analysis.gates import (
     GateRecording,
     GateSiteLike,
@@ -32,7 +34,8 @@ def channel_health(recording: GateRecording, sites: Sequence[str] | None = None)
     Raises:
         SeProbeError: an unknown site.
     """
-    return pd.concat([_channels(recording, site) for site in chosen_sites(recording, sites)], ignore_index=True)
+    tables = each_site(partial(_channels, recording), chosen_sites(recording, sites))
+    return pd.concat(tables, ignore_index=True)
 
 
 def site_health(recording: GateRecording, sites: Sequence[str] | None = None) -> pd.DataFrame:
@@ -49,7 +52,7 @@ def site_health(recording: GateRecording, sites: Sequence[str] | None = None) ->
 
     Source: the kernels in `kernels.health`.
     """
-    return pd.DataFrame([_site(recording, site) for site in chosen_sites(recording, sites)])
+    return pd.DataFrame(each_site(partial(_site, recording), chosen_sites(recording, sites)))
 
 
 def _channels(recording: GateRecording, site: GateSiteLike) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from se_probe.analysis.classes import select_classes
+from se_probe.analysis.each_site import each_site
 from se_probe.analysis.gates import GateRecording, GateSiteLike, SiteMoments, chosen_sites, site_facts, site_moments
 from se_probe.analysis.kernels import similarity as kernels
 from se_probe.analysis.kernels.similarity import Clustering
@@ -92,12 +93,16 @@ def _rows(
     recording: GateRecording, sites: Sequence[GateSiteLike], places: Paths, permutations: int, seed: int
 ) -> list[dict[str, object]]:
     """One row a site; sites that saw the same classes share the shuffles of the hierarchy."""
-    rows, seen, distances = [], [], []
-    for site in sites:
+
+    def measured(site: GateSiteLike) -> tuple[dict[str, object], tuple[str, ...], Floats]:
         moments = site_moments(recording, site)
-        distances.append(kernels.rms_distance(moments.mean.T))
-        rows.append(_row(moments, distances[-1]))
-        seen.append(tuple(moments.names))
+        apart = kernels.rms_distance(moments.mean.T)
+        return _row(moments, apart), tuple(moments.names), apart
+
+    measurements = each_site(measured, sites)
+    rows = [row for row, _, _ in measurements]
+    seen = [names for _, names, _ in measurements]
+    distances = [apart for _, _, apart in measurements]
     for names in dict.fromkeys(seen):
         alike = [index for index, other in enumerate(seen) if other == names]
         found = _agreements(names, [distances[index] for index in alike], places, permutations, seed)

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from se_probe.analysis.each_site import each_site
 from se_probe.analysis.gates import (
     GateRecording,
+    GateSiteLike,
     SiteGates,
     SiteMoments,
     channel_facts,
@@ -40,11 +42,11 @@ def channel_specificity(
 
     Source: the kernels in `kernels.variance`, `kernels.intervals`, `kernels.nulls`, `kernels.selectivity`.
     """
-    tables = []
-    for site in chosen_sites(recording, sites):
-        moments, gates = site_moments(recording, site), site_gates(recording, site)
-        tables.append(_channels(moments, _chance(gates, permutations, seed)))
-    return pd.concat(tables, ignore_index=True)
+
+    def measured(site: GateSiteLike) -> pd.DataFrame:
+        return _channels(site_moments(recording, site), _chance(site_gates(recording, site), permutations, seed))
+
+    return pd.concat(each_site(measured, chosen_sites(recording, sites)), ignore_index=True)
 
 
 def site_specificity(
@@ -69,23 +71,25 @@ def site_specificity(
     Raises:
         SeProbeError: an unknown site.
     """
-    rows = []
-    for site in chosen_sites(recording, sites):
+
+    def measured(site: GateSiteLike) -> dict[str, object]:
         moments, gates = site_moments(recording, site), site_gates(recording, site)
-        rows.append(_site(moments, gates, _chance(gates, permutations, seed), resamples, seed))
-    return pd.DataFrame(rows)
+        return _site(moments, gates, _chance(gates, permutations, seed), resamples, seed)
+
+    return pd.DataFrame(each_site(measured, chosen_sites(recording, sites)))
 
 
 def specificity_tables(
     recording: GateRecording, *, permutations: int = 999, resamples: int = 999, seed: int = 0
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`site_specificity` and `channel_specificity` of all sites, which are read and shuffled once for both."""
-    rows, tables = [], []
-    for site in recording.sites:
+
+    def measured(site: GateSiteLike) -> tuple[dict[str, object], pd.DataFrame]:
         moments, gates = site_moments(recording, site), site_gates(recording, site)
         chance = _chance(gates, permutations, seed)
-        rows.append(_site(moments, gates, chance, resamples, seed))
-        tables.append(_channels(moments, chance))
+        return _site(moments, gates, chance, resamples, seed), _channels(moments, chance)
+
+    rows, tables = zip(*each_site(measured, recording.sites), strict=True)
     return pd.DataFrame(rows), pd.concat(tables, ignore_index=True)
 
 

@@ -41,10 +41,11 @@ def fastest_batch_size(run: Run, input_size: tuple[int, ...]) -> tuple[int, dict
     return best, rates
 
 
-def seconds(run: Run, images: torch.Tensor) -> float:
-    """Return how long a batch takes, the second time."""
+def seconds(run: Run, images: torch.Tensor, *, warm: bool = False) -> float:
+    """Return how long a batch takes, the second time; the first time if such a batch has been run, `warm`."""
     with torch.inference_mode():
-        _wait(run(images)[1])
+        if not warm:
+            _wait(run(images)[1])
         start = time.perf_counter()
         _wait(run(images)[1])
         return time.perf_counter() - start

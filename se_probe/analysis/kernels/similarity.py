@@ -202,10 +202,13 @@ def _mantel(x: Floats, y: Floats, permutations: int, seed: int) -> Floats:
     observed = x @ y.ravel()
     rng = np.random.default_rng(seed)
     extreme = np.zeros(len(x))
+    shuffled = np.empty((SHUFFLES, *y.shape))
     for start in range(0, permutations, SHUFFLES):
-        orders = [rng.permutation(len(y)) for _ in range(min(SHUFFLES, permutations - start))]
-        shuffled = np.stack([y.take(order, axis=0).take(order, axis=1).ravel() for order in orders])
-        extreme += np.sum(shuffled @ x.T >= observed - TIE * np.abs(observed), axis=0)
+        now = shuffled[: permutations - start]
+        for place in now:
+            order = rng.permutation(len(y))
+            y.take(order, axis=0).take(order, axis=1, out=place, mode="clip")
+        extreme += np.sum(now.reshape(len(now), -1) @ x.T >= observed - TIE * np.abs(observed), axis=0)
     return np.asarray((1 + extreme) / (1 + permutations))
 
 
