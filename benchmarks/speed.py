@@ -2,23 +2,25 @@
 
     python -m benchmarks.speed [--models NAME,NAME] [--batch 16] [--rounds 5] [--compile] [--clock cpu] >> table.md
 
-All ways read the same gates of the same images in turns, round after round; in each turn the second of two batches is
-timed. Ratios are medians over rounds of the plain loop's time in a round over a way's time in that round. Only ratios
-of one run mean anything.
+All ways read the same gates of the same images in turns, round after round, the plain loop, each peer and se-probe in a
+program of its own; in each turn the second of two batches is timed. Ratios are medians over rounds of the plain loop's
+time in a round over a way's time in that round. Only ratios of one run mean anything.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import platform
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext, suppress
 from copy import deepcopy
 from dataclasses import replace
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Client, Listener
 from statistics import median
 
 import numpy as np
@@ -29,13 +31,14 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.ways import PEERS, Gates, Read, bare_forward, compiled_ways, plain_loop, se_probe_ways
-from se_probe.gates import find_gates
+from se_probe.gates import GateSite, find_gates
 from se_probe.recording.allocation import memory_kept
 from se_probe.recording.fast import fast_copy
 from se_probe.recording.hooked import HookedNetwork, signals_for
 
 MODELS = "legacy_seresnet50,skresnext50_32x4d,resnest50d"
 BASE = "plain hook loop"
+GROUPS = ("plain", *PEERS, "se-probe", "products")
 Array = NDArray[np.float32]
 PRODUCTS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 SIDE = 2048
@@ -51,7 +54,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="cpu: for a machine that others use")
     parser.add_argument("--compile", action="store_true", help="compile too, which takes minutes")
+    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.serve:
+        _serve(options)
+        return
     print(machine(options.threads, options.clock))
     for name in options.models.split(","):
         print(table(name, options), flush=True)
@@ -72,14 +79,17 @@ def machine(threads: int, clock: str) -> str:
 
 def table(name: str, options: argparse.Namespace) -> str:
     """Return the Markdown table of one network."""
-    network, images = _subject(name, options)
-    peers, failed = _peers(network, images)
-    with _Ours(name, options) as ours:
-        gates = {**_gates(peers, images), **ours.gates}
-        rounds = [{**_round(peers, images, CLOCKS[options.clock]), **ours.round()} for _ in range(options.rounds)]
+    with ExitStack() as stack:
+        programs = [stack.enter_context(_Program(group, name, options)) for group in GROUPS]
+        gates = {way: found for program in programs for way, found in program.gates.items()}
+        failed = {program.group: program.failure for program in programs if program.failure}
+        rounds = [
+            {way: taken for program in programs for way, taken in program.round().items()}
+            for _ in range(options.rounds)
+        ]
     times = {way: [taken[way] for taken in rounds] for way in gates}
     rates = {way: 2 * SIDE**3 / median(times.pop(way)) / 1e9 for way in PRODUCTS}
-    work = _work(network, images[:1])
+    work = _work(*_subject(name, options))
     lines = [
         f"### {name}: {options.batch} images of 224×224, {options.rounds} rounds, {work:.1f} GFLOP an image\n",
         f"Matrix products: {rates['float32']:.0f} GFLOP/s in float32, {rates['bfloat16']:.0f} in bfloat16.\n",
@@ -97,25 +107,29 @@ def table(name: str, options: argparse.Namespace) -> str:
     return "\n".join([*lines, "", _overheads(times)])
 
 
-class _Ours:
-    """A process with se-probe's ways, which waits until it is asked for a round.
+class _Program:
+    """A program with some ways of reading, which waits until it is asked for a round.
 
-    What se-probe does to a process's memory would help the others too, and torchlens refuses any but the first process.
+    What one way does to the memory of its process must not help or hinder another.
     """
 
-    def __init__(self, name: str, options: argparse.Namespace) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._connection, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other, name, options), daemon=True)
-        self._process.start()
-        other.close()
-        self.gates: dict[str, list[Array]] = self._connection.recv()
+    def __init__(self, group: str, name: str, options: argparse.Namespace) -> None:
+        self.group = group
+        with Listener() as listener:
+            arguments = [f"--batch={options.batch}", f"--threads={options.threads}", f"--clock={options.clock}"]
+            arguments += ["--compile"] if options.compile else []
+            place = ["--serve", group, str(listener.address), f"--models={name}"]
+            self._process = subprocess.Popen([sys.executable, "-m", "benchmarks.speed", *place, *arguments])
+            self._connection = listener.accept()
+        self.gates: dict[str, list[Array]]
+        self.gates, self.failure = self._connection.recv()
 
-    def __enter__(self) -> _Ours:
+    def __enter__(self) -> _Program:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
+        self._connection.close()
+        self._process.wait()
 
     def round(self) -> dict[str, float]:
         """Return the seconds of each way in one round."""
@@ -124,26 +138,28 @@ class _Ours:
         return times
 
 
-def _serve(connection: Connection, name: str, options: argparse.Namespace) -> None:
+def _serve(options: argparse.Namespace) -> None:
+    group, address = options.serve
     warnings.simplefilter("ignore")
-    network, images = _subject(name, options)
-    with memory_kept():
-        ways = _ours(network, images, options.compile)
-    connection.send(_gates(ways, images))
-    while connection.recv():
-        with memory_kept():
-            times = _round(ways, images, CLOCKS[options.clock])
-        connection.send(times)
+    network, images = _subject(options.models, options)
+    failure, gates, ways = "", {}, {}
+    with memory_kept() if group == "se-probe" else nullcontext(), Client(address) as connection:
+        try:
+            ways = _ways(group, network, images, compile=options.compile)
+            gates = {way: [gate.float().numpy() for gate in read(images)] for way, read in ways.items()}
+        except Exception as error:  # a peer that cannot do it is a row of the table
+            failure = "not installed" if isinstance(error, ImportError) else f"fails: {type(error).__name__}"
+            ways = {}
+        connection.send((gates, failure))
+        with suppress(EOFError):
+            while connection.recv():
+                connection.send(_round(ways, images, CLOCKS[options.clock]))
 
 
 def _subject(name: str, options: argparse.Namespace) -> tuple[nn.Module, torch.Tensor]:
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     return timm.create_model(name).eval().requires_grad_(False), torch.randn(options.batch, 3, 224, 224)
-
-
-def _gates(ways: Mapping[str, Read], images: torch.Tensor) -> dict[str, list[Array]]:
-    return {way: [gates.float().numpy() for gates in read(images)] for way, read in ways.items()}
 
 
 def _round(ways: Mapping[str, Read], images: torch.Tensor, clock: Callable[[], float]) -> dict[str, float]:
@@ -156,21 +172,19 @@ def _round(ways: Mapping[str, Read], images: torch.Tensor, clock: Callable[[], f
     return times
 
 
-def _peers(network: nn.Module, images: torch.Tensor) -> tuple[dict[str, Read], dict[str, str]]:
-    paths = [site.tap.module for site in find_gates(network) if site.tap is not None and site.tap.kind == "output"]
-    ways, failed = {BASE: plain_loop(network, paths), "bare forward": bare_forward(network)}, {}
-    for peer, make in PEERS.items():
-        try:
-            ways[peer] = make(network, paths)
-            ways[peer](images[:2])
-        except Exception as error:  # a peer that cannot do it is a row of the table
-            ways.pop(peer, None)
-            failed[peer] = "not installed" if isinstance(error, ImportError) else f"fails: {type(error).__name__}"
-    return {**ways, **_products()}, failed
-
-
-def _ours(network: nn.Module, images: torch.Tensor, compile: bool) -> dict[str, Read]:
+def _ways(group: str, network: nn.Module, images: torch.Tensor, *, compile: bool) -> dict[str, Read]:
     sites = find_gates(network)
+    if group == "se-probe":
+        return _ours(network, sites, images, compile=compile)
+    paths = [site.tap.module for site in sites if site.tap is not None and site.tap.kind == "output"]
+    if group == "plain":
+        return {BASE: plain_loop(network, paths), "bare forward": bare_forward(network)}
+    if group == "products":
+        return _products()
+    return {group: PEERS[group](network, paths)}
+
+
+def _ours(network: nn.Module, sites: Sequence[GateSite], images: torch.Tensor, *, compile: bool) -> dict[str, Read]:
     expected = signals_for(HookedNetwork(network, sites), images[:8])
     fast = fast_copy(network, sites, (), images[:8], expected)
     half = replace(fast, network=deepcopy(fast.network).to(torch.bfloat16))
@@ -194,11 +208,11 @@ def _products() -> dict[str, Read]:
     return {way: product(dtype) for way, dtype in PRODUCTS.items()}
 
 
-def _work(network: nn.Module, image: torch.Tensor) -> float:
+def _work(network: nn.Module, images: torch.Tensor) -> float:
     """Return the convolutions' and matrix products' floating-point operations for an image, in 10⁹."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(image)
-    return counter.get_total_flops() / 1e9
+        network(images[:1])
+    return float(counter.get_total_flops() / 1e9)
 
 
 def _difference(expected: Sequence[Array], found: Sequence[Array]) -> str:
