@@ -71,6 +71,7 @@ def excite(
     compile: bool = False,
     dtype: str | None = None,
     predictions: bool = True,
+    device_decode: bool = False,
     name: str | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -111,6 +112,8 @@ def excite(
         compile: compile that copy, which pays on long runs; gates are within 1e-5.
         dtype: "float32" or "bfloat16"; the network's own by default. The deviation of gates is measured and kept.
         predictions: keep what the network predicts; else passes end after the last recorded site.
+        device_decode: decode JPEGs where the network runs (nvJPEG on CUDA). Pixels differ from Pillow's; the
+            deviation of gates is measured and kept.
         name: name of the run's folder below `reports/`; numbered where it is taken.
         out: the run's folder itself, in the place of `reports/<name>`; or a URL as fsspec knows them (`s3://...`), to
             which the run's folder is copied at the end, recording last.
@@ -133,7 +136,7 @@ def excite(
         say, show_progress = (say, show_progress) if ranks.first else (_silent, False)
         with ranks.first_alone("plan"):
             preferred = preset_of(preset)
-            execution = Execution(exact, compile, dtype, predictions)
+            execution = Execution(exact, compile, dtype, predictions, device_decode)
             shown = number_of_channels(preferred.channels if channels is None else channels)
             signals_of(capture)
             device, workers = ranks.device(device_of(device)), workers_of(workers)

@@ -85,6 +85,10 @@ def excite(
     predictions: Annotated[
         bool, typer.Option(help="Keep what the network predicts; without, a pass ends after the last recorded site.")
     ] = True,
+    device_decode: Annotated[
+        bool,
+        typer.Option("--device-decode", help="Decode JPEGs where the network runs. How far gates move is measured."),
+    ] = False,
     name: Name = None,
     out: OutOrUrl = None,
     overwrite: Overwrite = False,
@@ -123,6 +127,7 @@ def excite(
         compile=compile,
         dtype=dtype,
         predictions=predictions,
+        device_decode=device_decode,
         name=name,
         out=out,
         overwrite=overwrite,

@@ -67,7 +67,7 @@ class Images:
         self.selection = selection
         self.skipped = 0
         self._transform, self._like = transform, like
-        self._options = {"batch_size": batch_size, "workers": workers}
+        self._batch_size, self._workers = batch_size, workers
         self._held: list[Batch] | None = None
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, tuple[int, ...]]]:
@@ -91,7 +91,7 @@ class Images:
         held: list[Batch] = []
         size = 0
         self.skipped = 0
-        for batch in batches(self.selection, self._transform, **self._options):
+        for batch in batches(self.selection, self._transform, batch_size=self._batch_size, workers=self._workers):
             self.skipped += len(batch.skipped)
             size += batch.images.nbytes
             if size <= HELD_BYTES:

@@ -27,7 +27,7 @@ def decode_rgb(opener: Callable[[], Image.Image]) -> Image.Image:
             takes it for a decompression bomb.
         SeProbeError: the store that holds it cannot be reached, which says nothing about the image.
     """
-    with _pillow_settings():
+    with pillow_settings():
         try:
             image = opener()
             image.load()
@@ -40,7 +40,8 @@ def decode_rgb(opener: Callable[[], Image.Image]) -> Image.Image:
 
 
 @contextmanager
-def _pillow_settings() -> Iterator[None]:
+def pillow_settings() -> Iterator[None]:
+    """Read images strictly: truncated ones are refused, and so are those of a decompression bomb's size."""
     truncated = ImageFile.LOAD_TRUNCATED_IMAGES
     # Other code may have asked Pillow to fill up truncated images with grey; a half image is no sample.
     ImageFile.LOAD_TRUNCATED_IMAGES = False

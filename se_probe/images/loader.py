@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache, partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from se_probe.errors import SeProbeError
 from se_probe.images.decode import UndecodableImageError, decode_rgb
-from se_probe.images.imageset import ImageSource, ImageStream
+from se_probe.images.device_decode import DeviceDecoder, encoded_jpeg
+from se_probe.images.imageset import ImageSource, ImageStream, open_bytes
 from se_probe.images.selection import Selection
 
 Transform = Callable[[Image.Image], torch.Tensor]
@@ -38,6 +42,10 @@ class Batch:
     images: torch.Tensor
     skipped: tuple[Skip, ...]
 
+    def pin_memory(self) -> Batch:
+        """Return the batch with its images in pinned memory; the loader asks for it."""
+        return replace(self, images=self.images.pin_memory())
+
 
 @dataclass(frozen=True)
 class _Failure:
@@ -46,14 +54,31 @@ class _Failure:
     reason: str
 
 
-_Item = tuple[int, torch.Tensor] | Skip | _Failure
+@dataclass(frozen=True)
+class _Encoded:
+    """A JPEG that is to be decoded where the network runs."""
+
+    index: int
+    path: str
+    data: bytes
 
 
-def batches(selection: Selection, transform: Transform, *, batch_size: int, workers: int) -> Iterator[Batch]:
+_Item = tuple[int, torch.Tensor] | _Encoded | Skip | _Failure
+
+
+def batches(
+    selection: Selection,
+    transform: Transform,
+    *,
+    batch_size: int,
+    workers: int,
+    decoder: DeviceDecoder | None = None,
+) -> Iterator[Batch]:
     """Return the selected images in the selection's order, whatever the number of worker processes.
 
     A batch covers `batch_size` selected images; those that cannot be decoded are left out of its tensor. A
-    stream has no random access, so it is read by one worker at the most.
+    stream has no random access, so it is read by one worker at the most. With a `decoder`, workers only read
+    JPEGs, and batches are on its device.
 
     Raises:
         ValueError: `batch_size` is below 1 or `workers` below 0.
@@ -62,25 +87,34 @@ def batches(selection: Selection, transform: Transform, *, batch_size: int, work
     source = selection.images.source
     items: Dataset[_Item]
     if isinstance(source, ImageStream):
-        items, workers = _StreamedItems(selection, transform, source), min(workers, 1)
+        items, workers = _StreamedItems(selection, transform, source, decoder is not None), min(workers, 1)
     else:
-        items = _Items(selection, transform, source)
+        items = _Items(selection, transform, source, decoder is not None)
     loader: DataLoader[_Item] = DataLoader(
         items,
         batch_size=batch_size,
         num_workers=workers,
-        collate_fn=_collate,
+        collate_fn=_collate if decoder is None else _unstacked,
         pin_memory=torch.cuda.is_available(),
         # Without one of its own the loader would draw from the caller's random numbers.
         generator=torch.Generator().manual_seed(0),
     )
     for batch in loader:
+        if decoder is not None:
+            batch = _collate(_decoded(batch, decoder, transform))
         if isinstance(batch, _Failure):
             raise SeProbeError(batch.reason)
         yield batch
 
 
-def _item(selection: Selection, index: int, opener: Callable[[], Image.Image], transform: Transform) -> _Item:
+def _item(
+    selection: Selection, index: int, opener: Callable[[], Image.Image], transform: Transform, *, encoded: bool
+) -> _Item:
+    if encoded:
+        opener = cache(opener)
+        data = encoded_jpeg(opener)
+        if data is not None:
+            return _Encoded(index, selection.entries[index].sample.path, data)
     try:
         image = decode_rgb(opener)
     except UndecodableImageError as error:
@@ -91,29 +125,62 @@ def _item(selection: Selection, index: int, opener: Callable[[], Image.Image], t
 
 
 class _Items(Dataset[_Item]):
-    def __init__(self, selection: Selection, transform: Transform, source: ImageSource) -> None:
-        self._selection, self._transform, self._source = selection, transform, source
+    def __init__(self, selection: Selection, transform: Transform, source: ImageSource, encoded: bool) -> None:
+        self._selection, self._transform, self._source, self._encoded = selection, transform, source, encoded
 
     def __len__(self) -> int:
         return len(self._selection.entries)
 
     def __getitem__(self, index: int) -> _Item:
         path = self._selection.entries[index].sample.path
-        return _item(self._selection, index, partial(self._source.open, path), self._transform)
+        opener = partial(self._source.open, path)
+        return _item(self._selection, index, opener, self._transform, encoded=self._encoded)
 
 
 class _StreamedItems(IterableDataset[_Item]):
-    def __init__(self, selection: Selection, transform: Transform, source: ImageStream) -> None:
-        self._selection, self._transform, self._source = selection, transform, source
+    def __init__(self, selection: Selection, transform: Transform, source: ImageStream, encoded: bool) -> None:
+        self._selection, self._transform, self._source, self._encoded = selection, transform, source, encoded
 
     def __iter__(self) -> Iterator[_Item]:
         places = {entry.position: index for index, entry in enumerate(self._selection.entries)}
         last = max(places, default=-1)
         for position, opener in enumerate(self._source.stream()):
             if position in places:
-                yield _item(self._selection, places[position], opener, self._transform)
+                yield _item(self._selection, places[position], opener, self._transform, encoded=self._encoded)
             if position >= last:
                 return
+
+
+def _unstacked(items: list[_Item]) -> list[_Item | tuple[int, NDArray[np.float32]]]:
+    # As arrays, since each tensor that a worker hands over keeps a file open.
+    return [(item[0], item[1].numpy()) if isinstance(item, tuple) else item for item in items]
+
+
+def _decoded(
+    items: list[_Item | tuple[int, NDArray[np.float32]]], decoder: DeviceDecoder, transform: Transform
+) -> list[_Item]:
+    """Decode JPEGs on the device, all at once or, where one is damaged, one by one with Pillow's verdict on it."""
+    encoded = {item.index: item.data for item in items if isinstance(item, _Encoded)}
+    try:
+        images = dict(zip(encoded, decoder(list(encoded.values())), strict=True)) if encoded else {}
+    except RuntimeError:
+        images = {}
+    found: list[_Item] = []
+    for item in items:
+        if isinstance(item, _Encoded):
+            image = images.get(item.index)
+            item = _one(item, decoder, transform) if image is None else (item.index, image)
+        found.append((item[0], torch.as_tensor(item[1], device=decoder.device)) if isinstance(item, tuple) else item)
+    return found
+
+
+def _one(item: _Encoded, decoder: DeviceDecoder, transform: Transform) -> _Item:
+    with suppress(RuntimeError):
+        return item.index, decoder([item.data])[0]
+    try:
+        return item.index, transform(decode_rgb(lambda: open_bytes(item.data)))
+    except UndecodableImageError as error:
+        return Skip(item.index, item.path, str(error))
 
 
 def _collate(items: list[_Item]) -> Batch | _Failure:

@@ -37,6 +37,8 @@ class Execution:
         dtype: "float32" or "bfloat16"; the network's own by default. No tolerance is held to, the deviation
             is measured.
         predictions: whether the network's output is wanted; else a pass ends after the last site.
+        device_decode: decode JPEGs on the device, in the place of Pillow. Pixels differ, so that the deviation of
+            gates is measured.
 
     Raises:
         SeProbeError: the choices contradict each other, or the dtype is unknown.
@@ -46,13 +48,19 @@ class Execution:
     compile: bool = False
     dtype: str | None = None
     predictions: bool = True
+    device_decode: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         if self.dtype is not None and self.dtype not in DTYPES:
             raise SeProbeError(f"the dtype {self.dtype!r} was asked for; expected {' or '.join(DTYPES)}.")
-        if self.exact and (self.compile or self.dtype):
-            other = "compilation" if self.compile else f"the dtype {self.dtype}"
+        asked = {
+            "compilation": self.compile,
+            f"the dtype {self.dtype}": self.dtype,
+            "decoding on the device": self.device_decode,
+        }
+        other = next((name for name, wanted in asked.items() if wanted), None)
+        if self.exact and other:
             raise SeProbeError(f"an exact run and {other} were asked for; choose one of the two.")
 
     @property
@@ -60,7 +68,7 @@ class Execution:
         """Number of images that are looked at before the run."""
         if self.exact:
             return 0
-        return _MEASURED if self.dtype else _CHECKED
+        return _MEASURED if self.dtype or self.device_decode else _CHECKED
 
 
 @dataclass(frozen=True)
@@ -131,8 +139,9 @@ def engine(
         if execution.compile:
             held_to = None if execution.dtype else expected
             run, facts["compilation"] = compile_if_possible(hooked, probe.images, size, held_to, images, say)
-        if execution.dtype:
+        if execution.dtype or probe.decoded is not None:
             facts["deviation"] = _deviation(run, size, probe, expected, say)
+        if execution.dtype:
             taken = seconds(run, filled(probe.images[:size], size)) / size
             if taken > before:
                 times = f"{1e3 * taken:.0f} ms an image, not {1e3 * before:.0f}"
@@ -162,7 +171,8 @@ def _measured_size(run: Run, probe: Probe, say: Callable[[str], None]) -> tuple[
 
 def _deviation(run: Run, size: int, probe: Probe, expected: Signals, say: Callable[[str], None]) -> dict[str, Any]:
     """Measure how far gates lie from the network's own, and say so."""
-    facts = class_mean_deviation(expected, run_in_batches(run, probe.images, size), probe.classes)
+    images = probe.images if probe.decoded is None else probe.decoded
+    facts = class_mean_deviation(expected, run_in_batches(run, images, size), probe.classes)
     say(
         f"note      class means of gates move by up to {facts['class_mean_largest']:.1e} (rms "
         f"{facts['class_mean_rms']:.1e}), single gates by up to {facts['gate_largest']:.1e}, measured on "

@@ -14,7 +14,7 @@ import torch
 
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
-from se_probe.images import Batch, Selection, batches
+from se_probe.images import Batch, DeviceDecoder, Selection, batches
 from se_probe.labels import ImageClass
 from se_probe.models import LoadedModel
 from se_probe.recording.allocation import memory_kept
@@ -99,12 +99,13 @@ def record(
         return open_recording(path)
     advance(header.selected - len(places) if ranks.first else 0)
     if share := ranks.share(places):
-        probe = probe_of(model, selection, execution.probes)
+        decoder = _decoder(model, device, say) if execution.device_decode else None
+        probe = probe_of(model, selection, execution.probes, decoder)
         options: dict[str, Any] = {"execution": execution, "batch_size": batch_size, "images": len(share)}
         with memory_kept(), engine(network, sites, capture, probe, **options, say=say) as runs:
             if ranks.first:
-                keep_execution(path, runs.facts)
-            loaded = _loaded(selection, share, model, runs.batch_size, workers)
+                keep_execution(path, {**runs.facts, "decoded_by": str(decoder or "Pillow")})
+            loaded = _loaded(selection, share, model, runs.batch_size, workers, decoder)
             recorded = _recorded(model, runs.run, blocks, selection, loaded, say)
             _put_on_disk(recorded, loaded, path, workers=workers, shard_images=shard_images, advance=advance)
     ranks.meet("recorded", meanwhile=lambda: advance(0))
@@ -147,14 +148,27 @@ def _classes(selection: Selection) -> list[ImageClass]:
     return list(dict.fromkeys(entry.sample.image_class for entry in selection.entries))
 
 
+def _decoder(model: LoadedModel, device: str | torch.device, say: Callable[[str], None]) -> DeviceDecoder | None:
+    try:
+        return DeviceDecoder(model.transform, device)
+    except SeProbeError as error:
+        say(f"note      {error}; Pillow decodes them")
+        return None
+
+
 def _loaded(
-    selection: Selection, places: Sequence[int], model: LoadedModel, batch_size: int, workers: int
+    selection: Selection,
+    places: Sequence[int],
+    model: LoadedModel,
+    batch_size: int,
+    workers: int,
+    decoder: DeviceDecoder | None,
 ) -> Generator[Batch]:
     """Yield batches of the images at some places of the selection."""
     if not places:
         return
     part = replace(selection, entries=tuple(selection.entries[place] for place in places))
-    for batch in batches(part, model.transform, batch_size=batch_size, workers=workers):
+    for batch in batches(part, model.transform, batch_size=batch_size, workers=workers, decoder=decoder):
         indices = tuple(places[index] for index in batch.indices)
         skipped = tuple(replace(skip, index=places[skip.index]) for skip in batch.skipped)
         yield replace(batch, indices=indices, skipped=skipped)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFile
+from torch.utils.data._utils.pin_memory import pin_memory
 
-from se_probe.images import batches, open_images, select
+from se_probe.images import Batch, batches, open_images, select
 from se_probe.labels import imagenet
 
 
@@ -184,3 +185,11 @@ def test_real_photographs_of_full_size(imagenet_sample):
     path = imagenet_sample / selection.entries[0].sample.path
     expected = np.asarray(Image.open(path).convert("RGB"))[0, 0]
     assert loaded[0].images[0, :, 0, 0].tolist() == expected.tolist()
+
+
+def test_the_loader_pins_the_images_of_a_batch(monkeypatch):
+    """What the loader does on CUDA; without a device torch itself cannot pin."""
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)
+    batch = pin_memory(Batch((0,), torch.zeros(1, 3, 2, 2), ()))
+    assert batch == Batch((0,), batch.images, ())
+    assert batch.images.eq(1).all()
