@@ -20,7 +20,7 @@ def memory_kept() -> Iterator[None]:
     """Keep freed memory in the process until the end; then all of it goes back to the system.
 
     glibc gives a large block back as soon as it is freed and fetches the next one page by page. Feature maps of a
-    batch are such blocks: up to half of a convolutional network's processor time goes to these page faults (see
+    batch are such blocks, and a convolutional network may wait for these page faults a third of its time (see
     benchmarks/). Values are not affected. Without glibc's `mallopt` nothing is changed.
     """
     global _inside
