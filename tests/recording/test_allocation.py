@@ -13,9 +13,12 @@ pytestmark = pytest.mark.skipif(
 
 # In a process of its own: what earlier tests freed would be used again.
 PROGRAM = """
-import json, resource
+import ctypes, json, resource
 import torch
 from se_probe.recording.allocation import memory_kept
+
+PR_SET_THP_DISABLE = 41
+ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)  # a huge page counts as one fault
 
 def pages():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
