@@ -1,4 +1,7 @@
-"""JPEGs decoded where the network runs: by nvJPEG on CUDA, through torchvision."""
+"""JPEGs decoded where the network runs: by nvJPEG on CUDA, through torchvision.
+
+torchvision takes more than a second to import, so that it waits until somebody decodes so.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,6 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torchvision.transforms import Compose, PILToTensor, ToTensor
-from torchvision.transforms.functional import convert_image_dtype
 
 from se_probe.errors import SeProbeError
 from se_probe.images.decode import pillow_settings
@@ -85,6 +86,9 @@ def _decode(encoded: Sequence[bytes], device: torch.device) -> list[torch.Tensor
 
 
 def _of_tensors(transform: Callable[[Any], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    from torchvision.transforms import Compose
+    from torchvision.transforms.functional import convert_image_dtype
+
     steps = transform.transforms if isinstance(transform, Compose) else [transform]
 
     def transformed(image: torch.Tensor) -> torch.Tensor:
@@ -98,6 +102,8 @@ def _of_tensors(transform: Callable[[Any], torch.Tensor]) -> Callable[[torch.Ten
 
 
 def _makes_tensor(step: object) -> bool:
+    from torchvision.transforms import PILToTensor, ToTensor
+
     # timm's own come under these names too.
     return isinstance(step, ToTensor | PILToTensor) or type(step).__name__ in ("ToTensor", "MaybeToTensor")
 
