@@ -1,4 +1,4 @@
-"""The one exception that stands for a user's mistake or an input that cannot be used."""
+"""The one exception that stands for a user's mistake or an input that cannot be used, and what others say in a line."""
 
 
 class SeProbeError(Exception):
@@ -23,3 +23,8 @@ class InterruptedRun(KeyboardInterrupt):
 
 class OtherRankError(SeProbeError):
     """Another process of the same run failed and has said why; this one ends without saying it again."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error of a library says first, for one line of ours; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

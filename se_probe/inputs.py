@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from se_probe.analysis import default_within, select_sites
-from se_probe.errors import SeProbeError
+from se_probe.errors import SeProbeError, first_line
 from se_probe.gates import Discovery, discover, require_gates
 from se_probe.gates.cardinality import cardinality
 from se_probe.images import ImageSet, Selection, demo_images, label_disagreement, open_images, select
@@ -218,8 +218,7 @@ def device_of(device: str | None) -> str:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise SeProbeError(f"the device {device!r} cannot be used ({reason}); try --device cpu.") from error
+        raise SeProbeError(f"the device {device!r} cannot be used ({first_line(error)}); try --device cpu.") from error
     return device
 
 

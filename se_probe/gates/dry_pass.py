@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from se_probe.errors import SeProbeError
+from se_probe.errors import SeProbeError, first_line
 
 Watched = TypeVar("Watched")
 
@@ -61,9 +61,8 @@ def dry_pass(
         try:
             return watch(network, noise_for(network, size, images))
         except Exception as error:
-            reason = str(error).strip().splitlines() or [type(error).__name__]
             raise SeProbeError(
-                f"the dry pass of {type(network).__name__} with input {(images, *size)} failed ({reason[0]}); "
+                f"the dry pass of {type(network).__name__} with input {(images, *size)} failed ({first_line(error)}); "
                 "pass the input_size that it expects."
             ) from error
 

@@ -13,8 +13,7 @@ from typing import IO, Any, Protocol
 
 from fsspec.core import url_to_fs
 
-from se_probe.errors import SeProbeError
-from se_probe.stores import one_line
+from se_probe.errors import SeProbeError, first_line
 
 LARGEST = 2**30
 _PAUSES = (0.2, 1.0)
@@ -95,7 +94,7 @@ class StoreBlob:
             except Exception as error:
                 if pause is None:
                     raise SeProbeError(
-                        f"{self.path} could not be read from its store ({one_line(error)}), after "
+                        f"{self.path} could not be read from its store ({first_line(error)}), after "
                         f"{len(_PAUSES) + 1} attempts; the image is not skipped, since it may be sound"
                     ) from error
                 time.sleep(pause)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from se_probe.errors import SeProbeError
+from se_probe.errors import SeProbeError, first_line
 from se_probe.images.decode import pillow_settings
 
 _END_OF_IMAGE = b"\xff\xd9"
@@ -38,8 +38,7 @@ class DeviceDecoder:
             self([_sample()])
         # Transforms are anybody's, and torchvision has errors of its own for each device.
         except Exception as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise SeProbeError(f"images cannot be decoded on {self.device}: {reason}") from error
+            raise SeProbeError(f"images cannot be decoded on {self.device}: {first_line(error)}") from error
 
     def __str__(self) -> str:
         """Name it for a recording's provenance."""

@@ -14,10 +14,10 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractFileSystem
 
-from se_probe.errors import SeProbeError
+from se_probe.errors import SeProbeError, first_line
 from se_probe.images.blobs import Blob, StoreBlob
 from se_probe.images.listing import Listing, folder_listing, list_files, readable, tar_listing
-from se_probe.stores import is_url, one_line, reaching
+from se_probe.stores import is_url, reaching
 
 _WEB = re.compile(r"(?:(?:simplecache|filecache|blockcache)::)?https?://", re.IGNORECASE)
 _PASSWORD = re.compile(r"(?<=://)[^/@:]*:[^/@]*@")
@@ -109,7 +109,7 @@ def _why(error: FileNotFoundError) -> str:
     """Return what a web server answered, which fsspec takes for a missing file whatever it was."""
     cause = error.__cause__
     status = getattr(cause, "status", None)
-    return f"the server answers {status}" if status else one_line(cause if isinstance(cause, Exception) else error)
+    return f"the server answers {status}" if status else first_line(cause if isinstance(cause, Exception) else error)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import torch
 from torch._inductor import config as inductor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from se_probe.errors import first_line
 from se_probe.recording.agreement import ACCEPTED, deviation
 from se_probe.recording.batch_size import seconds
-from se_probe.recording.fast import first_line
 from se_probe.recording.hooked import HookedNetwork, Run, Signals, run_in_batches
 
 # Compiling takes this many seconds and more: a run that takes no longer is not helped.

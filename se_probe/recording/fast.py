@@ -10,16 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from se_probe.errors import first_line
 from se_probe.gates import GateSite
 from se_probe.recording.agreement import ACCEPTED, deviation
 from se_probe.recording.batch_size import seconds
 from se_probe.recording.folding import fold_batch_norms
 from se_probe.recording.hooked import HookedNetwork, Signals, signals_for
-
-
-def first_line(error: Exception) -> str:
-    """Return what an error of a library says first, for one line of ours."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from se_probe.errors import SeProbeError
+from se_probe.errors import SeProbeError, first_line
 from se_probe.gates import GateSite
 from se_probe.images import Batch, DeviceDecoder, Selection, batches
 from se_probe.labels import ImageClass
@@ -235,7 +235,7 @@ def _worker_deaths(path: Path, stop: StopRequest, workers: int) -> Iterator[None
         _forget_frames(error)
         if stop.signal is not None:
             return
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
+        reason = first_line(error).rstrip(". ")
         raise SeProbeError(
             f"a process that decodes images died ({reason}); the system kills them where memory runs short. What was "
             f"recorded is kept in {path}: continue with --resume, and with fewer --workers if it happens again."
