@@ -20,6 +20,7 @@ from se_probe.images.imageset import ImageSource, ImageStream, open_bytes
 from se_probe.images.selection import Selection
 
 Transform = Callable[[Image.Image], torch.Tensor]
+_Opener = Callable[[], Image.Image]
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,12 @@ def batches(
         SeProbeError: the store that holds the images cannot be reached any more.
     """
     source = selection.images.source
+    read = partial(_item, transform=transform, encoded=decoder is not None)
     items: Dataset[_Item]
     if isinstance(source, ImageStream):
-        items, workers = _StreamedItems(selection, transform, source, decoder is not None), min(workers, 1)
+        items, workers = _StreamedItems(selection, source, read), min(workers, 1)
     else:
-        items = _Items(selection, transform, source, decoder is not None)
+        items = _Items(selection, source, read)
     loader: DataLoader[_Item] = DataLoader(
         items,
         batch_size=batch_size,
@@ -107,46 +109,44 @@ def batches(
         yield batch
 
 
-def _item(
-    selection: Selection, index: int, opener: Callable[[], Image.Image], transform: Transform, *, encoded: bool
-) -> _Item:
+def _item(index: int, path: str, opener: _Opener, *, transform: Transform, encoded: bool) -> _Item:
     if encoded:
         opener = cache(opener)
         data = encoded_jpeg(opener)
         if data is not None:
-            return _Encoded(index, selection.entries[index].sample.path, data)
+            return _Encoded(index, path, data)
     try:
         image = decode_rgb(opener)
     except UndecodableImageError as error:
-        return Skip(index, selection.entries[index].sample.path, str(error))
+        return Skip(index, path, str(error))
     except SeProbeError as error:
         return _Failure(str(error))
     return index, transform(image)
 
 
 class _Items(Dataset[_Item]):
-    def __init__(self, selection: Selection, transform: Transform, source: ImageSource, encoded: bool) -> None:
-        self._selection, self._transform, self._source, self._encoded = selection, transform, source, encoded
+    def __init__(self, selection: Selection, source: ImageSource, read: Callable[[int, str, _Opener], _Item]) -> None:
+        self._entries, self._source, self._read = selection.entries, source, read
 
     def __len__(self) -> int:
-        return len(self._selection.entries)
+        return len(self._entries)
 
     def __getitem__(self, index: int) -> _Item:
-        path = self._selection.entries[index].sample.path
-        opener = partial(self._source.open, path)
-        return _item(self._selection, index, opener, self._transform, encoded=self._encoded)
+        path = self._entries[index].sample.path
+        return self._read(index, path, partial(self._source.open, path))
 
 
 class _StreamedItems(IterableDataset[_Item]):
-    def __init__(self, selection: Selection, transform: Transform, source: ImageStream, encoded: bool) -> None:
-        self._selection, self._transform, self._source, self._encoded = selection, transform, source, encoded
+    def __init__(self, selection: Selection, source: ImageStream, read: Callable[[int, str, _Opener], _Item]) -> None:
+        self._entries, self._source, self._read = selection.entries, source, read
 
     def __iter__(self) -> Iterator[_Item]:
-        places = {entry.position: index for index, entry in enumerate(self._selection.entries)}
+        places = {entry.position: index for index, entry in enumerate(self._entries)}
         last = max(places, default=-1)
         for position, opener in enumerate(self._source.stream()):
             if position in places:
-                yield _item(self._selection, places[position], opener, self._transform, encoded=self._encoded)
+                index = places[position]
+                yield self._read(index, self._entries[index].sample.path, opener)
             if position >= last:
                 return
 
