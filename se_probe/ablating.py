@@ -166,6 +166,7 @@ class _Run:
         )
 
 
+@memory_kept()
 def _measure(
     run: _Run, interventions: Sequence[Intervened], recording: Recording, path: Path, provenance: dict[str, Any]
 ) -> Path:
@@ -173,7 +174,6 @@ def _measure(
     selection = run.selection
     total = len(selection.entries) * passes_of(interventions)
     with (
-        memory_kept(),
         AblationWriter(path, interventions, run.wanted.text, selection, provenance) as writer,
         progress_bar("intervening", total, shown=run.show_progress) as progress,
     ):

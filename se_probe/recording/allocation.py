@@ -12,7 +12,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _ADJUSTED = {_MMAP_MAX: 65_536, _MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 64 << 20}
 _NO_TRIMMING = -1
 
-_inside = 0
+_inside = False
 
 
 @contextmanager
@@ -28,13 +28,13 @@ def memory_kept() -> Iterator[None]:
     if libc is None or _inside:
         yield
         return
-    _inside += 1
+    _inside = True
     libc.mallopt(_MMAP_MAX, 0)
     libc.mallopt(_TRIM_THRESHOLD, _NO_TRIMMING)
     try:
         yield
     finally:
-        _inside -= 1
+        _inside = False
         for parameter, value in _ADJUSTED.items():
             libc.mallopt(parameter, value)
         libc.malloc_trim(0)
