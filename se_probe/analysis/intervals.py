@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from se_probe.analysis.each_site import each_site
 from se_probe.analysis.gates import GateRecording, GateSiteLike, channel_facts, chosen_sites, site_gates, site_moments
 from se_probe.analysis.kernels.intervals import mean_interval
 
@@ -21,7 +22,7 @@ def class_mean_intervals(
 
     Source: `kernels.intervals.mean_interval`.
     """
-    tables = [_table(recording, site, resamples, seed) for site in chosen_sites(recording, sites)]
+    tables = each_site(lambda site: _table(recording, site, resamples, seed), chosen_sites(recording, sites))
     return pd.concat(tables, ignore_index=True)
 
 
