@@ -173,14 +173,14 @@ def _round(ways: Mapping[str, Read], images: torch.Tensor, clock: Callable[[], f
 
 
 def _ways(group: str, network: nn.Module, images: torch.Tensor, *, compile: bool) -> dict[str, Read]:
+    if group == "products":
+        return _products()
     sites = find_gates(network)
     if group == "se-probe":
         return _ours(network, sites, images, compile=compile)
     paths = [site.tap.module for site in sites if site.tap is not None and site.tap.kind == "output"]
     if group == "plain":
         return {BASE: plain_loop(network, paths), "bare forward": bare_forward(network)}
-    if group == "products":
-        return _products()
     return {group: PEERS[group](network, paths)}
 
 
