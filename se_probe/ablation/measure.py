@@ -20,7 +20,7 @@ Labels = Callable[[int], str]
 
 
 @dataclass(frozen=True)
-class Measured:
+class BatchOutcomes:
     """Outcomes of one batch.
 
     Attributes:
@@ -47,7 +47,7 @@ def measure(
     batch_size: int = 32,
     workers: int = 0,
     progress: Callable[[int], None] = lambda passes: None,
-) -> Iterator[Measured]:
+) -> Iterator[BatchOutcomes]:
     """Measure interventions on the same images, batch by batch.
 
     Clean and changed passes share the decoded batch and, where it is exact, the computation before the first site
@@ -80,7 +80,7 @@ def measure(
             found = torch.empty(len(distinct) + 1, 5, 0, dtype=torch.float64)
         values = found.cpu().numpy().astype(np.float64)
         progress(len(batch.skipped) * (len(distinct) + 1))
-        yield Measured(batch.indices, values[1:][order], values[0], _skipped(selection, batch))
+        yield BatchOutcomes(batch.indices, values[1:][order], values[0], _skipped(selection, batch))
 
 
 def passes_of(interventions: Sequence[SiteGroup]) -> int:

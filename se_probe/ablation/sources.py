@@ -17,8 +17,16 @@ from se_probe.recording import Recording
 
 
 def mean_gates(recording: Recording) -> dict[str, Constant]:
-    """Return each site's mean gate, the mean of the class means: what the papers' figures draw for all classes."""
-    return {site.name: Constant(_class_means(recording, site).mean(axis=0)) for site in recording.sites}
+    """Return each site's mean gate as a replacement (see `mean_of_class_means`)."""
+    return {name: Constant(values) for name, values in mean_of_class_means(recording).items()}
+
+
+def mean_of_class_means(recording: Recording) -> dict[str, NDArray[np.float64]]:
+    """Return each site's mean gate, `(channel,)` or `(branch, channel)`: the mean of the class means.
+
+    Every class weighs the same, as in the curve "all" of the SENet paper's figures.
+    """
+    return {site.name: _class_means(recording, site).mean(axis=0) for site in recording.sites}
 
 
 def class_mean_gates(recording: Recording) -> dict[str, PerLabel]:

@@ -133,7 +133,7 @@ class GateTimer:
         with evaluation_mode(self._network), _without_collection():
             for row in seconds:
                 for place in shuffle.sample(range(len(runs)), len(runs)):
-                    row[place] = self._time(runs[place])
+                    row[place] = seconds_of(runs[place], self._batch)
                 advance(1)
         return self._result(seconds)
 
@@ -156,17 +156,10 @@ class GateTimer:
 
     def _warm_up(self) -> None:
         for _ in range(WARM_UP):
-            self._round_seconds = sum(self._time(run) for run in self._runs())
+            self._round_seconds = sum(seconds_of(run, self._batch) for run in self._runs())
 
     def _runs(self) -> list[Callable[[torch.Tensor], object]]:
         return [self._as_is, self._replay, *self._variants.values()]
-
-    def _time(self, run: Callable[[torch.Tensor], object]) -> float:
-        _synchronise(self._batch.device)
-        start = time.perf_counter()
-        run(self._batch)
-        _synchronise(self._batch.device)
-        return time.perf_counter() - start
 
     def _result(self, seconds: Floats) -> RunTime:
         medians = 1000 * np.median(seconds, axis=0)
@@ -192,9 +185,27 @@ def paired_share(whole: Floats, without: Floats) -> tuple[float, float, float]:
 
     Source: Conover, Practical Nonparametric Statistics (1999), section 3.2.
     """
-    ratios = without / whole
+    ratio, low, high = median_ratio(whole, without)
+    return 1 - ratio, 1 - high, 1 - low
+
+
+def median_ratio(before: Floats, after: Floats) -> tuple[float, float, float]:
+    """Return the median of after / before over pairs of run times, and its 95 % limits by the sign test.
+
+    Source: Conover, Practical Nonparametric Statistics (1999), section 3.2.
+    """
+    ratios = after / before
     limits = stats.quantile_test(ratios, p=0.5).confidence_interval(CONFIDENCE)
-    return 1 - float(np.median(ratios)), 1 - float(limits.high), 1 - float(limits.low)
+    return float(np.median(ratios)), float(limits.low), float(limits.high)
+
+
+def seconds_of(run: Callable[[torch.Tensor], object], batch: torch.Tensor) -> float:
+    """Return how long one pass of a batch takes, until its device has finished."""
+    _synchronise(batch.device)
+    start = time.perf_counter()
+    run(batch)
+    _synchronise(batch.device)
+    return time.perf_counter() - start
 
 
 def check_rounds(rounds: int) -> None:

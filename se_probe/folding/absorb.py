@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from se_probe.folding.errors import RefusedError
 from se_probe.trace.folding_flow import Flow, Operand, Step
 
 # Layers with a scale and a shift for each channel: positions of weight and bias among the operation's arguments.
@@ -28,6 +27,10 @@ NORMS = {
 MIXERS = {"convolution": (0, 1, 2), "addmm": (1, 2, 0), "mm": (0, 1, None)}
 # Operations that commute with a factor of 0 or more for each channel.
 HOMOGENEOUS = {"relu", "leaky_relu", "clone"}
+
+
+class RefusedError(Exception):
+    """A site that cannot be folded; the message says why and is shown beside the site."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from se_probe.folding.errors import RefusedError
+from se_probe.folding.absorb import RefusedError
 from se_probe.folding.rebuild import RebuildError, trace_module
 from se_probe.gates import GateSite
 from se_probe.gates.site import hook_point_of
@@ -22,7 +22,7 @@ _PRODUCTS = {*_PLAIN, torch.addcmul, torch.einsum, "addcmul", "addcmul_"}
 
 
 @dataclass(frozen=True)
-class Place:
+class ProductNode:
     """One multiplication by a gate in the graph of a module's forward.
 
     Attributes:
@@ -53,7 +53,7 @@ class Place:
 
 def locate(
     module: nn.Module, call: tuple[tuple[Any, ...], Mapping[str, Any]], site: GateSite, gates: torch.Tensor
-) -> list[Place]:
+) -> list[ProductNode]:
     """Return the multiplications of a site, in the order of its products.
 
     Args:
@@ -103,9 +103,11 @@ def _copied(value: Any) -> Any:
     return value.clone() if isinstance(value, torch.Tensor) else value
 
 
-def _find(nodes: list[tuple[fx.Node, dict[str, Any]]], product: Product, gate: torch.Tensor, site: GateSite) -> Place:
+def _find(
+    nodes: list[tuple[fx.Node, dict[str, Any]]], product: Product, gate: torch.Tensor, site: GateSite
+) -> ProductNode:
     found = [
-        Place(node.name, position, node.target in _PLAIN and len(node.args) == 2, values[item.name], product)
+        ProductNode(node.name, position, node.target in _PLAIN and len(node.args) == 2, values[item.name], product)
         for node, values in nodes
         for position, item in enumerate(node.args)
         if isinstance(item, fx.Node) and _is_gate(values[item.name], product, gate)

@@ -17,10 +17,9 @@ from numpy.typing import ArrayLike
 from torch import nn
 from torch.utils._pytree import tree_map_only
 
-from se_probe.folding.absorb import Absorbed, absorb_after, absorb_before
-from se_probe.folding.errors import RefusedError
-from se_probe.folding.locate import Place, locate
-from se_probe.folding.plan import Plan, Probe, made, tolerance_of
+from se_probe.folding.absorb import Absorbed, RefusedError, absorb_after, absorb_before
+from se_probe.folding.locate import ProductNode, locate
+from se_probe.folding.plan import DeviationCheck, FoldPlan, changed_copy, tolerance_of
 from se_probe.gates import Constant, GateRecorder, GateSite
 from se_probe.gates.recorder import check_recordable, module_of
 from se_probe.gates.site import hook_point_of
@@ -93,11 +92,11 @@ def fold_gates(
     check_recordable(network)
     for site, given in constants.items():
         Constant(given).check(site)
-    probe = Probe(network, batch, tolerance_of(batch.dtype) if tolerance is None else tolerance)
+    probe = DeviationCheck(network, batch, tolerance_of(batch.dtype) if tolerance is None else tolerance)
     found, refused = _located(network, list(constants), batch)
     values = {site: torch.as_tensor(np.asarray(constants[site])) for site in found}
     fixing = {site: partial(_multiplied, site=site, constant=values[site], places=found[site]) for site in found}
-    plan, failed = probe.applied(Plan(), fixing)
+    plan, failed = probe.applied(FoldPlan(), fixing)
     refused |= failed
     left: dict[GateSite, list[str]] = {}
     absorbed = _absorbed_by(probe, plan, {site: found[site] for site in plan.sites}, left)
@@ -112,12 +111,12 @@ def fold_gates(
         else _outcome(site, absorbed[site], left.get(site, []))
         for site in constants
     )
-    return Folded(made(network, plan), outcomes, plan.edits, probe.check(plan))
+    return Folded(changed_copy(network, plan), outcomes, plan.edits, probe.check(plan))
 
 
 def _located(
     network: nn.Module, sites: Sequence[GateSite], batch: torch.Tensor
-) -> tuple[dict[GateSite, list[Place]], dict[GateSite, str]]:
+) -> tuple[dict[GateSite, list[ProductNode]], dict[GateSite, str]]:
     """Find the multiplications of each site; return them, and the reasons for those that cannot be told."""
     calls, gates = _probed(network, sites, batch)
     found, refused = {}, {}
@@ -152,7 +151,7 @@ def _probed(
         return calls, recorder.gates
 
 
-def _multiplied(plan: Plan, site: GateSite, constant: torch.Tensor, places: Sequence[Place]) -> Plan:
+def _multiplied(plan: FoldPlan, site: GateSite, constant: torch.Tensor, places: Sequence[ProductNode]) -> FoldPlan:
     """Put constants in the place of a site's factors."""
     before = plan.products.get(site.module, ())
     parts = [constant] if len(places) == 1 else list(constant.unbind(0))
@@ -169,10 +168,13 @@ def _multiplied(plan: Plan, site: GateSite, constant: torch.Tensor, places: Sequ
 
 
 def _absorbed_by(
-    probe: Probe, plan: Plan, places: Mapping[GateSite, Sequence[Place]], left: dict[GateSite, list[str]]
+    probe: DeviationCheck,
+    plan: FoldPlan,
+    places: Mapping[GateSite, Sequence[ProductNode]],
+    left: dict[GateSite, list[str]],
 ) -> dict[GateSite, dict[str, Absorbed]]:
     """Return the layers that can take in the constants of each site, by buffer; put into `left` why others cannot."""
-    changed = made(probe.network, plan)
+    changed = changed_copy(probe.network, plan)
     flow = flow_of(changed, probe.batch)
     absorbed: dict[GateSite, dict[str, Absorbed]] = {}
     for site, found in places.items():
@@ -187,7 +189,7 @@ def _absorbed_by(
     return absorbed
 
 
-def _absorbed(flow: Flow, buffer: torch.Tensor, place: Place) -> Absorbed:
+def _absorbed(flow: Flow, buffer: torch.Tensor, place: ProductNode) -> Absorbed:
     """Return the layers that take in one constant, before the site or after it."""
     if not place.plain:
         raise RefusedError(f"{place.node} does more than multiply")
@@ -205,7 +207,7 @@ def _absorbed(flow: Flow, buffer: torch.Tensor, place: Place) -> Absorbed:
             raise RefusedError(f"before it: {before}; after it: {after}") from None
 
 
-def _into_layers(plan: Plan, site: GateSite, absorbed: Mapping[str, Absorbed]) -> Plan:
+def _into_layers(plan: FoldPlan, site: GateSite, absorbed: Mapping[str, Absorbed]) -> FoldPlan:
     """Take multiplications out and scale layers in their place."""
     names = {path.rpartition(".")[2] for path in absorbed}
     products = tuple(
