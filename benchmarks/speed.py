@@ -32,9 +32,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.ways import PEERS, Gates, Read, bare_forward, compiled_way, plain_loop, se_probe_ways
 from se_probe.gates import GateSite, find_gates
-from se_probe.recording.allocation import memory_kept
-from se_probe.recording.fast import fast_copy
+from se_probe.recording.fast_copy import fast_copy
 from se_probe.recording.hooked import HookedNetwork, signals_for
+from se_probe.recording.malloc import keep_freed_memory
 
 MODELS = "legacy_seresnet50,skresnext50_32x4d,resnest50d"
 BASE = "plain hook loop"
@@ -143,7 +143,7 @@ def _serve(options: argparse.Namespace) -> None:
     warnings.simplefilter("ignore")
     network, images = _subject(options.models, options)
     failure, gates, ways = "", {}, {}
-    with memory_kept() if group == "se-probe" else nullcontext(), Client(address) as connection:
+    with keep_freed_memory() if group == "se-probe" else nullcontext(), Client(address) as connection:
         try:
             ways = _ways(group, network, images, compile=options.compile)
             gates = {way: [gate.float().numpy() for gate in read(images)] for way, read in ways.items()}
@@ -178,7 +178,9 @@ def _ways(group: str, network: nn.Module, images: torch.Tensor, *, compile: bool
     sites = find_gates(network)
     if group == "se-probe":
         return _ours(network, sites, images, compile=compile)
-    paths = [site.tap.module for site in sites if site.tap is not None and site.tap.kind == "output"]
+    paths = [
+        site.hook_point.module for site in sites if site.hook_point is not None and site.hook_point.kind == "output"
+    ]
     if group == "plain":
         return {BASE: plain_loop(network, paths), "bare forward": bare_forward(network)}
     return {group: PEERS[group](network, paths)}

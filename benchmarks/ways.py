@@ -12,7 +12,7 @@ from torch import nn
 
 from se_probe.gates import GateSite
 from se_probe.recording.compilation import compiled
-from se_probe.recording.fast import FastCopy
+from se_probe.recording.fast_copy import FastCopy
 from se_probe.recording.hooked import HookedNetwork, Run
 
 Gates = list[torch.Tensor]

@@ -11,46 +11,46 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from se_probe.ablating import ablate
     from se_probe.ablation import Ablation, open_ablation
-    from se_probe.comparing import compare
-    from se_probe.costing import CostReport, cost
     from se_probe.costs import cost_table
-    from se_probe.drawing import draw
     from se_probe.errors import SeProbeError
-    from se_probe.fetching import fetch
-    from se_probe.fold_run import FoldRun
-    from se_probe.fold_search import fold
     from se_probe.folding import fold_gates, load_folded
+    from se_probe.folding.result import FoldRun
     from se_probe.gates import GateRecorder, GateSite, find_gates, intervene
     from se_probe.images import open_images, select
+    from se_probe.images.public import fetch
     from se_probe.labels import LabelSpace, imagenet
     from se_probe.models import LoadedModel, load_model
-    from se_probe.pipeline import excite, write_analysis
     from se_probe.recording import Recording, merge, open_recording, record, verify
-    from se_probe.scale_run import ScaleRun, open_scale_run
-    from se_probe.scaling import scale
+    from se_probe.runs.ablate import ablate
+    from se_probe.runs.compare import compare
+    from se_probe.runs.cost import CostReport, cost
+    from se_probe.runs.draw import draw
+    from se_probe.runs.excite import excite, write_analysis
+    from se_probe.runs.fold import fold
+    from se_probe.runs.scale import scale
+    from se_probe.runs.scale_result import ScaleRun, open_scale_run
 
 _HOME = {
     "Ablation": "ablation",
-    "CostReport": "costing",
-    "FoldRun": "fold_run",
+    "CostReport": "runs.cost",
+    "FoldRun": "folding.result",
     "GateRecorder": "gates",
     "GateSite": "gates",
     "LabelSpace": "labels",
     "LoadedModel": "models",
     "Recording": "recording",
-    "ScaleRun": "scale_run",
+    "ScaleRun": "runs.scale_result",
     "SeProbeError": "errors",
-    "ablate": "ablating",
-    "compare": "comparing",
-    "cost": "costing",
+    "ablate": "runs.ablate",
+    "compare": "runs.compare",
+    "cost": "runs.cost",
     "cost_table": "costs",
-    "draw": "drawing",
-    "excite": "pipeline",
-    "fetch": "fetching",
+    "draw": "runs.draw",
+    "excite": "runs.excite",
+    "fetch": "images.public",
     "find_gates": "gates",
-    "fold": "fold_search",
+    "fold": "runs.fold",
     "fold_gates": "folding",
     "imagenet": "labels",
     "intervene": "gates",
@@ -60,12 +60,12 @@ _HOME = {
     "open_ablation": "ablation",
     "open_images": "images",
     "open_recording": "recording",
-    "open_scale_run": "scale_run",
+    "open_scale_run": "runs.scale_result",
     "record": "recording",
-    "scale": "scaling",
+    "scale": "runs.scale",
     "select": "images",
     "verify": "recording",
-    "write_analysis": "pipeline",
+    "write_analysis": "runs.excite",
 }
 
 __all__ = [

@@ -1,13 +1,13 @@
 """Interventions over labelled images: which gates are replaced by what, and what that does to the predictions."""
 
 from se_probe.ablation.measure import measure
-from se_probe.ablation.planning import Intervened, plan_interventions
+from se_probe.ablation.planning import SiteGroup, plan_interventions
 from se_probe.ablation.results import Ablation, open_ablation
 from se_probe.ablation.sources import class_mean_gates, mean_gates
 
 __all__ = [
     "Ablation",
-    "Intervened",
+    "SiteGroup",
     "class_mean_gates",
     "mean_gates",
     "measure",

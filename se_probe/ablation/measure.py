@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from se_probe.ablation.outcomes import log_probabilities, outcomes
-from se_probe.ablation.planning import Intervened
+from se_probe.ablation.planning import SiteGroup
 from se_probe.gates import GateSite, Replacement, intervene
 from se_probe.gates.resuming import Resumable
 from se_probe.images import Batch, Selection, batches
@@ -39,7 +39,7 @@ class Measured:
 def measure(
     model: LoadedModel,
     sites: Sequence[GateSite],
-    interventions: Sequence[Intervened],
+    interventions: Sequence[SiteGroup],
     replacements: Mapping[str, Replacement],
     selection: Selection,
     *,
@@ -83,7 +83,7 @@ def measure(
         yield Measured(batch.indices, values[1:][order], values[0], _skipped(selection, batch))
 
 
-def passes_of(interventions: Sequence[Intervened]) -> int:
+def passes_of(interventions: Sequence[SiteGroup]) -> int:
     """Return how many forward passes an image takes part in: one untouched, and one for each different set of sites."""
     return len({item.site_names for item in interventions}) + 1
 
@@ -93,7 +93,7 @@ def _measure_batch(
     network: torch.nn.Module,
     batch: Batch,
     units: Sequence[int],
-    distinct: Sequence[Intervened],
+    distinct: Sequence[SiteGroup],
     replacements: Mapping[str, Replacement],
     label: Labels | None,
     progress: Callable[[int], None],

@@ -14,7 +14,7 @@ SCOPES = ("each", "cumulative", "stages")
 
 
 @dataclass(frozen=True)
-class Intervened:
+class SiteGroup:
     """Sites whose gates are replaced together, in network order; `name` is unique among those of one scope."""
 
     name: str
@@ -27,7 +27,7 @@ class Intervened:
         return tuple(site.name for site in self.sites)
 
 
-def plan_interventions(sites: Sequence[GateSite], which: Sequence[str] = SCOPES) -> list[Intervened]:
+def plan_interventions(sites: Sequence[GateSite], which: Sequence[str] = SCOPES) -> list[SiteGroup]:
     """Return what is to be changed together.
 
     Args:
@@ -46,17 +46,17 @@ def plan_interventions(sites: Sequence[GateSite], which: Sequence[str] = SCOPES)
             f"{', '.join(by_name)}."
         )
     named = tuple(site for site in sites if site.name in which)
-    planned = [Intervened("+".join(site.name for site in named), "sites", named)] if named else []
+    planned = [SiteGroup("+".join(site.name for site in named), "sites", named)] if named else []
     if "each" in which:
-        planned += [Intervened(site.name, "site", (site,)) for site in sites]
+        planned += [SiteGroup(site.name, "site", (site,)) for site in sites]
     if "cumulative" in which:
         planned += [
-            Intervened(f"from {site.name}", "cumulative", tuple(sites[place:])) for place, site in enumerate(sites)
+            SiteGroup(f"from {site.name}", "cumulative", tuple(sites[place:])) for place, site in enumerate(sites)
         ][::-1]
     if "stages" in which:
         stages = sorted({site.stage for site in sites})
         planned += [
-            Intervened(f"stage {stage}", "stage", tuple(site for site in sites if site.stage == stage))
+            SiteGroup(f"stage {stage}", "stage", tuple(site for site in sites if site.stage == stage))
             for stage in stages
         ]
     if not planned:

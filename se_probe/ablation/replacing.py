@@ -13,7 +13,7 @@ WORDS = "identity, mean, class-mean, shuffle, swap:A,B, scale:FACTOR or branch:N
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ReplacementSpec:
     """What gates are to be replaced by: `text` as it was asked for, and its parts."""
 
     text: str
@@ -31,7 +31,7 @@ class Wanted:
         return self.kind != "branch" or _has_branch(site, self.replacement)
 
 
-def parse_replacement(text: str) -> Wanted:
+def parse_replacement(text: str) -> ReplacementSpec:
     """Read one of the words.
 
     Raises:
@@ -40,18 +40,18 @@ def parse_replacement(text: str) -> Wanted:
     kind, _, argument = text.partition(":")
     match kind:
         case "identity" if not argument:
-            return Wanted(text, "identity", replacement=Identity())
+            return ReplacementSpec(text, "identity", replacement=Identity())
         case "mean" | "class-mean" | "shuffle" if not argument:
-            return Wanted(text, kind)
+            return ReplacementSpec(text, kind)
         case "swap":
             parts = [part.strip() for part in argument.split(",")]
             if len(parts) == 2 and all(parts):
-                return Wanted(text, "swap", classes=(parts[0], parts[1]))
+                return ReplacementSpec(text, "swap", classes=(parts[0], parts[1]))
         case "scale":
             if (factor := _number(argument)) is not None:
-                return Wanted(text, "scale", replacement=Scale(factor))
+                return ReplacementSpec(text, "scale", replacement=Scale(factor))
         case "branch" if argument.isdecimal():
-            return Wanted(text, "branch", replacement=Branch(int(argument)))
+            return ReplacementSpec(text, "branch", replacement=Branch(int(argument)))
     raise SeProbeError(f"gates cannot be replaced with {text!r}; expected {WORDS}.")
 
 

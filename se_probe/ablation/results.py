@@ -24,7 +24,7 @@ import zarr
 
 from se_probe.ablation.measure import Measured
 from se_probe.ablation.outcomes import MEASURES
-from se_probe.ablation.planning import Intervened
+from se_probe.ablation.planning import SiteGroup
 from se_probe.errors import SeProbeError
 from se_probe.images import Selection
 from se_probe.recording.shards import strings
@@ -158,7 +158,7 @@ class AblationWriter:
     def __init__(
         self,
         path: Path,
-        interventions: Sequence[Intervened],
+        interventions: Sequence[SiteGroup],
         replacement: str,
         selection: Selection,
         provenance: dict[str, Any],

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from se_probe.analysis.kernels.paired import holm, sign_flip_test
 from se_probe.analysis.outcomes import ESTIMATORS, MEASURES, AblationLike, Changes, estimate, outcome_changes
-from se_probe.analysis.statistics import Floats
+from se_probe.analysis.stats.moments import Floats
+from se_probe.analysis.stats.paired import holm, sign_flip_test
 
 ALONE = "site"
 """The scope of an intervention at one site alone."""

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from se_probe.analysis.files import write_csv
-from se_probe.analysis.kernels.health import branch_entropy
-from se_probe.analysis.kernels.variance import components, omega_squared
 from se_probe.analysis.protocols import RecordingLike, SiteLike
-from se_probe.analysis.statistics import equal_weight_mean, sample_variance
+from se_probe.analysis.stats.moments import equal_weight_mean, sample_variance
+from se_probe.analysis.stats.states import branch_entropy
+from se_probe.analysis.stats.variance import components, omega_squared
 from se_probe.errors import SeProbeError
+from se_probe.io.files import write_csv
 
 Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
 

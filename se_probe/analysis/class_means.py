@@ -8,10 +8,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from se_probe.analysis.classes import select_classes
-from se_probe.analysis.kernels.similarity import Clustering, cluster, rms_distance
 from se_probe.analysis.protocols import RecordingLike
 from se_probe.analysis.sampling import sample_channels, select_sites
-from se_probe.analysis.statistics import Floats
+from se_probe.analysis.stats.moments import Floats
+from se_probe.analysis.stats.similarity import Clustering, cluster, rms_distance
 
 HEATMAP_CHANNELS = 200
 

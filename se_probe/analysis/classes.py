@@ -1,10 +1,16 @@
-"""Class-wise statistics with labels: the kernels of `statistics` on a recording's moments."""
+"""Class-wise statistics with labels: `stats.moments` on a recording's moments."""
 
 from collections.abc import Sequence
 
 import xarray as xr
 
-from se_probe.analysis import statistics
+from se_probe.analysis.stats.moments import (
+    equal_weight_mean,
+    equal_weight_standard_error,
+    equal_weight_variance,
+    standard_error,
+    unbiased_variance,
+)
 from se_probe.errors import SeProbeError
 
 
@@ -19,8 +25,8 @@ def class_statistics(moments: xr.Dataset) -> xr.Dataset:
         {
             "count": count,
             "mean": moments["mean"].astype("float64"),
-            "variance": xr.apply_ufunc(statistics.unbiased_variance, count, m2),
-            "standard_error": xr.apply_ufunc(statistics.standard_error, count, m2),
+            "variance": xr.apply_ufunc(unbiased_variance, count, m2),
+            "standard_error": xr.apply_ufunc(standard_error, count, m2),
         }
     )
 
@@ -37,13 +43,9 @@ def reference_statistics(moments: xr.Dataset) -> xr.Dataset:
     reference = xr.Dataset(
         {
             "count": count.sum("class"),
-            "mean": xr.apply_ufunc(statistics.equal_weight_mean, mean, input_core_dims=[over]),
-            "variance": xr.apply_ufunc(
-                statistics.equal_weight_variance, count, mean, m2, input_core_dims=[over, over, over]
-            ),
-            "standard_error": xr.apply_ufunc(
-                statistics.equal_weight_standard_error, count, m2, input_core_dims=[over, over]
-            ),
+            "mean": xr.apply_ufunc(equal_weight_mean, mean, input_core_dims=[over]),
+            "variance": xr.apply_ufunc(equal_weight_variance, count, mean, m2, input_core_dims=[over, over, over]),
+            "standard_error": xr.apply_ufunc(equal_weight_standard_error, count, m2, input_core_dims=[over, over]),
         }
     )
     return reference.expand_dims({"class": [reference_name(moments.sizes["class"])]})

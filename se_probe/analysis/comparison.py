@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from se_probe.analysis.gates import site_gates, site_moments
 from se_probe.analysis.health import site_health
-from se_probe.analysis.kernels import intervals
-from se_probe.analysis.kernels.alignment import centred_gram, cka_matrix, linear_cka, rsa_matrix
-from se_probe.analysis.kernels.similarity import agreement, squared_distance
 from se_probe.analysis.shared_images import ComparableRecording, NarrowedRecording, SharedImages, shared_images
 from se_probe.analysis.specificity import site_specificity
-from se_probe.analysis.statistics import Floats
+from se_probe.analysis.stats import intervals
+from se_probe.analysis.stats.alignment import centred_gram, cka_matrix, linear_cka, rsa_matrix
+from se_probe.analysis.stats.moments import Floats
+from se_probe.analysis.stats.similarity import agreement, squared_distance
 
 MOST_IMAGES = 1000
 """Images beyond this, evenly spaced ones are taken for CKA, whose cost grows with their square."""

@@ -6,7 +6,7 @@ import pandas as pd
 
 from se_probe.analysis.each_site import each_site
 from se_probe.analysis.gates import GateRecording, GateSiteLike, chosen_sites, site_facts, site_gates, site_moments
-from se_probe.analysis.kernels.decoding import FOLDS, REPEATS, decode
+from se_probe.analysis.stats.decoding import FOLDS, REPEATS, decode
 
 
 def site_decodability(

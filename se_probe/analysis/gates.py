@@ -10,11 +10,11 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from se_probe.analysis.kernels.health import channel_states, site_verdict
-from se_probe.analysis.kernels.variance import Components, components
 from se_probe.analysis.protocols import SiteLike
 from se_probe.analysis.sampling import select_sites
-from se_probe.analysis.statistics import Floats, equal_weight_mean, sample_variance
+from se_probe.analysis.stats.moments import Floats, equal_weight_mean, sample_variance
+from se_probe.analysis.stats.states import channel_states, site_verdict
+from se_probe.analysis.stats.variance import Components, components
 from se_probe.errors import SeProbeError
 
 

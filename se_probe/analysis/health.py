@@ -19,8 +19,8 @@ from se_probe.analysis.gates import (
     site_moments,
     total_sd,
 )
-from se_probe.analysis.kernels.health import CLOSED, OPEN, STATES, branch_entropy, effective_rank
-from se_probe.analysis.statistics import Floats, equal_weight_mean, equal_weight_standard_error
+from se_probe.analysis.stats.moments import Floats, equal_weight_mean, equal_weight_standard_error
+from se_probe.analysis.stats.states import CLOSED, OPEN, STATES, branch_entropy, effective_rank
 
 
 def channel_health(recording: GateRecording, sites: Sequence[str] | None = None) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from se_probe.analysis.each_site import each_site
 from se_probe.analysis.gates import GateRecording, GateSiteLike, channel_facts, chosen_sites, site_gates, site_moments
-from se_probe.analysis.kernels.intervals import mean_interval
+from se_probe.analysis.stats.intervals import mean_interval
 
 
 def class_mean_intervals(

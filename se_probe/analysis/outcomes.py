@@ -9,10 +9,10 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from se_probe.analysis.kernels.intervals import Interval
-from se_probe.analysis.kernels.paired import Strata, image_strata, paired_interval, studentized_interval
-from se_probe.analysis.kernels.proportions import flip_interval, share_interval
-from se_probe.analysis.statistics import Floats
+from se_probe.analysis.stats.intervals import Interval
+from se_probe.analysis.stats.moments import Floats
+from se_probe.analysis.stats.paired import Strata, image_strata, paired_interval, studentized_interval
+from se_probe.analysis.stats.proportions import flip_interval, share_interval
 from se_probe.errors import SeProbeError
 
 FACTS = ("intervention", "scope", "sites", "replacement")

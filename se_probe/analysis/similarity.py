@@ -9,10 +9,10 @@ import xarray as xr
 from se_probe.analysis.classes import select_classes
 from se_probe.analysis.each_site import each_site
 from se_probe.analysis.gates import GateRecording, GateSiteLike, SiteMoments, chosen_sites, site_facts, site_moments
-from se_probe.analysis.kernels import similarity as kernels
-from se_probe.analysis.kernels.similarity import Clustering
-from se_probe.analysis.statistics import Floats
-from se_probe.analysis.wordnet import wordnet_paths
+from se_probe.analysis.stats import similarity as kernels
+from se_probe.analysis.stats.moments import Floats
+from se_probe.analysis.stats.similarity import Clustering
+from se_probe.labels.wordnet import wordnet_paths
 
 Paths = Mapping[str, Sequence[str]]
 SITES_AT_ONCE = 16

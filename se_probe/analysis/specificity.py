@@ -17,10 +17,10 @@ from se_probe.analysis.gates import (
     site_gates,
     site_moments,
 )
-from se_probe.analysis.kernels.intervals import omega_squared_over_classes, omega_squared_over_images
-from se_probe.analysis.kernels.nulls import PermutationTest, false_discovery, permutation_test
-from se_probe.analysis.kernels.selectivity import selectivity
-from se_probe.analysis.kernels.variance import f_test
+from se_probe.analysis.stats.intervals import omega_squared_over_classes, omega_squared_over_images
+from se_probe.analysis.stats.permutation import PermutationTest, false_discovery, permutation_test
+from se_probe.analysis.stats.selectivity import selectivity
+from se_probe.analysis.stats.variance import f_test
 
 DISCOVERY_RATE = 0.05
 """Expected share of false ones among the channels called class-dependent."""

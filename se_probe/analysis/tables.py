@@ -9,9 +9,9 @@ import xarray as xr
 
 from se_probe.analysis.classes import class_statistics, reference_statistics, select_classes
 from se_probe.analysis.curves import statistics_table
-from se_probe.analysis.files import write_csv
 from se_probe.analysis.protocols import RecordingLike, SiteLike
-from se_probe.analysis.statistics import equal_weight_mean, sample_variance
+from se_probe.analysis.stats.moments import equal_weight_mean, sample_variance
+from se_probe.io.files import write_csv
 
 CLASS_COLUMNS = ("site", "branch", "channel", "class", "role", "count", "mean", "variance", "standard_error")
 

@@ -83,8 +83,8 @@ def ablate(
     """Replace gates while the network runs and measure what that costs in accuracy, on the same images."""
     import pandas as pd
 
-    from se_probe.ablating import ablate as run
     from se_probe.models import parse_model_args
+    from se_probe.runs.ablate import ablate as run
 
     output = console(stderr=as_json)
     ablation = run(

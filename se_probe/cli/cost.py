@@ -15,8 +15,8 @@ from se_probe.cli.output import console, print_json, table
 from se_probe.errors import SeProbeError
 
 if TYPE_CHECKING:
-    from se_probe.costing import CostReport
     from se_probe.costs import GateCost, NetworkCost
+    from se_probe.runs.cost import CostReport
 
 
 @app.command()
@@ -40,8 +40,8 @@ def cost(
     as_json: AsJson = False,
 ) -> None:
     """Say what the gates of a network cost: parameters, operations, run time. No weights are downloaded."""
-    from se_probe.costing import cost as run
     from se_probe.models import parse_model_args
+    from se_probe.runs.cost import cost as run
 
     report = run(
         model,

@@ -26,7 +26,7 @@ def fetch(
     ] = None,
 ) -> None:
     """Download a public set into the cache (SE_PROBE_CACHE), so that --data takes its name."""
-    from se_probe.fetching import fetch as run
+    from se_probe.images.public import fetch as run
 
     try:
         run(f"{name}:{variant}" if variant else name, url=url, say=lambda line: typer.echo(line, err=True))
@@ -38,8 +38,8 @@ def fetch(
 @data_app.command("list")
 def list_sets(as_json: AsJson = False) -> None:
     """Show the public sets: what they hold, their size and licence, and whether they are on this machine."""
-    from se_probe.fetching import PUBLIC_SETS, state_of
-    from se_probe.fetching.place import readable_size
+    from se_probe.images.public import PUBLIC_SETS, state_of
+    from se_probe.images.public.place import readable_size
 
     states = {name: state_of(public) for name, public in PUBLIC_SETS.items()}
     if as_json:

@@ -63,8 +63,8 @@ def fold(
 
     Exits with 3 where nothing can be folded within the allowed loss, which the run says and explains.
     """
-    from se_probe.fold_search import fold as run
     from se_probe.models import parse_model_args
+    from se_probe.runs.fold import fold as run
 
     output = console(stderr=as_json)
     result = run(

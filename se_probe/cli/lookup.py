@@ -29,8 +29,8 @@ def gates(
 ) -> None:
     """Print where a network multiplies channels by gates. No weights are needed, and none are downloaded."""
     from se_probe.gates import discover, require_gates
-    from se_probe.inputs import describe_gates
     from se_probe.models import load_architecture, parse_model_args
+    from se_probe.runs.plan import describe_gates
 
     loaded = load_architecture(model, model_args=parse_model_args(model_arg or []))
     size = (loaded.input_size[0], input_size, input_size) if input_size else loaded.input_size

@@ -30,9 +30,9 @@ def plot(
     out: Annotated[Path | None, typer.Option(help="Folder in which figures/ is made. Default: the run's.")] = None,
 ) -> None:
     """Draw the figures of a run again, without the network; of a scale experiment with its own choices."""
-    from se_probe.drawing import draw
     from se_probe.recording import open_recording
-    from se_probe.scale_run import draw_scales, is_scale_run, open_scale_run
+    from se_probe.runs.draw import draw
+    from se_probe.runs.scale_result import draw_scales, is_scale_run, open_scale_run
 
     if is_scale_run(run):
         paths = draw_scales(open_scale_run(run), out or run)
@@ -52,8 +52,8 @@ def report(
     ] = None,
 ) -> None:
     """Measure the gates of a recording, judge the paper's claims and write report.html, without the network."""
-    from se_probe.pipeline import write_analysis
     from se_probe.recording import open_recording
+    from se_probe.runs.excite import write_analysis
 
     write_analysis(open_recording(run), data=data, say=typer.echo)
 
@@ -65,6 +65,6 @@ def compare(
     overwrite: Overwrite = False,
 ) -> None:
     """Put networks side by side by relative depth: specificity, saturation and similarity of representation."""
-    from se_probe.comparing import compare as run
+    from se_probe.runs.compare import compare as run
 
     run(runs, out=out, overwrite=overwrite, say=typer.echo)

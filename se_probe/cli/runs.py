@@ -98,8 +98,8 @@ def excite(
 ) -> None:
     """Record gates over images of some classes and draw the paper's "role of excitation"."""
     from se_probe.models import parse_model_args
-    from se_probe.pipeline import excite as run
     from se_probe.recording import place_of_environment
+    from se_probe.runs.excite import excite as run
 
     output = console(stderr=as_json)
     recording = run(
@@ -184,7 +184,7 @@ def scale(
 ) -> None:
     """Record the same images at several scales and test whether attention moves to the larger kernel (SKNet)."""
     from se_probe.models import parse_model_args
-    from se_probe.scaling import scale as run
+    from se_probe.runs.scale import scale as run
 
     run(
         classes,

@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from se_probe.costs.network_cost import GateCost, NetworkCost
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
 
-if TYPE_CHECKING:
-    from se_probe.costs.network_cost import GateCost, NetworkCost
-
 # SENet, table 10, without 2.
 REDUCTIONS = (4, 8, 16, 32)
-
-
-def formula_parameters(site: GateSite) -> float | None:
-    """Return 2 C² / r, the weights of two layers C to C / r to C without biases; None where a site has no r.
-
-    Gates over branches have other layers, so the formula is not for them.
-
-    Source: SENet (arXiv 1709.01507), equation 5, the sum of which over blocks is (2 / r) Σ N_s C_s².
-    """
-    if site.reduction is None or site.branches > 1:
-        return None
-    return 2 * site.channels**2 / site.reduction
 
 
 def reduction_sweep(cost: NetworkCost, reductions: Sequence[int] = REDUCTIONS) -> pd.DataFrame:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import pandas as pd
 from torch import nn
 
-from se_probe.costs.flow import Flow, follow, products_of
-from se_probe.costs.formula import formula_parameters
+from se_probe.costs.gate_path import formula_parameters, gate_path, products_of
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
-from se_probe.gates.dry_pass import dry_pass, unwrap
+from se_probe.trace.dry_pass import dry_pass, unwrap
+from se_probe.trace.flow import Flow, follow
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def check_flow(network: nn.Module, flow: Flow, sites: Iterable[GateSite]) -> Non
         )
     made = {step.operation for step in flow.steps}
     for site in sites:
-        if site.tap is None or not made.issuperset(product.operation for product in products_of([site])):
+        if site.hook_point is None or not made.issuperset(product.operation for product in products_of([site])):
             raise SeProbeError(
                 f"site {site.name} is nowhere multiplied in this network; pass the sites that find_gates returned "
                 "for this very network."
@@ -175,7 +175,7 @@ class _Counter:
 
     def gate_cost(self, sites: Iterable[GateSite]) -> GateCost:
         sites = list(sites)
-        path = sorted(self._flow.gate_path(sites))
+        path = sorted(gate_path(self._flow, sites))
         steps = [(index, self._flow.steps[index]) for index in path]
         names = [step.parameter for _, step in steps if step.parameter]
         products = [self._by_operation[product.operation] for product in products_of(sites)]

@@ -14,10 +14,12 @@ from torch import fx, nn
 from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from se_probe.costs.flow import Flow, FlowMode, factor_edges, products_of, tensors
+from se_probe.costs.gate_path import factor_edges, gate_path, products_of
 from se_probe.errors import SeProbeError
-from se_probe.gates.site import GateSite, Operation, Product
-from se_probe.gates.watching import PRODUCTS
+from se_probe.gates.site import GateSite
+from se_probe.trace.flow import Flow, FlowMode, tensors
+from se_probe.trace.operation import Operation, Product
+from se_probe.trace.watching import PRODUCTS
 
 Replay = Callable[[torch.Tensor], tuple[torch.Tensor, ...]]
 
@@ -60,7 +62,7 @@ class Tape:
         constants = dict(self._constants)
         for product in products_of(sites):
             self._fix(graph, nodes[product.operation], product, constants)
-        path = {self.flow.steps[index].operation for index in self.flow.gate_path(sites)}
+        path = {self.flow.steps[index].operation for index in gate_path(self.flow, sites)}
         if not _leave_out(graph, {node for operation, node in nodes.items() if operation in path}):
             raise SeProbeError(
                 f"a pass of {self._name} cannot be replayed without its gates: its output is written into memory in "

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import nn
 
-from se_probe.costs.flow import tensors
 from se_probe.costs.network_cost import check_flow
 from se_probe.costs.replay import Replay, Tape
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
-from se_probe.gates.dry_pass import dry_pass, evaluation_mode, noise_for, unwrap
+from se_probe.trace.dry_pass import dry_pass, evaluation_mode, noise_for, unwrap
+from se_probe.trace.flow import tensors
 
 CONFIDENCE = 0.95
 FEWEST_ROUNDS = 15

@@ -9,11 +9,11 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from se_probe.analysis.statistics import Floats
+from se_probe.analysis.stats.moments import Floats
 from se_probe.figures import style
 from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.house_figure import HouseFigure
-from se_probe.figures.settle import settle
+from se_probe.figures.notebook_figure import NotebookFigure
+from se_probe.figures.settle import freeze_layout
 from se_probe.figures.style import CurveStyle, class_styles
 
 MEASURES = {"cka": "CKA over images", "rsa": "RSA over classes"}
@@ -39,7 +39,7 @@ def alignment(
     looks = class_styles(runs)
     shown = [name for name in MEASURES if table[name].notna().any()] or ["cka"]
     with style.house_style():
-        figure = HouseFigure(figsize=(style.DOUBLE_COLUMN, 3))
+        figure = NotebookFigure(figsize=(style.DOUBLE_COLUMN, 3))
         ratios = {"width_ratios": [*(1.0 for _ in shown), 0.3], "height_ratios": [0.25, 1.0]}
         grid = figure.subplots(2, len(shown) + 1, sharex="col", sharey="row", squeeze=False, gridspec_kw=ratios)
         grid[0, -1].set_axis_off()
@@ -53,7 +53,7 @@ def alignment(
         figure.colorbar(mesh, cax=bar, orientation="horizontal", ticks=(0, 0.5, 1)).outline.set_linewidth(0)
         wording = Wording(title, f"sites of {runs[1]}", f"sites of {runs[0]}", caption, _note(table), demo)
         add_frame(figure, wording, looks, max(3, 1 + math.ceil(table["first_site"].nunique() / SITES_A_ROW)))
-        settle(figure)
+        freeze_layout(figure)
     return figure
 
 

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from se_probe.figures import style
 from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.house_figure import HouseFigure
-from se_probe.figures.settle import settle
+from se_probe.figures.notebook_figure import NotebookFigure
+from se_probe.figures.settle import freeze_layout
 from se_probe.figures.style import CurveStyle
 
 NARROW = 20
@@ -31,7 +31,7 @@ def draw_by_site(
     sites = [str(name) for name in table["site"]]
     with style.house_style():
         width = style.SINGLE_COLUMN if len(sites) <= NARROW else style.DOUBLE_COLUMN
-        figure = HouseFigure(figsize=(width, len(panels)))
+        figure = NotebookFigure(figsize=(width, len(panels)))
         grid = figure.subplots(len(panels), 1, squeeze=False, sharex=True).ravel()
         for axes, (title, draw) in zip(grid, panels.items(), strict=True):
             draw(axes, table)
@@ -39,7 +39,7 @@ def draw_by_site(
         grid[-1].set_xlim(-0.6, len(sites) - 0.4)
         _name_sites(grid[-1], sites)
         add_frame(figure, wording, styles, len(panels))
-        settle(figure)
+        freeze_layout(figure)
     return figure
 
 

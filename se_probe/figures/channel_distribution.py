@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 
 from se_probe.figures import style
 from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.house_figure import HouseFigure
+from se_probe.figures.notebook_figure import NotebookFigure
 from se_probe.figures.panels import UNIT_LIMITS
-from se_probe.figures.settle import settle
+from se_probe.figures.settle import freeze_layout
 
 GOLDEN = 0.6180339887498949
 """Multiples of the golden ratio fill a unit interval evenly, in any number."""
@@ -28,7 +28,7 @@ def channel_distribution(
     names = list(gates["class"].unique())
     branch = f" · branch {first['branch']}" if gates["branch"].iloc[0] or "softmax" in first["activation"] else ""
     with style.house_style():
-        figure = HouseFigure(figsize=(style.SINGLE_COLUMN, 1))
+        figure = NotebookFigure(figsize=(style.SINGLE_COLUMN, 1))
         axes = figure.subplots()
         for row, (name, look) in enumerate(style.class_styles(names).items()):
             _draw_row(axes, gates.loc[gates["class"] == name, "gate"].to_numpy(), row, look.color)
@@ -40,7 +40,7 @@ def channel_distribution(
             axes.set_xlim(*UNIT_LIMITS)
         axes.set_title(f"{first['site']}{branch} · channel {first['channel']}", loc="left", fontweight="bold", pad=4)
         add_frame(figure, Wording(title, "gate", "", caption, NOTE, demo), {}, 1 + len(names) // 8)
-        settle(figure)
+        freeze_layout(figure)
     return figure
 
 

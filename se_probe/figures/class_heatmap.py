@@ -6,9 +6,9 @@ from matplotlib.ticker import NullLocator
 
 from se_probe.figures import style
 from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.house_figure import HouseFigure
 from se_probe.figures.matrix import add_colour_bar, draw_matrix, name_rows
-from se_probe.figures.settle import settle
+from se_probe.figures.notebook_figure import NotebookFigure
+from se_probe.figures.settle import freeze_layout
 
 WIDTHS = (50, 1)
 
@@ -26,7 +26,7 @@ def class_heatmap(
     bounded = means["activation"].iloc[0] != "unbounded" and bool(means["mean"].between(0, 1).all())
     shown = means["channel"].nunique()
     with style.house_style():
-        figure = HouseFigure(figsize=(style.DOUBLE_COLUMN, 1))
+        figure = NotebookFigure(figsize=(style.DOUBLE_COLUMN, 1))
         axes, bar = figure.subplots(1, 2, width_ratios=WIDTHS)
         image = draw_matrix(axes, values, "viridis", (0.0, 1.0) if bounded else None)
         name_rows(axes, names)
@@ -37,5 +37,5 @@ def class_heatmap(
         columns = "channels of every branch, clustered" if means["branch"].nunique() > 1 else "channels, clustered"
         wording = Wording(title, columns, "", caption, None, demo)
         add_frame(figure, wording, {}, 1 + len(names) // 24)
-        settle(figure)
+        freeze_layout(figure)
     return figure

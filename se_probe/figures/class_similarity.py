@@ -10,9 +10,9 @@ from scipy.cluster import hierarchy
 
 from se_probe.figures import style
 from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.house_figure import HouseFigure
 from se_probe.figures.matrix import add_colour_bar, draw_matrix, name_rows
-from se_probe.figures.settle import settle
+from se_probe.figures.notebook_figure import NotebookFigure
+from se_probe.figures.settle import freeze_layout
 
 WIDTHS = (1, 2.6, 0.1)
 
@@ -33,7 +33,7 @@ def class_similarity_matrix(
     distances = pairs.pivot(index="row", columns="column", values="distance").to_numpy()
     names = pairs.drop_duplicates("row").sort_values("row")["class"].tolist()
     with style.house_style():
-        figure = HouseFigure(figsize=(style.SINGLE_COLUMN if len(names) <= 12 else style.DOUBLE_COLUMN, 1))
+        figure = NotebookFigure(figsize=(style.SINGLE_COLUMN if len(names) <= 12 else style.DOUBLE_COLUMN, 1))
         tree, matrix, bar = figure.subplots(1, 3, width_ratios=WIDTHS)
         _draw_tree(tree, linkage)
         image = draw_matrix(matrix, distances, "viridis", (0.0, float(distances.max()) or 1.0))
@@ -43,7 +43,7 @@ def class_similarity_matrix(
         add_colour_bar(figure, bar, image, "distance, gate units")
         wording = Wording(title, "tree: distance at which classes merge, gate units", "", caption, None, demo)
         add_frame(figure, wording, {}, 2 if len(names) <= 12 else 3)
-        settle(figure)
+        freeze_layout(figure)
     return figure
 
 

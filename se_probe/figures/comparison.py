@@ -8,8 +8,8 @@ from matplotlib.ticker import MaxNLocator
 
 from se_probe.figures import style
 from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.house_figure import HouseFigure
-from se_probe.figures.settle import settle
+from se_probe.figures.notebook_figure import NotebookFigure
+from se_probe.figures.settle import freeze_layout
 from se_probe.figures.style import CurveStyle, class_styles
 
 PANELS = {
@@ -38,7 +38,7 @@ def comparison_profiles(
     """
     looks = class_styles(list(sites["run"].unique()))
     with style.house_style():
-        figure = HouseFigure(figsize=(style.DOUBLE_COLUMN, 3))
+        figure = NotebookFigure(figsize=(style.DOUBLE_COLUMN, 3))
         grid = figure.subplots(3, 2, sharex=True).ravel()
         for axes, (column, name) in zip(grid, PANELS.items(), strict=True):
             for run, rows in sites.groupby("run", sort=False):
@@ -48,7 +48,7 @@ def comparison_profiles(
         note = OVER[str(sites["specificity_over"].iloc[0])]
         wording = Wording(title, "relative depth of the site", "share, or gate units (SD)", caption, note, demo)
         add_frame(figure, wording, looks, 3)
-        settle(figure)
+        freeze_layout(figure)
     return figure
 
 

@@ -9,8 +9,8 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullForma
 from se_probe.figures import style
 from se_probe.figures.by_site import draw_by_site, look
 from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.house_figure import HouseFigure
-from se_probe.figures.settle import settle
+from se_probe.figures.notebook_figure import NotebookFigure
+from se_probe.figures.settle import freeze_layout
 from se_probe.figures.style import CurveStyle
 
 PARTS = {"squeeze": "#56B4E9", "excitation": "#0072B2", "scale": "#E69F00"}
@@ -49,7 +49,7 @@ def cost_by_reduction(
     """
     looks = {COUNTED: COUNTED_LOOK, "(2 / r) Σ C²": FORMULA_LOOK, **INCREASES}
     with style.house_style():
-        figure = HouseFigure(figsize=(style.SINGLE_COLUMN, 2))
+        figure = NotebookFigure(figsize=(style.SINGLE_COLUMN, 2))
         above, below = figure.subplots(2, 1, sharex=True)
         _gate_parameters(above, sweep)
         _increases(below, sweep)
@@ -57,7 +57,7 @@ def cost_by_reduction(
         below.set_xticks(places, [f"{ratio:g}" for ratio in sweep["reduction"]])
         below.set_xlim(-0.6, len(sweep) - 0.4)
         add_frame(figure, Wording(title, "reduction ratio r", "", caption, _note(sweep), demo), looks, 2)
-        settle(figure)
+        freeze_layout(figure)
     return figure
 
 

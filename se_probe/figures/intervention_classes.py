@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from se_probe.figures import style
 from se_probe.figures.by_site import NARROW
 from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.house_figure import HouseFigure
 from se_probe.figures.intervention_cost import SITE
 from se_probe.figures.matrix import MOST_NAMES, add_colour_bar, draw_matrix
-from se_probe.figures.settle import settle
+from se_probe.figures.notebook_figure import NotebookFigure
+from se_probe.figures.settle import freeze_layout
 
 COLOURS = "PuOr_r"
 """Brewer's diverging purple and orange, which colour-blind readers tell apart; orange is harm."""
@@ -47,7 +47,7 @@ def intervention_classes(
     beyond = int(np.sum(np.abs(values) > reach))
     with style.house_style():
         wide = len(sites) > NARROW
-        figure = HouseFigure(figsize=(style.DOUBLE_COLUMN if wide else style.SINGLE_COLUMN, 1))
+        figure = NotebookFigure(figsize=(style.DOUBLE_COLUMN if wide else style.SINGLE_COLUMN, 1))
         axes, bar = figure.subplots(1, 2, width_ratios=WIDTHS)
         image = draw_matrix(axes, values, COLOURS, (-reach, reach))
         _mark(axes, dots)
@@ -58,7 +58,7 @@ def intervention_classes(
         note = " ".join([*([UNSURE] if dots.any() else []), *([CUT.format(reach, beyond)] if beyond else [])])
         wording = Wording(title, "site replaced alone", "", caption, note or None, demo)
         add_frame(figure, wording, {}, 1 + -(-min(len(order), MOST_NAMES) // CLASSES_A_ROW))
-        settle(figure)
+        freeze_layout(figure)
     return figure
 
 

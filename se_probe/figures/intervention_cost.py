@@ -12,8 +12,8 @@ from matplotlib.ticker import MaxNLocator
 from se_probe.figures import style
 from se_probe.figures.by_site import NARROW, look
 from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.house_figure import HouseFigure
-from se_probe.figures.settle import settle
+from se_probe.figures.notebook_figure import NotebookFigure
+from se_probe.figures.settle import freeze_layout
 from se_probe.figures.style import CurveStyle
 
 SITE, CUMULATIVE, STAGE = "site", "cumulative", "stage"
@@ -42,7 +42,7 @@ def intervention_cost(
     scopes = [scope for group in columns for scope in group]
     with style.house_style():
         wide = len(columns) > 1 or len(order) > NARROW
-        figure = HouseFigure(figsize=(style.DOUBLE_COLUMN if wide else style.SINGLE_COLUMN, 2))
+        figure = NotebookFigure(figsize=(style.DOUBLE_COLUMN if wide else style.SINGLE_COLUMN, 2))
         grid = figure.subplots(2, len(columns), squeeze=False, sharex=True)
         for axes_row, (change, words, factor) in zip(grid, MEASURES.values(), strict=True):
             for axes, group in zip(axes_row, columns, strict=True):
@@ -53,7 +53,7 @@ def intervention_cost(
         note = NO_INTERVAL if missing else None
         styles = {WORDS[scope]: LOOKS[scope] for scope in scopes}
         add_frame(figure, Wording(title, "site", "change", caption, note, demo), styles, 2)
-        settle(figure)
+        freeze_layout(figure)
     return figure
 
 

@@ -11,10 +11,10 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 from se_probe.figures import style
 from se_probe.figures.by_site import look
 from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.house_figure import HouseFigure
 from se_probe.figures.intervention_cost import CUMULATIVE, SITE, STAGE
+from se_probe.figures.notebook_figure import NotebookFigure
 from se_probe.figures.point_names import name_points
-from se_probe.figures.settle import settle
+from se_probe.figures.settle import freeze_layout
 
 PANELS = {"parameters_saved": "parameters of the gate path", "multiply_adds_saved": "multiply–adds of the gate path"}
 LOOKS = {SITE: look(0), CUMULATIVE: look(4), STAGE: look(2)}
@@ -36,7 +36,7 @@ def intervention_savings(
     groups = [[scope for scope in group if (shown["scope"] == scope).any()] for group in ([SITE], [CUMULATIVE, STAGE])]
     groups = [group for group in groups if group]
     with style.house_style():
-        figure = HouseFigure(figsize=(style.DOUBLE_COLUMN, len(groups)))
+        figure = NotebookFigure(figsize=(style.DOUBLE_COLUMN, len(groups)))
         grid = figure.subplots(len(groups), len(PANELS), sharey="row", squeeze=False)
         for axes_row, scopes in zip(grid, groups, strict=True):
             for axes, column in zip(axes_row, PANELS, strict=True):
@@ -45,7 +45,7 @@ def intervention_savings(
             axes.set_title(words, loc="left", fontweight="bold", pad=4)
         wording = Wording(title, "saved", "top-1 accuracy, points", caption, None, demo)
         add_frame(figure, wording, {WORDS[scope]: LOOKS[scope] for group in groups for scope in group}, len(groups))
-        settle(figure)
+        freeze_layout(figure)
         alone = shown[shown["scope"] == SITE]
         if 0 < len(alone) <= MOST_NAMES:
             for axes, column in zip(grid[0], PANELS, strict=True):

@@ -12,8 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from se_probe.figures import style
 from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.house_figure import HouseFigure
-from se_probe.figures.settle import settle
+from se_probe.figures.notebook_figure import NotebookFigure
+from se_probe.figures.settle import freeze_layout
 from se_probe.figures.style import CurveStyle
 
 COLUMNS = 3
@@ -73,7 +73,7 @@ def draw_panels(panels: Sequence[Panel], wording: Wording, draw: Draw, order: Se
         styles = _styles(panels[0].rows, order)
         columns = _columns(panels)
         rows = -(-len(panels) // columns)
-        figure = HouseFigure(figsize=(style.SINGLE_COLUMN if columns == 1 else style.DOUBLE_COLUMN, rows))
+        figure = NotebookFigure(figsize=(style.SINGLE_COLUMN if columns == 1 else style.DOUBLE_COLUMN, rows))
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for unused in grid[len(panels) :]:
             unused.remove()
@@ -83,7 +83,7 @@ def draw_panels(panels: Sequence[Panel], wording: Wording, draw: Draw, order: Se
             for axes, _ in shown:
                 axes.tick_params(labelleft=axes.get_subplotspec().is_first_col())
         add_frame(figure, wording, styles, rows)
-        settle(figure)  # makes the ticks too, which take the style of the moment
+        freeze_layout(figure)  # makes the ticks too, which take the style of the moment
         for (axes, panel), title in zip(shown, titles, strict=True):
             _name_share(axes, panel, title)
     return figure

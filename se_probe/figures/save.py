@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from se_probe.analysis.files import write_csv, write_whole
 from se_probe.figures.style import house_style
+from se_probe.io.files import write_csv, write_file
 
 DPI = 300
 
@@ -29,7 +29,7 @@ def save_figure(figure: Figure, curves: pd.DataFrame, directory: Path, stem: str
     """
     contents = {suffix: _rendered(figure, suffix) for suffix in METADATA}
     for suffix, content in contents.items():
-        write_whole(directory / f"{stem}.{suffix}", content)
+        write_file(directory / f"{stem}.{suffix}", content)
     write_csv(curves, directory / f"{stem}.csv")
     return [directory / f"{stem}.{suffix}" for suffix in (*contents, "csv")]
 

@@ -8,9 +8,9 @@ from matplotlib.ticker import MaxNLocator
 
 from se_probe.figures import style
 from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.house_figure import HouseFigure
+from se_probe.figures.notebook_figure import NotebookFigure
 from se_probe.figures.scale_images import scale_styles
-from se_probe.figures.settle import settle
+from se_probe.figures.settle import freeze_layout
 from se_probe.figures.style import CurveStyle
 
 COLUMNS = 3
@@ -36,7 +36,7 @@ def scale_classes(
     columns = min(COLUMNS, len(sites))
     lines = -(-len(sites) // columns)
     with style.house_style():
-        figure = HouseFigure(figsize=(style.SINGLE_COLUMN if columns == 1 else style.DOUBLE_COLUMN, lines))
+        figure = NotebookFigure(figsize=(style.SINGLE_COLUMN if columns == 1 else style.DOUBLE_COLUMN, lines))
         grid = figure.subplots(lines, columns, squeeze=False).ravel()
         for unused in grid[len(sites) :]:
             unused.remove()
@@ -48,7 +48,7 @@ def scale_classes(
             axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
         wording = Wording(title, _x_label(classes), str(classes["quantity"].iloc[0]), caption, None, demo)
         add_frame(figure, wording, {f"{scale:g}×": look for scale, look in looks.items()}, _height(classes, lines))
-        settle(figure)
+        freeze_layout(figure)
     return figure
 
 

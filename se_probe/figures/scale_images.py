@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from se_probe.figures import style
 from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.house_figure import HouseFigure
-from se_probe.figures.settle import settle
+from se_probe.figures.notebook_figure import NotebookFigure
+from se_probe.figures.settle import freeze_layout
 from se_probe.figures.style import CurveStyle
 
 PLOT_SHARE = 0.8  # width of a plot, of that of a row of thumbnails
@@ -38,7 +38,7 @@ def scale_images(
     paths, scales = list(examples["path"].unique()), sorted(examples["scale"].unique())
     looks = scale_styles(scales)
     with style.house_style():
-        figure = HouseFigure(figsize=(style.DOUBLE_COLUMN, len(paths)))
+        figure = NotebookFigure(figsize=(style.DOUBLE_COLUMN, len(paths)))
         ratios = [1.0] * len(scales) + [PLOT_SHARE * len(scales)] * 2
         grid = figure.subplots(len(paths), len(ratios), squeeze=False, width_ratios=ratios)
         for path, axes in zip(paths, grid, strict=True):
@@ -53,7 +53,7 @@ def scale_images(
         _label_columns(grid, examples, scales)
         wording = Wording(title, "", "", caption, None, demo)
         add_frame(figure, wording, {f"{scale:g}×": look for scale, look in looks.items()}, len(paths))
-        settle(figure)
+        freeze_layout(figure)
     return figure
 
 

@@ -10,9 +10,9 @@ from matplotlib.ticker import MaxNLocator
 
 from se_probe.figures import style
 from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.house_figure import HouseFigure
+from se_probe.figures.notebook_figure import NotebookFigure
 from se_probe.figures.scale_images import scale_styles
-from se_probe.figures.settle import settle
+from se_probe.figures.settle import freeze_layout
 from se_probe.figures.style import CurveStyle
 
 NARROW = 20  # sites up to which one column is wide enough
@@ -37,7 +37,7 @@ def scale_response(
     panels = [*quantities, "change"]
     with style.house_style():
         width = style.SINGLE_COLUMN if len(sites) <= NARROW else style.DOUBLE_COLUMN
-        figure = HouseFigure(figsize=(width, len(panels)))
+        figure = NotebookFigure(figsize=(width, len(panels)))
         grid = figure.subplots(len(panels), 1, squeeze=False, sharex=True).ravel()
         for axes, name in zip(grid, quantities, strict=False):
             _plot(axes, response[response["quantity"] == name], "level", sites, looks)
@@ -49,7 +49,7 @@ def scale_response(
         grid[-1].set_xticks(range(0, len(sites), every), sites[::every], rotation=90)
         wording = Wording(title, "site", "gate units", caption, None, demo)
         add_frame(figure, wording, {f"{scale:g}×": look for scale, look in looks.items()}, len(panels))
-        settle(figure)
+        freeze_layout(figure)
     return figure
 
 

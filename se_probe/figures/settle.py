@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 DIGITS = 6  # of a figure's side: a thousandth of a pixel
 
 
-def settle(figure: Figure) -> None:
+def freeze_layout(figure: Figure) -> None:
     """Lay a figure out and keep the places of its panels, rounded, so that the same figure gives the same bytes.
 
     The layout's solver leaves differences in the last digits between runs, which end up in names within SVG.

@@ -9,9 +9,9 @@ from matplotlib.ticker import MaxNLocator
 from se_probe.figures import style
 from se_probe.figures.by_site import look
 from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.house_figure import HouseFigure
+from se_probe.figures.notebook_figure import NotebookFigure
 from se_probe.figures.point_names import name_points
-from se_probe.figures.settle import settle
+from se_probe.figures.settle import freeze_layout
 
 PANELS = {"class_sd": "spread between class means, gate units", "omega_squared": "share between classes, ω²"}
 MOST_NAMES = 24
@@ -28,14 +28,14 @@ def specificity_importance(
     """
     still = [str(verdict) for verdict in table["verdict"].unique() if verdict != "live"]
     with style.house_style():
-        figure = HouseFigure(figsize=(style.DOUBLE_COLUMN, 1))
+        figure = NotebookFigure(figsize=(style.DOUBLE_COLUMN, 1))
         grid = figure.subplots(1, len(PANELS), sharey=True)
         for axes, (column, words) in zip(grid, PANELS.items(), strict=True):
             _draw(axes, table, column)
             axes.set_title(words, loc="left", fontweight="bold", pad=4)
         note = NOTE.format(" or ".join(still)) if still else None
         add_frame(figure, Wording(title, "class specificity", "rise of NLL, nats", caption, note, demo), {}, 2)
-        settle(figure)
+        freeze_layout(figure)
         if len(table) <= MOST_NAMES:
             for axes, column in zip(grid, PANELS, strict=True):
                 known = table.dropna(subset=[column, "nll_change"])

@@ -13,7 +13,8 @@ from torch import fx, nn
 from se_probe.folding.errors import RefusedError
 from se_probe.folding.rebuild import RebuildError, trace_module
 from se_probe.gates import GateSite
-from se_probe.gates.site import Product, canonical, factor_like, tap_of
+from se_probe.gates.site import hook_point_of
+from se_probe.trace.operation import Product, canonical, factor_like
 
 # Multiplications of two tensors, as they are written in a forward.
 _PLAIN = {operator.mul, operator.imul, torch.mul, torch.multiply, "mul", "mul_", "multiply", "multiply_"}
@@ -64,7 +65,7 @@ def locate(
     Raises:
         RefusedError: the module cannot be traced, or a product is not found exactly once.
     """
-    products = tap_of(site).products
+    products = hook_point_of(site).products
     factors = [gates] if len(products) == 1 else list(gates.unbind(1))
     nodes = _run(module, call)
     return [_find(nodes, product, factor, site) for product, factor in zip(products, factors, strict=True)]

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from se_probe.analysis.kernels.intervals import CONFIDENCE
-from se_probe.analysis.kernels.paired import Strata
-from se_probe.analysis.kernels.proportions import flip_interval
+from se_probe.analysis.stats.intervals import CONFIDENCE
+from se_probe.analysis.stats.paired import Strata
+from se_probe.analysis.stats.proportions import flip_interval
 
 CHANCE = 0.01
 

@@ -15,7 +15,7 @@ from se_probe.folding.absorb import Scaling
 from se_probe.folding.errors import RefusedError
 from se_probe.folding.rebuild import RebuildError, edited
 from se_probe.gates import Constant, GateSite, intervene
-from se_probe.gates.watching import tensors_in
+from se_probe.trace.watching import tensors_in
 
 
 @dataclass(frozen=True)

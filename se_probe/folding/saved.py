@@ -12,16 +12,16 @@ from typing import Any
 from safetensors.torch import save
 from torch import nn
 
-from se_probe.analysis.files import write_whole
 from se_probe.errors import SeProbeError
 from se_probe.folding import rebuild
 from se_probe.folding.surgery import Folded
+from se_probe.io.files import write_file
 from se_probe.models import LoadedModel, load_model, model_of
 from se_probe.models.digest import state_digest
 from se_probe.models.spec import parse_spec
+from se_probe.recording.run_folder import FOLDED
 
 LOADER = "load.py"
-FOLDER = "folded"
 
 
 def builder_of(model: str | nn.Module | LoadedModel, model_args: Mapping[str, object] | None) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def write_folded(folder: Path, folded: Folded, builder: Mapping[str, Any], facts
         rebuild.FACTS: (json.dumps({**structure, **facts}, indent=2, ensure_ascii=False) + "\n").encode(),
     }
     for name, data in files.items():
-        write_whole(folder / name, data)
+        write_file(folder / name, data)
     return [folder / name for name in files]
 
 
@@ -83,7 +83,7 @@ def load_folded(folder: str | Path, network: str | nn.Module | LoadedModel | Non
         SeProbeError: a file is missing or was changed, or the network is needed or does not fit.
     """
     place = Path(folder)
-    place = place / FOLDER if (place / FOLDER).is_dir() else place
+    place = place / FOLDED if (place / FOLDED).is_dir() else place
     try:
         facts = rebuild.read_facts(place)
         unfolded = _unfolded(facts["builder"], network)

@@ -19,13 +19,13 @@ from torch.utils._pytree import tree_map_only
 
 from se_probe.folding.absorb import Absorbed, absorb_after, absorb_before
 from se_probe.folding.errors import RefusedError
-from se_probe.folding.flow import Flow, Operand, Value, flow_of
 from se_probe.folding.locate import Place, locate
 from se_probe.folding.plan import Plan, Probe, made, tolerance_of
 from se_probe.gates import Constant, GateRecorder, GateSite
 from se_probe.gates.recorder import check_recordable, module_of
-from se_probe.gates.site import tap_of
-from se_probe.gates.watching import storage_of
+from se_probe.gates.site import hook_point_of
+from se_probe.trace.folding_flow import Flow, Operand, Value, flow_of
+from se_probe.trace.watching import storage_of
 
 LAYERS, MULTIPLY, REFUSED = "into layers", "fixed multiply", "refused"
 
@@ -122,7 +122,7 @@ def _located(
     calls, gates = _probed(network, sites, batch)
     found, refused = {}, {}
     for site in sites:
-        times = tap_of(site).product_calls
+        times = hook_point_of(site).product_calls
         try:
             if times != 1:
                 raise RefusedError(f"its module {site.module!r} is called {times} times in a pass")

@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from se_probe.analysis.kernels.intervals import CONFIDENCE
+from se_probe.analysis.stats.intervals import CONFIDENCE
 
 WARM_UP = 3
 

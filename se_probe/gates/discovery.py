@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from se_probe.errors import SeProbeError
-from se_probe.gates.dry_pass import default_input_size, dry_pass, unwrap
 from se_probe.gates.naming import block_of, family_of, number_blocks, strides, unique_names
-from se_probe.gates.site import GateSite, Operation, Product, Tap
-from se_probe.gates.tracing import Event, Trace, trace
+from se_probe.gates.site import GateSite, HookPoint
+from se_probe.trace.dry_pass import default_input_size, dry_pass, unwrap
+from se_probe.trace.operation import Operation, Product
+from se_probe.trace.products import Event, Trace, trace
 
 # Factors that scale a feature map by its own norm are no attention maps.
 NORMALISING = {"rsqrt", "reciprocal"}
@@ -150,7 +151,7 @@ def _sites(
             activation=_activation(gate),
             reduction=channels / width if width and width < channels else None,
             kernels=_kernels(gate),
-            tap=_tap(gate, watched.calls),
+            hook_point=_tap(gate, watched.calls),
         )
 
 
@@ -218,12 +219,12 @@ def _check(name: str, gate: _Gate) -> None:
             )
 
 
-def _tap(gate: _Gate, calls: Counter[str]) -> Tap:
-    """Tap a module whose output is the gate, the innermost one, else the multiplications."""
+def _tap(gate: _Gate, calls: Counter[str]) -> HookPoint:
+    """HookPoint a module whose output is the gate, the innermost one, else the multiplications."""
     first = gate.events[0]
     source = next((call for call, output in first.sources if _is_gate(output, gate)), None)
     call = source or first.calls[-1]
-    return Tap(
+    return HookPoint(
         kind="product" if source is None else "output",
         module=call.module,
         call=call.index,

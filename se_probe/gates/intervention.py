@@ -15,8 +15,9 @@ from se_probe.errors import SeProbeError
 from se_probe.gates.discovery import find_gates
 from se_probe.gates.recorder import check_recordable, module_of
 from se_probe.gates.replacements import Place, Replacement
-from se_probe.gates.site import GateSite, Product, canonical, factor_like, tap_of
-from se_probe.gates.watching import ProductMode
+from se_probe.gates.site import GateSite, hook_point_of
+from se_probe.trace.operation import Product, canonical, factor_like
+from se_probe.trace.watching import ProductMode
 
 
 def intervene(
@@ -65,7 +66,7 @@ class Intervention:
         self._network = network
         self._replacements = dict(replacements)
         for site, replacement in self._replacements.items():
-            tap_of(site)
+            hook_point_of(site)
             replacement.check(site)
         self._hooks = ExitStack()
         self._calls: Counter[str] = Counter()
@@ -116,7 +117,9 @@ class Intervention:
 
     def _end(self, _network: nn.Module, _args: Any, _output: Any) -> None:
         """Refuse a pass in which a gate was not replaced, or more than once."""
-        wrong = [site.name for site in self._replacements if self._replaced[site.name] != len(tap_of(site).products)]
+        wrong = [
+            site.name for site in self._replacements if self._replaced[site.name] != len(hook_point_of(site).products)
+        ]
         if wrong:
             raise SeProbeError(
                 f"this forward pass took another way than the dry pass: the gates of {', '.join(wrong)} were not "
@@ -125,7 +128,7 @@ class Intervention:
 
     def _module_hooks(self, path: str, sites: Sequence[GateSite]) -> tuple[Any, Any]:
         def enter(_module: nn.Module, _args: Any) -> None:
-            here = {site: self._place(site) for site in sites if tap_of(site).product_call == self._calls[path]}
+            here = {site: self._place(site) for site in sites if hook_point_of(site).product_call == self._calls[path]}
             self._calls[path] += 1
             mode = _Replacing(here, self._replacements, self._replaced)
             mode.__enter__()
@@ -151,7 +154,7 @@ class _Replacing(ProductMode):
     ) -> None:
         self._factors: dict[int, tuple[Product, Place]] = {}
         for site, place in places.items():
-            products = tap_of(site).products
+            products = hook_point_of(site).products
             for branch, product in enumerate(products):
                 part = place if len(products) == 1 else _one_branch(place, branch)
                 self._factors[product.index] = product, part
@@ -162,7 +165,7 @@ class _Replacing(ProductMode):
     def at_product(self, index: int, args: tuple[Any, ...]) -> tuple[Any, ...]:
         product, place = self._factors[index]
         factor: torch.Tensor = args[product.operand]
-        gate = canonical(factor, product.axes, tap_of(place.site).product_shape)
+        gate = canonical(factor, product.axes, hook_point_of(place.site).product_shape)
         branched = gate if gate.dim() == 3 else gate[:, None]
         values = self._replacements[place.site].values(branched, place).expand(branched.shape)
         self._replaced[place.site.name] += 1

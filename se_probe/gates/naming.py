@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from se_probe.gates.geometry import stride_of
-from se_probe.gates.tracing import Call, Event
+from se_probe.trace.geometry import stride_of
+from se_probe.trace.products import Call, Event
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from se_probe.gates.site import GateSite, tap_of
-from se_probe.gates.watching import WatchMode, module_hooks, product_operands, storage_of, tensors_in
+from se_probe.gates.site import GateSite, hook_point_of
+from se_probe.trace.watching import WatchMode, module_hooks, product_operands, storage_of, tensors_in
 
 
 @dataclass
@@ -83,8 +83,8 @@ def watch(network: nn.Module, batch: torch.Tensor) -> Pass:
 
 def prefix_of(seen: Pass, site: GateSite) -> Prefix | None:
     """Return what may be left out before the first product of a site; None where nothing can be told to be safe."""
-    tap = tap_of(site)
-    within = _within(seen.calls, min(seen.products[site.module, tap.product_call, p.index] for p in tap.products))
+    point = hook_point_of(site)
+    within = _within(seen.calls, min(seen.products[site.module, point.product_call, p.index] for p in point.products))
     entries: dict[str, list[int | None]] = defaultdict(list)
     for call, skipped in zip(seen.calls, within, strict=True):
         if call.parent is None or within[call.parent] is None:

@@ -13,8 +13,9 @@ from torch import nn
 
 from se_probe.errors import SeProbeError
 from se_probe.gates.signals import SignalMode, signal_shape, signals_of
-from se_probe.gates.site import GateSite, Tap, canonical, tap_of
-from se_probe.gates.watching import ProductMode, WatchMode
+from se_probe.gates.site import GateSite, HookPoint, hook_point_of
+from se_probe.trace.operation import canonical
+from se_probe.trace.watching import ProductMode, WatchMode
 
 
 class GateRecorder:
@@ -42,12 +43,12 @@ class GateRecorder:
     def __init__(self, network: nn.Module, sites: Sequence[GateSite], capture: Sequence[str] = ()) -> None:
         self._network = network
         self._signals = signals_of(capture)
-        self._taps = {site.name: tap_of(site) for site in sites}
+        self._points = {site.name: hook_point_of(site) for site in sites}
         self._shapes = {
             (signal, name): shape
             for signal in self._signals
-            for name, tap in self._taps.items()
-            if (shape := signal_shape(tap, signal)) is not None
+            for name, point in self._points.items()
+            if (shape := signal_shape(point, signal)) is not None
         }
         self._hooks = ExitStack()
         self._calls: Counter[tuple[str, str]] = Counter()
@@ -104,7 +105,7 @@ class GateRecorder:
 
     def __enter__(self) -> Self:
         check_recordable(self._network)
-        outputs, products = _by_module(self._taps, "output"), _by_module(self._taps, "product")
+        outputs, products = _by_module(self._points, "output"), _by_module(self._points, "product")
         with ExitStack() as hooks:
             hooks.callback(self._leave_modes)
             hooks.callback(self._network.register_forward_pre_hook(self._begin).remove)
@@ -133,7 +134,7 @@ class GateRecorder:
         if network.training:
             raise SeProbeError(_TRAINING)
         if self._signals != ("gate",):
-            self._enter_mode(SignalMode(self._taps, self._signals))
+            self._enter_mode(SignalMode(self._points, self._signals))
 
     def _enter_mode(self, mode: WatchMode) -> None:
         mode.__enter__()
@@ -154,7 +155,7 @@ class GateRecorder:
             raise _LastSite
 
     def _miscounted(self) -> set[str]:
-        return {tap.module for tap in self._taps.values() if self._calls[_key(tap)] != tap.calls}
+        return {point.module for point in self._points.values() if self._calls[_key(point)] != point.calls}
 
     def _end(self, _network: nn.Module, args: Any, _output: Any) -> None:
         """Publish the batch, whole or not at all."""
@@ -171,23 +172,23 @@ class GateRecorder:
         self._published = {key: self._caught[key] for key in self._shapes}
 
     def _output_hook(self, path: str, names: Sequence[str]) -> Any:
-        by_call = {self._taps[name].call: name for name in names}
+        by_call = {self._points[name].call: name for name in names}
         key = "output", path
 
         def catch(_module: nn.Module, _args: Any, output: torch.Tensor) -> None:
             name = by_call.get(self._calls[key])
             self._calls[key] += 1
             if name is not None:
-                shape = self._taps[name].shape
+                shape = self._points[name].shape
                 self._caught["gate", name] = output.detach().reshape(-1, *shape).clone()
                 self._stop_after_last_site()
 
         return catch
 
     def _product_hooks(self, path: str, names: Sequence[str]) -> tuple[Any, Any]:
-        by_call: dict[int, dict[str, Tap]] = defaultdict(dict)
+        by_call: dict[int, dict[str, HookPoint]] = defaultdict(dict)
         for name in names:
-            by_call[self._taps[name].call][name] = self._taps[name]
+            by_call[self._points[name].call][name] = self._points[name]
         key = "product", path
 
         def enter(_module: nn.Module, _args: Any) -> None:
@@ -209,11 +210,11 @@ class GateRecorder:
 class _Reading(ProductMode):
     """Reads factors off the multiplications inside one module call."""
 
-    def __init__(self, taps: dict[str, Tap]) -> None:
-        self._wanted = {product.index: product for tap in taps.values() for product in tap.products}
+    def __init__(self, points: dict[str, HookPoint]) -> None:
+        self._wanted = {product.index: product for point in points.values() for product in point.products}
         super().__init__(self._wanted)
-        self._taps = taps
-        self._shapes = {product.index: tap.product_shape for tap in taps.values() for product in tap.products}
+        self._points = points
+        self._shapes = {product.index: point.product_shape for point in points.values() for product in point.products}
         self._factors: dict[int, torch.Tensor] = {}
 
     def at_product(self, index: int, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -224,9 +225,9 @@ class _Reading(ProductMode):
     def caught(self) -> dict[tuple[str, str], torch.Tensor]:
         """Return the gates of the sites whose factors were all seen."""
         caught = {}
-        for name, tap in self._taps.items():
-            factors = [self._factors[item.index] for item in tap.products if item.index in self._factors]
-            if len(factors) == len(tap.products):
+        for name, point in self._points.items():
+            factors = [self._factors[item.index] for item in point.products if item.index in self._factors]
+            if len(factors) == len(point.products):
                 caught["gate", name] = factors[0] if len(factors) == 1 else torch.stack(factors, dim=1)
         return caught
 
@@ -274,13 +275,13 @@ def module_of(network: nn.Module, path: str) -> nn.Module:
         ) from None
 
 
-def _key(tap: Tap) -> tuple[str, str]:
-    return tap.kind, tap.module
+def _key(point: HookPoint) -> tuple[str, str]:
+    return point.kind, point.module
 
 
-def _by_module(taps: dict[str, Tap], kind: str) -> dict[str, list[str]]:
+def _by_module(points: dict[str, HookPoint], kind: str) -> dict[str, list[str]]:
     modules: dict[str, list[str]] = defaultdict(list)
-    for name, tap in taps.items():
-        if tap.kind == kind:
-            modules[tap.module].append(name)
+    for name, point in points.items():
+        if point.kind == kind:
+            modules[point.module].append(name)
     return modules

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from se_probe.gates.dry_pass import noise_for
 from se_probe.gates.prefix import Prefix, prefix_of, watch
-from se_probe.gates.site import GateSite, tap_of
-from se_probe.gates.watching import tensors_in
+from se_probe.gates.site import GateSite, hook_point_of
+from se_probe.trace.dry_pass import noise_for
+from se_probe.trace.watching import tensors_in
 
 
 class Resumable:
@@ -68,7 +68,7 @@ class Resumable:
         changed = sorted(sites, key=lambda site: self._order[site.name])
         prefix = self._prefixes.get(changed[0].name) if changed else None
         # The calls of a module that is called several times are counted, and a resumed pass makes fewer of them.
-        if prefix is None or any(tap_of(site).product_calls > 1 for site in changed):
+        if prefix is None or any(hook_point_of(site).product_calls > 1 for site in changed):
             yield
             return
         with ExitStack() as patches:

@@ -5,38 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-import torch
-
 from se_probe.errors import SeProbeError
+from se_probe.trace.operation import Operation, Product
 
 
 @dataclass(frozen=True)
-class Operation:
-    """One elementary operation of a forward pass: the `index`-th of that name, from 0."""
-
-    name: str
-    index: int
-
-
-@dataclass(frozen=True)
-class Product:
-    """One multiplication inside a module call, and how its factor is read.
-
-    Attributes:
-        operation: which operation of the whole forward pass this is.
-        index: which product of the module's call this is, from 0, counting those of its submodules.
-        operand: position of the factor among the multiplication's arguments.
-        axes: axes of the factor that carry the gate, in canonical order; all the others are broadcast.
-    """
-
-    operation: Operation
-    index: int
-    operand: int
-    axes: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Tap:
+class HookPoint:
     """Where a gate is read during a forward pass.
 
     `output` reads the output of `module`, which is the gate; `product` reads the factor at the
@@ -83,7 +57,7 @@ class GateSite:
             (SENet, equation 3); None where no layer is narrower than the gate.
         kernels: extent of each branch's convolution in input positions, (k - 1) * dilation + 1, where the branches
             have convolutions of their own (SKNet, section 3.1); else empty.
-        tap: where the recorder reads the gate; None for a site read back from a recording.
+        hook_point: where the recorder reads the gate; None for a site read back from a recording.
     """
 
     name: str
@@ -97,7 +71,7 @@ class GateSite:
     activation: str
     reduction: float | None
     kernels: tuple[int, ...] = ()
-    tap: Tap | None = field(default=None, repr=False, compare=False)
+    hook_point: HookPoint | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Take the kernels from JSON too, which knows lists only."""
@@ -106,7 +80,7 @@ class GateSite:
     def to_dict(self) -> dict[str, Any]:
         """Return the site's facts as JSON-able values; where it is tapped is left out."""
         facts = asdict(self)
-        del facts["tap"]
+        del facts["hook_point"]
         return facts | {"kernels": list(self.kernels)}
 
     @property
@@ -115,55 +89,15 @@ class GateSite:
         return self.activation in {"sigmoid", "hard-sigmoid"} or self.activation.startswith("softmax")
 
 
-def tap_of(site: GateSite) -> Tap:
-    """Return where a site is tapped.
+def hook_point_of(site: GateSite) -> HookPoint:
+    """Return where a site is read.
 
     Raises:
         SeProbeError: the site was read back from a recording.
     """
-    if site.tap is None:
+    if site.hook_point is None:
         raise SeProbeError(
-            f"site {site.name} says what was recorded, not where to tap a network (it comes from a recording); "
+            f"site {site.name} says what was recorded, not where to read a network (it comes from a recording); "
             "pass the sites that find_gates returns for the network."
         )
-    return site.tap
-
-
-def canonical(factor: torch.Tensor, axes: tuple[int, ...], shape: tuple[int, ...]) -> torch.Tensor:
-    """Return a factor as `(image, channel)` or `(image, branch, channel)`.
-
-    Args:
-        factor: the factor of a multiplication, image axis first, broadcast or stride 0 outside `axes`.
-        axes: axes that carry the gate, the branch axis first where there is one.
-        shape: canonical shape without the image axis; groups of channels are joined into it.
-
-    Returns:
-        A view of `factor` where its strides allow one.
-    """
-    for axis in range(factor.dim() - 1, 0, -1):
-        if axis not in axes:
-            factor = factor.select(axis, 0)
-    in_place_order = sorted(axes)
-    order = [1 + in_place_order.index(axis) for axis in axes]
-    return factor.permute(0, *order).reshape(factor.shape[0], *shape)
-
-
-def factor_like(factor: torch.Tensor, axes: tuple[int, ...], gate: torch.Tensor) -> torch.Tensor:
-    """Return a factor with the values of a gate and with the shape, strides, dtype and device of another factor.
-
-    The inverse of `canonical`. With equal strides the network's next operations run as they would have run.
-
-    Args:
-        factor: the factor of a multiplication, image axis first, broadcast or stride 0 outside `axes`.
-        axes: axes that carry the gate, the branch axis first where there is one.
-        gate: `(image, …)`, as many values as `factor` has along the image axis and `axes`, in canonical order.
-    """
-    made = torch.empty_strided(factor.shape, factor.stride(), dtype=factor.dtype, device=factor.device)
-    kept = made
-    for axis in range(factor.dim() - 1, 0, -1):
-        if axis not in axes:
-            kept = kept.select(axis, 0)
-    in_place_order = sorted(axes)
-    kept = kept.permute(0, *(1 + in_place_order.index(axis) for axis in axes))
-    kept.copy_(gate.reshape(kept.shape))
-    return made
+    return site.hook_point

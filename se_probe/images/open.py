@@ -8,15 +8,15 @@ from pathlib import Path
 from PIL import Image
 
 from se_probe.errors import SeProbeError
-from se_probe.fetching import fetched_folder, full_name, is_public_name, public_set
 from se_probe.images.classes import match_labels
 from se_probe.images.imageset import FileSource, ImageSet, Sample, sample_order
 from se_probe.images.layouts import Layout, detect_layout
 from se_probe.images.listing import readable
+from se_probe.images.public import fetched_folder, full_name, is_public_name, public_set
 from se_probe.images.remote import list_place, shown_url
 from se_probe.images.timm_datasets import is_dataset_name, open_dataset
+from se_probe.io.urls import is_url
 from se_probe.labels import LabelSpace, imagenet
-from se_probe.stores import is_url
 
 
 def open_images(data: str | Path, labels: LabelSpace | None) -> ImageSet:

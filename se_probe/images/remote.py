@@ -17,7 +17,7 @@ from fsspec.spec import AbstractFileSystem
 from se_probe.errors import SeProbeError, first_line
 from se_probe.images.blobs import Blob, StoreBlob
 from se_probe.images.listing import Listing, folder_listing, list_files, readable, tar_listing
-from se_probe.stores import is_url, reaching
+from se_probe.io.urls import is_url, storage_errors
 
 _WEB = re.compile(r"(?:(?:simplecache|filecache|blockcache)::)?https?://", re.IGNORECASE)
 _PASSWORD = re.compile(r"(?<=://)[^/@:]*:[^/@]*@")
@@ -34,7 +34,7 @@ def list_place(place: str | Path) -> Listing:
     if not is_url(place):
         return list_files(Path(place).expanduser())
     url, shown = str(place), shown_url(str(place))
-    with reaching(shown):
+    with storage_errors(shown):
         system, root = url_to_fs(url)
     if isinstance(system, LocalFileSystem):
         return list_files(Path(root))
@@ -49,7 +49,7 @@ def shown_url(url: str) -> str:
 
 
 def _store_listing(url: str, shown: str, system: Any, root: str) -> Listing:
-    with reaching(shown):
+    with storage_errors(shown):
         try:
             found: Mapping[str, Any] = system.find(root, detail=True, **_strict(system))
         except FileNotFoundError:
@@ -87,7 +87,7 @@ def _web_tar(url: str, shown: str, system: Any, path: str) -> Listing:
             f"{shown} is no .tar file, and a web server does not list what a folder holds; expected the address of a "
             ".tar, a store that can be listed (s3://, gs:// ...), or shards as wds/https://..."
         )
-    with reaching(shown):
+    with storage_errors(shown):
         try:
             size = system.info(path).get("size")
             with system.open(path, "rb", block_size=_BLOCK) as stream:

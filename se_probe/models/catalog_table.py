@@ -13,7 +13,7 @@ from pathlib import Path
 import timm
 import torchvision
 
-from se_probe.cache import cache_folder
+from se_probe.io.cache import cache_folder
 
 # Gates by family, none for a network without gates, or why it could not be examined.
 Findings = dict[str, int] | str

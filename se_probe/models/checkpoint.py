@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from se_probe.errors import SeProbeError
-from se_probe.models.checkpoint_claims import require_honest
+from se_probe.models.checkpoint_claims import check_expansion
 from se_probe.models.messages import one_line, shorten
 
 # Averaged weights first, as timm reads its own training checkpoints.
@@ -88,7 +88,7 @@ def _read_safetensors(path: Path) -> object:
 
 
 def _read_torch(path: Path) -> object:
-    require_honest(path)
+    check_expansion(path)
     try:
         # timm's training checkpoints keep their arguments in a Namespace, which is plain data.
         with torch.serialization.safe_globals([argparse.Namespace]):

@@ -22,7 +22,7 @@ _DAMAGED: tuple[type[Exception], ...] = (
 _LEGACY_PICKLES = 4  # magic number, protocol, system, content; the tensors' bytes follow
 
 
-def require_honest(path: Path) -> None:
+def check_expansion(path: Path) -> None:
     """Check what a file claims against what it holds.
 
     PyTorch itself compares the size of every tensor with the bytes that are there for it. But it expands compressed

@@ -1,9 +1,9 @@
 """Recordings: gates over labelled images, on disk and back."""
 
+from se_probe.recording.distributed import Ranks, place_of_environment, ranks_of_environment
 from se_probe.recording.engine import Execution
 from se_probe.recording.merge import merge
 from se_probe.recording.provenance import provenance_of
-from se_probe.recording.ranks import Ranks, place_of_environment, ranks_of_environment
 from se_probe.recording.record import record
 from se_probe.recording.recording import Recording, open_recording
 from se_probe.recording.resume import is_incomplete

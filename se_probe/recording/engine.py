@@ -16,7 +16,7 @@ from se_probe.gates import GateRecorder, GateSite
 from se_probe.recording.agreement import class_mean_deviation
 from se_probe.recording.batch_size import fastest_batch_size, seconds
 from se_probe.recording.compilation import compile_if_possible, filled
-from se_probe.recording.fast import FastCopy, fast_copy
+from se_probe.recording.fast_copy import FastCopy, fast_copy
 from se_probe.recording.hooked import HookedNetwork, Run, Signals, run_in_batches, signals_for
 from se_probe.recording.probe import Probe
 

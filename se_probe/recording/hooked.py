@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from se_probe.gates import GateRecorder, GateSite
-from se_probe.recording.memory import Halving
+from se_probe.recording.out_of_memory import OutOfMemoryRetry
 
 Signals = dict[tuple[str, str], torch.Tensor]
 _AT_ONCE = 8
@@ -77,7 +77,7 @@ def signals_for(hooked: HookedNetwork, images: torch.Tensor) -> Signals:
 
 def run_in_batches(run: Run, images: torch.Tensor, size: int) -> Signals:
     """Return the signals for images that may be more than one batch, fewer at a time where memory is short."""
-    forward = Halving(lambda batch, _units: run(batch)[1], say=lambda line: None)
+    forward = OutOfMemoryRetry(lambda batch, _units: run(batch)[1], say=lambda line: None)
     with torch.inference_mode():
         parts = [part for batch in images.split(size) for part in forward(batch, [])]
     return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}

@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from se_probe.errors import SeProbeError
-from se_probe.recording.files import writing
+from se_probe.io.files import writing
 from se_probe.recording.guard import root_attributes
 from se_probe.recording.header import Header, header_of
 from se_probe.recording.moments import ClassMoments, Moments

@@ -15,20 +15,20 @@ import torch
 from se_probe.errors import SeProbeError, first_line
 from se_probe.gates import GateSite
 from se_probe.images import Batch, DeviceDecoder, Selection, batches
+from se_probe.io.files import writing
 from se_probe.labels import ImageClass
 from se_probe.models import LoadedModel
-from se_probe.recording.allocation import memory_kept
 from se_probe.recording.assembly import complete
 from se_probe.recording.columns import Block
+from se_probe.recording.distributed import Ranks
 from se_probe.recording.engine import Execution, engine, shapes_of
-from se_probe.recording.files import writing
 from se_probe.recording.header import Header
 from se_probe.recording.hooked import Run
 from se_probe.recording.inference import Transfer, start
-from se_probe.recording.intake import Intake, take_in, unit_of
-from se_probe.recording.memory import Halving
+from se_probe.recording.malloc import keep_freed_memory
+from se_probe.recording.out_of_memory import OutOfMemoryRetry
 from se_probe.recording.probe import probe_of
-from se_probe.recording.ranks import Ranks
+from se_probe.recording.recorded_batch import RecordedBatch, take_in, unit_of
 from se_probe.recording.recording import Recording, open_recording
 from se_probe.recording.resume import begin, keep_execution, require_same
 from se_probe.recording.stopping import StopRequest, stop_request
@@ -102,7 +102,7 @@ def record(
         decoder = _decoder(model, device, say) if execution.device_decode else None
         probe = probe_of(model, selection, execution.probes, decoder)
         options: dict[str, Any] = {"execution": execution, "batch_size": batch_size, "images": len(share)}
-        with memory_kept(), engine(network, sites, capture, probe, **options, say=say) as runs:
+        with keep_freed_memory(), engine(network, sites, capture, probe, **options, say=say) as runs:
             if ranks.first:
                 keep_execution(path, {**runs.facts, "decoded_by": str(decoder or "Pillow")})
             loaded = _loaded(selection, share, model, runs.batch_size, workers, decoder)
@@ -175,7 +175,7 @@ def _loaded(
 
 
 def _put_on_disk(
-    recorded: Generator[Intake],
+    recorded: Generator[RecordedBatch],
     loaded: Generator[Batch],
     path: Path,
     *,
@@ -207,11 +207,11 @@ def _recorded(
     selection: Selection,
     loaded: Iterator[Batch],
     say: Callable[[str], None],
-) -> Generator[Intake]:
+) -> Generator[RecordedBatch]:
     """Yield batches one step late, so that the device computes one while the host takes in the one before."""
-    forward = Halving(lambda images, units: start(run, images, units), say)
+    forward = OutOfMemoryRetry(lambda images, units: start(run, images, units), say)
 
-    def received(batch: Batch, transfers: Sequence[Transfer]) -> Intake:
+    def received(batch: Batch, transfers: Sequence[Transfer]) -> RecordedBatch:
         return take_in(model, selection, blocks, batch, [transfer.results() for transfer in transfers])
 
     pending: tuple[Batch, list[Transfer]] | None = None

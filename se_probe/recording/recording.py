@@ -15,13 +15,13 @@ import xarray as xr
 
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
+from se_probe.io.urls import is_url
 from se_probe.recording.assembly import read_incomplete
 from se_probe.recording.guard import check_arrays, root_attributes
 from se_probe.recording.header import COMPLETE, header_of
 from se_probe.recording.remote import copy_down
 from se_probe.recording.shards import IMAGE_COLUMNS
 from se_probe.recording.store import names_of_moments
-from se_probe.stores import is_url
 
 STORE_NAME = "recording.zarr"
 Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)

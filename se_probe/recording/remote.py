@@ -15,7 +15,7 @@ from typing import Any
 from fsspec.core import url_to_fs
 
 from se_probe.errors import SeProbeError
-from se_probe.stores import reaching
+from se_probe.io.urls import storage_errors
 
 _ROOT_FACTS = ".zattrs"
 
@@ -30,7 +30,7 @@ def copy_down(url: str, store: str) -> Path:
     Raises:
         SeProbeError: there is no recording, it cannot be read, or it is larger than the free disk.
     """
-    with reaching(url):
+    with storage_errors(url):
         system, root = url_to_fs(url)
         inner = f"{root.rstrip('/')}/{store}"
         root = inner if system.exists(f"{inner}/{_ROOT_FACTS}") else root.rstrip("/")
@@ -43,7 +43,7 @@ def copy_down(url: str, store: str) -> Path:
     size, free = sum(int(facts.get("size") or 0) for facts in found.values()), shutil.disk_usage(folder).free
     if size > free:
         raise SeProbeError(f"{url} has {size:,} bytes, but only {free:,} are free in {folder.parent} for its copy.")
-    with reaching(url):
+    with storage_errors(url):
         for path, name in names.items():
             target = folder / store / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def copy_down(url: str, store: str) -> Path:
 
 def require_free(url: str, store: str) -> None:
     """Raise SeProbeError where a recording lies at a URL already, or the store cannot be reached."""
-    with reaching(url):
+    with storage_errors(url):
         system, root = url_to_fs(url)
         taken = system.exists(f"{root.rstrip('/')}/{store}/{_ROOT_FACTS}")
     if taken:
@@ -70,7 +70,7 @@ def copy_up(folder: Path, url: str, store: str) -> None:
     """
     facts = folder / store / _ROOT_FACTS
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != facts]
-    with reaching(url):
+    with storage_errors(url):
         system, root = url_to_fs(url)
         base = root.rstrip("/")
         if system.exists(f"{base}/{store}/{_ROOT_FACTS}"):

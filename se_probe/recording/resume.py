@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from se_probe.errors import SeProbeError
-from se_probe.recording.files import writing
+from se_probe.io.files import writing
 from se_probe.recording.guard import root_attributes
 from se_probe.recording.header import COMPLETE, INCOMPLETE, SCHEMA, Header
 from se_probe.recording.shards import DamagedShardError, Shard, shard_paths

@@ -21,8 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from se_probe.errors import SeProbeError
+from se_probe.io.files import atomic_write, sync
 from se_probe.recording.digest import array_digest, facts_digest
-from se_probe.recording.files import put_whole, sync
 from se_probe.recording.moments import ClassMoments, Moments
 
 IMAGE_COLUMNS: Mapping[str, str] = {
@@ -78,7 +78,7 @@ class Shard:
         """
         arrays, facts = self._arrays(), self._facts()
         metadata = {"facts": json.dumps(facts), "sha256": _checksum(arrays, facts)}
-        put_whole(folder / f"{self.covered.start:09d}.safetensors", save(arrays, metadata))
+        atomic_write(folder / f"{self.covered.start:09d}.safetensors", save(arrays, metadata))
         sync(folder)
 
     @classmethod

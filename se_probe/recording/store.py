@@ -28,9 +28,9 @@ import zarr
 from numpy.typing import NDArray
 from zarr.storage import LocalStore
 
+from se_probe.io.files import atomic_write, sync, sync_tree
 from se_probe.recording.columns import Block, split, width
 from se_probe.recording.digest import ArrayDigest
-from se_probe.recording.files import put_whole, sync, sync_tree
 from se_probe.recording.header import COMPLETE, INCOMPLETE, Header, attributes_digest
 from se_probe.recording.moments import ClassMoments
 from se_probe.recording.shards import IMAGE_COLUMNS, strings
@@ -81,7 +81,7 @@ def put_attributes(path: Path, attributes: dict[str, Any]) -> None:
     Raises:
         OSError: they cannot be written; the former ones stay.
     """
-    put_whole(path / ".zattrs", json.dumps(attributes, indent=2).encode())
+    atomic_write(path / ".zattrs", json.dumps(attributes, indent=2).encode())
     sync(path)
 
 

@@ -10,9 +10,9 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from se_probe.recording.files import writing
-from se_probe.recording.intake import Intake
+from se_probe.io.files import writing
 from se_probe.recording.moments import ClassMoments
+from se_probe.recording.recorded_batch import RecordedBatch
 from se_probe.recording.shards import Shard
 
 
@@ -27,7 +27,7 @@ class ShardWriter:
     def __init__(self, folder: Path, shard_images: int) -> None:
         self._folder = folder
         self._shard_images = shard_images
-        self._held: list[Intake] = []
+        self._held: list[RecordedBatch] = []
 
     def __enter__(self) -> Self:
         return self
@@ -37,7 +37,7 @@ class ShardWriter:
     ) -> None:
         self._flush()
 
-    def add(self, batch: Intake) -> None:
+    def add(self, batch: RecordedBatch) -> None:
         """Add the next batch, of later places than those before.
 
         Raises:
@@ -55,7 +55,7 @@ class ShardWriter:
                     shard.write(self._folder)
 
 
-def _shards(held: Sequence[Intake]) -> list[Shard]:
+def _shards(held: Sequence[RecordedBatch]) -> list[Shard]:
     """Return what is held as one shard for each run of neighbouring places."""
     images = pd.concat([batch.images for batch in held], ignore_index=True)
     places = np.concatenate([batch.places for batch in held])

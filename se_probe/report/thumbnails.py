@@ -10,15 +10,15 @@ from pathlib import Path
 from PIL import Image
 
 from se_probe.errors import SeProbeError
-from se_probe.fetching import is_public_name
 from se_probe.images import demo_images, open_images
 from se_probe.images.decode import UndecodableImageError, decode_rgb
 from se_probe.images.imageset import FileSource, ImageStream
+from se_probe.images.public import is_public_name
 from se_probe.images.remote import list_place, shown_url
 from se_probe.images.timm_datasets import is_dataset_name
+from se_probe.io.urls import is_url
 from se_probe.labels import LabelSpace, imagenet
 from se_probe.recording import Recording
-from se_probe.stores import is_url
 
 SIDE = 80
 QUALITY = 70

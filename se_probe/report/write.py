@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from se_probe.analysis.files import write_whole
+from se_probe.io.files import write_file
 from se_probe.recording import Recording, open_recording
 from se_probe.report.explorer import chosen_images
 from se_probe.report.figures import run_figures
@@ -51,7 +51,7 @@ def write_report(run: str | Path, *, findings: Sequence[FindingLike] = (), data:
         links=_links(folder, recording),
         warnings=_warnings(folder),
     )
-    write_whole(folder / REPORT, page.encode())
+    write_file(folder / REPORT, page.encode())
     return folder / REPORT
 
 

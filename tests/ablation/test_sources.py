@@ -46,8 +46,9 @@ def batch(model, selection):
 
 def applied(model, site, replacement, images, labels):
     """The factor that the network multiplies by at a site under a replacement, read at the product."""
-    product = dataclasses.replace(site.tap, kind="product", module=site.module, call=site.tap.product_call)
-    at_product = dataclasses.replace(site, tap=dataclasses.replace(product, calls=site.tap.product_calls))
+    point = site.hook_point
+    product = dataclasses.replace(point, kind="product", module=site.module, call=point.product_call)
+    at_product = dataclasses.replace(site, hook_point=dataclasses.replace(product, calls=point.product_calls))
     # The recorder is entered first, so that it sees the product after it was changed.
     with GateRecorder(model.network, [at_product]) as recorder, intervene(model.network, {site: replacement}) as doing:
         doing.labels = labels

@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 from se_probe.analysis.ablation import ablation_classes_table, ablation_sites_table, ablation_tables, with_savings
-from se_probe.analysis.kernels.paired import Strata, paired_interval
+from se_probe.analysis.stats.paired import Strata, paired_interval
 from se_probe.errors import SeProbeError
 from tests.analysis.ablated import SITES, from_outcomes, planted
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from se_probe.analysis.decodability import site_decodability
-from se_probe.analysis.kernels.decoding import decode
+from se_probe.analysis.stats.decoding import decode
 from tests.analysis.raw_recording import RawRecording, mixed_recording
 
 RECORDING = mixed_recording()

@@ -11,8 +11,8 @@ from timm.data import create_transform, resolve_data_config
 
 import se_probe.demo
 from se_probe.demo import DEMO_CLASSES, DEMO_MODELS, demo_network, draw, draw_background
-from se_probe.demo.evaluation import accuracy, gate_spreads, normalised, stimulus_batch
 from se_probe.errors import SeProbeError
+from tools.demo.evaluation import accuracy, gate_spreads, normalised, stimulus_batch
 
 HERE = Path(se_probe.demo.__file__).parent
 MEASURED: dict[str, Any] = json.loads((files("se_probe.demo") / "weights" / "measured.json").read_text())

@@ -5,7 +5,7 @@ from io import BytesIO
 import numpy as np
 from matplotlib.figure import Figure
 
-from se_probe.figures.settle import settle
+from se_probe.figures.settle import freeze_layout
 from se_probe.figures.style import house_style
 
 
@@ -13,7 +13,7 @@ def drawn(nudge=0.0):
     figure = Figure(figsize=(4, 2), layout="constrained")
     for axes in figure.subplots(1, 2):
         axes.imshow(np.eye(3))
-    settle(figure)
+    freeze_layout(figure)
     first, second = figure.axes
     first.set_position([value + nudge for value in first.get_position(original=True).bounds])
     return figure, second
@@ -31,7 +31,7 @@ def test_noise_of_the_solver_does_not_reach_the_file():
     contents = []
     for nudge in (0.0, 1e-13):
         figure, _ = drawn(nudge)
-        settle(figure)
+        freeze_layout(figure)
         stream = BytesIO()
         with house_style():
             figure.savefig(stream, format="svg", metadata={"Date": None})

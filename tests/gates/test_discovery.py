@@ -79,7 +79,7 @@ def test_finds_gates_however_they_are_written(kind, family, branches, activation
     (site,) = find_gates(build(kind), SIZE)
     assert (site.family, site.branches, site.activation) == (family, branches, activation)
     assert (site.module, site.channels, site.stage, site.stride) == ("gate_block", 8, 1, 2)
-    assert site.tap.module == tapped
+    assert site.hook_point.module == tapped
 
 
 @pytest.mark.parametrize("kind", [networks.NotGates, networks.CoordinateAttention])

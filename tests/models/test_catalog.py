@@ -11,8 +11,8 @@ import torch
 
 from se_probe.models import catalog_table
 from se_probe.models.catalog import CatalogEntry, catalog, matches, pretrained_networks
-from se_probe.models.catalog_build import build_table
 from se_probe.models.examination import examine
+from tools.catalog_build import build_table
 
 # Counted by eye in the networks' definitions and recorded before this package existed (FACTS of the project).
 KNOWN_GATES = {

@@ -8,10 +8,10 @@ import pytest
 from se_probe.analysis.ablation import ablation_tables
 from se_probe.analysis.measures import write_measures
 from se_probe.analysis.specificity import site_specificity
-from se_probe.drawing import draw_ablation
 from se_probe.recording import open_recording
 from se_probe.report import write_report
 from se_probe.report.interventions import read_interventions
+from se_probe.runs.draw import draw_ablation
 from tests.analysis.ablated import planted, standard_interventions
 from tests.report.runs import HOSTILE
 from tests.report.test_write import Page

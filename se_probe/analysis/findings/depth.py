@@ -14,7 +14,7 @@ from se_probe.analysis.findings.thresholds import (
     SPECIFIC_SD,
 )
 from se_probe.analysis.findings.words import limits, listed, names, not_moving, one_stage, too_little_data, undecided
-from se_probe.analysis.statistics import Floats
+from se_probe.analysis.stats.moments import Floats
 
 SOURCE = 'SENet, "Role of Excitation"'
 

@@ -6,7 +6,7 @@ from se_probe.analysis.findings.evidence import Evidence, SiteEvidence
 from se_probe.analysis.findings.finding import Finding, Verdict
 from se_probe.analysis.findings.thresholds import EVEN_ENTROPY, ONE_BRANCH_ENTROPY
 from se_probe.analysis.findings.words import listed, names, percent, undecided
-from se_probe.analysis.kernels.health import CLOSED, MOST, OPEN, STATIC_SD
+from se_probe.analysis.stats.states import CLOSED, MOST, OPEN, STATIC_SD
 
 SOURCE = "a question of users"
 MOST_SITES = 3

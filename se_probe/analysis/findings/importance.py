@@ -9,15 +9,15 @@ from se_probe.analysis.findings.finding import Finding, Verdict, above
 from se_probe.analysis.findings.health import SOURCE
 from se_probe.analysis.findings.thresholds import FEWEST_RANKED_SITES, SMALL_CORRELATION
 from se_probe.analysis.findings.words import limits, names, too_little_data, undecided
-from se_probe.analysis.kernels.paired import RESAMPLES, Strata, resampled_deviations
-from se_probe.analysis.kernels.ranks import (
+from se_probe.analysis.outcomes import Changes
+from se_probe.analysis.stats.moments import Floats
+from se_probe.analysis.stats.paired import RESAMPLES, Strata, resampled_deviations
+from se_probe.analysis.stats.rank_correlation import (
     RankCorrelation,
     jackknife_draws,
     partial_rank_correlation,
     rank_correlation,
 )
-from se_probe.analysis.outcomes import Changes
-from se_probe.analysis.statistics import Floats
 
 KEY = "specific-sites-matter-more"
 REPLACED = {

@@ -10,9 +10,9 @@ from se_probe.analysis.findings.finding import Finding, Verdict, above
 from se_probe.analysis.findings.thresholds import FEWEST_IMAGES, MODEST_SCALE, MOST_GATES, SIMILAR
 from se_probe.analysis.findings.words import limits, listed, names, one_stage, percent, too_little_data, undecided
 from se_probe.analysis.gates import GateRecording, site_moments
-from se_probe.analysis.kernels.health import CLOSED, OPEN, STATIC_SD
-from se_probe.analysis.kernels.intervals import CONFIDENCE
-from se_probe.analysis.statistics import Floats
+from se_probe.analysis.stats.intervals import CONFIDENCE
+from se_probe.analysis.stats.moments import Floats
+from se_probe.analysis.stats.states import CLOSED, OPEN, STATIC_SD
 
 
 def saturated_before_last(evidence: Evidence) -> Finding:

@@ -8,9 +8,9 @@ from se_probe.analysis.findings.evidence import Evidence
 from se_probe.analysis.findings.finding import Finding, Verdict, above
 from se_probe.analysis.findings.thresholds import MARGINAL_LOSS
 from se_probe.analysis.findings.words import limits, listed, names, undecided
-from se_probe.analysis.kernels.paired import Strata
-from se_probe.analysis.kernels.proportions import flip_interval
 from se_probe.analysis.outcomes import Changes
+from se_probe.analysis.stats.paired import Strata
+from se_probe.analysis.stats.proportions import flip_interval
 
 REMOVALS = {
     "identity": "here every one of them is set to 1 (or to an even split over branches), so that nothing is scaled",

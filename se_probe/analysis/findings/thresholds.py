@@ -1,7 +1,7 @@
 """Where findings draw their lines, and why there. Gate units run from 0 to 1; a share of variance has none."""
 
-from se_probe.analysis.kernels.health import STATIC_SD
-from se_probe.analysis.kernels.intervals import FEWEST_CLASSES as FEWEST_CLASSES
+from se_probe.analysis.stats.intervals import FEWEST_CLASSES as FEWEST_CLASSES
+from se_probe.analysis.stats.states import STATIC_SD
 
 FEWEST_IMAGES = 5
 """Images that a class must have to count: its variance has a relative error of 70 % with five, less over classes."""

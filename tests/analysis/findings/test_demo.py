@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from se_probe.analysis.kernels.variance import components, omega_squared
+from se_probe.analysis.stats.variance import components, omega_squared
 from se_probe.demo import SUBJECTS, draw, object_mask
-from se_probe.demo.evaluation import normalised
 from se_probe.gates import GateRecorder, find_gates
 from se_probe.models import load_model
+from tools.demo.evaluation import normalised
 
 COLOURS = ((214, 60, 52), (240, 200, 40), (60, 140, 70), (50, 90, 190), (235, 235, 230), (60, 50, 50))
 INSTANCES = 5

@@ -1,0 +1,64 @@
+"""Jackknife over groups of classes: how far any number that follows from class moments would move with other classes.
+
+The groups are the same at every site, so that errors of differences and trends over sites are right although
+all sites see the same classes.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from se_probe.analysis.stats.intervals import CONFIDENCE
+from se_probe.analysis.stats.moments import Floats, unbiased_variance
+from se_probe.analysis.stats.variance import Components
+
+MOST_GROUPS = 50
+"""More groups would make the error of the error smaller than it matters."""
+
+
+def class_groups(classes: int, *, most: int = MOST_GROUPS, seed: int = 0) -> NDArray[np.int64]:
+    """Group of each class, 0 … G − 1: a group a class, or `most` groups of random classes of even size."""
+    groups = min(classes, most)
+    if groups == classes:
+        return np.arange(classes)
+    return np.random.default_rng(seed).permutation(np.arange(classes) % groups)
+
+
+def pooled_components_without(
+    count: ArrayLike, mean: ArrayLike, m2: ArrayLike, groups: NDArray[np.int64]
+) -> Components:
+    """The `components` of (column, class) moments, summed over columns, without each group of classes: `(G,)`.
+
+    What is left after a group is taken away must hold two classes or more.
+
+    Source: `kernels.variance.components`, whose sums over classes are taken here from sums over groups.
+    """
+    member = np.eye(groups.max() + 1)[groups]
+    images, means = np.asarray(count, dtype=np.float64), np.asarray(mean, dtype=np.float64)
+    # The grand mean changes nothing in the result, but squares of small deviations keep their digits.
+    means = means - means.mean(axis=-1, keepdims=True)
+    variance = unbiased_variance(images, m2).sum(axis=0)
+    left = len(groups) - member.sum(axis=0)
+    sums = means @ member
+    squares, within, noise = (
+        (values.sum() - values @ member) / left for values in (np.sum(means**2, axis=0), variance, variance / images)
+    )
+    centre = (sums.sum(axis=1, keepdims=True) - sums) / left
+    between = squares - np.sum(centre**2, axis=0) - (left - 1) / left * noise
+    return Components(np.asarray(between), np.asarray(within))
+
+
+def jackknife_limits(
+    whole: float, without: Floats, groups: NDArray[np.int64], *, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Confidence limits of a number from its value without each group, with Student's t of G − 1 degrees.
+
+    Source: Busing, Meijer and van der Leeden, Delete-m jackknife for unequal m, Statistics and Computing 9
+    (1999), equation 8; with groups of one class it is Tukey's (1958).
+    """
+    ratio = len(groups) / np.bincount(groups)
+    pseudo = ratio * whole - (ratio - 1) * without
+    estimate = np.mean(pseudo)
+    error = float(np.sqrt(np.mean((pseudo - estimate) ** 2 / (ratio - 1))))
+    reach = float(stats.t.ppf((1 + confidence) / 2, len(ratio) - 1)) * error
+    return whole - reach, whole + reach

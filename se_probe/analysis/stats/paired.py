@@ -1,0 +1,186 @@
+"""Paired comparisons: does a quantity of the same images move from one condition to another."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from se_probe.analysis.stats.intervals import CONFIDENCE, Interval
+from se_probe.analysis.stats.moments import Floats
+
+FEWEST_CLASSES = 10
+"""Fewer classes, mostly chosen by hand, say too little about others."""
+EXACT_UNITS = 13
+"""Up to so many units all 2ⁿ sign patterns are looked at, above it a sample of them."""
+FLIPS = 9999
+RESAMPLES = 2999
+TIE = 1e-9
+_NUMBERS_AT_ONCE = 4_000_000
+
+
+@dataclass(frozen=True)
+class Strata:
+    """Differences put together for a mean in which every class has the same weight.
+
+    Attributes:
+        groups: arrays `(unit, column)`; units are redrawn within their group, and groups weigh the same.
+        redrawn: what a unit is, "class" or "image".
+    """
+
+    groups: tuple[Floats, ...]
+    redrawn: str
+
+    @property
+    def units(self) -> int:
+        """Number of independent units."""
+        return sum(len(group) for group in self.groups)
+
+    @property
+    def mean(self) -> Floats:
+        """Mean of the group means, `(column,)`."""
+        return np.asarray(np.mean([group.mean(axis=0) for group in self.groups], axis=0))
+
+
+def strata(differences: NDArray[np.floating], labels: NDArray[np.int64]) -> Strata:
+    """Choose what is independent in `differences` (image, column) of images with the classes `labels`, 0 … K − 1.
+
+    With `FEWEST_CLASSES` or more, images of a class are taken as one cluster: the units are the K class
+    means, and conclusions reach to other classes of the kind. With fewer the units are images within their
+    classes, and conclusions hold for other images of these classes only.
+
+    Source: Cameron and Miller, A Practitioner's Guide to Cluster-Robust Inference (2015).
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    groups = tuple(values[labels == label] for label in range(int(labels.max()) + 1))
+    if len(groups) >= FEWEST_CLASSES:
+        return Strata((np.stack([group.mean(axis=0) for group in groups]),), "class")
+    return Strata(groups, "image")
+
+
+def image_strata(differences: NDArray[np.floating], labels: NDArray[np.int64]) -> Strata:
+    """Take the images of `differences` (image, column) as the units, redrawn within their classes 0 … K − 1.
+
+    Conclusions hold for other images of these same classes, however many they are. Where every class has one image,
+    nothing can be redrawn within classes, and all images are one group.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    groups = tuple(values[labels == label] for label in range(int(labels.max()) + 1))
+    return Strata((values,) if all(len(group) == 1 for group in groups) else groups, "image")
+
+
+def smallest_p(units: int) -> float:
+    """The smallest p value that a sign-flip test of so many units can give: all signs alike, either way."""
+    return max(2.0 ** (1 - units), 0.0 if units <= EXACT_UNITS else 1 / (FLIPS + 1))
+
+
+def sign_flip_test(differences: Strata, *, seed: int = 0) -> Floats:
+    """Two-sided p value of every column that `differences.mean` is zero, `(column,)`.
+
+    Under the null a unit's difference is as likely as its opposite, so that signs can be flipped; a unit
+    keeps its sign over columns. All 2ⁿ patterns for up to `EXACT_UNITS` units, else `FLIPS` drawn ones and
+    p = (1 + as extreme) / (1 + drawn), never 0. A column of zeros has 1.
+
+    Source: Fisher, The Design of Experiments (1935), section 21; Phipson and Smyth, Permutation p-values
+    should never be zero, Statistical Applications in Genetics and Molecular Biology 9 (2010).
+    """
+    count = len(differences.groups)
+    parts = np.concatenate([group / (len(group) * count) for group in differences.groups])
+    limit = np.abs(parts.sum(axis=0)) * (1 - TIE)
+    if len(parts) <= EXACT_UNITS:
+        patterns = np.arange(2 ** len(parts))[:, None] >> np.arange(len(parts)) & 1
+        return np.asarray(np.mean(np.abs((1.0 - 2.0 * patterns) @ parts) >= limit, axis=0))
+    rng, extreme, done = np.random.default_rng(seed), np.zeros(parts.shape[1]), 0
+    while done < FLIPS:
+        size = min(FLIPS - done, max(1, _NUMBERS_AT_ONCE // len(parts)))
+        signs = 1.0 - 2.0 * rng.integers(0, 2, (size, len(parts)), dtype=np.int8)
+        extreme += np.sum(np.abs(signs @ parts) >= limit, axis=0)
+        done += size
+    return np.asarray((1 + extreme) / (1 + FLIPS))
+
+
+def paired_interval(differences: Strata, *, seed: int = 0, confidence: float = CONFIDENCE) -> Interval:
+    """`differences.mean` of every column with its expanded percentile bootstrap interval.
+
+    Units are redrawn within their groups. Deviations are widened by √(n / (n − 1)) for each group and the
+    quantiles are those of Student's t, since a plain percentile interval of few units is too short. NaN
+    limits where a group has a single unit.
+
+    Source: Hesterberg, What Teachers Should Know About the Bootstrap, The American Statistician 69 (2015).
+    """
+    estimate = differences.mean
+    if min(len(group) for group in differences.groups) < 2:
+        missing = np.full_like(estimate, np.nan)
+        return Interval(estimate, missing, missing)
+    deviations = resampled_deviations(differences, seed=seed)
+    freedom = differences.units - len(differences.groups)
+    tail = float(stats.norm.cdf(stats.t.ppf((1 - confidence) / 2, freedom)))
+    low, high = np.quantile(deviations, [tail, 1 - tail], axis=0)
+    return Interval(estimate, estimate + low, estimate + high)
+
+
+def studentized_interval(differences: Strata, *, seed: int = 0, confidence: float = CONFIDENCE) -> Interval:
+    """`differences.mean` of every column with its studentized bootstrap interval, for quantities with a long tail.
+
+    Units are redrawn within their groups, and each resample's mean is put on the scale of its own standard error, so
+    that the limits lie further out on the side of the tail. For symmetric quantities `paired_interval` is shorter and
+    no worse. NaN limits where a group has a single unit, or so few that resamples have no error of their own.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 12.5; Hall, Theoretical Comparison
+    of Bootstrap Confidence Intervals, Annals of Statistics 16 (1988).
+    """
+    estimate, count = differences.mean, len(differences.groups)
+    if min(len(group) for group in differences.groups) < 2:
+        missing = np.full_like(estimate, np.nan)
+        return Interval(estimate, missing, missing)
+    rng = np.random.default_rng(seed)
+    means, squares = (np.zeros((RESAMPLES, len(estimate))) for _ in range(2))
+    for group in differences.groups:
+        units, centred = len(group), group - group.mean(axis=0)
+        draws = rng.multinomial(units, np.full(units, 1 / units), size=RESAMPLES)
+        mean = draws @ centred / units
+        means += mean / count
+        spread = draws @ centred**2 / units - mean**2
+        # Of a resample of one unit over and over, rounding leaves a little.
+        squares += np.where(spread > TIE * mean**2, spread, 0.0) / (units - 1) / count**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        steps = np.where(means == 0, 0.0, means / np.sqrt(squares))
+    error = np.sqrt(sum(group.var(axis=0, ddof=1) / len(group) for group in differences.groups)) / count
+    ends = np.quantile(steps, [(1 + confidence) / 2, (1 - confidence) / 2], axis=0, method="closest_observation")
+    low, high = (np.where(np.isfinite(end), estimate - end * error, np.nan) for end in ends)
+    return Interval(estimate, low, high)
+
+
+def resampled_deviations(differences: Strata, *, seed: int = 0) -> Floats:
+    """Means of `RESAMPLES` resamples less `differences.mean`, `(resample, column)`, widened by √(n / (n − 1)).
+
+    The same units are redrawn in every column. Every group has two units or more.
+    """
+    rng, total = np.random.default_rng(seed), np.zeros((RESAMPLES, len(differences.mean)))
+    # A group at a time: the resamples of a thousand classes would not fit into memory together.
+    for group in differences.groups:
+        total += _resampled_means(group, rng)
+    return total / len(differences.groups)
+
+
+def holm(p: Sequence[float] | Floats) -> Floats:
+    """Adjusted p values that keep the chance of any false rejection among all of them at the level.
+
+    Source: Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6
+    (1979).
+    """
+    values = np.asarray(p, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    steps = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(steps, 1.0)
+    return adjusted
+
+
+def _resampled_means(group: Floats, rng: np.random.Generator) -> Floats:
+    """Deviations of the means of resamples of a group from its mean, `(resample, column)`."""
+    units = len(group)
+    centred = group - group.mean(axis=0)
+    draws = rng.multinomial(units, np.full(units, 1 / units), size=RESAMPLES)
+    return np.asarray(draws @ centred / units * np.sqrt(units / (units - 1)))

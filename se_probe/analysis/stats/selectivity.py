@@ -1,0 +1,90 @@
+"""How much one class stands out in a channel: class selectivity index and d′, from class moments."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from se_probe.analysis.stats.moments import Floats, unbiased_variance
+
+
+@dataclass(frozen=True)
+class Selectivity:
+    """The class with the highest mean against the rest, one entry a channel.
+
+    Attributes:
+        best: index of that class.
+        index: class selectivity index, 0 … 1; NaN where a class mean is negative or all are 0.
+        index_error: its standard error for the draw of images.
+        d_prime: distance of the two means in standard deviations over images, 0 or more.
+        d_prime_error: its standard error for the draw of images, as if gates were normal.
+    """
+
+    best: NDArray[np.int64]
+    index: Floats
+    index_error: Floats
+    d_prime: Floats
+    d_prime_error: Floats
+
+
+def selectivity(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Selectivity:
+    """Compare the class with the highest mean with all others, which have equal weights (class axis last).
+
+    index = (µ_max − µ_rest) / (µ_max + µ_rest) was made for activations, which rest at 0. Gates do not: one
+    that lies at 0.55 for one class and at 0.45 for all others has 0.1, however clear the difference is, and
+    one that sits at 0.5 ± 0.001 has at most 0.002. d′ = (µ_max − µ_rest) / √((σ²_max + σ²_rest)/2) has no
+    such compression, but no scale either: it can be large where the gate hardly moves. σ²_rest is that of the
+    equal-weight mixture of the other classes. Both choose the highest class from the same images, so they
+    lie above 0 by chance too; whether classes differ at all is the F test's business. NaN for one class.
+
+    Source: Morcos et al., On the importance of single directions for generalization, ICLR 2018; Green and
+    Swets, Signal Detection Theory (1966), with unequal variances as in Simpson and Fitter, Psychological
+    Bulletin 80 (1973). Errors by the delta method.
+    """
+    means = np.asarray(mean, dtype=np.float64)
+    images = np.broadcast_to(np.asarray(count, dtype=np.float64), means.shape)
+    others = max(means.shape[-1] - 1, 1)
+    variance = unbiased_variance(images, m2)
+    noise = variance / images
+    best = np.argmax(means, axis=-1)
+    top, top_variance, top_noise = (_at(values, best) for values in (means, variance, noise))
+    rest = _over_rest(means, best)
+    deviation = means - rest[..., None]
+    rest_noise = _over_rest(noise, best) / others
+    # Class means of the rest vary by their noise too; that part is not variance over images.
+    rest_variance = _over_rest(variance + deviation**2, best) - rest_noise * (others - 1)
+    pooled = (top_variance + rest_variance) / 2
+    spread_of_variance = 2 * variance**2 / np.maximum(images - 1, 1)
+    of_pooled = _at(spread_of_variance, best) + _over_rest(spread_of_variance + 4 * deviation**2 * noise, best) / others
+    with_difference = -_over_rest(deviation * noise, best) / others
+    d_prime, d_prime_error = _d_prime(top - rest, top_noise + rest_noise, pooled, of_pooled / 4, with_difference)
+    defined = (means.min(axis=-1) >= 0) & (top > 0)
+    index, index_error = _index(np.where(defined, top, np.nan), rest, top_noise, rest_noise)
+    if means.shape[-1] < 2:
+        index, index_error, d_prime, d_prime_error = (np.full(top.shape, np.nan) for _ in range(4))
+    return Selectivity(best, index, index_error, d_prime, d_prime_error)
+
+
+def _at(values: Floats, place: NDArray[np.int64]) -> Floats:
+    return np.asarray(np.take_along_axis(values, place[..., None], axis=-1)[..., 0])
+
+
+def _over_rest(values: Floats, best: NDArray[np.int64]) -> Floats:
+    """Mean over all classes but the best."""
+    return np.asarray((values.sum(axis=-1) - _at(values, best)) / max(values.shape[-1] - 1, 1))
+
+
+def _index(top: Floats, rest: Floats, top_noise: Floats, rest_noise: Floats) -> tuple[Floats, Floats]:
+    total = top + rest
+    error = 2 * np.sqrt(rest**2 * top_noise + top**2 * rest_noise) / total**2
+    return (top - rest) / total, error
+
+
+def _d_prime(
+    difference: Floats, noise: Floats, pooled: Floats, of_pooled: Floats, with_difference: Floats
+) -> tuple[Floats, Floats]:
+    """d′ and its error, from the variances of difference and pooled variance and their covariance."""
+    unit = np.where(pooled > 0, pooled, np.nan)
+    d_prime = difference / np.sqrt(unit)
+    square = noise / unit + d_prime**2 * of_pooled / (4 * unit**2) - d_prime * with_difference / unit**1.5
+    return d_prime, np.sqrt(np.maximum(square, 0.0))

@@ -1,0 +1,237 @@
+"""How alike classes are: correlation and distance of their mean gates, clustering, agreement with a hierarchy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+from scipy.cluster import hierarchy
+from scipy.spatial import distance
+
+from se_probe.analysis.stats.intervals import CONFIDENCE, jackknife_error
+from se_probe.analysis.stats.moments import Floats, unbiased_variance
+from se_probe.analysis.stats.permutation import TIE
+
+FEWEST_CLASSES = 4
+CLOSE = 1e-5
+"""Rows with a smaller squared distance, as a share of their squared lengths, are subtracted to keep its digits."""
+SHUFFLES = 8
+"""Shuffles of a matrix that are held at once."""
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """Average-linkage clustering of classes.
+
+    Attributes:
+        linkage: scipy's linkage matrix, `(class − 1, 4)`.
+        order: classes in the order of the dendrogram's leaves.
+        cophenetic: correlation of the dendrogram's heights with the distances; 1 for a perfect tree.
+    """
+
+    linkage: Floats
+    order: NDArray[np.int64]
+    cophenetic: float
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Rank correlation of two distance matrices, its confidence limits over classes, and Mantel's p value."""
+
+    correlation: float
+    low: float
+    high: float
+    p: float
+
+
+def correlation(means: ArrayLike) -> Floats:
+    """Pearson correlation over columns of every pair of rows of `means` (class, column); NaN for a flat row.
+
+    Noise of the means pulls it towards 0.
+    """
+    rows = np.asarray(means, dtype=np.float64)
+    centred = rows - rows.mean(axis=1, keepdims=True)
+    length = np.sqrt(np.sum(centred**2, axis=1))
+    units = centred / np.where(length > 0, length, np.nan)[:, None]
+    return np.asarray(np.clip(units @ units.T, -1, 1))
+
+
+def deviation_correlation(means: ArrayLike) -> Floats:
+    """The correlation after each column's mean over classes is taken away.
+
+    Columns have levels of their own, which all classes share and which make every pair of classes alike;
+    this compares what sets classes apart. K unrelated classes have −1/(K − 1), not 0.
+    """
+    rows = np.asarray(means, dtype=np.float64)
+    return correlation(rows - rows.mean(axis=0))
+
+
+def rms_distance(means: ArrayLike) -> Floats:
+    """Euclidean distance over √columns of every pair of rows: root mean square difference, in gate units.
+
+    Noise of the means makes it larger, see `squared_distance`. Squares come from one matrix product of the rows less
+    their mean; pairs so close that the product would lose digits are subtracted one by one.
+    """
+    rows = np.asarray(means, dtype=np.float64)
+    centred = rows - rows.mean(axis=0)
+    lengths = np.sum(centred**2, axis=1)
+    sizes = lengths[:, None] + lengths
+    squares = sizes - 2 * (centred @ centred.T)
+    np.fill_diagonal(squares, 0)
+    for row, close in enumerate(np.triu(squares <= CLOSE * sizes, 1)):
+        others = np.flatnonzero(close)
+        squares[row, others] = squares[others, row] = np.sum((rows[row] - rows[others]) ** 2, axis=1)
+    return np.asarray(np.sqrt(squares / rows.shape[1]))
+
+
+def squared_distance(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Floats:
+    """Unbiased mean squared difference of the true means of every pair of classes; `mean`, `m2` (class, column).
+
+    What the noise of both means adds on average is taken away, so it can fall below 0; NaN for a class with
+    one image, and 0 on the diagonal.
+
+    Source: Walther et al., Reliability of dissimilarity measures for multi-voxel pattern analysis, NeuroImage
+    137 (2016), here by subtraction of the known noise.
+    """
+    return without_noise(rms_distance(mean), count, m2)
+
+
+def without_noise(distances: Floats, count: ArrayLike, m2: ArrayLike) -> Floats:
+    """`squared_distance` from the `rms_distance` of the means."""
+    images = np.asarray(count, dtype=np.float64)[:, None]
+    noise = np.mean(unbiased_variance(images, m2) / images, axis=1)
+    squares = distances**2 - (noise[:, None] + noise)
+    return np.where(np.eye(len(noise), dtype=bool), 0.0, squares)
+
+
+def hierarchy_distance(paths: Sequence[Sequence[str]]) -> Floats:
+    """1 − Wu–Palmer similarity of every pair of `paths` from the root to a class, 0 … 1, as a square matrix.
+
+    The similarity is twice the depth of the deepest common ancestor over the sum of both depths, the root at
+    depth 1; 1 for two paths without a common root.
+
+    Source: Wu and Palmer, Verb semantics and lexical selection, ACL 1994.
+    """
+    codes: dict[str, int] = {}
+    depth = np.array([len(path) for path in paths])
+    table = np.full((len(paths), depth.max()), -1)
+    for row, path in enumerate(paths):
+        table[row, : len(path)] = [codes.setdefault(node, len(codes)) for node in path]
+    same, common = np.ones((len(paths), len(paths)), dtype=bool), np.zeros((len(paths), len(paths)))
+    for level in table.T:
+        same &= (level[:, None] == level) & (level[:, None] >= 0)
+        common += same
+    return np.asarray(1 - 2 * common / (depth[:, None] + depth))
+
+
+def pair_mean(pairs: Floats) -> tuple[float, float]:
+    """Mean over all pairs of classes of a square matrix, and its jackknife standard error over classes.
+
+    The error is NaN for fewer than three classes, the mean for fewer than two.
+    """
+    classes = len(pairs)
+    if classes < 2:
+        return np.nan, np.nan
+    sums = pairs.sum(axis=1) - np.diag(pairs)
+    mean = float(sums.sum() / (classes * (classes - 1)))
+    if classes < 3:
+        return mean, np.nan
+    return mean, float(jackknife_error((sums.sum() - 2 * sums) / ((classes - 1) * (classes - 2))))
+
+
+def cluster(distances: Floats) -> Clustering:
+    """Cluster classes by average linkage on a square matrix of distances, two classes or more.
+
+    Source: Sokal and Michener, A statistical method for evaluating systematic relationships (1958); Sokal and
+    Rohlf, The comparison of dendrograms by objective methods, Taxon 11 (1962), for the cophenetic correlation.
+    """
+    condensed = distance.squareform(distances, checks=False)
+    linkage = hierarchy.linkage(condensed, method="average", optimal_ordering=len(distances) <= 200)
+    heights = hierarchy.cophenet(linkage)
+    varied = condensed.size > 1 and np.ptp(condensed) > 0 and np.ptp(heights) > 0
+    cophenetic = float(np.corrcoef(condensed, heights)[0, 1]) if varied else float("nan")
+    return Clustering(linkage, hierarchy.leaves_list(linkage).astype(np.int64), cophenetic)
+
+
+def agreement(
+    first: Floats, second: Floats, *, permutations: int = 199, seed: int = 0, confidence: float = CONFIDENCE
+) -> Agreement:
+    """Spearman correlation of two square distance matrices over all pairs of classes.
+
+    Pairs share classes, so neither p value nor interval treats them as independent: p shuffles the classes of
+    one matrix (one-sided: more alike than by chance), the interval is a delete-one-class jackknife on Fisher's
+    scale. All NaN for fewer than `FEWEST_CLASSES` classes, or where either matrix has only ties.
+
+    Source: Mantel, The detection of disease clustering, Cancer Research 27 (1967); Arvesen, Annals of
+    Mathematical Statistics 40 (1969).
+    """
+    (result,) = agreements([first], second, permutations=permutations, seed=seed, confidence=confidence)
+    return result
+
+
+def agreements(
+    firsts: Sequence[Floats],
+    second: Floats,
+    *,
+    permutations: int = 199,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+) -> list[Agreement]:
+    """The `agreement` of each of `firsts` with one matrix, whose shuffles they share."""
+    results = [Agreement(np.nan, np.nan, np.nan, np.nan)] * len(firsts)
+    judged = [place for place, first in enumerate(firsts) if len(first) >= FEWEST_CLASSES and not _tied(first)]
+    if not judged or _tied(second):
+        return results
+    y = _centred_ranks(second)
+    ranks = np.stack([_centred_ranks(firsts[place]) for place in judged])
+    p = _mantel(ranks.reshape(len(ranks), -1), y, permutations, seed)
+    for place, x, by_chance in zip(judged, ranks, p, strict=True):
+        rho = float(np.sum(x * y) / np.sqrt(np.sum(x**2) * np.sum(y**2)))
+        results[place] = Agreement(rho, *_jackknife_limits(x, y, confidence), float(by_chance))
+    return results
+
+
+def _tied(distances: Floats) -> bool:
+    """Whether all pairs of classes are equally far apart."""
+    return bool(np.ptp(distance.squareform(distances, checks=False)) == 0)
+
+
+def _mantel(x: Floats, y: Floats, permutations: int, seed: int) -> Floats:
+    """p of each row of `x` (matrix, pair) from products with the shuffled `y` (class, class)."""
+    observed = x @ y.ravel()
+    rng = np.random.default_rng(seed)
+    extreme = np.zeros(len(x))
+    shuffled = np.empty((SHUFFLES, *y.shape))
+    for start in range(0, permutations, SHUFFLES):
+        now = shuffled[: permutations - start]
+        for place in now:
+            order = rng.permutation(len(y))
+            y.take(order, axis=0).take(order, axis=1, out=place, mode="clip")
+        extreme += np.sum(now.reshape(len(now), -1) @ x.T >= observed - TIE * np.abs(observed), axis=0)
+    return np.asarray((1 + extreme) / (1 + permutations))
+
+
+def _centred_ranks(distances: Floats) -> Floats:
+    """Ranks of the pairs less their mean, as a square matrix with diagonal 0."""
+    ranks = stats.rankdata(distance.squareform(distances, checks=False))
+    return np.asarray(distance.squareform(ranks - ranks.mean()))
+
+
+def _jackknife_limits(x: Floats, y: Floats, confidence: float) -> tuple[float, float]:
+    classes = len(x)
+    pairs = (classes - 1) * (classes - 2) / 2
+
+    def without(products: Floats) -> Floats:
+        return np.asarray(products.sum() / 2 - products.sum(axis=1))
+
+    covariance = without(x * y) - without(x) * without(y) / pairs
+    spread = (without(x**2) - without(x) ** 2 / pairs) * (without(y**2) - without(y) ** 2 / pairs)
+    if np.any(spread <= 0):
+        return float("nan"), float("nan")
+    # A correlation of ±1 has no finite place on Fisher's scale.
+    z = np.arctanh(np.clip(covariance / np.sqrt(spread), -1 + 1e-12, 1 - 1e-12))
+    pooled = np.sum(x * y) / np.sqrt(np.sum(x**2) * np.sum(y**2))
+    centre = np.arctanh(np.clip(pooled, -1 + 1e-12, 1 - 1e-12))
+    reach = stats.t.ppf((1 + confidence) / 2, classes - 1) * np.sqrt((classes - 1) * np.var(z))
+    return float(np.tanh(centre - reach)), float(np.tanh(centre + reach))

@@ -1,0 +1,81 @@
+"""What state gates are in: open, closed, constant or moving; and how many ways they move in."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from se_probe.analysis.stats.moments import Floats
+
+OPEN = 0.95
+"""A gate at or above this passes its channel on as it is."""
+CLOSED = 0.05
+"""A gate at or below this removes its channel."""
+STATIC_SD = 0.02
+"""A channel whose gate has a smaller standard deviation over images does not depend on the input."""
+MOST = 0.75
+"""A site is called by what at least this share of its channels do."""
+SAME_LEVEL = 0.05
+"""Constant gates lie at one level where the middle half of them spans no more than this."""
+
+STATES = ("dynamic", "open", "closed", "constant")
+
+
+def channel_states(level: Floats, spread: Floats, *, bounded: bool) -> NDArray[np.str_]:
+    """The state of each channel from its mean gate and its standard deviation over images, in gate units.
+
+    "dynamic": the spread is at least `STATIC_SD`. Else the channel is static: "open" at `OPEN` or above,
+    "closed" at `CLOSED` or below (dead: nothing of it is left), "constant" in between, a fixed scale. Gates
+    that are not `bounded` to 0 … 1 are never open or closed. A channel of unknown spread is "unknown".
+    """
+    static = np.where(bounded & (level >= OPEN), "open", np.where(bounded & (level <= CLOSED), "closed", "constant"))
+    return np.where(np.isnan(spread), "unknown", np.where(spread >= STATIC_SD, "dynamic", static))
+
+
+def site_verdict(level: Floats, states: NDArray[np.str_]) -> str:
+    """One word for all channels of a site.
+
+    - "live": less than `MOST` of its channels are static.
+    - "saturated": static, and at least half of the static channels are open or closed.
+    - "collapsed": static at one and the same level (`SAME_LEVEL`) between open and closed, so that the gate
+      neither depends on the image nor tells channels apart; a few channels may still move.
+    - "constant": static at levels that differ between channels, a fixed scale a channel.
+    - "unknown": a spread over images is missing.
+    """
+    if np.any(states == "unknown"):
+        return "unknown"
+    static = states != "dynamic"
+    if static.mean() < MOST:
+        return "live"
+    if np.mean(states[static] != "constant") >= 0.5:
+        return "saturated"
+    lower, upper = np.quantile(level[states == "constant"], (0.25, 0.75))
+    return "collapsed" if upper - lower <= SAME_LEVEL else "constant"
+
+
+def branch_entropy(gates: NDArray[np.floating]) -> Floats:
+    """Entropy of the attention over branches as a share of its maximum, 0 … 1, `(image, channel)`.
+
+    `gates` is `(image, branch, channel)` and sums to 1 over branches. 1 where all branches count the same, 0
+    where one has all the weight.
+
+    Source: Shannon, A Mathematical Theory of Communication (1948); divided by log(branches).
+    """
+    share = np.asarray(gates, dtype=np.float64)
+    logs = np.log(np.where(share > 0, share, 1.0))
+    return np.asarray(-np.sum(share * logs, axis=1) / np.log(share.shape[1]))
+
+
+def effective_rank(gates: NDArray[np.floating]) -> float:
+    """Effective number of directions in which gates `(image, column)` vary about their mean over images.
+
+    exp of the entropy of the singular values, normalised to sum 1: between 1 and min(images − 1, columns); 0
+    where nothing varies. It has no unit: gates that hardly move have a rank too.
+
+    Source: Roy and Vetterli, The effective rank, EUSIPCO 2007 (of the matrix less its column means).
+    """
+    values = np.asarray(gates, dtype=np.float64)
+    singular = np.linalg.svd(values - values.mean(axis=0), compute_uv=False)
+    if singular[0] <= np.finfo(np.float64).eps * np.abs(values).max(initial=0) * max(values.shape):
+        return 0.0
+    share = singular / singular.sum()
+    share = share[share > 0]
+    return float(np.exp(-np.sum(share * np.log(share))))

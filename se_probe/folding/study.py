@@ -1,0 +1,160 @@
+"""What is measured for a folding: mean gates and their spread on one half of the images, losses on both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from se_probe.folding.evaluation import Images, choices, confirm, reference_tensor
+from se_probe.folding.loss import Loss, above_chance, least_limit, loss_of
+from se_probe.folding.search import Search, search
+from se_probe.folding.surgery import Folded, fold_gates
+from se_probe.folding.timing import Timing, paired_timing
+from se_probe.gates import Constant, GateSite, intervene
+from se_probe.images import Selection
+from se_probe.models import LoadedModel
+from se_probe.recording import Recording, record
+from se_probe.recording.malloc import keep_freed_memory
+from se_probe.recording.run_folder import RunFolder
+
+PROBE_IMAGES = 4
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a network's loss is counted in: `right` says which images a network gets right."""
+
+    name: str
+    before: NDArray[np.int64]
+    target: NDArray[np.int64]
+
+    def loss(self, chosen: NDArray[np.int64]) -> Loss:
+        """Return the loss of a network that makes these choices, `(image,)`."""
+        return loss_of(self.before == self.target, chosen == self.target)
+
+
+class Study:
+    """The network, the two halves of the images, and what was measured on them.
+
+    Attributes:
+        first, second: the half that is searched on, and the half that confirms.
+        means, spread: mean gate of each site on the first half, and its standard deviation over images.
+        order: names of the sites, the most static first.
+        possible: all sites folded, once a search has asked what surgery can do.
+        measure_name: what losses are counted in, known once something was measured.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        sites: Sequence[GateSite],
+        halves_of_images: tuple[Selection, Selection],
+        folder: RunFolder,
+        provenance: dict[str, Any],
+        settings: dict[str, Any],
+        progress: Callable[[int], None],
+    ) -> None:
+        self.model, self.folder, self.provenance = model, folder, provenance
+        self.network = model.network.to(settings["device"])
+        self.sites = {site.name: site for site in sites}
+        like = reference_tensor(self.network)
+        options = {"batch_size": settings["batch_size"], "workers": settings["workers"]}
+        self.first, self.second = (Images(part, model.transform, like, **options) for part in halves_of_images)
+        self.recording = self._record(settings, progress)
+        self.means, self.spread = mean_gates(self.recording), gate_spread(self.recording)
+        self.order = sorted(self.sites, key=lambda site: self.spread[site])
+        self.measure_name = ""
+        self.possible: Folded | None = None
+
+    def _record(self, settings: dict[str, Any], progress: Callable[[int], None]) -> Recording:
+        """Record the moments of the first half; no single gates are kept."""
+        selection = self.first.selection
+        entries = tuple(replace(entry, role="reference") for entry in selection.entries)
+        moments_only = replace(selection, entries=entries, chosen=())
+        path, sites = self.folder.recording, list(self.sites.values())
+        options = {**settings, "progress": progress, "provenance": self.provenance}
+        return record(self.model, sites, moments_only, path, **options)
+
+    def constants(self, names: Sequence[str]) -> dict[GateSite, NDArray[np.float64]]:
+        """Return the mean gates of the first half."""
+        return {self.sites[name]: self.means[name] for name in names}
+
+    def intervened(self, names: Sequence[str]) -> AbstractContextManager[Any]:
+        """Put the mean gates in the place of the network's for a `with` block."""
+        return intervene(self.network, {site: Constant(values) for site, values in self.constants(names).items()})
+
+    def measure(self, images: Images, before: NDArray[np.int64]) -> Measure:
+        """Return top-1 accuracy where the network has some to lose on these labels, else agreement."""
+        units = images.units()
+        classes = len(np.unique(units))
+        if not self.measure_name:
+            usable = bool((units >= 0).all()) and classes > 1 and above_chance(before == units, classes)
+            self.measure_name = "top-1 accuracy" if usable else "agreement with the untouched network"
+        return Measure(self.measure_name, before, units if self.measure_name.startswith("top-1") else before)
+
+    @keep_freed_memory()
+    def search(self, max_loss: float, say: Callable[[str], None]) -> Search:
+        """Search on the first half among the sites that surgery can fix; without trials where images are too few."""
+        if least_limit(len(self.first.units())) > max_loss:
+            return Search((), ())
+        possible = self.possible = self.folded(list(self.sites))
+        for item in possible.sites:
+            if item.site not in possible.fixed:
+                say(f"refused   {item.site}: {item.reason}")
+        measure = self.measure(self.first, choices(self.network, self.first))
+        say(f"measure   {measure.name}, {100 * np.mean(measure.before == measure.target):.2f} % on the search half")
+
+        def cost(names: Sequence[str]) -> Loss:
+            with self.intervened(names):
+                loss = measure.loss(choices(self.network, self.first))
+            say(f"tried     {len(names)} sites, up to {names[-1]}: {loss}")
+            return loss
+
+        return search([name for name in self.order if name in possible.fixed], cost, max_loss)
+
+    def folded(self, names: Sequence[str]) -> Folded:
+        """Fold sites, the constants being the mean gates of the first half."""
+        return fold_gates(self.network, self.constants(names), self.first.first(PROBE_IMAGES))
+
+    @keep_freed_memory()
+    def confirm(self, folded: Folded) -> tuple[Loss, float]:
+        """Return the loss on the second half, and the largest deviation from the intervened network there."""
+
+        def intervened(batch: torch.Tensor) -> torch.Tensor:
+            with self.intervened(folded.fixed):
+                output: torch.Tensor = self.network(batch)
+            return output
+
+        (before, _, after), worst = confirm([self.network, intervened, folded.network], self.second)
+        return self.measure(self.second, before).loss(after), worst
+
+    def timing(self, folded: Folded) -> Timing:
+        """Time the untouched and the folded network on a batch of the second half."""
+        return paired_timing(self.network, folded.network, next(iter(self.second))[0])
+
+
+def mean_gates(recording: Recording) -> dict[str, NDArray[np.float64]]:
+    """Return the mean gate of each site over all images, `(channel,)` or `(branch, channel)`."""
+    means = {}
+    for site in recording.sites:
+        moments = recording.moments(site.name)
+        means[site.name] = np.asarray(moments["mean"].weighted(moments["count"]).mean("class").values)
+    return means
+
+
+def gate_spread(recording: Recording) -> dict[str, float]:
+    """Return the standard deviation of each site's gates over all images, root mean square over channels."""
+    spread = {}
+    for site in recording.sites:
+        moments = recording.moments(site.name)
+        count = moments["count"]
+        grand = moments["mean"].weighted(count).mean("class")
+        squares = (moments["m2"] + count * (moments["mean"] - grand) ** 2).sum("class")
+        spread[site.name] = float(np.sqrt((squares / max(int(count.sum()) - 1, 1)).mean()))
+    return spread

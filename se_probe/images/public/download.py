@@ -1,0 +1,178 @@
+"""Download one file of known size and checksum, going on where an earlier attempt stopped.
+
+Pooch compares the checksum and puts the file in its place whole; what it lacks is added here: a download that was
+broken off is continued by a range request, on the condition (If-Range) that the file is still the same one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pooch
+import requests
+from urllib3.exceptions import HTTPError
+
+from se_probe.errors import SeProbeError
+from se_probe.images.public.place import part_of, readable_size
+
+Progress = Callable[[int], None]
+
+_CHUNK = 2**20
+_TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two pieces
+_TRIES = 3  # in a row that bring no new byte
+_WAIT = 2.0
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+def download(url: str, archive: Path, size: int, sha256: str, progress: Progress) -> None:
+    """Download a file, unless it is there already, and check it before it gets its name.
+
+    Args:
+        url: where it is served.
+        archive: what it is called here; what is there so far lies beside it.
+        size: its length in bytes.
+        sha256: its checksum.
+        progress: called with the number of bytes that are there so far.
+
+    Raises:
+        SeProbeError: it cannot be had (what came is kept, and another call goes on from there), or it is another
+            file than was expected (nothing is kept).
+    """
+    downloader = _Resuming(part_of(archive), size, progress)
+    try:
+        with _quiet():
+            pooch.retrieve(url, f"sha256:{sha256}", archive.name, archive.parent, downloader=downloader)
+    except ValueError as error:
+        raise SeProbeError(f"{url}: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Resuming:
+    """A downloader for pooch; `part` holds what is there so far."""
+
+    part: Path
+    size: int
+    progress: Progress
+
+    def __call__(self, url: str, output_file: str, pooch: object, check_only: bool = False) -> None:
+        """Download to `output_file`; the last two arguments are pooch's and without meaning here."""
+        most, fruitless = self._kept(), 0
+        while self._kept() < self.size:
+            try:
+                self._request(url, self._kept())
+            except (requests.RequestException, HTTPError, _InterruptedError) as error:
+                # Measured against the most there ever was: a server may make a download begin again and again.
+                fruitless = 0 if self._kept() > most else fruitless + 1
+                most = max(most, self._kept())
+                if fruitless == _TRIES:
+                    raise SeProbeError(self._stopped(url, error)) from error
+                time.sleep(_WAIT * fruitless)
+        os.replace(self.part, output_file)
+        self._tag.unlink(missing_ok=True)
+
+    def _request(self, url: str, kept: int) -> None:
+        headers = {"Accept-Encoding": "identity", "User-Agent": "se-probe"}
+        if kept:
+            headers["Range"] = f"bytes={kept}-"
+            if self._tag.is_file():
+                headers["If-Range"] = self._tag.read_text("utf-8")
+        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
+            start = self._start(url, answer, kept)
+            if start == 0:
+                self._remember(answer)
+            with self.part.open("r+b" if start else "wb") as stream:
+                stream.seek(start)
+                # As they come: a server may call an archive an encoding, and its bytes are what was checked.
+                for piece in answer.raw.stream(_CHUNK, decode_content=False):
+                    start += len(piece)
+                    if start > self.size:
+                        self._refuse(url, f"more than {self.size} bytes")
+                    stream.write(piece)
+                    self.progress(start)
+            if start < self.size:
+                raise _InterruptedError("the connection was closed")
+
+    def _start(self, url: str, answer: requests.Response, kept: int) -> int:
+        """Return the place in the file that the answer's first byte belongs to."""
+        status = answer.status_code
+        if status == 206:
+            found = _CONTENT_RANGE.match(answer.headers.get("Content-Range", ""))
+            if found and int(found[1]) == kept and found[2] in ("*", str(self.size)):
+                return kept
+        if status in (206, 416):
+            self.part.unlink()
+            raise _InterruptedError("the server could not go on from there")
+        if status in _PASSING_STATUS:
+            raise _InterruptedError(f"status {status}")
+        if status != 200:
+            raise SeProbeError(
+                f"{url} cannot be had (status {status} {answer.reason}); the publisher may have moved it: give another "
+                "address of the same file with --url"
+            )
+        announced = answer.headers.get("Content-Length")
+        if announced is not None and announced != str(self.size):
+            self._refuse(url, f"{announced} bytes")
+        return 0
+
+    def _refuse(self, url: str, found: str) -> None:
+        self.part.unlink(missing_ok=True)
+        self._tag.unlink(missing_ok=True)
+        raise SeProbeError(
+            f"{url} gives {found}; expected the file of {self.size} bytes that se-probe knows. Nothing was kept; give "
+            "another address of it with --url"
+        )
+
+    def _remember(self, answer: requests.Response) -> None:
+        """Keep what identifies this state of the file, as If-Range takes it: no weak tag."""
+        tag = answer.headers.get("ETag", "")
+        tag = tag if tag.startswith('"') else answer.headers.get("Last-Modified", "")
+        self._tag.unlink(missing_ok=True)
+        if tag:
+            self._tag.write_text(tag, "utf-8")
+
+    def _stopped(self, url: str, error: Exception) -> str:
+        kept = self._kept()
+        return f"{url} could not be read to its end ({_reason(error)}); " + (
+            f"{readable_size(kept)} of {readable_size(self.size)} are here: the same command goes on from there"
+            if kept
+            else "nothing of it is here: try again later, or give another address of the same file with --url"
+        )
+
+    def _kept(self) -> int:
+        return self.part.stat().st_size if self.part.is_file() else 0
+
+    @property
+    def _tag(self) -> Path:
+        return self.part.with_name(f"{self.part.name}.tag")
+
+
+def _reason(error: BaseException) -> str:
+    """Return what lies at the bottom of a chain of errors: the system's own word, not its wrappings."""
+    while error.__context__ is not None:
+        error = error.__context__
+    message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(message.split()) or type(error).__name__
+
+
+class _InterruptedError(Exception):
+    """An answer that ended early or came at a bad time: worth another try."""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep pooch from telling on standard error what the caller tells in its own way."""
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

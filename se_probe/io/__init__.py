@@ -1,0 +1,1 @@
+"""Files, URLs, the cache and progress bars."""

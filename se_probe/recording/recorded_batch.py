@@ -1,0 +1,106 @@
+"""What one batch adds to a recording: facts of its images, their signals, and the images that are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from se_probe.images import Batch, Selected, Selection
+from se_probe.models import LoadedModel
+from se_probe.recording.columns import Block, split
+from se_probe.recording.inference import Results
+from se_probe.recording.shards import IMAGE_COLUMNS
+
+
+@dataclass(frozen=True)
+class RecordedBatch:
+    """One batch on the host.
+
+    Attributes:
+        images: facts of its images, the columns of `IMAGE_COLUMNS`.
+        places: their places in the selection, ascending.
+        columns: their signals, `(image, column)`.
+        skipped: images that are left out: place, path, class and reason.
+    """
+
+    images: pd.DataFrame
+    places: NDArray[np.int64]
+    columns: NDArray[np.floating]
+    skipped: list[dict[str, Any]]
+
+    @property
+    def count(self) -> int:
+        """Number of images, recorded and skipped."""
+        return len(self.places) + len(self.skipped)
+
+
+def take_in(
+    model: LoadedModel, selection: Selection, blocks: Sequence[Block], batch: Batch, passes: Sequence[Results]
+) -> RecordedBatch:
+    """Put the results of a batch together; images with a signal that is no number are skipped and say where.
+
+    Args:
+        model: the network.
+        selection: all images of the run; the batch's indices are places in it.
+        blocks: what the columns of the results are.
+        batch: the images.
+        passes: results of its forward passes, in order.
+    """
+    entries = [selection.entries[place] for place in batch.indices]
+    skipped = [_skip(selection, skip.index, skip.reason) for skip in batch.skipped]
+    width = sum(block.width for block in blocks)
+    columns = np.concatenate([item.columns for item in passes]) if passes else np.empty((0, width), np.float32)
+    facts = _facts(model, entries, passes)
+    sound = np.isfinite(columns).all(axis=1)
+    places = np.array(batch.indices, dtype=np.int64)
+    skipped += [_skip(selection, int(places[row]), _defect(columns[row], blocks)) for row in np.flatnonzero(~sound)]
+    kept = facts.iloc[np.flatnonzero(sound)].reset_index(drop=True)
+    return RecordedBatch(kept, places[sound], columns[sound], sorted(skipped, key=lambda item: item["place"]))
+
+
+def unit_of(entry: Selected) -> int:
+    """Return the output unit of a selected image's class, -1 where there is none."""
+    index = entry.sample.image_class.index
+    return -1 if index is None else index
+
+
+def _skip(selection: Selection, place: int, reason: str) -> dict[str, Any]:
+    sample = selection.entries[place].sample
+    return {"place": place, "path": sample.path, "class": sample.image_class.name, "reason": reason}
+
+
+def _defect(row: NDArray[np.floating], blocks: Sequence[Block]) -> str:
+    """Return what is wrong with the signals of an image: where they are no numbers, the first place by name."""
+    parts = split(row[None], blocks)
+    wrong = [block for block in blocks if not np.isfinite(parts[block]).all()]
+    kind = "NaN" if np.isnan(parts[wrong[0]]).any() else "infinite values"
+    signal = "gates" if wrong[0].signal == "gate" else wrong[0].signal
+    others = f" and {len(wrong) - 1} other places" if len(wrong) > 1 else ""
+    return f"{kind} in the {signal} of {wrong[0].site}{others}"
+
+
+def _facts(model: LoadedModel, entries: Sequence[Selected], passes: Sequence[Results]) -> pd.DataFrame:
+    predicted = np.concatenate([np.empty(0, np.int64), *(item.predicted for item in passes)])
+    columns = {
+        "path": [entry.sample.path for entry in entries],
+        "class": [entry.sample.image_class.name for entry in entries],
+        "class_index": [unit_of(entry) for entry in entries],
+        "wnid": [entry.sample.image_class.wnid or "" for entry in entries],
+        "role": [entry.role for entry in entries],
+        "predicted": [_label(model, int(index)) for index in predicted],
+        "predicted_index": predicted,
+        "probability": np.concatenate([np.empty(0), *(item.probability for item in passes)]),
+        "class_probability": np.concatenate([np.empty(0), *(item.class_probability for item in passes)]),
+    }
+    return pd.DataFrame(columns).astype(dict(IMAGE_COLUMNS))
+
+
+def _label(model: LoadedModel, unit: int) -> str:
+    if model.labels is None or not 0 <= unit < len(model.labels.classes):
+        return ""
+    return model.labels.classes[unit].name

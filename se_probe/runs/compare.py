@@ -1,0 +1,174 @@
+"""From two or more recorded runs to a comparison with figures, tables and a page, in one call."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import quote
+
+from se_probe.analysis.comparison import Comparison, compare_recordings, comparison_sentences
+from se_probe.errors import SeProbeError
+from se_probe.figures import save_figure
+from se_probe.figures.alignment import alignment
+from se_probe.figures.comparison import comparison_profiles
+from se_probe.io.files import write_csv, write_file
+from se_probe.recording import Recording, open_recording
+from se_probe.recording.run_folder import RunFolder, choose_folder
+from se_probe.report.comparison import comparison_html
+from se_probe.report.encoding import data_uri
+from se_probe.report.figures import ReportFigure
+
+PAGE = "comparison.html"
+NAMED = 2  # runs that a folder is named after
+PROFILES_NOTE = (
+    "What the gates do at each site, from the first (0) to the last (1). A share of variance stands beside the "
+    "standard deviations that it is a share of."
+)
+ALIGNMENT_NOTE = (
+    "How alike the gates of any two sites are, over images and over classes, beside how much the gates move. Both "
+    "measures are blind to scale."
+)
+
+
+def compare(
+    runs: Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Put two or more networks side by side, by relative depth, on the images that all of them were recorded on.
+
+    Args:
+        runs: folders of runs, or the `recording.zarr` in them.
+        out: folder of the comparison, in the place of `reports/compare-<networks>`.
+        overwrite: replace a comparison that lies there already.
+        say: is given each note, result and path.
+
+    Returns:
+        The page, `comparison.html`. `figures/`, `tables/` and `run.json` lie beside it.
+
+    Raises:
+        SeProbeError: a folder without a recording, the same run twice, too few images in common, or a folder
+            that cannot be written or holds a recording. Nothing was written.
+    """
+    recordings = _open(runs)
+    folder = _folder(list(recordings), Path(out) if out else None, overwrite)
+    notes = comparison_notes(recordings)
+    comparison = compare_recordings(recordings)
+    images = comparison.shared.images
+    say(f"shared    {len(images)} chosen images of {images['class'].nunique()} classes, by path and class")
+    for note in notes:
+        say(f"note      {note}")
+    for sentence in comparison_sentences(comparison):
+        say(f"compared  {sentence}")
+    folder.clear()
+    figures, paths = _draw(comparison, recordings, folder)
+    tables = _write_tables(comparison, folder.tables)
+    facts = folder.write_facts(_facts(comparison, recordings, notes))
+    links = [quote(path.relative_to(folder.path).as_posix()) for path in (*tables, facts)]
+    page = folder.path / PAGE
+    content = comparison_html(comparison, recordings, figures=figures, links=links, notes=notes)
+    write_file(page, content.encode())
+    say("\n".join(f"wrote     {path}" for path in [*paths, *tables, facts, page]))
+    return page
+
+
+def comparison_notes(recordings: Mapping[str, Recording]) -> list[str]:
+    """Say what limits a comparison: runs that were stopped, images left out, data of different names."""
+    notes = [f"{label} was stopped before its end" for label, item in recordings.items() if not item.complete]
+    numbers = [int((item.images["role"] == "chosen").sum()) for item in recordings.values()]
+    if len(set(numbers)) > 1:
+        each = ", ".join(f"{label} {number}" for label, number in zip(recordings, numbers, strict=True))
+        notes.append(f"the runs have different numbers of chosen images ({each}); only those of all runs count")
+    titles = dict.fromkeys(str(item.provenance["data"]["title"]) for item in recordings.values())
+    if len(titles) > 1:
+        notes.append(f"the data have different names ({', '.join(titles)}); images were matched by path and class")
+    return notes
+
+
+def run_labels(recordings: Sequence[Recording]) -> list[str]:
+    """Name runs by their networks, with the folder where a network comes twice, and its place where even that does."""
+    models = [str(recording.provenance["model"]["name"]) for recording in recordings]
+    names = [
+        model if models.count(model) == 1 else f"{model} ({recording.path.parent.name})"
+        for model, recording in zip(models, recordings, strict=True)
+    ]
+    repeated = {name for name, number in Counter(names).items() if number > 1}
+    return [f"{name} #{place}" if name in repeated else name for place, name in enumerate(names, start=1)]
+
+
+def _open(runs: Sequence[str | Path]) -> dict[str, Recording]:
+    recordings = [open_recording(run) for run in runs]
+    stores = [recording.path.resolve() for recording in recordings]
+    for place, store in enumerate(stores):
+        if store in stores[:place]:
+            raise SeProbeError(f"{runs[place]} was given twice; expected different runs")
+    if len(recordings) < 2:
+        raise SeProbeError(f"{len(recordings)} run was given; expected two or more to compare")
+    return dict(zip(run_labels(recordings), recordings, strict=True))
+
+
+def _folder(labels: Sequence[str], out: Path | None, overwrite: bool) -> RunFolder:
+    more = [f"and-{len(labels) - NAMED}-more"] if len(labels) > NAMED else []
+    folder = choose_folder("-".join(["compare", *labels[:NAMED], *more]), out, overwrite=overwrite)
+    if folder.recording.exists():
+        raise SeProbeError(f"{folder.path} holds a recording; choose another folder for the comparison with --out")
+    return folder
+
+
+def _draw(
+    comparison: Comparison, recordings: Mapping[str, Recording], folder: RunFolder
+) -> tuple[list[ReportFigure], list[Path]]:
+    demo = any(recording.demo for recording in recordings.values())
+    images = comparison.shared.images
+    caption = f"{len(images)} shared images of {images['class'].nunique()} classes"
+    if len(comparison.shared.classes) > images["class"].nunique():
+        caption += f"; statistics of classes over {len(comparison.shared.classes)} classes"
+    figure = comparison_profiles(comparison.sites, demo=demo, caption=caption)
+    paths = save_figure(figure, comparison.sites, folder.figures, "profiles")
+    shown = [_report_figure("Gates by relative depth", PROFILES_NOTE, paths)]
+    for (first, other), rows in comparison.alignment.groupby(["first", "other"], sort=False):
+        places = [comparison.runs.index(str(label)) + 1 for label in (first, other)]
+        figure = alignment(rows, demo=demo, caption=caption)
+        files = save_figure(figure, rows, folder.figures, "alignment_{}_{}".format(*places))
+        shown.append(_report_figure(f"{first} and {other}", ALIGNMENT_NOTE, files))
+        paths += files
+    return shown, paths
+
+
+def _report_figure(title: str, note: str, paths: Sequence[Path]) -> ReportFigure:
+    by_kind = {path.suffix[1:]: path for path in paths}
+    picture = data_uri(by_kind["svg"].read_bytes(), "image/svg+xml")
+    files = {kind: f"{path.parent.name}/{path.name}" for kind, path in by_kind.items()}
+    return ReportFigure(title, note, picture, files)
+
+
+def _write_tables(comparison: Comparison, directory: Path) -> list[Path]:
+    tables = {
+        "comparison_sites.csv": comparison.sites,
+        "comparison_matches.csv": comparison.matches,
+        "comparison_alignment.csv": comparison.alignment,
+        "shared_images.csv": comparison.shared.images,
+    }
+    for name, table in tables.items():
+        write_csv(table, directory / name)
+    return [directory / name for name in tables]
+
+
+def _facts(comparison: Comparison, recordings: Mapping[str, Recording], notes: Sequence[str]) -> dict[str, object]:
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "se-probe": version("se-probe"),
+        "demo": any(recording.demo for recording in recordings.values()),
+        "shared_images": len(comparison.shared.images),
+        "shared_classes": list(comparison.shared.classes),
+        "notes": list(notes),
+        "runs": [
+            {"label": label, "folder": str(item.path.parent), "complete": item.complete, **item.provenance}
+            for label, item in recordings.items()
+        ],
+    }

@@ -1,0 +1,226 @@
+"""The figures of a recording, drawn into its folder; no network is needed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from se_probe.analysis import (
+    class_similarity,
+    cluster_classes,
+    default_within,
+    excitation_curves,
+    within_class_curves,
+)
+from se_probe.analysis.ablation import ALONE, site_importance
+from se_probe.analysis.channel_gates import channel_gates
+from se_probe.analysis.class_means import clustered_class_means, pair_table
+from se_probe.analysis.stats.states import STATIC_SD
+from se_probe.figures import (
+    caption_line,
+    channel_distribution,
+    class_heatmap,
+    class_similarity_matrix,
+    decodability,
+    depth_profile,
+    health_profile,
+    intervention_classes,
+    intervention_cost,
+    intervention_savings,
+    role_of_excitation,
+    save_figure,
+    specificity_importance,
+    within_class,
+)
+from se_probe.figures.intervention_cost import SCOPES
+from se_probe.labels import ImageClass, LabelSpace, label_space_from_names
+from se_probe.recording import Recording
+from se_probe.recording.run_folder import RunFolder
+from se_probe.runs.plan import number_of_channels
+
+# Above so many classes, heat maps and trees show the chosen ones: a thousand names cannot be read.
+MOST_CLASSES = 100
+
+
+def draw(
+    recording: Recording,
+    folder: str | Path,
+    *,
+    sites: Sequence[str] | None = None,
+    classes: str | Sequence[str] | None = None,
+    channels: int | str | None = 50,
+    within: str | Sequence[str] | None = None,
+    seed: int = 0,
+) -> list[Path]:
+    """Draw the figures of a recording into `folder/figures`, without the network; return the files.
+
+    Args:
+        recording: the recording.
+        folder: where `figures/` is made.
+        sites: sites to show; the last of each stage and all of the last stage by default.
+        classes: classes of the recording's moments to show, the chosen ones by default.
+        channels: number of channels to show, None or "all" for all.
+        within: classes of the within-class figure.
+        seed: decides which channels are sampled.
+
+    Raises:
+        SeProbeError: a site or class that the recording does not have, or a folder that cannot be written.
+    """
+    shown = None if channels is None else number_of_channels(channels)
+    labels = recorded_labels(recording)
+    present = [name for name in recording.chosen if name in set(recording.classes["name"])]
+    names = [item.image_class.name for item in labels.resolve_all(classes)] if classes else present
+    pair = [item.image_class.name for item in labels.resolve_all(within)] if within else default_within(names)
+    between = excitation_curves(recording, sites, names, shown, seed)
+    if not recording.provenance["data"]["reference_per_class"]:
+        between = between[between["role"] == "class"]
+    inside = within_class_curves(recording, pair, sites, shown, seed)
+    model = recording.provenance["model"]
+    weights = model["weights"] if recording.complete else f"{model['weights']} · INCOMPLETE RUN"
+    captions = [caption_line(model["name"], weights, curves) for curves in (between, inside)]
+    figures = RunFolder(Path(folder)).figures
+    first = role_of_excitation(between, demo=recording.demo, caption=captions[0])
+    second = within_class(inside, demo=recording.demo, order=names, caption=captions[1])
+    return [
+        *save_figure(first, between, figures, "role_of_excitation"),
+        *save_figure(second, inside, figures, "within_class"),
+    ]
+
+
+def recorded_labels(recording: Recording) -> LabelSpace:
+    """Return the classes of a recording with every name that reaches them."""
+    rows = recording.classes[["name", "index", "wnid"]].astype(object).itertuples(index=False, name=None)
+    classes = tuple(
+        ImageClass(None if pd.isna(index) else int(index), wnid, name, _lemmas(name, wnid))
+        for name, index, wnid in rows
+    )
+    return LabelSpace(classes, title=f"the recording {recording.path}")
+
+
+def _lemmas(name: str, wnid: str | None) -> tuple[str, ...]:
+    return label_space_from_names([wnid], title="").classes[0].lemmas if wnid else (name,)
+
+
+def draw_measures(recording: Recording, folder: str | Path, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
+    """Draw what the measures say of a recording into `folder/figures`; return the files.
+
+    Profiles over all sites, and for the site whose class means lie furthest apart the heat map of its means, the
+    similarity of classes, and the gates of its channel with the largest share of variance between classes.
+
+    Args:
+        recording: the recording.
+        folder: where `figures/` is made.
+        tables: those of `measure_tables`.
+
+    Raises:
+        SeProbeError: the folder cannot be written.
+    """
+    figures, demo = RunFolder(Path(folder)).figures, recording.demo
+    specificity, health = tables["site_specificity.csv"], tables["site_health.csv"]
+    caption = _measured_caption(recording)
+    drawn = [
+        (depth_profile(specificity, demo=demo, least_spread=STATIC_SD, caption=caption), specificity, "depth_profile"),
+        (health_profile(health, demo=demo, caption=caption), health, "health_profile"),
+    ]
+    if len(recording.classes) > 1 and specificity["class_sd"].notna().any():
+        site = str(specificity["site"].to_numpy()[int(specificity["class_sd"].fillna(0).to_numpy().argmax())])
+        drawn += _draw_site(recording, site, tables, caption)
+    decoded = tables["site_decodability.csv"]
+    if decoded["accuracy"].notna().any():
+        drawn.append((decodability(decoded, demo=demo, caption=caption), decoded, "decodability"))
+    return [path for figure, table, stem in drawn for path in save_figure(figure, table, figures, stem)]
+
+
+def _measured_caption(recording: Recording) -> str:
+    model = recording.provenance["model"]
+    state = "" if recording.complete else " · INCOMPLETE RUN"
+    seen = f"{len(recording.images)} images of {len(recording.classes)} classes"
+    return f"{model['name']}, {model['weights']}{state} · {seen}"
+
+
+def _draw_site(
+    recording: Recording, site: str, tables: Mapping[str, pd.DataFrame], caption: str
+) -> list[tuple[Figure, pd.DataFrame, str]]:
+    demo = recording.demo
+    classes = recording.chosen if len(recording.classes) > MOST_CLASSES else None
+    means = clustered_class_means(recording, site, classes)
+    similarity = class_similarity(recording, site, classes)
+    clustering = cluster_classes(similarity)
+    pairs = pair_table(similarity, clustering)
+    channels = tables["channel_specificity.csv.gz"]
+    channels = channels[(channels["site"] == site) & channels["omega_squared"].notna()]
+    drawn = [
+        (class_heatmap(means, demo=demo, caption=caption), means, "class_heatmap"),
+        (
+            class_similarity_matrix(pairs, clustering.linkage, site=site, demo=demo, caption=caption),
+            pairs,
+            "class_similarity",
+        ),
+    ]
+    if len(channels):
+        best = int(channels["omega_squared"].to_numpy().argmax())
+        channel, branch = (int(channels[name].to_numpy()[best]) for name in ("channel", "branch"))
+        gates = channel_gates(recording, site, channel, branch)
+        drawn.append((channel_distribution(gates, demo=demo, caption=caption), gates, "channel_distribution"))
+    return drawn
+
+
+def draw_ablation(
+    tables: Mapping[str, pd.DataFrame],
+    folder: str | Path,
+    *,
+    model: str,
+    demo: bool,
+    specificity: pd.DataFrame | None = None,
+) -> list[Path]:
+    """Draw what interventions cost into `folder/figures`, a set of figures for each replacement; return the files.
+
+    Args:
+        tables: those of `ablation_tables`.
+        folder: where `figures/` is made.
+        model: the network and its weights, in words.
+        demo: whether the network or the images are the demo's.
+        specificity: table of `site_specificity` of the same network, for the figure of specificity and importance.
+
+    Raises:
+        SeProbeError: the folder cannot be written.
+    """
+    sites, classes = tables["ablation_sites.csv"], tables["ablation_classes.csv"]
+    replacements = list(sites["replacement"].unique())
+    paths: list[Path] = []
+    for replacement in replacements:
+        rows = sites[sites["replacement"] == replacement]
+        drawn = _drawn_interventions(
+            rows, classes[classes["replacement"] == replacement], specificity, _ablated_caption(model, rows), demo
+        )
+        ending = "" if len(replacements) == 1 else "." + re.sub(r"[^A-Za-z0-9.]+", "-", replacement).strip("-.")
+        for figure, table, stem in drawn:
+            paths += save_figure(figure, table, RunFolder(Path(folder)).figures, stem + ending)
+    return paths
+
+
+def _ablated_caption(model: str, rows: pd.DataFrame) -> str:
+    first = rows.iloc[0]
+    return f"{model} · {first['replacement']} · {first['images']} images of {first['classes']} classes, equal weights"
+
+
+def _drawn_interventions(
+    rows: pd.DataFrame, classes: pd.DataFrame, specificity: pd.DataFrame | None, caption: str, demo: bool
+) -> list[tuple[Figure, pd.DataFrame, str]]:
+    """The figures of one replacement that its rows have the numbers for."""
+    alone = rows[(rows["scope"] == ALONE) & rows["nll_change"].notna()]
+    drawn = []
+    if rows["nll_change"].notna().any() and rows["scope"].isin(SCOPES).any():
+        drawn.append((intervention_cost(rows, demo=demo, caption=caption), rows, "intervention_cost"))
+    if "parameters_saved" in rows and rows[["parameters_saved", "multiply_adds_saved"]].gt(0).all(axis=1).any():
+        drawn.append((intervention_savings(rows, demo=demo, caption=caption), rows, "intervention_savings"))
+    if len(alone):
+        drawn.append((intervention_classes(classes, demo=demo, caption=caption), classes, "intervention_classes"))
+    if len(alone) and specificity is not None:
+        points = site_importance(rows, specificity)
+        drawn.append((specificity_importance(points, demo=demo, caption=caption), points, "specificity_importance"))
+    return drawn

@@ -1,0 +1,143 @@
+"""What is known of a tensor that depends on the input: how it was squeezed, mixed and bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import torch
+
+from se_probe.trace.operation import Operation
+
+# Operations that bound a gate, by the name that GateSite.activation states.
+BOUNDING = {"sigmoid": "sigmoid", "hardsigmoid": "hard-sigmoid", "_softmax": "softmax", "tanh": "tanh"}
+# A hard sigmoid is also written relu6(x + 3) / 6 and clamp(x / 6 + 0.5, 0, 1).
+CLAMPED = "clamped"
+MIXING = {
+    "convolution": "convolution",
+    "addmm": "linear",
+    "mm": "linear",
+    "bmm": "linear",
+    "baddbmm": "linear",
+}
+COPYING = {"clone", "_to_copy", "copy", "cat", "stack", "repeat", "index_select", "gather", "split_copy"}
+SCALING = {"mul", "div", "add", "sub"}
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """History of a storage that depends on the input.
+
+    Attributes:
+        operation: last operation that computed it, copies not counted ("stack" and "cat" are).
+        activation: bounding function it came from, "scaled X" after an affine map of one, None where unbounded.
+        competitors: length of the axis that a softmax was taken over, None without one.
+        squeezed: whether its history since the squeeze has no spatial extent.
+        width: narrowest layer output since the squeeze, in units; None before the first layer.
+        mixing: kinds of layers since the squeeze: "convolution", "channel convolution", "linear".
+        bounded_by: the operation that bounded it, where `activation` is the name of one, and the number of its
+            units.
+        squeezed_by: the operation that took its spatial extent away, and the number of its units.
+        kernels: extents of the last spatial convolution, (k - 1) * dilation + 1; one for each part of a stack.
+    """
+
+    operation: str | None = None
+    activation: str | None = None
+    competitors: int | None = None
+    squeezed: bool = False
+    width: int | None = None
+    mixing: frozenset[str] = frozenset()
+    bounded_by: tuple[Operation, int] | None = None
+    squeezed_by: tuple[Operation, int] | None = None
+    kernels: tuple[int, ...] = ()
+
+
+@cache
+def operation_name(func: Any) -> str:
+    """Return an operation's name without its overload and without the underscore of its in-place form."""
+    return str(func.overloadpacket.__name__).rstrip("_")
+
+
+def derive(
+    at: Operation, args: Sequence[Any], inputs: Sequence[tuple[torch.Tensor, Lineage]], output: torch.Tensor
+) -> Lineage:
+    """Return the lineage of an operation's output.
+
+    Args:
+        at: the operation, with the name that `operation_name` gives it.
+        args: its arguments.
+        inputs: those of its tensors that depend on the network's input, with their lineage.
+        output: the tensor that it computed or changed.
+    """
+    name, lineages = at.name, [lineage for _, lineage in inputs]
+    activation = _activation(name, args, lineages)
+    competitors = lineages[0].competitors if activation else None
+    if activation == "softmax" and name == "_softmax":
+        competitors = output.shape[args[1]]
+    squeezed = _is_flat(output) or all(lineage.squeezed for lineage in lineages)
+    copied = name in COPYING and name not in {"cat", "stack"}
+    operation = lineages[0].operation if copied else name
+    here = at, output.numel() // max(1, output.shape[0] if output.dim() else 1)
+    bounded_by = here if name in BOUNDING else None
+    if name in COPYING and activation in BOUNDING.values():
+        bounded_by = lineages[0].bounded_by
+    if not squeezed:
+        kernels = _kernels(name, args, lineages)
+        return Lineage(operation, activation, competitors, bounded_by=bounded_by, kernels=kernels)
+    widths = [lineage.width for lineage in lineages if lineage.width is not None]
+    lineage = Lineage(
+        operation=operation,
+        activation=activation,
+        competitors=competitors,
+        squeezed=True,
+        width=min(widths, default=None),
+        mixing=frozenset().union(*(lineage.mixing for lineage in lineages)),
+        bounded_by=bounded_by,
+        squeezed_by=next((lineage.squeezed_by for lineage in lineages if lineage.squeezed), here),
+    )
+    return _mixed(lineage, name, inputs[0][0], output) if name in MIXING and lineages[0].squeezed else lineage
+
+
+def _kernels(name: str, args: Sequence[Any], lineages: Sequence[Lineage]) -> tuple[int, ...]:
+    if name == "convolution" and max(args[1].shape[2:]) > 1:
+        return (max((size - 1) * dilation + 1 for size, dilation in zip(args[1].shape[2:], args[5], strict=True)),)
+    if name in {"stack", "cat"}:
+        return tuple(kernel for lineage in lineages for kernel in lineage.kernels)
+    return lineages[0].kernels
+
+
+def _is_flat(tensor: torch.Tensor) -> bool:
+    return sum(size > 1 for size in tensor.shape[1:]) <= 1
+
+
+def _mixed(lineage: Lineage, name: str, source: torch.Tensor, output: torch.Tensor) -> Lineage:
+    """Account for a layer. A convolution that slides over channels (ECA) is no layer of C units."""
+    width = output.numel() // max(1, output.shape[0])
+    slides = name == "convolution" and source.dim() == 3 and source.shape[1] == 1 and source.shape[2] > 1
+    kind = "channel convolution" if slides else MIXING[name]
+    narrowest = width if lineage.width is None else min(width, lineage.width)
+    return replace(lineage, width=narrowest, mixing=lineage.mixing | {kind})
+
+
+def _activation(name: str, args: Sequence[Any], lineages: Sequence[Lineage]) -> str | None:
+    before = {lineage.activation for lineage in lineages}
+    known = before.pop() if len(before) == 1 else None
+    if name in BOUNDING:
+        return BOUNDING[name]
+    if name in {"hardtanh", "clamp"}:
+        return _clamped(args[1:3])
+    if name in COPYING or (name == "rsub" and args[1] == 1):
+        return known
+    if known is None or name not in SCALING or len(lineages) > 1:
+        return None
+    if known == CLAMPED:
+        return "hard-sigmoid"
+    return known if known.startswith("scaled") else f"scaled {known}"
+
+
+def _clamped(bounds: Sequence[Any]) -> str | None:
+    if len(bounds) < 2 or bounds[0] != 0 or bounds[1] is None:
+        return None
+    return "hard-sigmoid" if bounds[1] == 1 else CLAMPED

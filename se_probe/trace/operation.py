@@ -1,0 +1,72 @@
+"""Operations and products of a forward pass, and how a factor is read from a product and put back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One elementary operation of a forward pass: the `index`-th of that name, from 0."""
+
+    name: str
+    index: int
+
+
+@dataclass(frozen=True)
+class Product:
+    """One multiplication inside a module call, and how its factor is read.
+
+    Attributes:
+        operation: which operation of the whole forward pass this is.
+        index: which product of the module's call this is, from 0, counting those of its submodules.
+        operand: position of the factor among the multiplication's arguments.
+        axes: axes of the factor that carry the gate, in canonical order; all the others are broadcast.
+    """
+
+    operation: Operation
+    index: int
+    operand: int
+    axes: tuple[int, ...]
+
+
+def canonical(factor: torch.Tensor, axes: tuple[int, ...], shape: tuple[int, ...]) -> torch.Tensor:
+    """Return a factor as `(image, channel)` or `(image, branch, channel)`.
+
+    Args:
+        factor: the factor of a multiplication, image axis first, broadcast or stride 0 outside `axes`.
+        axes: axes that carry the gate, the branch axis first where there is one.
+        shape: canonical shape without the image axis; groups of channels are joined into it.
+
+    Returns:
+        A view of `factor` where its strides allow one.
+    """
+    for axis in range(factor.dim() - 1, 0, -1):
+        if axis not in axes:
+            factor = factor.select(axis, 0)
+    in_place_order = sorted(axes)
+    order = [1 + in_place_order.index(axis) for axis in axes]
+    return factor.permute(0, *order).reshape(factor.shape[0], *shape)
+
+
+def factor_like(factor: torch.Tensor, axes: tuple[int, ...], gate: torch.Tensor) -> torch.Tensor:
+    """Return a factor with the values of a gate and with the shape, strides, dtype and device of another factor.
+
+    The inverse of `canonical`. With equal strides the network's next operations run as they would have run.
+
+    Args:
+        factor: the factor of a multiplication, image axis first, broadcast or stride 0 outside `axes`.
+        axes: axes that carry the gate, the branch axis first where there is one.
+        gate: `(image, …)`, as many values as `factor` has along the image axis and `axes`, in canonical order.
+    """
+    made = torch.empty_strided(factor.shape, factor.stride(), dtype=factor.dtype, device=factor.device)
+    kept = made
+    for axis in range(factor.dim() - 1, 0, -1):
+        if axis not in axes:
+            kept = kept.select(axis, 0)
+    in_place_order = sorted(axes)
+    kept = kept.permute(0, *(1 + in_place_order.index(axis) for axis in axes))
+    kept.copy_(gate.reshape(kept.shape))
+    return made

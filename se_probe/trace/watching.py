@@ -1,0 +1,99 @@
+"""Watching a forward pass from below: modes that see every elementary operation, hooks on module calls, storages.
+
+A dispatch mode sees every multiplication that the network makes, whoever asked for it: an operator, a functional call,
+an einsum or a scripted module.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from se_probe.trace.lineage import operation_name
+from se_probe.trace.operation import Operation
+
+# Positions of the two multiplied operands, for each operation that multiplies elementwise.
+PRODUCTS = {"mul": (0, 1), "addcmul": (1, 2)}
+
+
+def product_operands(func: Any, args: Sequence[Any]) -> tuple[int, int] | None:
+    """Return the positions of the multiplied tensors, or None where the operation is no product of tensors."""
+    operands = PRODUCTS.get(operation_name(func))
+    if operands is None or not all(isinstance(args[position], torch.Tensor) for position in operands):
+        return None
+    return operands
+
+
+class WatchMode(TorchDispatchMode):
+    """Sees and counts the elementary operations of a pass, the same in inference mode as outside of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._operation = Operation("", 0)
+        self._counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func._can_decompose():
+            with self:
+                return func.decompose(*args, **kwargs)
+        name = operation_name(func)
+        self._operation = Operation(name, self._counts[name])
+        self._counts[name] += 1
+        return self.run(func, args, kwargs)
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one elementary operation, `self._operation`."""
+        raise NotImplementedError
+
+    def caught(self) -> dict[tuple[str, str], torch.Tensor]:
+        """Return what was read so far, by signal and site."""
+        return {}
+
+
+class ProductMode(WatchMode):
+    """Counts the multiplications inside one module call, and stops at some of them."""
+
+    def __init__(self, wanted: Iterable[int]) -> None:
+        super().__init__()
+        self._stops = frozenset(wanted)
+        self._seen = 0
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one elementary operation; a product that is wanted gets its arguments from `at_product`."""
+        if product_operands(func, args) is not None:
+            if self._seen in self._stops:
+                args = self.at_product(self._seen, args)
+            self._seen += 1
+        return func(*args, **kwargs)
+
+    def at_product(self, index: int, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the arguments with which the `index`-th product of the call is computed."""
+        raise NotImplementedError
+
+
+@contextmanager
+def module_hooks(network: nn.Module, enter_hook: Callable[[str], Any], leave: Any) -> Iterator[None]:
+    """Call the pre-hook that `enter_hook(path)` makes before, and `leave` after, every call of every module."""
+    with ExitStack() as hooks:
+        for path, module in network.named_modules():
+            hooks.callback(module.register_forward_pre_hook(enter_hook(path)).remove)
+            hooks.callback(module.register_forward_hook(leave, always_call=True).remove)
+        yield
+
+
+def storage_of(tensor: torch.Tensor) -> int:
+    """Return the identity of a tensor's storage, which views share; another storage may have it afterwards."""
+    return int(tensor.untyped_storage()._cdata)
+
+
+def tensors_in(tree: Any) -> list[torch.Tensor]:
+    """Return the tensors in nested tuples, lists and dictionaries."""
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]

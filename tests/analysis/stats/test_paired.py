@@ -1,0 +1,164 @@
+"""Sign-flip tests and paired intervals against scipy, closed forms and simulation with known truth."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from se_probe.analysis.stats.paired import (
+    RESAMPLES,
+    Strata,
+    holm,
+    image_strata,
+    paired_interval,
+    sign_flip_test,
+    smallest_p,
+    strata,
+    studentized_interval,
+)
+
+
+def one_class(differences):
+    return strata(differences, np.zeros(len(differences), dtype=np.int64))
+
+
+def many_classes(rng, *, classes, images, class_sd, image_sd, columns=1, shift=0.0):
+    """Differences of images in classes whose own mean differences vary, and the classes."""
+    labels = np.repeat(np.arange(classes), images)
+    own = rng.normal(shift, class_sd, (classes, columns))
+    return own[labels] + rng.normal(0, image_sd, (len(labels), columns)), labels
+
+
+def test_exact_p_equals_scipy():
+    differences = np.random.default_rng(0).normal(0.4, 1, (9, 3))
+    p = sign_flip_test(one_class(differences))
+    for column in range(3):
+        expected = stats.permutation_test(
+            (differences[:, column],), np.mean, permutation_type="samples", n_resamples=np.inf
+        ).pvalue
+        assert p[column] == pytest.approx(expected, rel=1e-12)
+
+
+def test_drawn_p_is_close_to_the_exact_one():
+    differences = np.random.default_rng(1).normal(0.35, 1, (18, 1))
+    signs = 1 - 2 * ((np.arange(2**18)[:, None] >> np.arange(18)) & 1)
+    exact = np.mean(np.abs(signs @ differences) >= abs(differences.sum()) * (1 - 1e-12))
+    assert sign_flip_test(one_class(differences))[0] == pytest.approx(exact, abs=4 * np.sqrt(exact / 9999))
+
+
+def test_all_alike_gives_the_smallest_p_and_zeros_give_one():
+    differences = np.stack([np.full(6, 0.2), np.zeros(6)], axis=1)
+    np.testing.assert_allclose(sign_flip_test(one_class(differences)), [2 / 64, 1])
+    assert smallest_p(6) == 2 / 64
+    many = np.full((200, 1), 0.2)
+    np.testing.assert_allclose(sign_flip_test(one_class(many)), 1 / 10_000)
+    assert smallest_p(200) == 1 / 10_000
+
+
+def test_classes_weigh_the_same_whatever_their_counts():
+    labels = np.array([0, 0, 0, 0, 0, 0, 1, 1])
+    differences = np.array([1.0, 1, 1, 1, 1, 1, 5, 5])[:, None]
+    units = strata(differences, labels)
+    assert units.mean == pytest.approx([3.0])
+    assert (units.redrawn, units.units) == ("image", 8)
+
+
+def test_units_are_classes_from_ten_on():
+    differences, labels = many_classes(np.random.default_rng(2), classes=20, images=4, class_sd=1, image_sd=1)
+    units = strata(differences, labels)
+    assert (units.redrawn, units.units) == ("class", 20)
+    np.testing.assert_allclose(units.groups[0][:, 0], differences.reshape(20, 4).mean(axis=1))
+    np.testing.assert_allclose(units.mean, differences.mean())
+    fewer = labels < 9
+    assert strata(differences[fewer], labels[fewer]).redrawn == "image"
+
+
+@pytest.mark.parametrize("classes", [3, 20])
+def test_null_is_rejected_at_the_nominal_rate_and_a_shift_is_found(classes):
+    """400 columns are 400 trials; within three classes only images are random, over twenty classes are too."""
+    rng = np.random.default_rng(3)
+    shape = {"classes": classes, "images": 8, "class_sd": 0.5 * (classes > 10), "image_sd": 1, "columns": 400}
+    null, labels = many_classes(rng, **shape)
+    rate = np.mean(sign_flip_test(strata(null, labels)) <= 0.05)
+    assert 0.02 <= rate <= 0.08
+    moved, labels = many_classes(rng, **shape, shift=1.0)
+    assert np.mean(sign_flip_test(strata(moved, labels)) <= 0.05) > 0.95
+
+
+@pytest.mark.parametrize("classes", [3, 20])
+def test_intervals_cover_the_truth(classes):
+    rng = np.random.default_rng(4)
+    shape = {"classes": classes, "images": 6, "class_sd": 0.5 * (classes > 10), "image_sd": 1, "columns": 400}
+    differences, labels = many_classes(rng, **shape, shift=0.3)
+    interval = paired_interval(strata(differences, labels))
+    covered = np.mean((interval.low <= 0.3) & (interval.high >= 0.3))
+    assert 0.92 <= covered <= 0.98
+    np.testing.assert_allclose(interval.estimate, differences.mean(axis=0))
+
+
+def test_interval_is_that_of_students_t_for_normal_differences():
+    differences = np.random.default_rng(5).normal(0.1, 1, (40, 1))
+    interval = paired_interval(one_class(differences))
+    low, high = stats.t.interval(0.95, 39, differences.mean(), stats.sem(differences[:, 0]))
+    assert interval.low[0] == pytest.approx(low, abs=0.03)
+    assert interval.high[0] == pytest.approx(high, abs=0.03)
+
+
+def test_a_class_with_one_image_has_no_interval():
+    interval = paired_interval(strata(np.ones((3, 1)), np.array([0, 0, 1])))
+    assert interval.estimate == pytest.approx([1.0])
+    assert np.isnan([interval.low, interval.high]).all()
+
+
+def test_holm_by_hand():
+    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(holm([0.6, 0.7]), [1, 1])
+
+
+def test_image_strata_are_the_images_of_each_class_however_many_there_are():
+    differences, labels = many_classes(np.random.default_rng(2), classes=20, images=4, class_sd=1, image_sd=1)
+    units = image_strata(differences, labels)
+    assert (units.redrawn, units.units, len(units.groups)) == ("image", 80, 20)
+    np.testing.assert_allclose(units.groups[3], differences[labels == 3])
+    one_each = image_strata(differences[:5], np.arange(5))
+    assert len(one_each.groups) == 1
+    np.testing.assert_allclose(one_each.mean, differences[:5].mean())
+
+
+def test_studentized_limits_are_those_of_one_resample_at_a_time():
+    rng = np.random.default_rng(7)
+    groups = (rng.gamma(0.5, size=(6, 1)), rng.gamma(0.5, size=(9, 1)))
+    found = studentized_interval(Strata(groups, "image"), seed=3)
+
+    def mean_and_error(parts):
+        return np.mean([part.mean() for part in parts]), np.sqrt(
+            sum(part.var(ddof=1) / len(part) for part in parts)
+        ) / 2
+
+    centre, error = mean_and_error(groups)
+    again, steps = np.random.default_rng(3), []
+    draws = [again.multinomial(len(group), np.full(len(group), 1 / len(group)), size=RESAMPLES) for group in groups]
+    for pair in zip(*draws, strict=True):
+        mean, own = mean_and_error([np.repeat(group, times, axis=0) for group, times in zip(groups, pair, strict=True)])
+        steps.append((mean - centre) / own)
+    ends = np.quantile(steps, [0.975, 0.025], method="closest_observation")
+    assert (found.low[0], found.high[0]) == pytest.approx(tuple(centre - ends * error))
+
+
+def test_studentized_limits_cover_a_long_tail_better():
+    rng = np.random.default_rng(8)
+    values, truth = rng.lognormal(-4, 1.5, (5, 20, 300)), np.exp(-4 + 1.5**2 / 2)
+    units = Strata(tuple(values), "image")
+    covered = [
+        np.mean((found.low <= truth) & (truth <= found.high))
+        for found in (studentized_interval(units), paired_interval(units))
+    ]
+    assert covered[0] >= stats.binom.ppf(0.001, 300, 0.92) / 300
+    assert covered[0] > covered[1]
+
+
+def test_studentized_limits_need_two_units_with_errors_of_their_own():
+    single = studentized_interval(Strata((np.ones((1, 1)), np.arange(3.0)[:, None]), "image"))
+    pair = studentized_interval(Strata((np.array([[0.0], [1.0]]),), "image"))
+    still = studentized_interval(Strata((np.full((9, 1), 0.5),), "image"))
+    assert np.isnan([single.low, single.high, pair.low, pair.high]).all()
+    assert (still.low[0], still.high[0]) == (0.5, 0.5)

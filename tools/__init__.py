@@ -1,0 +1,1 @@
+"""Tools outside the package: they make what is bundled with it."""

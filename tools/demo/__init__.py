@@ -1,0 +1,1 @@
+"""Train and describe the demo networks."""
