@@ -10,7 +10,7 @@ from torch import nn
 
 import se_probe
 from benchmarks.gpu.bench import Bench, Outcome, held, tf32
-from benchmarks.gpu.subject import DEMO, NETWORKS, gates_of, model_named
+from benchmarks.gpu.subject import DEMO, NETWORKS, gates_of, model_named, output_modules
 from se_probe.images.decode import decode_rgb
 from se_probe.images.imageset import open_bytes
 
@@ -58,9 +58,7 @@ def agreement(bench: Bench) -> Iterator[Outcome]:
         yield _deviations(bench, name, model.network, images, expected)
 
 
-def _deviations(
-    bench: Bench, name: str, network: nn.Module, images: torch.Tensor, expected: torch.Tensor
-) -> Outcome:
+def _deviations(bench: Bench, name: str, network: nn.Module, images: torch.Tensor, expected: torch.Tensor) -> Outcome:
     facts = {}
     for precision in ("tf32", "bfloat16", "float16") if bench.cuda else ("bfloat16",):
         dtype, allowed = PRECISIONS[precision]
@@ -75,7 +73,11 @@ def _deviations(
 def _bit_for_bit(name: str, network: nn.Module, images: torch.Tensor) -> Outcome:
     """Compare the recorder with hooks of our own on the same device, where a site is the output of a module."""
     sites = se_probe.find_gates(network, tuple(images.shape[1:]))
-    modules = {site.name: site.tap.module for site in sites if site.tap is not None and site.tap.kind == "output"}
+    modules = {
+        site.name: site.hook_point.module
+        for site in sites
+        if site.hook_point is not None and site.hook_point.kind == "output"
+    }
     seen: dict[str, torch.Tensor] = {}
     handles = [
         network.get_submodule(path).register_forward_hook(

@@ -120,7 +120,7 @@ def whole_runs(bench: Bench) -> Iterator[Outcome]:
     """Time recordings from encoded images to gates on disk."""
     count = 48 if bench.quick else 4000
     runs = {
-        "float32": Execution(),
+        "float32 as PyTorch sets it": Execution(),
         "bfloat16": Execution(dtype="bfloat16"),
         "bfloat16, --device-decode": Execution(dtype="bfloat16", device_decode=True),
     }
@@ -137,7 +137,7 @@ def whole_runs(bench: Bench) -> Iterator[Outcome]:
         recording = recorded(bench, model_named(NETWORK), count, execution=execution, **options)
         clock = [entry for entry in clock if entry[1]]
         facts[name] = sum(images for _, images in clock[1:]) / (clock[-1][0] - clock[0][0])
-        if "device" in name:
-            facts["decoded by"] = recording.provenance["execution"].get("decoded_by")
-    text = "; ".join(f"{name} {value:.0f}" if isinstance(value, float) else f"{name} {value}" for name, value in facts.items())
+        if execution.device_decode:
+            decoded_by = recording.provenance["execution"].get("decoded_by")
+    text = "; ".join(f"{name} {rate:.0f}" for name, rate in facts.items()) + f" (the last decoded by {decoded_by})"
     yield Outcome(f"whole recordings of {NETWORK}, images/s, {bench.cores} processes", "stated", text, facts)

@@ -15,6 +15,7 @@ from torch import nn
 
 import se_probe
 from benchmarks.gpu.bench import Bench
+from se_probe.gates import GateSite
 from se_probe.images.imageset import ImageSet, Sample, open_bytes
 from se_probe.images.selection import Selection
 from se_probe.labels import imagenet
@@ -92,6 +93,12 @@ def gates_of(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode(), se_probe.GateRecorder(network, sites) as recorder:
         network(images)
         return torch.cat([gates.flatten(1).double().cpu() for gates in recorder.gates.values()], dim=1)
+
+
+def output_modules(sites: Sequence[GateSite]) -> dict[str, str]:
+    """Return site name → module, for the sites whose gate is the output of a module."""
+    points = {site.name: site.hook_point for site in sites}
+    return {name: point.module for name, point in points.items() if point is not None and point.kind == "output"}
 
 
 class AfterSetUp:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import median
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,11 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.gpu.agreement import PRECISIONS
 from benchmarks.gpu.bench import Bench, Outcome, tf32
-from benchmarks.gpu.subject import NETWORKS, gates_of, model_named
+from benchmarks.gpu.subject import NETWORKS, gates_of, model_named, output_modules
 from benchmarks.ways import PEERS, Read, bare_forward, compiled_way, plain_loop, se_probe_ways
 from se_probe.errors import first_line
 from se_probe.gates import GateSite, find_gates
-from se_probe.recording.fast import FastCopy, fast_copy
+from se_probe.recording.fast_copy import FastCopy, fast_copy
 from se_probe.recording.hooked import HookedNetwork, signals_for
 
 BASE = "plain hook loop"
@@ -28,11 +29,12 @@ _TURN = 0.2
 
 @dataclass(frozen=True)
 class Way:
-    """A way of reading gates, the precision it runs in, and what prepares it."""
+    """A way of reading gates, the precision it runs in, what prepares it, and facts of the copy that it runs."""
 
     name: str
     precision: str
-    prepare: Callable[[], Read]
+    prepare: Callable[[], Read] = field(compare=False)
+    facts: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -72,14 +74,14 @@ def eager(bench: Bench) -> Iterator[Outcome]:
     for name in NETWORKS[:1] if bench.quick else NETWORKS:
         subject = subject_of(bench, name)
         ways = [way for way in _plain(subject) if way.precision in bench.rates]
-        ways += [*_peers(subject), *_ours(bench, subject)]
+        ways += [*(_peers(subject) if name == NETWORKS[0] else []), *_ours(bench, subject)]
         yield from _measured(bench, subject, ways)
 
 
 def compiled(bench: Bench) -> Iterator[Outcome]:
     """Measure compiled networks while time is left, beside the plain loop of the same precision."""
-    for precision in ("bfloat16", "float32"):
-        for name in NETWORKS[:1] if bench.quick else NETWORKS:
+    for name in NETWORKS[:1] if bench.quick else NETWORKS:
+        for precision in ("bfloat16", "float32"):
             if bench.left() < _TO_COMPILE:
                 yield Outcome(f"{name}: se-probe --compile, {precision}", "skipped", "no time was left to compile")
                 continue
@@ -103,7 +105,7 @@ def _cast(read: Read) -> Read:
 
 
 def _paths(subject: Subject) -> list[str]:
-    return [site.tap.module for site in subject.sites if site.tap is not None and site.tap.kind == "output"]
+    return list(output_modules(subject.sites).values())
 
 
 def _peers(subject: Subject) -> list[Way]:
@@ -121,7 +123,8 @@ def _ours(bench: Bench, subject: Subject) -> list[Way]:
             fast = subject.fast()
         reads = se_probe_ways(subject.network, fast, _half(fast), subject.sites)
         kept = [name for name in reads if "bfloat16" not in name and (precision == "float32" or "bare" not in name)]
-        ways += [Way(name, precision, lambda read=reads[name]: read) for name in kept]
+        facts = {name: fast.facts() if name == "se-probe (default)" else {} for name in kept}
+        ways += [Way(name, precision, lambda read=reads[name]: read, facts[name]) for name in kept]
         if precision == "float32":
             ways.append(Way("se-probe", "bfloat16", lambda read=reads["se-probe --dtype bfloat16"]: read))
     return ways
@@ -187,7 +190,11 @@ def _row(
         f"{rate:.0f} images/s, {median(ratios):.2f} × the plain loop ({min(ratios):.2f}–{max(ratios):.2f}), "
         f"{share:.0%} of the matrix rate; {apart}"
     )
+    if way.facts:
+        layout = "channels last" if way.facts["channels_last"] else "channels first"
+        detail += f"; {layout}, {way.facts['batch_norms_folded']} batch norms folded"
     facts = {"images_per_second": rate, "ratios": ratios, "share": share, "gap": gap, "batch": len(subject.images)}
+    facts |= way.facts
     label = f"{subject.name}: {way.name}, {way.precision}"
     if way.precision == "float32" and gap is not None:
         return Outcome(label, "pass" if gap <= 1e-5 else "FAIL", detail, facts)
