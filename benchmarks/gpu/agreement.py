@@ -10,9 +10,7 @@ from torch import nn
 
 import se_probe
 from benchmarks.gpu.bench import Bench, Outcome, held, tf32
-from benchmarks.gpu.subject import DEMO, NETWORKS, gates_of, model_named, output_modules
-from se_probe.images.decode import decode_rgb
-from se_probe.images.imageset import open_bytes
+from benchmarks.gpu.subject import DEMO, NETWORKS, decoded, gates_of, model_named, output_modules
 
 TOLERANCE = 1e-5
 PRECISIONS = {
@@ -41,9 +39,7 @@ def agreement(bench: Bench) -> Iterator[Outcome]:
     """Compare gates on the device with those on the CPU, for networks of every family."""
     for name in (*DEMO, *NETWORKS):
         model = model_named(name)
-        images = torch.stack(
-            [model.transform(decode_rgb(lambda data=data: open_bytes(data))) for data in bench.photographs[:8]]
-        )
+        images = torch.stack([model.transform(decoded(data)) for data in bench.photographs[:8]])
         expected = gates_of(model.network, images)
         spread = float(expected.std(0).mean())
         there = deepcopy(model.network).to(bench.device)
@@ -73,11 +69,7 @@ def _deviations(bench: Bench, name: str, network: nn.Module, images: torch.Tenso
 def _bit_for_bit(name: str, network: nn.Module, images: torch.Tensor) -> Outcome:
     """Compare the recorder with hooks of our own on the same device, where a site is the output of a module."""
     sites = se_probe.find_gates(network, tuple(images.shape[1:]))
-    modules = {
-        site.name: site.hook_point.module
-        for site in sites
-        if site.hook_point is not None and site.hook_point.kind == "output"
-    }
+    modules = output_modules(sites)
     seen: dict[str, torch.Tensor] = {}
     handles = [
         network.get_submodule(path).register_forward_hook(

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ def copies(bench: Bench) -> Iterator[Outcome]:
     yield _judged(check, json.loads(trace.read_text())["traceEvents"])
 
 
-def _judged(check: str, events: list[dict]) -> Outcome:
+def _judged(check: str, events: list[dict[str, Any]]) -> Outcome:
     size: Counter[str] = Counter()
     number: Counter[str] = Counter()
     for event in events:
@@ -107,8 +108,9 @@ def out_of_memory(bench: Bench) -> Iterator[Outcome]:
     if not bench.cuda:
         yield Outcome(check, "skipped", _NEEDS)
         return
-    model, lines = model_named("legacy_seresnet50"), []
-    options = {"execution": Execution(exact=True), "batch_size": 128}
+    model = model_named("legacy_seresnet50")
+    lines: list[str] = []
+    options: dict[str, Any] = {"execution": Execution(exact=True), "batch_size": 128}
     model.network.to(bench.device)
     _free()
     base = torch.cuda.memory_allocated(bench.device)

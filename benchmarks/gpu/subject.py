@@ -16,6 +16,7 @@ from torch import nn
 import se_probe
 from benchmarks.gpu.bench import Bench
 from se_probe.gates import GateSite
+from se_probe.images.decode import decode_rgb
 from se_probe.images.imageset import ImageSet, Sample, open_bytes
 from se_probe.images.selection import Selection
 from se_probe.labels import imagenet
@@ -36,6 +37,11 @@ class Encoded:
     def open(self, path: str) -> Image.Image:
         """Return the image, undecoded."""
         return open_bytes(self.blobs[int(path) % len(self.blobs)])
+
+
+def decoded(data: bytes) -> Image.Image:
+    """Return an encoded image as a recording decodes it, by Pillow."""
+    return decode_rgb(lambda: open_bytes(data))
 
 
 def model_named(name: str) -> LoadedModel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -110,10 +111,7 @@ def _paths(subject: Subject) -> list[str]:
 
 def _peers(subject: Subject) -> list[Way]:
     paths = _paths(subject)
-    return [
-        Way(name, "float32", lambda build=build: build(deepcopy(subject.network), paths))
-        for name, build in PEERS.items()
-    ]
+    return [Way(name, "float32", partial(build, deepcopy(subject.network), paths)) for name, build in PEERS.items()]
 
 
 def _ours(bench: Bench, subject: Subject) -> list[Way]:
@@ -124,10 +122,14 @@ def _ours(bench: Bench, subject: Subject) -> list[Way]:
         reads = se_probe_ways(subject.network, fast, _half(fast), subject.sites)
         kept = [name for name in reads if "bfloat16" not in name and (precision == "float32" or "bare" not in name)]
         facts = {name: fast.facts() if name == "se-probe (default)" else {} for name in kept}
-        ways += [Way(name, precision, lambda read=reads[name]: read, facts[name]) for name in kept]
+        ways += [Way(name, precision, partial(_given, reads[name]), facts[name]) for name in kept]
         if precision == "float32":
-            ways.append(Way("se-probe", "bfloat16", lambda read=reads["se-probe --dtype bfloat16"]: read))
+            ways.append(Way("se-probe", "bfloat16", partial(_given, reads["se-probe --dtype bfloat16"])))
     return ways
+
+
+def _given(read: Read) -> Read:
+    return read
 
 
 def _half(fast: FastCopy) -> FastCopy:
