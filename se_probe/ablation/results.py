@@ -22,7 +22,7 @@ import pandas as pd
 import xarray as xr
 import zarr
 
-from se_probe.ablation.measure import Measured
+from se_probe.ablation.measure import BatchOutcomes
 from se_probe.ablation.outcomes import MEASURES
 from se_probe.ablation.planning import SiteGroup
 from se_probe.errors import SeProbeError
@@ -167,7 +167,7 @@ class AblationWriter:
         rows = [[item.name, item.scope, ",".join(item.site_names), replacement] for item in interventions]
         self._attributes = {"schema": SCHEMA, "provenance": provenance, "interventions": rows}
         self._samples = [entry.sample for entry in selection.entries]
-        self._held: list[Measured] = []
+        self._held: list[BatchOutcomes] = []
         self._skipped: list[dict[str, str]] = []
         self._parts = 0
 
@@ -195,7 +195,7 @@ class AblationWriter:
         group = zarr.open_group(self._path, mode="r+", zarr_format=ZARR_FORMAT, use_consolidated=False)
         group.attrs.update(self._facts(COMPLETE if kind is None else INCOMPLETE))
 
-    def add(self, measured: Measured) -> None:
+    def add(self, measured: BatchOutcomes) -> None:
         """Take in a batch."""
         self._held.append(measured)
         self._skipped += measured.skipped

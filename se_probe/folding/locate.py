@@ -1,4 +1,4 @@
-"""Where in the forward of a module its gate multiplies: found by values, not by names."""
+"""Find where the forward of a module multiplies by its gate, by values and not by names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from se_probe.folding.errors import RefusedError
+from se_probe.folding.absorb import RefusedError
 from se_probe.folding.rebuild import RebuildError, trace_module
 from se_probe.gates import GateSite
 from se_probe.gates.site import hook_point_of
@@ -22,13 +22,13 @@ _PRODUCTS = {*_PLAIN, torch.addcmul, torch.einsum, "addcmul", "addcmul_"}
 
 
 @dataclass(frozen=True)
-class Place:
-    """One multiplication by a gate in the graph of a module's forward.
+class ProductNode:
+    """A multiplication by a gate in the graph of a module's forward.
 
     Attributes:
         node: name of the multiplication.
         operand: position of the factor among its arguments.
-        plain: whether it multiplies two tensors and does nothing else, so that it can be taken out.
+        plain: whether it only multiplies two tensors, so that it can be removed.
         factor: the factor of the probed pass.
         product: the same multiplication as discovery saw it.
     """
@@ -53,7 +53,7 @@ class Place:
 
 def locate(
     module: nn.Module, call: tuple[tuple[Any, ...], Mapping[str, Any]], site: GateSite, gates: torch.Tensor
-) -> list[Place]:
+) -> list[ProductNode]:
     """Return the multiplications of a site, in the order of its products.
 
     Args:
@@ -103,9 +103,11 @@ def _copied(value: Any) -> Any:
     return value.clone() if isinstance(value, torch.Tensor) else value
 
 
-def _find(nodes: list[tuple[fx.Node, dict[str, Any]]], product: Product, gate: torch.Tensor, site: GateSite) -> Place:
+def _find(
+    nodes: list[tuple[fx.Node, dict[str, Any]]], product: Product, gate: torch.Tensor, site: GateSite
+) -> ProductNode:
     found = [
-        Place(node.name, position, node.target in _PLAIN and len(node.args) == 2, values[item.name], product)
+        ProductNode(node.name, position, node.target in _PLAIN and len(node.args) == 2, values[item.name], product)
         for node, values in nodes
         for position, item in enumerate(node.args)
         if isinstance(item, fx.Node) and _is_gate(values[item.name], product, gate)

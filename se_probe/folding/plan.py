@@ -1,4 +1,4 @@
-"""What is to be changed in a network, the changed copy, and how far it is from the intervened network."""
+"""Planned changes of a network, the changed copy, and its deviation from the intervened network."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from se_probe.folding.absorb import Scaling
-from se_probe.folding.errors import RefusedError
+from se_probe.folding.absorb import RefusedError, Scaling
 from se_probe.folding.rebuild import RebuildError, edited
 from se_probe.gates import Constant, GateSite, intervene
 from se_probe.trace.watching import tensors_in
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is to be changed in a network: products by module with their constants, and parameters.
+class FoldPlan:
+    """Planned changes: products by module with their constants, and scalings of parameters.
 
     `products` maps a module's path to its edits, `buffers` a buffer's path to its values.
     """
@@ -36,7 +35,7 @@ class Plan:
         return tuple({"module": path, "products": list(products)} for path, products in self.products.items())
 
 
-def made(network: nn.Module, plan: Plan) -> nn.Module:
+def changed_copy(network: nn.Module, plan: FoldPlan) -> nn.Module:
     """Return a changed copy of a network.
 
     Raises:
@@ -79,17 +78,17 @@ def deviation(outputs: object, reference: object) -> torch.Tensor:
     return torch.where(scale > 0, difference / scale, difference)
 
 
-_Change = Callable[[Plan], Plan]
+_Change = Callable[[FoldPlan], FoldPlan]
 
 
-class Probe:
-    """Compares changed copies of a network with the intervened network, on one batch."""
+class DeviationCheck:
+    """Compares changed copies of a network with the intervened network on one batch."""
 
     def __init__(self, network: nn.Module, batch: torch.Tensor, tolerance: float) -> None:
         self.network, self.batch, self.tolerance = network, batch, tolerance
 
-    def check(self, plan: Plan) -> float:
-        """Return the deviation of the network that a plan makes.
+    def check(self, plan: FoldPlan) -> float:
+        """Return the deviation of a plan's network from the intervened one.
 
         Raises:
             RefusedError: it cannot be made, does not run, or deviates too far.
@@ -98,7 +97,7 @@ class Probe:
             reference = self.network(self.batch)
         try:
             with torch.no_grad():
-                found = float(deviation(made(self.network, plan)(self.batch), reference))
+                found = float(deviation(changed_copy(self.network, plan)(self.batch), reference))
         except (RuntimeError, TypeError, AttributeError, ValueError, IndexError) as error:
             raise RefusedError(f"the changed network does not run ({error})") from error
         if not found <= self.tolerance:
@@ -107,8 +106,11 @@ class Probe:
             )
         return found
 
-    def applied(self, plan: Plan, changes: Mapping[GateSite, _Change]) -> tuple[Plan, dict[GateSite, str]]:
-        """Return a plan with all changes that hold, and for each other site the reason; one by one if need be."""
+    def applied(self, plan: FoldPlan, changes: Mapping[GateSite, _Change]) -> tuple[FoldPlan, dict[GateSite, str]]:
+        """Return the plan with every change that holds, and the reason for each site whose change does not.
+
+        All changes are tried together first, then one by one.
+        """
         refused: dict[GateSite, str] = {}
         try:
             whole = reduce(lambda grown, change: change(grown), changes.values(), plan)

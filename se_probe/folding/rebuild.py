@@ -1,12 +1,13 @@
-"""Rebuilds a folded network from its folder. It needs torch, safetensors and whatever built the network, no se-probe.
+"""Rebuild a folded network from its folder. It needs torch, safetensors and the library that built the network.
 
 >>> from load import load
 >>> network = load()  # in evaluation mode
 
-`se-probe fold` copies this file beside the weights as `load.py`; se-probe itself folds and loads with it too, so that
-both make the same network. Nothing is unpickled. Of `folded.json` only the structure is read: no path in it is opened,
-and no code that it names is run but the model constructors of timm, torchvision and se-probe's demo. A network of
-one's own is passed in.
+`se-probe fold` copies this file beside the weights as `load.py`. se-probe folds and loads with it too, so that both
+make the same network. Nothing is unpickled. Every name and value of `folded.json` is checked against what a fold
+writes before it is used: no path in it is opened, none of its text becomes code, and of constructors only those of
+timm's networks, torchvision's classifiers and se-probe's demo are called, without weights and without a download.
+Pass a network of your own as `network`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,14 @@ from torch import fx, nn
 
 SCHEMA = 1
 WEIGHTS, FACTS = "model.safetensors", "folded.json"
-_CHOOSE_WEIGHTS = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "weights"}
+# Arguments of constructors that read or download something.
+_READS = re.compile(r"pretrained.*|weights.*|checkpoint_path|cache_dir|progress")
+_PATH = re.compile(r"(\w+(\.\w+)*)?", re.ASCII)
+_BUFFER = re.compile(r"fixed_gate_\d{1,4}", re.ASCII)
+_NODE = re.compile(r"[A-Za-z_]\w{0,199}", re.ASCII)
+_DTYPES = {"float64": torch.float64, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+# Values of one constant: a feature map has fewer channels by far.
+_LARGEST = 2**24
 _IN_PLACE = {operator.imul, operator.iadd, operator.isub, operator.itruediv}
 
 
@@ -67,12 +76,45 @@ def read_facts(folder: Path) -> dict[str, Any]:
     """Return what `folded.json` says, checked as far as rebuilding needs it."""
     try:
         facts = json.loads((folder / FACTS).read_bytes())
-        known = facts["schema"] == SCHEMA and isinstance(facts["edits"], list) and isinstance(facts["builder"], dict)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        schema, builder, edits = facts["schema"], facts["builder"], facts["edits"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RebuildError(f"{folder} holds no readable {FACTS} ({type(error).__name__})") from error
-    if not known:
-        raise RebuildError(f"{folder / FACTS} has schema {facts['schema']}; this loader reads schema {SCHEMA}")
+    if schema != SCHEMA:
+        raise RebuildError(f"{folder / FACTS} has schema {schema!r}; this loader reads schema {SCHEMA}")
+    if not isinstance(builder, dict) or not isinstance(edits, list) or not all(map(_is_edit, edits)):
+        raise RebuildError(f"{folder / FACTS} describes no change that a fold makes; it was changed, or is damaged")
     return dict(facts)
+
+
+def _is_edit(edit: object) -> bool:
+    """Return whether a value of `edits` is one that a fold writes."""
+    return (
+        isinstance(edit, dict)
+        and _matches(_PATH, edit.get("module"))
+        and isinstance(edit.get("products"), list)
+        and all(map(_is_product, edit["products"]))
+    )
+
+
+def _is_product(product: object) -> bool:
+    if not isinstance(product, dict) or not _matches(_NODE, product.get("node")):
+        return False
+    operand, shape = product.get("operand"), product.get("shape")
+    if product.get("buffer", "") is None:
+        return type(operand) is int and operand in (0, 1)
+    return (
+        type(operand) is int
+        and operand in (0, 1, 2)
+        and _matches(_BUFFER, product.get("buffer"))
+        and product.get("dtype") in list(_DTYPES)
+        and isinstance(shape, list)
+        and all(type(length) is int and length > 0 for length in shape)
+        and math.prod(shape) <= _LARGEST
+    )
+
+
+def _matches(pattern: re.Pattern[str], text: object) -> bool:
+    return isinstance(text, str) and pattern.fullmatch(text) is not None
 
 
 def _tensors(folder: Path, facts: Mapping[str, Any]) -> dict[str, torch.Tensor]:
@@ -90,32 +132,60 @@ def _tensors(folder: Path, facts: Mapping[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def build(builder: Mapping[str, Any]) -> nn.Module:
-    """Return an untrained network from what `folded.json` says of its builder; nothing is downloaded."""
+    """Return an untrained network from what `folded.json` says of its builder; nothing is downloaded.
+
+    Raises:
+        RebuildError: the builder is none of those that are called on the word of a file, or it refuses its arguments.
+    """
     source, name, arguments = checked_builder(builder)
-    makers = {
-        "timm": lambda: import_module("timm").create_model(name, pretrained=False, **arguments),
-        "torchvision": lambda: import_module("torchvision.models").get_model(name, weights=None, **arguments),
-        "demo": lambda: import_module("se_probe.demo").demo_network(name),
-    }
-    network: nn.Module = makers[source]()
+    try:
+        network: nn.Module = _MAKERS[source](name, arguments)
+    except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise RebuildError(f"{source} does not build {name!r} with {arguments} ({error})") from error
     return network
 
 
+def _torchvision(name: str, arguments: Mapping[str, Any]) -> nn.Module:
+    models = import_module("torchvision.models")
+    # Segmentation and detection networks would download a backbone.
+    if name not in models.list_models(module=models):
+        raise RebuildError(
+            f"torchvision has no classification network {name!r}; build it yourself and pass it as network"
+        )
+    network: nn.Module = models.get_model(name, weights=None, **arguments)
+    return network
+
+
+_MAKERS: Mapping[str, Callable[[str, Mapping[str, Any]], nn.Module]] = {
+    "timm": lambda name, arguments: import_module("timm").create_model(name, pretrained=False, **arguments),
+    "torchvision": _torchvision,
+    "demo": lambda name, _arguments: import_module("se_probe.demo").demo_network(name),
+}
+
+
 def checked_builder(builder: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
-    """Return source, name and arguments of a builder that may be run on the word of a file.
+    """Return source, name and arguments of a builder that may be called on the word of a file.
 
     Raises:
         RebuildError: it may not.
     """
-    source, name, arguments = builder.get("source"), str(builder.get("name")), dict(builder.get("arguments", {}))
-    if source not in {"timm", "torchvision", "demo"}:
+    source, name, arguments = builder.get("source"), builder.get("name"), builder.get("arguments", {})
+    if not isinstance(source, str) or source not in _MAKERS:
         raise RebuildError(
             f"the network was built by {builder.get('spec', source)}, which is not run on the word of a file; build it "
             "yourself and pass it as network"
         )
-    if not re.fullmatch(r"[A-Za-z0-9_.]+", name) or _CHOOSE_WEIGHTS & arguments.keys():
+    fine = isinstance(arguments, dict) and all(_is_argument(*item) for item in arguments.items())
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.]+", name) or not fine:
         raise RebuildError(f"{FACTS} asks for {source} {name!r} with {arguments}, which this loader does not build")
-    return source, name, arguments
+    return source, name, dict(arguments)
+
+
+def _is_argument(name: str, value: object) -> bool:
+    """Return whether a constructor may be given an argument: a plain value, and nothing that reads a file."""
+    values = value if isinstance(value, list) else [value]
+    plain = all(item is None or isinstance(item, str | int | float) for item in values)
+    return plain and name.isidentifier() and not name.startswith("_") and not _READS.fullmatch(name)
 
 
 def edited(network: nn.Module, edit: Mapping[str, Any]) -> nn.Module:
@@ -192,8 +262,9 @@ def with_fixed_gates(module: nn.Module, products: Sequence[Mapping[str, Any]]) -
             node.replace_all_uses_with(node.args[1 - operand])
             graph.erase_node(node)
             continue
-        constant = torch.ones(product["shape"], dtype=getattr(torch, product["dtype"]))
-        root.register_buffer(product["buffer"], constant)
+        if hasattr(root, product["buffer"]):
+            raise RebuildError(f"{type(module).__name__} has an attribute {product['buffer']!r} of its own")
+        root.register_buffer(product["buffer"], torch.ones(product["shape"], dtype=_DTYPES[product["dtype"]]))
         with graph.inserting_before(node):
             node.update_arg(operand, graph.create_node("get_attr", product["buffer"]))
     _drop_unused(graph, module)

@@ -1,4 +1,4 @@
-"""What is measured for a folding: mean gates and their spread on one half of the images, losses on both."""
+"""Measurements behind a fold: mean gates and their spread on one half of the images, losses on both."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from se_probe.ablation.sources import mean_of_class_means
 from se_probe.folding.evaluation import Images, choices, confirm, reference_tensor
 from se_probe.folding.loss import Loss, above_chance, least_limit, loss_of
 from se_probe.folding.search import Search, search
@@ -27,8 +28,8 @@ PROBE_IMAGES = 4
 
 
 @dataclass(frozen=True)
-class Measure:
-    """What a network's loss is counted in: `right` says which images a network gets right."""
+class LossMeasure:
+    """The unit of a loss: an image is correct where the network's choice equals `target`."""
 
     name: str
     before: NDArray[np.int64]
@@ -40,14 +41,15 @@ class Measure:
 
 
 class Study:
-    """The network, the two halves of the images, and what was measured on them.
+    """The network, the two halves of the images, and the measurements on them.
 
     Attributes:
         first, second: the half that is searched on, and the half that confirms.
-        means, spread: mean gate of each site on the first half, and its standard deviation over images.
+        means, spread: mean gate of each site on the first half (the mean of the class means, as in `ablate`), and its
+            standard deviation over images.
         order: names of the sites, the most static first.
-        possible: all sites folded, once a search has asked what surgery can do.
-        measure_name: what losses are counted in, known once something was measured.
+        possible: the network with all sites folded, known after a search.
+        measure_name: the unit of losses, known after the first measurement.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class Study:
         options = {"batch_size": settings["batch_size"], "workers": settings["workers"]}
         self.first, self.second = (Images(part, model.transform, like, **options) for part in halves_of_images)
         self.recording = self._record(settings, progress)
-        self.means, self.spread = mean_gates(self.recording), gate_spread(self.recording)
+        self.means, self.spread = mean_of_class_means(self.recording), gate_spread(self.recording)
         self.order = sorted(self.sites, key=lambda site: self.spread[site])
         self.measure_name = ""
         self.possible: Folded | None = None
@@ -86,17 +88,17 @@ class Study:
         return {self.sites[name]: self.means[name] for name in names}
 
     def intervened(self, names: Sequence[str]) -> AbstractContextManager[Any]:
-        """Put the mean gates in the place of the network's for a `with` block."""
+        """Replace the network's gates by their means for a `with` block."""
         return intervene(self.network, {site: Constant(values) for site, values in self.constants(names).items()})
 
-    def measure(self, images: Images, before: NDArray[np.int64]) -> Measure:
-        """Return top-1 accuracy where the network has some to lose on these labels, else agreement."""
+    def measure(self, images: Images, before: NDArray[np.int64]) -> LossMeasure:
+        """Return the unit: top-1 accuracy if the network exceeds chance on these labels, else agreement."""
         units = images.units()
         classes = len(np.unique(units))
         if not self.measure_name:
             usable = bool((units >= 0).all()) and classes > 1 and above_chance(before == units, classes)
             self.measure_name = "top-1 accuracy" if usable else "agreement with the untouched network"
-        return Measure(self.measure_name, before, units if self.measure_name.startswith("top-1") else before)
+        return LossMeasure(self.measure_name, before, units if self.measure_name.startswith("top-1") else before)
 
     @keep_freed_memory()
     def search(self, max_loss: float, say: Callable[[str], None]) -> Search:
@@ -137,15 +139,6 @@ class Study:
     def timing(self, folded: Folded) -> Timing:
         """Time the untouched and the folded network on a batch of the second half."""
         return paired_timing(self.network, folded.network, next(iter(self.second))[0])
-
-
-def mean_gates(recording: Recording) -> dict[str, NDArray[np.float64]]:
-    """Return the mean gate of each site over all images, `(channel,)` or `(branch, channel)`."""
-    means = {}
-    for site in recording.sites:
-        moments = recording.moments(site.name)
-        means[site.name] = np.asarray(moments["mean"].weighted(moments["count"]).mean("class").values)
-    return means
 
 
 def gate_spread(recording: Recording) -> dict[str, float]:

@@ -1,6 +1,6 @@
-"""Replaces gates of a network by constants, folds them into neighbouring layers, and holds each step to the truth.
+"""Replace gates by constants, fold the constants into neighbouring layers, and check each step.
 
-The truth is the untouched network with the same constants in the place of its gates (`se_probe.gates.intervene`).
+The reference is the untouched network with the same constants as gates (`se_probe.gates.intervene`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from numpy.typing import ArrayLike
 from torch import nn
 from torch.utils._pytree import tree_map_only
 
-from se_probe.folding.absorb import Absorbed, absorb_after, absorb_before
-from se_probe.folding.errors import RefusedError
-from se_probe.folding.locate import Place, locate
-from se_probe.folding.plan import Plan, Probe, made, tolerance_of
+from se_probe.folding.absorb import Absorbed, RefusedError, absorb_after, absorb_before
+from se_probe.folding.locate import ProductNode, locate
+from se_probe.folding.plan import DeviationCheck, FoldPlan, changed_copy, tolerance_of
 from se_probe.gates import Constant, GateRecorder, GateSite
 from se_probe.gates.recorder import check_recordable, module_of
 from se_probe.gates.site import hook_point_of
@@ -32,14 +31,14 @@ LAYERS, MULTIPLY, REFUSED = "into layers", "fixed multiply", "refused"
 
 @dataclass(frozen=True)
 class SiteFold:
-    """What became of a site.
+    """Outcome of folding at one site.
 
     Attributes:
         site: its name.
         module: path of the multiplying module.
         how: "into layers" (nothing is left of the gate), "fixed multiply" or "refused" (untouched).
-        layers: the layers that took constants in.
-        reason: why a multiplication is left, or why the site was refused; "" otherwise.
+        layers: layers into which constants were folded.
+        reason: why a multiplication remains or the site was refused; "" otherwise.
     """
 
     site: str
@@ -51,12 +50,12 @@ class SiteFold:
 
 @dataclass(frozen=True)
 class Folded:
-    """A network with fixed gates, and how it was made.
+    """A network with fixed gates and a record of the changes.
 
     Attributes:
         network: the network, in evaluation mode; no tensor is shared with the one it was made from.
-        sites: what became of each site, in the order given.
-        edits: how its structure differs, as `se_probe.folding.rebuild.edited` reads it.
+        sites: outcome of each site, in the order given.
+        edits: changes of its structure, as `se_probe.folding.rebuild.edited` reads it.
         deviation: largest difference of its output on the probe from the intervened network's, over the largest value.
     """
 
@@ -77,9 +76,9 @@ def fold_gates(
     """Return a copy of a network whose gates at some sites are constants, without what computed them.
 
     A constant is folded into the batch norm, convolution or linear layer before the site, or into the convolution or
-    linear layer after it, where the data flow of a real pass allows; else the feature map is multiplied by it. A
-    site that cannot be changed is left as it is, with the reason. The outputs on `batch` must equal those of the
-    untouched network with the same constants, or the site at fault is refused.
+    linear layer after it, if the data flow of a real pass allows it. Otherwise the feature map is multiplied by the
+    constant. A site that cannot be changed stays as it is, with the reason. The outputs on `batch` must equal those of
+    the untouched network with the same constants; a site that breaks this is refused.
 
     Args:
         network: the network, in evaluation mode; it is not changed.
@@ -93,11 +92,11 @@ def fold_gates(
     check_recordable(network)
     for site, given in constants.items():
         Constant(given).check(site)
-    probe = Probe(network, batch, tolerance_of(batch.dtype) if tolerance is None else tolerance)
+    probe = DeviationCheck(network, batch, tolerance_of(batch.dtype) if tolerance is None else tolerance)
     found, refused = _located(network, list(constants), batch)
     values = {site: torch.as_tensor(np.asarray(constants[site])) for site in found}
     fixing = {site: partial(_multiplied, site=site, constant=values[site], places=found[site]) for site in found}
-    plan, failed = probe.applied(Plan(), fixing)
+    plan, failed = probe.applied(FoldPlan(), fixing)
     refused |= failed
     left: dict[GateSite, list[str]] = {}
     absorbed = _absorbed_by(probe, plan, {site: found[site] for site in plan.sites}, left)
@@ -112,13 +111,13 @@ def fold_gates(
         else _outcome(site, absorbed[site], left.get(site, []))
         for site in constants
     )
-    return Folded(made(network, plan), outcomes, plan.edits, probe.check(plan))
+    return Folded(changed_copy(network, plan), outcomes, plan.edits, probe.check(plan))
 
 
 def _located(
     network: nn.Module, sites: Sequence[GateSite], batch: torch.Tensor
-) -> tuple[dict[GateSite, list[Place]], dict[GateSite, str]]:
-    """Find the multiplications of each site; return them, and the reasons for those that cannot be told."""
+) -> tuple[dict[GateSite, list[ProductNode]], dict[GateSite, str]]:
+    """Return the multiplications of each site, and the reasons for the sites where they are not found."""
     calls, gates = _probed(network, sites, batch)
     found, refused = {}, {}
     for site in sites:
@@ -152,8 +151,8 @@ def _probed(
         return calls, recorder.gates
 
 
-def _multiplied(plan: Plan, site: GateSite, constant: torch.Tensor, places: Sequence[Place]) -> Plan:
-    """Put constants in the place of a site's factors."""
+def _multiplied(plan: FoldPlan, site: GateSite, constant: torch.Tensor, places: Sequence[ProductNode]) -> FoldPlan:
+    """Replace a site's factors by constants."""
     before = plan.products.get(site.module, ())
     parts = [constant] if len(places) == 1 else list(constant.unbind(0))
     edits: list[dict[str, Any]] = []
@@ -169,10 +168,13 @@ def _multiplied(plan: Plan, site: GateSite, constant: torch.Tensor, places: Sequ
 
 
 def _absorbed_by(
-    probe: Probe, plan: Plan, places: Mapping[GateSite, Sequence[Place]], left: dict[GateSite, list[str]]
+    probe: DeviationCheck,
+    plan: FoldPlan,
+    places: Mapping[GateSite, Sequence[ProductNode]],
+    left: dict[GateSite, list[str]],
 ) -> dict[GateSite, dict[str, Absorbed]]:
-    """Return the layers that can take in the constants of each site, by buffer; put into `left` why others cannot."""
-    changed = made(probe.network, plan)
+    """Return the layers that can absorb each site's constants, by buffer; add to `left` why others cannot."""
+    changed = changed_copy(probe.network, plan)
     flow = flow_of(changed, probe.batch)
     absorbed: dict[GateSite, dict[str, Absorbed]] = {}
     for site, found in places.items():
@@ -187,8 +189,8 @@ def _absorbed_by(
     return absorbed
 
 
-def _absorbed(flow: Flow, buffer: torch.Tensor, place: Place) -> Absorbed:
-    """Return the layers that take in one constant, before the site or after it."""
+def _absorbed(flow: Flow, buffer: torch.Tensor, place: ProductNode) -> Absorbed:
+    """Return the layers that absorb one constant, before the site or after it."""
     if not place.plain:
         raise RefusedError(f"{place.node} does more than multiply")
     constant = Value(storage_of(buffer), 0)
@@ -205,8 +207,8 @@ def _absorbed(flow: Flow, buffer: torch.Tensor, place: Place) -> Absorbed:
             raise RefusedError(f"before it: {before}; after it: {after}") from None
 
 
-def _into_layers(plan: Plan, site: GateSite, absorbed: Mapping[str, Absorbed]) -> Plan:
-    """Take multiplications out and scale layers in their place."""
+def _into_layers(plan: FoldPlan, site: GateSite, absorbed: Mapping[str, Absorbed]) -> FoldPlan:
+    """Remove multiplications and scale layers instead."""
     names = {path.rpartition(".")[2] for path in absorbed}
     products = tuple(
         {"node": item["node"], "operand": item["operand"], "buffer": None} if item["buffer"] in names else item

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from se_probe.errors import SeProbeError
-from se_probe.folding import fold_gates, load_folded, write_folded
+from se_probe.folding import fold_gates, load_folded, rebuild, write_folded
 from se_probe.folding.saved import builder_of
 from se_probe.gates import find_gates
 from se_probe.models import load_model
@@ -160,12 +160,63 @@ def test_a_missing_or_other_tensor_is_refused(saved, tmp_path):
         {"source": "timm", "name": "../network", "arguments": {}},
         {"source": "timm", "name": "test_efficientnet", "arguments": {"checkpoint_path": "/tmp/weights.pth"}},
         {"source": "torchvision", "name": "resnet18", "arguments": {"weights": "DEFAULT"}},
+        {"source": "torchvision", "name": "resnet18", "arguments": {"weights_backbone": "DEFAULT"}},
+        {"source": "timm", "name": "test_efficientnet", "arguments": {"pretrained_cfg_overlay": {"file": "/tmp/x"}}},
+        {"source": "timm", "name": "test_efficientnet", "arguments": {"act_layer": {"code": "x"}}},
+        {"source": "timm", "name": "test_efficientnet", "arguments": "no mapping"},
+        {"source": "timm", "name": 7, "arguments": {}},
     ],
 )
 def test_a_builder_that_would_read_something_else_is_refused(saved, tmp_path, builder):
     place = changed_json(saved[0], tmp_path / "other", builder=builder)
     with pytest.raises(SeProbeError, match=r"folded\.json asks for .* which this loader does not build"):
         load_folded(place)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("buffer", "x = __import__('os').system('touch pwned')"),
+        ("buffer", "fixed_gate_0; import os"),
+        ("buffer", "forward"),
+        ("buffer", 3),
+        ("node", "mul\n    import os"),
+        ("node", None),
+        ("operand", -1),
+        ("operand", "0"),
+        ("operand", True),
+        ("shape", [1, 10**12]),
+        ("shape", [1, -3]),
+        ("shape", "16"),
+        ("dtype", "load"),
+        ("dtype", ["float32"]),
+    ],
+)
+def test_what_no_fold_writes_is_refused_before_anything_is_built(saved, tmp_path, monkeypatch, field, value):
+    monkeypatch.chdir(tmp_path)
+    facts = json.loads((saved[0] / "folded.json").read_text())
+    product = {"node": "mul", "operand": 1, "buffer": "fixed_gate_0", "shape": [1, 16, 1, 1], "dtype": "float32"}
+    edit = {"module": facts["edits"][0]["module"], "products": [{**product, field: value}]}
+    place = changed_json(saved[0], tmp_path / "changed", edits=[edit])
+    with pytest.raises(SeProbeError, match=r"folded\.json describes no change that a fold makes"):
+        load_folded(place)
+    with pytest.raises(rebuild.RebuildError, match="describes no change that a fold makes"):
+        rebuild.load(place)
+    assert [path.name for path in tmp_path.iterdir()] == ["changed"]
+
+
+@pytest.mark.parametrize("path", ["a b", "a..b", ".", "a.b\nimport os", 5, None])
+def test_a_path_that_is_none_is_refused(saved, tmp_path, path):
+    place = changed_json(saved[0], tmp_path / "changed", edits=[{"module": path, "products": []}])
+    with pytest.raises(SeProbeError, match=r"folded\.json describes no change that a fold makes"):
+        load_folded(place)
+
+
+@pytest.mark.parametrize("name", ["deeplabv3_resnet50", "fasterrcnn_resnet50_fpn"])
+def test_torchvision_networks_that_fetch_a_backbone_are_refused(name):
+    # Were one built, its constructor would ask the network for the backbone's weights and fail otherwise.
+    with pytest.raises(rebuild.RebuildError, match=f"torchvision has no classification network '{name}'"):
+        rebuild.build({"source": "torchvision", "name": name, "arguments": {}})
 
 
 def test_structure_of_another_network_is_refused(saved, tmp_path):
