@@ -130,7 +130,7 @@ def command_line_page() -> str:
         shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1"})
         return f"## se-probe {' '.join(words)}\n\n```text\n{shown.output.strip()}\n```"
 
-    def walked(command: typer.core.TyperCommand, words: list[str]) -> list[str]:
+    def walked(command: Any, words: list[str]) -> list[str]:
         below = getattr(command, "commands", {})
         return [helped(words), *(page for name, part in below.items() for page in walked(part, [*words, name]))]
 
@@ -143,9 +143,9 @@ def gallery_page() -> str:
 
     lines = [
         "# Gallery",
-        "Figures of `se-probe ablate --demo --with mean`, which records gates first. The network is small and the images "
-        "are drawn, so that nothing here is a finding about photographs. [Open the report of that run](example/report.html) to click "
-        "through its findings, tables and channels.",
+        "Figures of `se-probe ablate --demo --with mean`, which records gates first. The network is small and the "
+        "images are drawn, so that nothing here is a finding about photographs.",
+        "[Open the report of that run](example/report.html) to click through its findings, tables and channels.",
     ]
     for figure in [*run_figures(EXAMPLE / "figures"), *intervention_figures(EXAMPLE / "figures")]:
         picture = Path(figure.files["png"]).name
