@@ -9,8 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from se_probe.analysis.findings.thresholds import FEWEST_IMAGES
-from se_probe.analysis.gates import GateRecording, GateSiteLike, SiteMoments, site_moments
+from se_probe.analysis.gates import SiteMoments, site_moments
 from se_probe.analysis.health import site_health
+from se_probe.analysis.protocols import GateRecording, GateSiteLike
 from se_probe.analysis.stats.class_groups import class_groups, jackknife_limits, pooled_components_without
 from se_probe.analysis.stats.moments import Floats
 from se_probe.analysis.stats.states import STATIC_SD

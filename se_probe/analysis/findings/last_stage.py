@@ -9,7 +9,8 @@ from se_probe.analysis.findings.evidence import Evidence, SiteEvidence, enough_i
 from se_probe.analysis.findings.finding import Finding, Verdict, above
 from se_probe.analysis.findings.thresholds import FEWEST_IMAGES, MODEST_SCALE, MOST_GATES, SIMILAR
 from se_probe.analysis.findings.words import limits, listed, names, one_stage, percent, too_little_data, undecided
-from se_probe.analysis.gates import GateRecording, site_moments
+from se_probe.analysis.gates import site_moments
+from se_probe.analysis.protocols import GateRecording
 from se_probe.analysis.stats.intervals import CONFIDENCE
 from se_probe.analysis.stats.moments import Floats
 from se_probe.analysis.stats.states import CLOSED, OPEN, STATIC_SD
