@@ -81,7 +81,7 @@ def compare_recordings(
     Raises:
         SeProbeError: fewer than two recordings, or too few images in common.
 
-    Source: the kernels in `kernels.alignment`; Kriegeskorte et al., Representational similarity analysis,
+    Source: `stats.alignment`; Kriegeskorte et al., Representational similarity analysis,
     Frontiers in Systems Neuroscience 2 (2008).
     """
     shared = shared_images(recordings)

@@ -28,7 +28,7 @@ def site_decodability(
     Raises:
         SeProbeError: an unknown site.
 
-    Source: `kernels.decoding.decode`.
+    Source: `stats.decoding.decode`.
     """
     rows = each_site(lambda site: _row(recording, site, folds, repeats, seed), chosen_sites(recording, sites))
     return pd.DataFrame(rows)

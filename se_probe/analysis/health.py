@@ -49,7 +49,7 @@ def site_health(recording: GateRecording, sites: Sequence[str] | None = None) ->
     Raises:
         SeProbeError: an unknown site.
 
-    Source: the kernels in `kernels.health`.
+    Source: `stats.states`.
     """
     return pd.DataFrame(each_site(partial(_site, recording), chosen_sites(recording, sites)))
 

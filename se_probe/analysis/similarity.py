@@ -77,7 +77,7 @@ def site_similarity(
     Raises:
         SeProbeError: an unknown site.
 
-    Source: the kernels in `kernels.similarity`.
+    Source: `stats.similarity`.
     """
     places = _wordnet(recording) if paths is None else paths
     found, rows = chosen_sites(recording, sites), []

@@ -23,7 +23,7 @@ def health_profile(
     """Shares of channels in each state above, shares of single gates near 1 and 0 below, over sites.
 
     `health` is the table of `site_health`. A channel moves where its standard deviation over images reaches
-    `kernels.health.STATIC_SD`. Single gates are those of the images of the chosen classes, with two standard errors;
+    `stats.states.STATIC_SD`. Single gates are those of the images of the chosen classes, with two standard errors;
     they are missing where gates are unbounded.
     """
     swatches = {MEANINGS[state]: CurveStyle(FILLS[state], "-", "s", 0.9, 3, 0) for state in STATES}

@@ -66,7 +66,7 @@ _COLUMNS = {
     "omega_interval": ColumnWords("Interval of ω²", "95 % interval for another draw of classes and images"),
     "significant_share": ColumnWords(
         "Class-dependent",
-        "Share of channels whose gate depends on the class, with 5 % false discoveries (F test, Benjamini–Hochberg)",
+        "Share of channels whose gate depends on the class, with 5 % false discoveries (anova-type test, Benjamini–Hochberg)",
         2,
     ),
     "dynamic": ColumnWords("Dynamic", "Share of channels whose gate moves with the image", 2),

@@ -1,4 +1,4 @@
-"""What findings rest on: variance between and within classes at every site, and the state that the site is in."""
+"""Read what findings rest on: variance between and within classes at every site, and the state of its gates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from se_probe.analysis.findings.thresholds import FEWEST_IMAGES
-from se_probe.analysis.gates import SiteMoments, site_moments
+from se_probe.analysis.gates import SiteMoments, site_moments, total_sd
 from se_probe.analysis.health import site_health
 from se_probe.analysis.protocols import GateRecording, GateSiteLike
 from se_probe.analysis.stats.class_groups import class_groups, jackknife_limits, pooled_components_without
-from se_probe.analysis.stats.moments import Floats
-from se_probe.analysis.stats.states import STATIC_SD
+from se_probe.analysis.stats.intervals import CONFIDENCE
+from se_probe.analysis.stats.moments import Floats, sample_variance
+from se_probe.analysis.stats.states import CLOSED, STATIC_SD
 
 HEALTH = "site_health.csv"
 
@@ -29,6 +31,8 @@ class SiteEvidence:
         between: variance of true class means, mean over columns: with all classes, then without each group.
         within: variance over images of a class, likewise.
         health: the site's row of `site_health`.
+        moving: 95 % limits of the share of channels that move by `STATIC_SD` or more over images.
+        dead: 95 % limits of the number of channels that are closed for every image.
     """
 
     site: GateSiteLike
@@ -36,10 +40,12 @@ class SiteEvidence:
     between: Floats
     within: Floats
     health: Mapping[str, Any]
+    moving: tuple[float, float]
+    dead: tuple[int, int]
 
     @property
     def verdict(self) -> str:
-        """State of the site, see `kernels.health.site_verdict`."""
+        """State of the site, see `stats.states.site_verdict`."""
         return str(self.health["verdict"])
 
     @property
@@ -69,13 +75,15 @@ class Evidence:
 
     Attributes:
         sites: in network order.
-        classes: number of classes with `FEWEST_IMAGES` images or more; only these count.
-        groups: group of each class, see `kernels.class_groups`.
+        classes: number of classes with `FEWEST_IMAGES` images or more; only these count for claims about classes.
+        images: images of classes with two or more, which tell whether gates move.
+        groups: group of each class, see `stats.class_groups`.
         chosen_images: images of each chosen class, whose single gates are kept.
     """
 
     sites: tuple[SiteEvidence, ...]
     classes: int
+    images: int
     groups: NDArray[np.int64]
     chosen_images: tuple[int, ...]
 
@@ -109,17 +117,18 @@ class Evidence:
 def read_evidence(recording: GateRecording, tables: Mapping[str, pd.DataFrame] | None) -> Evidence:
     """Read a recording once; `tables` are those of `measure_tables`, of which the health of sites is used."""
     health = (site_health(recording) if tables is None else tables[HEALTH]).set_index("site")
-    depths = np.linspace(0, 1, len(recording.sites))
     counts = recording.moments(recording.sites[0].name)["count"].to_series()
     classes = int(np.sum(counts >= FEWEST_IMAGES))
     groups = class_groups(classes)
     sites = []
-    for site, depth in zip(recording.sites, depths, strict=True):
-        between, within = _components(enough_images(site_moments(recording, site)), groups)
+    for site, depth in zip(recording.sites, np.linspace(0, 1, len(recording.sites)), strict=True):
+        moments = site_moments(recording, site)
+        between, within = _components(enough_images(moments), groups)
         row = {str(name): value for name, value in health.loc[site.name].items()}
-        sites.append(SiteEvidence(site, float(depth), between, within, row))
+        sites.append(SiteEvidence(site, float(depth), between, within, row, *_state_limits(moments)))
     chosen = tuple(int(counts.get(name, 0)) for name in recording.chosen)
-    return Evidence(tuple(sites), classes, groups, chosen)
+    images = int(counts[counts >= 2].sum())
+    return Evidence(tuple(sites), classes, images, groups, chosen)
 
 
 def enough_images(moments: SiteMoments) -> SiteMoments:
@@ -138,3 +147,39 @@ def _components(moments: SiteMoments, groups: NDArray[np.int64]) -> tuple[Floats
     without = pooled_components_without(moments.count, moments.mean, moments.m2, groups)
     between, within = np.r_[whole.between, without.between], np.r_[whole.within, without.within]
     return between / columns, within / columns
+
+
+def _state_limits(moments: SiteMoments) -> tuple[tuple[float, float], tuple[int, int]]:
+    """95 % limits of the share of channels that move, and of the number of channels that are dead.
+
+    Both follow from limits of each channel's standard deviation over images, taken at one end for all channels, since
+    images move channels together.
+    """
+    low, high = _sd_limits(moments)
+    closed = moments.mean_gate <= CLOSED
+    dead = [int(np.sum(closed & (sd < STATIC_SD))) for sd in (high, low)]
+    moving = [float(np.mean(sd >= STATIC_SD)) for sd in (low, high)]
+    return (moving[0], moving[1]), (dead[0], dead[1])
+
+
+def _sd_limits(moments: SiteMoments) -> tuple[Floats, Floats]:
+    """95 % limits of `total_sd` of each column, as if gates were normal; infinitely wide without two images.
+
+    Source: Satterthwaite, An Approximate Distribution of Estimates of Variance Components, Biometrics Bulletin 2
+    (1946), for the degrees of freedom of the sum of the variances within and between classes.
+    """
+    sd, classes = total_sd(moments.components), len(moments.names)
+    error = moments.components.within**2 / max(int(np.sum(moments.count - 1)), 1)
+    if classes > 1:
+        error = error + sample_variance(moments.mean) ** 2 / (classes - 1)
+    freedom = np.where(error > 0, sd**4 / np.where(error > 0, error, 1.0), np.inf)
+    tails = ((1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2)
+    low, high = (sd / np.sqrt(_chi_squared_mean(freedom, tail)) for tail in tails)
+    return np.nan_to_num(low, nan=0.0), np.nan_to_num(high, nan=np.inf)
+
+
+def _chi_squared_mean(freedom: Floats, tail: float) -> Floats:
+    """Quantile of a chi-squared variable divided by its degrees of freedom, 1 for infinitely many."""
+    finite = np.isfinite(freedom)
+    safe = np.where(finite, np.maximum(freedom, 1e-6), 1.0)
+    return np.where(finite, stats.chi2.ppf(tail, safe) / safe, 1.0)
