@@ -28,6 +28,7 @@ def test_states_come_the_worst_first_and_name_their_sites():
 def test_a_live_network_is_told_as_live_with_the_command_that_measures_claim_5():
     told = summary(LIVE, recorded="96 images of 8 classes.", arguments="--model net.py:build")
     assert told.sentences[0] == "The gates are live at all 8 sites: they depend on the image."
+    assert told.sentences[1].startswith("The gates do not become class-specific with depth")
     assert told.next == "se-probe ablate --model net.py:build --with mean --sites stages"
 
 
