@@ -233,7 +233,7 @@ def _tap(gate: _Gate, calls: Counter[str]) -> HookPoint:
         products=tuple(
             Product(e.operation, e.index, e.operand, gate.axes, len(e.feature_shape), e.origins) for e in gate.events
         ),
-        call_products=first.calls[-1].products,
+        products_in_call=first.calls[-1].products,
         product_call=first.calls[-1].index,
         product_calls=calls[first.calls[-1].module],
         logit=_of_width(first.lineage.bounded_by, math.prod(gate.shape)),

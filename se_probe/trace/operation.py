@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -43,8 +45,16 @@ class Product:
     rank: int
     origins: tuple[Operation | None, ...]
 
+    def read(self, args: Sequence[Any], shape: tuple[int, ...]) -> torch.Tensor:
+        """Return the gate from the arguments of the multiplication, `(image, *shape)`."""
+        return canonical(args[self.operand], self.axes, shape)
+
+    def replace(self, args: tuple[Any, ...], gate: torch.Tensor) -> tuple[Any, ...]:
+        """Return the arguments of the multiplication with a gate `(image, …)` in place of the factor's values."""
+        return *args[: self.operand], factor_like(args[self.operand], self.axes, gate), *args[self.operand + 1 :]
+
     def difference(
-        self, name: str, factor: torch.Tensor, origins: tuple[Operation | None, ...], shape: tuple[int, ...]
+        self, name: str, args: Sequence[Any], origins: tuple[Operation | None, ...], shape: tuple[int, ...]
     ) -> str | None:
         """Return how a multiplication differs from this product, None where it is the same one in another pass.
 
@@ -52,7 +62,7 @@ class Product:
 
         Args:
             name: name of the operation that multiplies.
-            factor: its argument number `operand`.
+            args: its arguments.
             origins: origins of its operands.
             shape: canonical shape of the factor without the image axis.
         """
@@ -61,6 +71,7 @@ class Product:
         if origins != self.origins:
             found, expected = (" and ".join(map(describe_origin, item)) for item in (origins, self.origins))
             return f"its operands come from {found}, not from {expected}"
+        factor: torch.Tensor = args[self.operand]
         sizes = [factor.shape[axis] for axis in self.axes] if factor.dim() == self.rank else []
         others = [axis for axis in range(1, factor.dim()) if axis not in self.axes]
         spread = any(factor.shape[axis] > 1 and factor.stride(axis) != 0 for axis in others)
