@@ -230,31 +230,14 @@ def _tap(gate: _Gate, calls: Counter[str]) -> HookPoint:
         call=call.index,
         calls=calls[call.module],
         shape=gate.shape,
-        products=tuple(_product(event, gate.axes) for event in gate.events),
+        products=tuple(
+            Product(e.operation, e.index, e.operand, gate.axes, len(e.feature_shape), e.origins) for e in gate.events
+        ),
+        products_in_call=first.calls[-1].products,
         product_call=first.calls[-1].index,
         product_calls=calls[first.calls[-1].module],
-        products_in_call=first.calls[-1].products,
         logit=_of_width(first.lineage.bounded_by, math.prod(gate.shape)),
         squeeze=_of_width(first.lineage.squeezed_by, gate.shape[-1]),
-    )
-
-
-def _product(event: Event, axes: tuple[int, ...]) -> Product:
-    free = event.geometry.free
-    return Product(
-        event.operation,
-        event.index,
-        event.operand,
-        axes,
-        factor_shape=tuple(
-            event.feature_shape[a] if a in event.geometry.kept else None
-            for a in range(len(free) + 1 + len(event.geometry.kept))
-        ),
-        feature_shape=tuple(
-            event.feature_shape[a] if a in event.geometry.kept else None for a in range(len(event.feature_shape))
-        ),
-        factor_from=event.lineage.operation,
-        feature_from=event.feature_lineage.operation,
     )
 
 

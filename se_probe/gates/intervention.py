@@ -16,7 +16,7 @@ from se_probe.gates.discovery import find_gates
 from se_probe.gates.recorder import check_recordable, module_of
 from se_probe.gates.replacements import Place, Replacement
 from se_probe.gates.site import GateSite, hook_point_of
-from se_probe.trace.operation import Product
+from se_probe.trace.operation import Product, canonical, factor_like
 from se_probe.trace.watching import ProductMode
 
 
@@ -164,11 +164,13 @@ class _Replacing(ProductMode):
 
     def at_product(self, index: int, args: tuple[Any, ...]) -> tuple[Any, ...]:
         product, place = self._factors[index]
-        gate = product.read(args, hook_point_of(place.site).product_shape)
+        factor: torch.Tensor = args[product.operand]
+        gate = canonical(factor, product.axes, hook_point_of(place.site).product_shape)
         branched = gate if gate.dim() == 3 else gate[:, None]
         values = self._replacements[place.site].values(branched, place).expand(branched.shape)
         self._replaced[place.site.name] += 1
-        return product.replace(args, values)
+        replaced = factor_like(factor, product.axes, values)
+        return *args[: product.operand], replaced, *args[product.operand + 1 :]
 
 
 def _one_branch(place: Place, branch: int) -> Place:

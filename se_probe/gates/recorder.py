@@ -14,6 +14,7 @@ from torch import nn
 from se_probe.errors import SeProbeError
 from se_probe.gates.signals import SignalMode, signal_shape, signals_of
 from se_probe.gates.site import GateSite, HookPoint, hook_point_of
+from se_probe.trace.operation import canonical
 from se_probe.trace.watching import ProductMode, WatchMode
 
 
@@ -218,7 +219,7 @@ class _Reading(ProductMode):
 
     def at_product(self, index: int, args: tuple[Any, ...]) -> tuple[Any, ...]:
         product = self._wanted[index]
-        self._factors[index] = product.read(args, self._shapes[index]).clone()
+        self._factors[index] = canonical(args[product.operand], product.axes, self._shapes[index]).clone()
         return args
 
     def caught(self) -> dict[tuple[str, str], torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,37 +18,39 @@ class Operation:
     index: int
 
 
+def describe_origin(origin: Operation | None) -> str:
+    """Return a description of an operand's origin for a message."""
+    if origin is None:
+        return "outside of the call"
+    return f"argument {origin.index}" if origin.name == "argument" else f"{origin.name} number {origin.index + 1}"
+
+
 @dataclass(frozen=True)
 class Product:
     """One multiplication inside a module call, and how its factor is read.
-
-    The last four attributes identify the product: a later pass whose product differs in one of them multiplies by
-    something else than the gate. Lengths that depend on the batch or on the input's extent are None.
 
     Attributes:
         operation: which operation of the whole forward pass this is.
         index: which product of the module's call this is, from 0, counting those of its submodules.
         operand: position of the factor among the multiplication's arguments.
         axes: axes of the factor that carry the gate, in canonical order; all others but `image_axis` are broadcast.
+        rank: number of axes of the factor.
+        origins: what computed the two operands, in the order of the arguments (see `Origins`).
         image_axis: axis of the factor that the images are on.
         view: shape in which the factor is read, -1 for the images; None where it is read as it is. Matrix products
             (einsum, matmul) join the images and other axes.
-        factor_shape: shape of the factor.
-        feature_shape: shape of the feature map.
-        factor_from: name of the operation that computed the factor, views and copies not counted.
-        feature_from: name of the operation that computed the feature map.
+        written_out: whether the factor repeats its values over space, with memory for each.
     """
 
     operation: Operation
     index: int
     operand: int
     axes: tuple[int, ...]
+    rank: int
+    origins: tuple[Operation | None, ...]
     image_axis: int = 0
     view: tuple[int, ...] | None = None
-    factor_shape: tuple[int | None, ...] = ()
-    feature_shape: tuple[int | None, ...] = ()
-    factor_from: str | None = None
-    feature_from: str | None = None
+    written_out: bool = False
 
     def read(self, args: Sequence[Any], shape: tuple[int, ...]) -> torch.Tensor:
         """Return the gate from the arguments of the multiplication, `(image, *shape)`."""
@@ -65,6 +68,38 @@ class Product:
 
     def _viewed(self, factor: torch.Tensor) -> torch.Tensor:
         return factor if self.view is None else factor.reshape(self.view)
+
+    def difference(
+        self, name: str, args: Sequence[Any], origins: tuple[Operation | None, ...], shape: tuple[int, ...]
+    ) -> str | None:
+        """Return how a multiplication differs from this product, None where it is the same one in another pass.
+
+        Only names, shapes and strides are compared, so that nothing waits for the device.
+
+        Args:
+            name: name of the operation that multiplies.
+            args: its arguments.
+            origins: origins of its operands.
+            shape: canonical shape of the factor without the image axis.
+        """
+        if name != self.operation.name:
+            return f"the operation is {name}, not {self.operation.name}"
+        if origins != self.origins:
+            found, expected = (" and ".join(map(describe_origin, item)) for item in (origins, self.origins))
+            return f"its operands come from {found}, not from {expected}"
+        factor: torch.Tensor = args[self.operand]
+        if factor.dim() != self.rank or not self._carries(factor, math.prod(shape)):
+            return f"its factor has shape {tuple(factor.shape)}, which does not carry a gate of shape {shape}"
+        return None
+
+    def _carries(self, factor: torch.Tensor, values: int) -> bool:
+        """Whether a factor can carry that many values an image along the gate's axes, and none along the others."""
+        if self.view is not None:
+            return factor.numel() % math.prod(self.view) == 0
+        if max(self.axes) >= factor.dim() or math.prod(factor.shape[axis] for axis in self.axes) != values:
+            return False
+        others = _broadcast(factor, self.axes, self.image_axis)
+        return self.written_out or not any(factor.shape[axis] > 1 and factor.stride(axis) != 0 for axis in others)
 
 
 def canonical(factor: torch.Tensor, axes: tuple[int, ...], shape: tuple[int, ...], image_axis: int = 0) -> torch.Tensor:
