@@ -100,6 +100,20 @@ def site_importance(table: pd.DataFrame, specificity: pd.DataFrame) -> pd.DataFr
     return left.merge(right, on="site", validate="one_to_one")
 
 
+def importance_correlations(table: pd.DataFrame) -> dict[str, float]:
+    """Return Spearman's correlation over sites of the rise of NLL with each measure of specificity, by its column.
+
+    `table` is that of `site_importance`. Sites where either is missing are left out; a measure with fewer than three
+    sites is absent.
+    """
+    found = {}
+    for column in ("between_class_sd", "omega_squared"):
+        known = table.dropna(subset=[column, "nll_change"])
+        if len(known) > 2:
+            found[column] = float(known[column].corr(known["nll_change"], method="spearman"))
+    return found
+
+
 def ablation_tables(ablation: AblationLike, costs: pd.DataFrame | None = None) -> dict[str, pd.DataFrame]:
     """Both tables by the names of their files; `costs` as in `with_savings`.
 
