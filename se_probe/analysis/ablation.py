@@ -32,7 +32,7 @@ def ablation_sites_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFra
     Raises:
         SeProbeError: the ablation is empty or does not fit together.
 
-    Source: `kernels.proportions`, `kernels.paired`.
+    Source: `stats.proportions`, `stats.paired`.
     """
     changes = outcome_changes(ablation)
     kl = changes.values["kl"]

@@ -31,7 +31,7 @@ def add_interventions(run, specificity=None, **facts):
 @pytest.fixture(scope="module")
 def ablated(plain_run, tmp_path_factory):
     run = shutil.copytree(plain_run, tmp_path_factory.mktemp("ablated") / "run")
-    return run, add_interventions(run, site_specificity(open_recording(run), permutations=1, resamples=9))
+    return run, add_interventions(run, site_specificity(open_recording(run), resamples=9))
 
 
 @pytest.fixture(scope="module")
