@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from se_probe.analysis.decodability import site_decodability
-from se_probe.analysis.gates import GateRecording
 from se_probe.analysis.health import channel_health, site_health
+from se_probe.analysis.protocols import GateRecording
 from se_probe.analysis.similarity import site_similarity
 from se_probe.analysis.specificity import specificity_tables
 from se_probe.io.files import write_csv

@@ -16,6 +16,8 @@ from se_probe.recording.forward import ForwardPass, HookedNetwork, Signals, run_
 
 # Compiling takes this many seconds and more: a run that takes no longer is not helped.
 _AT_LEAST = 30.0
+# A compiled network that takes this many times as long is given up; less may be noise of the measurement.
+_SLOWER = 1.25
 
 
 def compile_if_possible(
@@ -50,7 +52,12 @@ def compile_if_possible(
     far = 0.0 if expected is None else deviation(expected, found)
     if far > ACCEPTED:
         return _given_up(hooked, f"its gates move by {far:.1e}, more than {ACCEPTED:.0e}", say)
-    saved = before - seconds(run, batch) / size
+    after = min(seconds(run, batch), seconds(run, batch, warm=True)) / size
+    if after > _SLOWER * before:
+        return _given_up(
+            hooked, f"compiled, an image takes {1e3 * after:.1f} ms, and {1e3 * before:.1f} ms without", say
+        )
+    saved = before - after
     pays = f"pays from {took / saved:.0f} images on" if saved > 0 else "saves no time on this machine"
     say(f"compile   {took:.0f} s, saves {1e3 * saved:.1f} ms an image: {pays}; this run has {total}")
     return run, {"seconds": round(took, 1), "seconds_saved_per_image": saved, "largest_difference": far}

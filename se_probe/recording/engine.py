@@ -22,6 +22,8 @@ from se_probe.recording.forward import ForwardPass, HookedNetwork, Signals, run_
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # Number of images on which a faster copy is held against the network; class means in another dtype need more.
 _CHECKED, _MEASURED = 8, 64
+# Size of the batch on which copies are timed on an accelerator where the run's own is yet to be chosen.
+_ON_ACCELERATOR = 64
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,9 @@ def engine(
     fast = FastCopy(network, False, 0, 0.0, ())
     if not execution.exact:
         expected = signals_for(HookedNetwork(network, sites, capture), trial.images)
-        fast = fast_copy(network, sites, capture, trial.images[:_CHECKED], expected)
+        checked = trial.images[:_CHECKED]
+        timed = filled(checked, batch_size or _ON_ACCELERATOR) if _on_accelerator(network) else checked
+        fast = fast_copy(network, sites, capture, checked, expected, timed)
     for reason in fast.rejected:
         say(f"note      the network is not run with {reason}")
     before = _per_image(fast, sites, capture, trial) if execution.dtype else 0.0
@@ -146,6 +150,10 @@ def engine(
                 times = f"{1e3 * taken:.0f} ms an image, not {1e3 * before:.0f}"
                 say(f"warning   {execution.dtype} is slower here: {times}")
         yield Engine(run, size, facts)
+
+
+def _on_accelerator(network: nn.Module) -> bool:
+    return any(parameter.device.type != "cpu" for parameter in network.parameters())
 
 
 def _per_image(fast: FastCopy, sites: Sequence[GateSite], capture: Sequence[str], trial: TrialImages) -> float:

@@ -130,7 +130,7 @@ def _draw(
         caption += f"; statistics of classes over {len(comparison.shared.classes)} classes"
     figure = comparison_profiles(comparison.sites, demo=demo, caption=caption)
     paths = save_figure(figure, comparison.sites, folder.figures, "profiles")
-    shown = [_report_figure("Gates by relative depth", PROFILES_NOTE, paths)]
+    shown = [_report_figure("Comparison profiles by relative depth", PROFILES_NOTE, paths)]
     for (first, other), rows in comparison.alignment.groupby(["first", "other"], sort=False):
         places = [comparison.runs.index(str(label)) + 1 for label in (first, other)]
         figure = alignment(rows, demo=demo, caption=caption)

@@ -16,21 +16,22 @@ from se_probe.analysis import (
     excitation_curves,
     within_class_curves,
 )
-from se_probe.analysis.ablation import ALONE, site_importance
+from se_probe.analysis.ablation import ALONE, importance_correlations, site_importance
 from se_probe.analysis.channel_gates import channel_gates
 from se_probe.analysis.class_means import clustered_class_means, pair_table
 from se_probe.analysis.stats.states import STATIC_SD
 from se_probe.figures import (
-    caption_line,
     channel_distribution,
     class_heatmap,
     class_similarity_matrix,
+    curves_caption,
     decodability,
     depth_profile,
     health_profile,
     intervention_classes,
     intervention_cost,
     intervention_savings,
+    model_line,
     role_of_excitation,
     save_figure,
     specificity_importance,
@@ -79,9 +80,8 @@ def draw(
     if not recording.provenance["data"]["reference_per_class"]:
         between = between[between["role"] == "class"]
     inside = within_class_curves(recording, pair, sites, shown, seed)
-    model = recording.provenance["model"]
-    weights = model["weights"] if recording.complete else f"{model['weights']} · INCOMPLETE RUN"
-    captions = [caption_line(model["name"], weights, curves) for curves in (between, inside)]
+    network = model_line(recording.provenance["model"], complete=recording.complete)
+    captions = [curves_caption(network, curves) for curves in (between, inside)]
     figures = RunFolder(Path(folder)).figures
     first = role_of_excitation(between, demo=recording.demo, caption=captions[0])
     second = within_class(inside, demo=recording.demo, order=names, caption=captions[1])
@@ -136,10 +136,8 @@ def draw_measures(recording: Recording, folder: str | Path, tables: Mapping[str,
 
 
 def _measured_caption(recording: Recording) -> str:
-    model = recording.provenance["model"]
-    state = "" if recording.complete else " · INCOMPLETE RUN"
-    seen = f"{len(recording.images)} images of {len(recording.classes)} classes"
-    return f"{model['name']}, {model['weights']}{state} · {seen}"
+    network = model_line(recording.provenance["model"], complete=recording.complete)
+    return f"{network} · {len(recording.images)} images of {len(recording.classes)} classes"
 
 
 def _draw_site(
@@ -147,10 +145,11 @@ def _draw_site(
 ) -> list[tuple[Figure, pd.DataFrame, str]]:
     demo = recording.demo
     classes = recording.chosen if len(recording.classes) > MOST_CLASSES else None
-    means = clustered_class_means(recording, site, classes)
     similarity = class_similarity(recording, site, classes)
     clustering = cluster_classes(similarity)
     pairs = pair_table(similarity, clustering)
+    order = pairs.drop_duplicates("row").sort_values("row")["class"].tolist()
+    means = clustered_class_means(recording, site, classes, order=order)
     channels = tables["channel_specificity.csv.gz"]
     channels = channels[(channels["site"] == site) & channels["omega_squared"].notna()]
     drawn = [
@@ -222,5 +221,7 @@ def _drawn_interventions(
         drawn.append((intervention_classes(classes, demo=demo, caption=caption), classes, "intervention_classes"))
     if len(alone) and specificity is not None:
         points = site_importance(rows, specificity)
-        drawn.append((specificity_importance(points, demo=demo, caption=caption), points, "specificity_importance"))
+        correlations = importance_correlations(points)
+        figure = specificity_importance(points, demo=demo, correlations=correlations, caption=caption)
+        drawn.append((figure, points, "specificity_importance"))
     return drawn

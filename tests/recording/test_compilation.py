@@ -52,6 +52,15 @@ def test_compiled_gates_and_predictions_of_batches_of_any_size():
     assert lines[1].endswith("this run has 10")
 
 
+def test_a_compiled_network_that_is_slower_is_given_up(monkeypatch):
+    times = iter([1.0, 1.5, 1.4])
+    monkeypatch.setattr("se_probe.recording.compilation.seconds", lambda *_args, **_options: next(times))
+    _, _, lines, prepared = run(two_gates(), images(3, SIZE), size=SIZE, batch_size=4, total=100, compile=True)
+    assert "350.0 ms" in lines[-1]
+    assert "250.0 ms without" in lines[-1]
+    assert prepared.facts["compilation"].keys() == {"given_up"}
+
+
 def test_weights_are_frozen_into_the_compiled_network():
     network, batch = two_gates(), images(4, SIZE)
     expected = by_hand(network, batch)

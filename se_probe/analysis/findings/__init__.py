@@ -12,8 +12,8 @@ from se_probe.analysis.findings.importance import specific_sites_matter_more
 from se_probe.analysis.findings.last_stage import last_stage_matters_less, same_pattern_last, saturated_before_last
 from se_probe.analysis.findings.removal import REMOVALS, last_stage_removed
 from se_probe.analysis.findings.summary import Summary, summary
-from se_probe.analysis.gates import GateRecording
 from se_probe.analysis.outcomes import AblationLike, Changes, outcome_changes
+from se_probe.analysis.protocols import GateRecording
 from se_probe.errors import SeProbeError
 
 __all__ = ["Finding", "Summary", "Verdict", "findings", "findings_table", "summary"]

@@ -26,6 +26,8 @@ _NEWS: dict[Verdict, str] = {
     "by {rise:.2f} from the first to the last site.",
     "not supported": "The gates do not become class-specific with depth: the slope of the share of their variance "
     "between classes (ω²) is {rise:+.2f} from the first to the last site.",
+    "cannot be judged": "Whether the gates become class-specific with depth stays open: the slope of the share of "
+    "their variance between classes (ω²) is {rise:+.2f} ({limits}) from the first to the last site.",
 }
 
 
@@ -88,7 +90,7 @@ def class_specific_late(evidence: Evidence) -> Finding:
     return replace(
         claim,
         verdict=verdict,
-        news=_NEWS.get(verdict, "").format(rise=rise),
+        news=_NEWS[verdict].format(rise=rise, limits=limits(interval, 2)),
         result=f"slope of ω² over depth {rise:+.2f} ({limits(interval, 2)}), bar {RISE_OF_SHARE:g}",
         statement=statement + left_out([site for site in evidence.sites if not site.moves]),
         value=rise,

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from se_probe.analysis.findings.thresholds import FEWEST_IMAGES
-from se_probe.analysis.gates import GateRecording, GateSiteLike, SiteMoments, site_moments, total_sd
+from se_probe.analysis.gates import SiteMoments, site_moments, total_sd
 from se_probe.analysis.health import site_health
+from se_probe.analysis.protocols import GateRecording, GateSiteLike
 from se_probe.analysis.stats.class_groups import class_groups, jackknife_limits, pooled_components_without
 from se_probe.analysis.stats.intervals import CONFIDENCE
 from se_probe.analysis.stats.moments import Floats, sample_variance

@@ -57,6 +57,8 @@ class Finding:
         Where the reason ends by asking for more images, the next command records them, unless another is given.
         """
         result = re.split(r"[:;]|\.(?= |$)| at (?=\w+_\d)", reason, maxsplit=1)[0]
+        if result[1:2].islower() or result[1:2] == " ":
+            result = result[:1].lower() + result[1:]
         asked = re.search(r"with (--[a-z-]+)\.$", reason)
         more = f"excite {asked[1]} 50" if asked else ""
         return replace(

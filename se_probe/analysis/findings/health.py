@@ -1,6 +1,6 @@
 """What users ask about their gates: why they are all alike, dead, constant, or even over branches."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -27,18 +27,21 @@ SOURCE = "a question of users"
 MOST_SITES = 3
 UNBOUNDED = "All gates are unbounded, so that there is no unit in which to say how much they move."
 
-_MEANING = {
-    "collapsed": "most channels are scaled by one and the same constant, whatever the image; a sigmoid gives 0.5 where "
-    "what computes the gate returns 0 for every image, another mean gate where only its bias is left",
-    "saturated": f"most channels stay where they are, mainly at {OPEN:g} or more or {CLOSED:g} or less, whatever the "
-    "image",
-    "constant": "most channels have a fixed scale of their own, whatever the image",
+_KINDS = {
+    "collapsed": (
+        "have collapsed",
+        "most channels there are scaled by one and the same constant (mean gate {})",
+        "a sigmoid gives 0.5 where what computes the gate returns 0 for every image, another constant where only its "
+        "bias is left",
+    ),
+    "saturated": (
+        "are saturated",
+        "most channels there stay fully open or closed",
+        f"{OPEN:g} or more, {CLOSED:g} or less",
+    ),
+    "constant": ("are constant", "most channels there keep a fixed scale", "a scale of its own for each channel"),
 }
-_NEWS = {
-    "collapsed": ("have collapsed", "most channels there are scaled by one constant (mean gate {})"),
-    "saturated": ("are saturated", "most channels there stay fully open or closed"),
-    "constant": ("are constant", "most channels there keep a fixed scale"),
-}
+"""States of sites that are not live, the worst first: in words, what it means, and more about it."""
 WEIGHT_DECAY = (
     "Weight decay on the layers of the excitation is a known cause: it pulls their weights to 0. Train without it "
     "there; the gates of this network can be folded into neighbouring layers."
@@ -70,16 +73,20 @@ def gates_alive(evidence: Evidence) -> Finding:
     unsure = [site for site in bounded if verdicts[site.name] == "cannot be judged"]
     if unsure:
         statement += f" {evidence.images} images do not settle it at {listed(unsure)}."
-    statement += _kinds(still) + left_out([site for site in evidence.sites if not site.site.bounded])
+    kinds = _by_kind(still)
+    statement += "".join(_told(kind, sites) for kind, sites in kinds.items())
+    statement += left_out([site for site in evidence.sites if not site.site.bounded])
     return replace(
         claim,
         verdict=all_of(verdicts.values()),
-        result=f"{alive} of {len(bounded)}{_kind_counts(still)}",
+        result="; ".join(
+            [f"{alive} of {len(bounded)}", *(f"{kind}: {listed(sites)}" for kind, sites in kinds.items())]
+        ),
         statement=statement,
         value=alive / len(bounded),
         sites=names(still or bounded),
-        news=_news(bounded, still),
-        remedy=WEIGHT_DECAY if any(site.verdict == "collapsed" for site in still) else "",
+        news=_news(bounded, kinds),
+        remedy=WEIGHT_DECAY if "collapsed" in kinds else "",
         next_command="fold" if 2 * len(still) > len(bounded) else "",
     )
 
@@ -215,40 +222,33 @@ def _live(site: SiteEvidence) -> Verdict:
     return above(site.moving, 1 - MOST)
 
 
-def _kinds(still: Sequence[SiteEvidence]) -> str:
-    """What is known of the sites that are not live, by their state."""
-    text = ""
-    for kind, meaning in _MEANING.items():
-        sites = [site for site in still if site.verdict == kind]
-        if sites:
-            most = max(site.sd for site in sites)
-            text += (
-                f" {kind.capitalize()}: {listed(sites)}, mean gate {span((site.mean_gate for site in sites), 3)}, "
-                f"standard deviation over images {most:.4f} or less ({meaning})."
-            )
-    return text
+def _by_kind(still: Sequence[SiteEvidence]) -> dict[str, list[SiteEvidence]]:
+    """Sites that are not live by their state, the worst first."""
+    kinds = {kind: [site for site in still if site.verdict == kind] for kind in _KINDS}
+    return {kind: sites for kind, sites in kinds.items() if sites}
 
 
-def _kind_counts(still: Sequence[SiteEvidence]) -> str:
-    kinds = {kind: [site for site in still if site.verdict == kind] for kind in _MEANING}
-    parts = [f"{kind}: {listed(sites)}" for kind, sites in kinds.items() if sites]
-    return f" ({'; '.join(parts)})" if parts else ""
+def _told(kind: str, sites: Sequence[SiteEvidence]) -> str:
+    """What is known of the sites in a state."""
+    most = max(site.sd for site in sites)
+    return (
+        f" {kind.capitalize()}: {listed(sites)}, mean gate {span((site.mean_gate for site in sites), 3)}, standard "
+        f"deviation over images {most:.4f} or less ({_KINDS[kind][2]})."
+    )
 
 
-def _news(bounded: Sequence[SiteEvidence], still: Sequence[SiteEvidence]) -> str:
+def _news(bounded: Sequence[SiteEvidence], kinds: Mapping[str, Sequence[SiteEvidence]]) -> str:
     """One sentence, the worst state first."""
-    if not still:
+    if not kinds:
         return f"The gates are live at all {len(bounded)} sites: they depend on the image."
-    parts, meanings = [], []
-    for kind, (words, meaning) in _NEWS.items():
-        sites = [site for site in still if site.verdict == kind]
-        if sites:
-            where = (
-                f"all {len(bounded)} sites" if len(sites) == len(bounded) else f"{len(sites)} of {len(bounded)} sites"
-            )
-            parts.append(f"{words} at {where}" + (f" ({', '.join(names(sites))})" if len(sites) <= MOST_NAMES else ""))
-            meanings.append(meaning.format(span((site.mean_gate for site in sites), 2)))
-    return f"The gates {' and '.join(parts)}: {meanings[0]} whatever the image."
+    parts = []
+    for kind, sites in kinds.items():
+        where = f"all {len(bounded)}" if len(sites) == len(bounded) else f"{len(sites)} of {len(bounded)}"
+        named = f" ({', '.join(names(sites))})" if len(sites) <= MOST_NAMES else ""
+        parts.append(f"{_KINDS[kind][0]} at {where} sites{named}")
+    worst, sites = next(iter(kinds.items()))
+    meaning = _KINDS[worst][1].format(span((site.mean_gate for site in sites), 2))
+    return f"The gates {' and '.join(parts)}: {meaning} whatever the image."
 
 
 def _entropy_limits(evidence: Evidence, site: SiteEvidence) -> tuple[float, float]:

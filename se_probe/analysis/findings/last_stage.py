@@ -21,7 +21,8 @@ from se_probe.analysis.findings.sentences import (
     too_few_images,
 )
 from se_probe.analysis.findings.thresholds import MODEST_SCALE, MOST_GATES, SIMILAR
-from se_probe.analysis.gates import GateRecording, site_gates, site_moments
+from se_probe.analysis.gates import site_gates, site_moments
+from se_probe.analysis.protocols import GateRecording
 from se_probe.analysis.stats.intervals import CONFIDENCE
 from se_probe.analysis.stats.states import CLOSED, OPEN, STATIC_SD
 

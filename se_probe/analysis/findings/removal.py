@@ -115,7 +115,9 @@ def _verdict(loss: Points, lead: Points | None, *, complete: bool) -> Verdict:
 
 def _result(loss: Points, lead: Points | None) -> str:
     more = f", other stages {lead.value:z.1f} more" if lead else ""
-    return f"top-1 falls by {loss.value:z.1f} points{more}, bar {MARGINAL_LOSS:g}"
+    return (
+        f"top-1 {'rises' if loss.value < 0 else 'falls'} by {abs(loss.value):.1f} points{more}, bar {MARGINAL_LOSS:g}"
+    )
 
 
 def _statement(

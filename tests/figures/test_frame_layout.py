@@ -1,11 +1,11 @@
-"""A settled figure keeps its layout and gives the same bytes."""
+"""A figure with a frozen layout keeps it and gives the same bytes."""
 
 from io import BytesIO
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from se_probe.figures.settle import freeze_layout
+from se_probe.figures.frame import freeze_layout
 from se_probe.figures.style import house_style
 
 

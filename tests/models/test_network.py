@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 from se_probe.models import load_model
-from se_probe.models.digest import state_digest
+from se_probe.models.network import state_digest
 
 
 def test_it_is_the_sha256_of_names_dtypes_shapes_and_bytes() -> None:
