@@ -71,7 +71,8 @@ def gates_alive(evidence: Evidence) -> Finding:
     least = min(bounded, key=lambda site: site.sd)
     statement = (
         f"{len(live)} of {len(bounded)} sites are live: more than {percent(1 - MOST)} of the channels of each have "
-        f"gates with a standard deviation over images of {STATIC_SD:g} or more. {least.name} moves least, by {least.sd:.4f}."
+        f"gates with a standard deviation over images of {STATIC_SD:g} or more. {least.name} moves least, by "
+        f"{least.sd:.4f}."
     )
     statement += "".join(_told(kind, sites) for kind, sites in kinds.items())
     statement += f" {_unsettled(evidence, unsure)}" if unsure else ""
