@@ -172,14 +172,7 @@ def _sd_limits(moments: SiteMoments) -> tuple[Floats, Floats]:
     error = moments.components.within**2 / max(int(np.sum(moments.count - 1)), 1)
     if classes > 1:
         error = error + sample_variance(moments.mean) ** 2 / (classes - 1)
-    freedom = np.where(error > 0, sd**4 / np.where(error > 0, error, 1.0), np.inf)
+    freedom = np.clip(sd**4 / np.maximum(error, np.finfo(np.float64).tiny), 0.1, 1e9)
     tails = ((1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2)
-    low, high = (sd / np.sqrt(_chi_squared_mean(freedom, tail)) for tail in tails)
+    low, high = (sd * np.sqrt(freedom / stats.chi2.ppf(tail, freedom)) for tail in tails)
     return np.nan_to_num(low, nan=0.0), np.nan_to_num(high, nan=np.inf)
-
-
-def _chi_squared_mean(freedom: Floats, tail: float) -> Floats:
-    """Quantile of a chi-squared variable divided by its degrees of freedom, 1 for infinitely many."""
-    finite = np.isfinite(freedom)
-    safe = np.where(finite, np.maximum(freedom, 1e-6), 1.0)
-    return np.where(finite, stats.chi2.ppf(tail, safe) / safe, 1.0)
