@@ -35,6 +35,6 @@ def _named(name: str, found: Sequence[GateSite]) -> GateSite:
     names = [site.name for site in found]
     if name in names:
         return found[names.index(name)]
-    near = get_close_matches(name, names, n=3)
+    near = get_close_matches(name, names, n=3, cutoff=0.7)
     expected = f"did you mean {' or '.join(near)}?" if near else f"expected some of {', '.join(names)}."
     raise SeProbeError(f"the network has no site {name!r}; {expected}")

@@ -11,7 +11,7 @@ import torch
 from se_probe.errors import SeProbeError
 from se_probe.gates.passes import SiteProduct, another_way, is_reading, reading
 from se_probe.gates.site import HookPoint
-from se_probe.trace.operation import Operation, canonical
+from se_probe.trace.operation import Operation, Product, canonical
 from se_probe.trace.watching import PRODUCTS, WatchMode
 
 # What can be captured, and the signals that each gives. "original" is the gate before an intervention changed it,
@@ -23,6 +23,7 @@ CAPTURES: Mapping[str, tuple[str, ...]] = {
     "squeeze": ("squeeze",),
     "feature": ("feature_before", "feature_after"),
 }
+
 
 def signals_of(capture: Sequence[str]) -> tuple[str, ...]:
     """Return the signals that are recorded for what is to be captured; the gate always is.
@@ -93,16 +94,18 @@ class OperationMode(WatchMode):
         return self._caught
 
 
-def feature_mean(item: SiteProduct, values: torch.Tensor | tuple[Any, ...]) -> torch.Tensor:
-    """Return the spatial mean of a product's feature map, or of its output, `(image, channel)` or with branches.
+def feature_of(product: Product, args: Sequence[Any]) -> torch.Tensor:
+    """Return the feature map among the arguments of a product."""
+    feature: torch.Tensor = next(args[i] for i in PRODUCTS[product.operation.name] if i != product.operand)
+    return feature
 
-    Args:
-        item: the product.
-        values: its arguments, or its output.
+
+def spatial_mean(item: SiteProduct, values: torch.Tensor) -> torch.Tensor:
+    """Return the spatial mean of a product's feature map or output, `(image, channel)` or with branches.
+
+    Half precision is averaged in float32.
     """
     product = item.product
-    if not isinstance(values, torch.Tensor):
-        values = next(values[i] for i in PRODUCTS[product.operation.name] if i != product.operand)
-    free = [axis for axis in range(1, values.dim()) if axis not in product.axes]
-    dtype = torch.promote_types(values.dtype, torch.float32)
-    return canonical(values.detach().mean(free, keepdim=True, dtype=dtype), product.axes, item.point.product_shape)
+    free = [axis for axis in range(values.dim()) if axis != product.image_axis and axis not in product.axes]
+    mean = values.detach().mean(free, keepdim=True, dtype=torch.promote_types(values.dtype, torch.float32))
+    return canonical(mean, product.axes, item.point.product_shape, product.image_axis)
