@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from se_probe.analysis.each_site import each_site
 from se_probe.analysis.gates import (
     SiteGates,
     SiteMoments,
     channel_facts,
     chosen_sites,
+    each_site,
     site_facts,
     site_gates,
     site_moments,
