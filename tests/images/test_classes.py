@@ -1,6 +1,9 @@
+"""Predictions against the labels of the data; how labels are matched is in test_layouts."""
+
 import random
 
 import pytest
+from scipy.stats import binom
 
 from se_probe.images import label_disagreement
 
@@ -61,19 +64,10 @@ def test_lengths_must_agree():
         label_disagreement([1, 2], [1])
 
 
-def test_accuracy_a_little_above_chance_passes_and_at_chance_warns():
-    """Of 200 images of 20 classes that are predicted evenly 10 are right by chance; 21 are at a p of 0.001."""
-    labels = [c for c in range(20) for _ in range(10)]
-
-    def right(count):
-        wrong = [(c + 1) % 20 for c in labels]
-        return [
-            true if place % 10 < -(-(count - c) // 20) else false
-            for place, (true, false, c) in enumerate(zip(labels, wrong, labels, strict=True))
-        ]
-
-    for count in (16, 40):
-        made = right(count)
-        assert sum(a == b for a, b in zip(labels, made, strict=True)) == count
-    assert label_disagreement(labels, right(16)) is not None
-    assert label_disagreement(labels, right(40)) is None
+@pytest.mark.parametrize("correct", range(6))
+def test_the_bar_is_one_in_a_thousand_by_the_binomial_test(correct):
+    labels = [c for c in range(40) for _ in range(4)]
+    predictions = [label if place % 4 == 0 and place < 4 * correct else 999 for place, label in enumerate(labels)]
+    chance = 4 * correct / len(labels) ** 2
+    p_value = 1.0 if correct == 0 else float(binom.sf(correct - 1, len(labels), chance))
+    assert (label_disagreement(labels, predictions) is not None) == (p_value > 1e-3)
