@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -162,7 +161,7 @@ def _sites(
             activation=_activation(gate),
             reduction=channels / width if width and width < channels else None,
             kernels=_kernels(gate),
-            hook_point=_hook_point(gate, watched.calls),
+            hook_point=_hook_point(gate, watched),
         )
 
 
@@ -224,9 +223,9 @@ def _parts(event: Event) -> int:
     """Return how many branches lie one after the other on the one axis of a factor, 1 for none."""
     flat = event.values.shape[1]
     competitors = event.lineage.competitors if event.lineage else None
-    if competitors and competitors < flat and flat % competitors == 0:
-        if _adds_up(event.values.reshape(event.values.shape[0], competitors, -1), 1):
-            return competitors
+    divides = competitors is not None and competitors < flat and flat % competitors == 0
+    if competitors and divides and _adds_up(event.values.reshape(event.values.shape[0], competitors, -1), 1):
+        return competitors
     return event.parts
 
 
@@ -274,7 +273,7 @@ def _check(name: str, gate: _Gate) -> None:
             )
 
 
-def _hook_point(gate: _Gate, calls: Counter[str]) -> HookPoint:
+def _hook_point(gate: _Gate, watched: Trace) -> HookPoint:
     """Return where a gate is read: the innermost module whose output it is, else its multiplications."""
     first = gate.events[0]
     source = next((call for call, output in first.sources if _is_gate(output, gate)), None)
@@ -284,14 +283,15 @@ def _hook_point(gate: _Gate, calls: Counter[str]) -> HookPoint:
         kind="product" if source is None else "output",
         module=call.module,
         call=call.index,
-        calls=calls[call.module],
+        calls=watched.calls[call.module],
         shape=gate.shape,
         products=tuple(_in_order(event, gate.axes) for event in gate.events),
         product_call=first.calls[-1].index,
-        product_calls=calls[first.calls[-1].module],
+        product_calls=watched.calls[first.calls[-1].module],
         products_in_call=first.calls[-1].products,
         logit=_of_width(lineage.bounded_by, math.prod(gate.shape)),
         squeeze=_of_width(lineage.squeezed_by, gate.shape[-1]),
+        operations=tuple(watched.operations.items()),
     )
 
 

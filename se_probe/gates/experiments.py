@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -162,11 +163,11 @@ class _Functional(nn.Module):
         super().__init__()
         self.network, self.weights = network, weights
 
-    def named_modules(self, *args: object, **kwargs: object) -> Iterable[tuple[str, nn.Module]]:  # type: ignore[override]
+    def named_modules(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Module]]:
         """Return the network's modules, by its own paths."""
-        return self.network.named_modules()
+        yield from self.network.named_modules(*args, **kwargs)
 
-    def forward(self, *args: object, **kwargs: object) -> object:
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the network."""
         return functional_call(self.network, dict(self.weights), args, kwargs)
 
@@ -203,15 +204,15 @@ def _refuse_untold(events: Iterable[Event]) -> None:
         where = event.calls[-1].module or "the network"
         if event.geometry.kind == "folded":
             raise SeProbeError(
-                f"{where!r} multiplies by a gate on an axis that holds {event.feature_shape[event.geometry.image]} maps, "
-                "images and frames or windows together; expected the images on an axis of their own. Pass the part of "
-                "the network that takes single images."
+                f"{where!r} multiplies by a gate on an axis that holds images and frames or windows together "
+                f"({event.feature_shape[event.geometry.image]} maps); expected the images on an axis of their own. Pass "
+                "the part of the network that takes single images."
             )
         if event.geometry.kind == "unknown":
             raise SeProbeError(
-                f"{where!r} multiplies maps of shape {event.feature_shape} by a factor of fewer axes, and which of them "
-                "are spatial cannot be told, since the network takes no other size of input; build it for inputs of "
-                "any size, or pass the part of it that takes them."
+                f"{where!r} multiplies maps of shape {event.feature_shape} by a factor of fewer axes, and which of "
+                "them are spatial cannot be told, because the network takes no other size of input; build it for "
+                "inputs of any size, or pass the part of it that takes them."
             )
 
 

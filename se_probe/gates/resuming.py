@@ -12,7 +12,7 @@ from torch import nn
 
 from se_probe.gates.prefix import Prefix, prefix_of, watch
 from se_probe.gates.site import GateSite, hook_point_of
-from se_probe.trace.dry_pass import noise_for
+from se_probe.trace.example import noise_for
 from se_probe.trace.watching import tensors_in
 
 
@@ -42,7 +42,7 @@ class Resumable:
         noise = noise_for(network, input_size)
         seen = watch(network, noise)
         self._calls = seen.calls
-        self._prefixes = {site.name: found for site in sites if (found := prefix_of(seen, site)) is not None}
+        self._prefixes = {site.name: found for site in sites if (found := prefix_of(seen, site, sites)) is not None}
         self._try_out(noise, sites)
 
     @property

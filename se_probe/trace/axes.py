@@ -171,7 +171,9 @@ def experiment(network: nn.Module, example: Example) -> Experiments:
         images = _shapes(network, example.repeated(count))
     runner: nn.Module = copied if copied is not None else network
     axes = subject.axes()
-    grown = [((axis,), _shapes(runner, subject.grown([(axis, length)]))) for axis, length in axes]
+    grown: list[tuple[tuple[int, ...], Shapes]] = [
+        ((axis,), _shapes(runner, subject.grown([(axis, length)]))) for axis, length in axes
+    ]
     failed = [item for item, (_, shapes) in zip(axes, grown, strict=True) if not shapes.complete]
     spatial = [item for item in failed if item[0] > 1]
     if len(spatial) > 1:

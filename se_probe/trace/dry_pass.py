@@ -31,6 +31,11 @@ def unwrap(network: nn.Module) -> nn.Module:
             network = inner
         else:
             break
+    _check_watchable(network)
+    return network
+
+
+def _check_watchable(network: nn.Module) -> None:
     if isinstance(network, torch.export.ExportedProgram) or hasattr(network, "_guards_fn"):
         raise SeProbeError(
             "the network is a torch.export program, in which the modules that make gates are gone; pass the Python "
@@ -38,27 +43,22 @@ def unwrap(network: nn.Module) -> nn.Module:
         )
     if not isinstance(network, nn.Module):
         raise SeProbeError(f"the network is a {type(network).__name__}; expected a torch.nn.Module.")
-    if isinstance(network, torch.jit.ScriptModule):
-        raise SeProbeError(
-            f"the network is a scripted {network.original_name}, inside which modules cannot be told apart; "
-            "pass the Python network that it was scripted from."
-        )
     if any(map(nn.parameter.is_lazy, network.parameters())):
         raise SeProbeError(
             f"{type(network).__name__} has lazy modules whose parameters have no shape yet; run it once on an example."
         )
     for path, module in network.named_modules():
+        what = f"the part {path!r}" if path else "the network"
         if isinstance(module, torch.jit.ScriptModule):
             raise SeProbeError(
-                f"the part {path!r} is a scripted {module.original_name}, inside which modules cannot be told apart; "
-                "put the Python module that it was scripted from in its place."
+                f"{what} is a scripted {module.original_name}, inside which modules cannot be told apart; pass the "
+                "Python network that it was scripted from."
             )
         if getattr(module, "_compiled_call_impl", None) is not None:
             raise SeProbeError(
-                f"{f'the part {path!r}' if path else 'the network'} was compiled in place by .compile(), and compiled "
-                "code does not show its products; build the network again and pass it before it is compiled."
+                f"{what} was compiled in place by .compile(), and compiled code does not show its products; build the "
+                "network again and pass it before it is compiled."
             )
-    return network
 
 
 def default_input_size(network: nn.Module) -> tuple[int, ...]:
@@ -188,7 +188,8 @@ def explanation(network: nn.Module, example: Example, error: Exception) -> str:
             else "fails by itself ({error}), watched or not; make a pass in evaluation mode work, or pass inputs= with "
             "an example if it expects others"
         )
-    return f"the dry pass of {type(network).__name__} with input {shapes} failed: the network {cause.replace('{error}', said)}."
+    cause = cause.replace("{error}", said)
+    return f"the dry pass of {type(network).__name__} with input {shapes} failed: the network {cause}."
 
 
 def _runs(network: nn.Module, example: Example) -> bool:

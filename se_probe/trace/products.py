@@ -85,11 +85,19 @@ class Event:
 
 @dataclass
 class Trace:
-    """What a pass saw: the products in network order, how often each module was called, and the passes before it."""
+    """What a pass saw.
+
+    Attributes:
+        experiments: the passes over other sizes before it.
+        events: the products in network order.
+        calls: how often each module was called.
+        operations: how often each operation was made, by name.
+    """
 
     experiments: Experiments
     events: list[Event] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
+    operations: Counter[str] = field(default_factory=Counter)
 
 
 def trace(network: nn.Module, example: Example) -> Trace:
@@ -126,7 +134,7 @@ class _Tracer(CallMode):
 
     def __init__(self, example: Example, experiments: Experiments) -> None:
         super().__init__()
-        self.trace = Trace(experiments, calls=self.calls)
+        self.trace = Trace(experiments, calls=self.calls, operations=self._counts)
         self._images = example.images
         self._stored = {key: _Stored(Lineage()) for key in storages_in((example.args, example.kwargs))}
 
@@ -202,8 +210,8 @@ class _Tracer(CallMode):
     def _read(
         self, key: Key, found: Geometry, product: Product, pair: _Pair, feature: _Stored, flow: _Stored | None
     ) -> Event:
-        both = [split_images(item, found.image, found.split) for item in pair.aligned]
-        kept = tuple(both[1].shape[axis] for axis in found.kept)
+        whole, factor = (split_images(item, found.image, found.split) for item in pair.aligned)
+        kept = tuple(factor.shape[axis] for axis in found.kept)
         sources = () if flow is None else flow.sources
         unbounded = flow is not None and flow.lineage.activation is None and found.kind == "channel"
         return Event(
@@ -211,14 +219,14 @@ class _Tracer(CallMode):
             geometry=found,
             calls=tuple(self._stack),
             product=product,
-            feature_shape=tuple(both[0].shape),
+            feature_shape=tuple(whole.shape),
             feature_storage=storage_of(pair.feature),
             feature_lineage=feature.lineage,
             values=product.gate(pair.factor, kept).clone(),
             lineage=None if flow is None else flow.lineage,
             sources=tuple((source.call, source.read(pair.factor).clone()) for source in sources),
-            normalises=unbounded and is_normalised(*both, (found.image, *found.kept)),
-            summed=(2 + (found.split > 1),) if pair.matrices and both[0].shape[2 + (found.split > 1)] > 1 else (),
+            normalises=unbounded and is_normalised(whole, factor, (found.image, *found.kept)),
+            summed=(2 + (found.split > 1),) if pair.matrices else (),
         )
 
     def _follow(self, func: Any, args: Any, kwargs: Any, output: Any) -> None:
