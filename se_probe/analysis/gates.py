@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from se_probe.analysis.protocols import GateRecording, GateSiteLike
 from se_probe.analysis.sampling import select_sites
 from se_probe.analysis.stats.moments import Floats, equal_weight_mean
-from se_probe.analysis.stats.states import channel_states, site_verdict
+from se_probe.analysis.stats.states import FEWEST_STATE_IMAGES, channel_states, site_verdict
 from se_probe.analysis.stats.variance import Components, between_class_sd, components
 from se_probe.errors import SeProbeError
 
@@ -53,8 +53,9 @@ class SiteMoments:
 
     @cached_property
     def states(self) -> NDArray[np.str_]:
-        """State of each column, see `channel_states`."""
-        return channel_states(self.mean_gate, total_sd(self.components), bounded=self.site.bounded)
+        """State of each column, see `channel_states`; "unknown" for fewer than `FEWEST_STATE_IMAGES` images."""
+        spread = np.where(self.count.sum() < FEWEST_STATE_IMAGES, np.nan, total_sd(self.components))
+        return channel_states(self.mean_gate, spread, bounded=self.site.bounded)
 
 
 @dataclass(frozen=True)

@@ -59,10 +59,20 @@ def test_one_image_a_class_says_nothing_about_health():
 
 
 def test_unbounded_gates_are_neither_open_nor_closed():
-    gates = {name: np.tile([0.0, 1.0, 3.0], (4, 1)) for name in ("pug", "cliff")}
+    gates = {name: np.tile([0.0, 1.0, 3.0], (10, 1)) for name in ("pug", "cliff")}
     site = GateSite("GRN_2_1", 2, 1, 3, activation="unbounded", bounded=False)
     moments = site_moments(RawRecording([site], ["pug"], {"GRN_2_1": gates}), site)
     assert set(moments.states) == {"constant"}
+
+
+def test_fewer_than_twenty_images_give_no_state():
+    """Two images of one class made most live gates look still."""
+    site = GateSite("SE_2_1", 2, 1, 6)
+    for images, states in ((9, {"unknown"}), (10, {"dynamic"})):
+        gates = {name: np.random.default_rng(0).uniform(size=(images, 6)) for name in ("pug", "cliff")}
+        moments = site_moments(RawRecording([site], ["pug"], {"SE_2_1": gates}), site)
+        assert set(moments.states) == states
+        assert site_facts(moments)["verdict"] == ("unknown" if images == 9 else "live")
 
 
 def test_unknown_site_is_named():
