@@ -204,9 +204,9 @@ def _refuse_untold(events: Iterable[Event]) -> None:
         where = event.calls[-1].module or "the network"
         if event.geometry.kind == "folded":
             raise SeProbeError(
-                f"{where!r} multiplies by a gate on an axis that holds images and frames or windows together "
-                f"({event.feature_shape[event.geometry.image]} maps); expected the images on an axis of their own. Pass "
-                "the part of the network that takes single images."
+                f"{where!r} multiplies by a gate on an axis of length {event.feature_shape[event.geometry.image]} that "
+                "holds images and frames or windows together; expected the images on an axis of their own. Pass the "
+                "part of the network that takes single images."
             )
         if event.geometry.kind == "unknown":
             raise SeProbeError(
