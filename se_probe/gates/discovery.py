@@ -183,7 +183,9 @@ def _gates(events: list[Event]) -> list[_Gate]:
             (lineage.activated_by, gate.shape) if lineage and lineage.activated_by and gate.branches == 1 else id(gate)
         )
         rows.setdefault(key, []).append(gate)
-    return [gate for row in rows.values() for gate in _joined(row)]
+    joined = [gate for row in rows.values() for gate in _joined(row)]
+    # One number an image scales the whole map; only where several compete are they a gate over branches.
+    return [gate for gate in joined if gate.axes or len(gate.events) > 1]
 
 
 def _joined(gates: list[_Gate]) -> list[_Gate]:
@@ -202,13 +204,15 @@ def _joined(gates: list[_Gate]) -> list[_Gate]:
 
 def _gate(event: Event) -> _Gate:
     kept, values = event.geometry.kept, event.values
+    if not kept:
+        return _Gate((event,), (), (1,), values.unsqueeze(1))
     branch = next((axis for axis in kept if _competes(event, axis)), None)
     if len(kept) == 1:
         parts = _parts(event)
         if parts > 1:
             branched = values.reshape(values.shape[0], parts, -1)
             return _Gate((event,), kept, tuple(branched.shape[1:]), branched)
-        if branch is None or not _has_channels(event):
+        if branch is None or not (event.matrices or _has_channels(event)):
             return _Gate((event,), kept, (values.shape[1],), values)
         return _Gate((event,), kept, (values.shape[1], 1), values.unsqueeze(2))
     rest = tuple(axis for axis in kept if axis != branch)

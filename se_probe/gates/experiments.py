@@ -80,6 +80,8 @@ def _by_geometry(events: Iterable[Event]) -> dict[Key, str]:
             kinds[event.key] = "" if lineage is None or lineage.operation in NORMALISING else "spatial map"
         elif kind == "one place":
             kinds[event.key] = "one place" if lineage is not None and lineage.activation else ""
+        elif kind == "number" and (lineage is None or lineage.activated_by is None):
+            kinds[event.key] = ""
         elif event.normalises or (event.values.is_meta and lineage is not None and lineage.operation == "rsqrt"):
             kinds[event.key] = "normalisation"
         elif lineage is None and event.values.is_meta:
@@ -108,7 +110,8 @@ def _by_values(network: nn.Module, example: Example, events: Sequence[Event]) ->
     still = [event for event in events if event.key not in kinds and torch.equal(event.values[0], event.values[1])]
     kinds |= {event.key: "constant" for event in still if event.lineage is None}
     # Layers compute the gate: it is dead, and not a constant.
-    unclear = [event for event in still if event.lineage and (event.geometry.written_out or not event.lineage.mixing)]
+    unclear = [event for event in still if event.lineage and not event.lineage.mixing]
+    unclear += [event for event in events if event.key not in kinds and event.geometry.written_out]
     return kinds | _with_fresh_weights(network, example, unclear)
 
 
@@ -151,8 +154,10 @@ def _with_fresh_weights(network: nn.Module, example: Example, events: Sequence[E
     for event in events:
         values = seen.factors.get(event.key)
         same = values is not None and torch.equal(values[0], values[1])
-        if same or (event.geometry.written_out and not seen.flat.get(event.key, True)):
-            kinds[event.key] = "constant" if same else ""
+        if not seen.flat.get(event.key, True):
+            kinds[event.key] = ""
+        elif same and event.lineage and not event.lineage.mixing:
+            kinds[event.key] = "constant"
     return kinds
 
 
