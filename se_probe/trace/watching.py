@@ -20,8 +20,8 @@ from torch.utils._pytree import tree_leaves
 from se_probe.trace.lineage import operation_name
 from se_probe.trace.operation import Operation
 
-# Positions of the two multiplied operands, for each operation that multiplies elementwise.
-PRODUCTS = {"mul": (0, 1), "addcmul": (1, 2)}
+# Positions of the two multiplied operands: elementwise products, and matrix products, which einsum and matmul become.
+PRODUCTS = {"mul": (0, 1), "addcmul": (1, 2), "bmm": (0, 1), "baddbmm": (1, 2)}
 
 
 def product_operands(func: Any, args: Sequence[Any]) -> tuple[int, int] | None:
