@@ -20,7 +20,7 @@ from benchmarks.ways import PEERS, Read, bare_forward, compiled_way, plain_loop,
 from se_probe.errors import first_line
 from se_probe.gates import GateSite, find_gates
 from se_probe.recording.fast_copy import FastCopy, fast_copy
-from se_probe.recording.hooked import HookedNetwork, signals_for
+from se_probe.recording.forward import HookedNetwork, signals_for
 
 BASE = "plain hook loop"
 # Seconds that a compiled way takes, and those that the sections after it take: with less left none is begun.

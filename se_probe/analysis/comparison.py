@@ -63,7 +63,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Views:
-    """What similarity is computed from: a matrix a site, over images and over classes."""
+    """Gram matrices over images and distances over classes, one of each a site."""
 
     names: list[str]
     grams: list[Floats]
@@ -77,6 +77,11 @@ def compare_recordings(
 
     CKA is over the shared chosen images, on gates flattened over branches; RSA is the rank correlation of the
     unbiased squared distances between class means, over all shared classes (NaN for fewer than four).
+
+    Args:
+        recordings: label → recording, two or more.
+        resamples: bootstrap resamples.
+        seed: seed of the random numbers.
 
     Raises:
         SeProbeError: fewer than two recordings, or too few images in common.
@@ -171,7 +176,7 @@ def _match(left: _Views, right: _Views, row: int, column: int | None) -> dict[st
 
 
 def _with_facts(table: pd.DataFrame, sites: pd.DataFrame, *sides: str) -> pd.DataFrame:
-    """Add what must stand beside a measure without scale: where both sites are and how much their gates move."""
+    """Add depth, spread and verdict of both sites, which a measure without scale does not show."""
     for side in sides:
         facts = sites[["run", "site", *_FACTS]].rename(columns={name: f"{side}_{name}" for name in _FACTS})
         facts = facts.rename(columns={"run": side, "site": f"{side}_site"})
@@ -192,7 +197,7 @@ def _about_run(label: object, rows: pd.DataFrame) -> str:
     states = ", ".join(f"{verdict} at {number} of {len(rows)} sites" for verdict, number in counts.items())
     highest = rows.sort_values("specificity", ascending=False).iloc[0]
     still = rows["verdict"].isin(("collapsed", "constant", "saturated")).mean() >= 0.5
-    warning = "; most of its gates hardly move, so that its shares and similarities are of next to nothing"
+    warning = "; most of its gates hardly move, so that its shares and similarities are those of next to no variance"
     return (
         f"{label}: gates {states}; their standard deviation over images is {rows['sd'].median():.2g} (median site), "
         f"that between class means {rows['between_class_sd'].median():.2g}; ω² is "

@@ -1,4 +1,4 @@
-"""How class-specific gates are: shares of variance, tests and selectivity, by channel and by site."""
+"""Class specificity of gates: shares of variance, tests and selectivity, by channel and by site."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from se_probe.analysis.each_site import each_site
 from se_probe.analysis.gates import (
     SiteGates,
     SiteMoments,
     channel_facts,
     chosen_sites,
+    each_site,
     site_facts,
     site_gates,
     site_moments,
@@ -27,12 +27,13 @@ from se_probe.analysis.stats.variance import Components, omega_squared
 DISCOVERY_RATE = 0.05
 """Expected share of false ones among the channels called class-dependent."""
 FEWEST_JUDGED = 0.5
-"""Share of a site's channels that must be judged for the share of significant ones to be given."""
+"""Share of a site's channels that must have a p value of `anova_type_test` for any to be given: where most have none,
+those of the others are not reliable either."""
 
 
 @dataclass(frozen=True)
 class _Site:
-    """What both tables are computed from, of one site."""
+    """Arrays and tests of one site, from which both tables are computed."""
 
     moments: SiteMoments
     gates: SiteGates
@@ -45,6 +46,12 @@ def channel_specificity(
     recording: GateRecording, sites: Sequence[str] | None = None, *, resamples: int = 999, seed: int = 0
 ) -> pd.DataFrame:
     """Measure the class-specificity of every channel of `sites` (None: all).
+
+    Args:
+        recording: the recording.
+        sites: names of the sites; None: all.
+        resamples: bootstrap resamples.
+        seed: seed of the random numbers.
 
     Returns:
         One row a site, branch and channel. First the facts of `channel_facts` (`between_class_sd`, `within_class_sd`
@@ -71,10 +78,16 @@ def site_specificity(
 ) -> pd.DataFrame:
     """Measure the class-specificity of `sites` (None: all) as a whole.
 
-    A share tells nothing about size: read `between_class_sd`, `within_class_sd` and `verdict` with it. Shares depend
+    A share says nothing about size: read `between_class_sd`, `within_class_sd` and `verdict` with it. Shares depend
     on how many classes there are, since the classes themselves are the population: K classes drawn at random from many
     have (K − 1)/K of the variance between them. `omega_squared` and `chosen_omega_squared` are of different numbers of
     classes and must not be compared; compare the latter with `random_omega_squared`.
+
+    Args:
+        recording: the recording.
+        sites: names of the sites; None: all.
+        resamples: bootstrap resamples.
+        seed: seed of the random numbers.
 
     Returns:
         One row a site. After the facts of `site_facts`, over all classes seen: `omega_squared`, the sum over channels
@@ -100,7 +113,13 @@ def site_specificity(
 def specificity_tables(
     recording: GateRecording, *, resamples: int = 999, seed: int = 0
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`site_specificity` and `channel_specificity` of all sites, which are read and tested once for both."""
+    """`site_specificity` and `channel_specificity` of all sites, which are read and tested once for both.
+
+    Args:
+        recording: the recording.
+        resamples: bootstrap resamples.
+        seed: seed of the random numbers.
+    """
 
     def measured(site: GateSiteLike) -> tuple[dict[str, object], pd.DataFrame]:
         read = _read(recording, site, resamples, seed)
@@ -108,6 +127,11 @@ def specificity_tables(
 
     rows, tables = zip(*each_site(measured, recording.sites), strict=True)
     return _over_sites(list(rows)), pd.concat(tables, ignore_index=True)
+
+
+def reliable(p: Floats) -> Floats:
+    """The p values of a site, none where too few of its channels have one."""
+    return p if np.mean(np.isfinite(p)) >= FEWEST_JUDGED else np.full_like(p, np.nan)
 
 
 def _read(recording: GateRecording, site: GateSiteLike, resamples: int, seed: int) -> _Site:
@@ -125,8 +149,8 @@ def _channels(site: _Site, seed: int) -> pd.DataFrame:
         ci_low=share.low,
         ci_high=share.high,
         f=site.f,
-        p=site.p,
-        q=false_discovery(site.p),
+        p=reliable(site.p),
+        q=false_discovery(reliable(site.p)),
         chosen_p=site.chosen.channel,
         chosen_q=false_discovery(site.chosen.channel),
         best_class=np.array(site.moments.names)[stands_out.best],
@@ -142,16 +166,15 @@ def _channels(site: _Site, seed: int) -> pd.DataFrame:
 def _site(site: _Site, resamples: int, seed: int) -> dict[str, object]:
     share = omega_squared_over_classes(site.moments.count, site.moments.mean, site.moments.m2, pool=True)
     chosen = omega_squared_over_images(site.gates.groups, resamples=resamples, seed=seed)
-    q = false_discovery(site.p)
-    judged = float(np.mean(np.isfinite(q)))
-    significant = float(np.mean(q[np.isfinite(q)] <= DISCOVERY_RATE)) if judged >= FEWEST_JUDGED else float("nan")
+    q = false_discovery(reliable(site.p))
+    known = q[np.isfinite(q)]
     return {
         **site_facts(site.moments),
         "omega_squared": float(share.estimate),
         "ci_low": float(share.low),
         "ci_high": float(share.high),
-        "significant_share": significant,
-        "judged_share": judged,
+        "significant_share": float(np.mean(known <= DISCOVERY_RATE)) if known.size else float("nan"),
+        "judged_share": float(np.mean(np.isfinite(site.p))),
         "chosen_classes": len(site.gates.names),
         "chosen_images": len(site.gates.values),
         "chosen_omega_squared": float(chosen.estimate),

@@ -33,7 +33,7 @@ from se_probe.io.progress import progress_bar
 from se_probe.labels import ImageClass
 from se_probe.models import LoadedModel
 from se_probe.recording import Recording, open_recording
-from se_probe.recording.malloc import keep_freed_memory
+from se_probe.recording.memory import keep_freed_memory
 from se_probe.recording.run_folder import RunFolder, choose_folder
 from se_probe.runs.excite import DEMO_MODEL, finish_run, record_run, write_analysis
 from se_probe.runs.plan import (

@@ -98,7 +98,7 @@ def test_words_put_the_size_beside_the_share(compared):
     assert about[0].count("hardly move") == 0
     assert about[1].startswith("collapsed: gates collapsed at 3 of 3 sites; ")
     assert about[1].endswith(
-        "; most of its gates hardly move, so that its shares and similarities are of next to nothing."
+        "; most of its gates hardly move, so that its shares and similarities are those of next to no variance."
     )
     assert about[3].startswith("live → collapsed: the most alike site has a CKA of 1.00 (median; ")
     assert about[3].endswith("in 0 of 3 matches the gates of both sites are live.")

@@ -6,7 +6,7 @@ from torch import nn
 
 from se_probe.gates import find_gates
 from se_probe.recording.compilation import compiled
-from se_probe.recording.hooked import HookedNetwork
+from se_probe.recording.forward import HookedNetwork
 from tests.gates import networks
 from tests.gates.test_discovery import SIZE
 from tests.recording.test_engine import count_hooks, images, run

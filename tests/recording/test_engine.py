@@ -9,10 +9,10 @@ from torch import nn
 
 from se_probe.errors import SeProbeError
 from se_probe.gates import find_gates
+from se_probe.recording.deviation import TrialImages
 from se_probe.recording.engine import Execution, engine
 from se_probe.recording.fast_copy import fast_copy
-from se_probe.recording.hooked import HookedNetwork, signals_for
-from se_probe.recording.probe import Probe
+from se_probe.recording.forward import HookedNetwork, signals_for
 from tests.gates import networks
 from tests.gates.test_discovery import SIZE, WRITTEN, build
 from tests.recording.living import by_plain_hooks, living
@@ -32,7 +32,7 @@ def run(network, batch, *, size=IMAGE, batch_size=4, capture=(), total=100, **ch
     """Signals of a batch by an engine that was prepared on other images, what it said, and its facts."""
     lines = []
     sites = find_gates(network, size)
-    probe = Probe(images(4, size, seed=2), ["a", "a", "b", "b"])
+    probe = TrialImages(images(4, size, seed=2), ["a", "a", "b", "b"])
     options = {"execution": Execution(**choices), "batch_size": batch_size, "images": total, "say": lines.append}
     with engine(network, sites, capture, probe, **options) as prepared, torch.inference_mode():
         output, signals = prepared.run(batch)

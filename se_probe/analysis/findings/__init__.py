@@ -1,9 +1,11 @@
 """Findings: each claim about gates as a tested statement with a number, an interval and a verdict."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pandas as pd
 
+from se_probe.analysis.findings.context import context_sentences
 from se_probe.analysis.findings.depth import class_agnostic_early, class_specific_late, more_variance_late
 from se_probe.analysis.findings.evidence import Evidence, read_evidence
 from se_probe.analysis.findings.finding import Finding, Verdict, findings_table
@@ -33,7 +35,8 @@ def findings(
 
     Args:
         recording: gates of a network; what is unbounded is not judged in gate units.
-        tables: those of `measure_tables`; what is needed of them is computed where None.
+        tables: those of `measure_tables`; what is needed of them is computed where None. A null recording and
+            covariates of the images in them are told beside the claims, see `findings.context`.
         ablation: interventions on the same network. Where the sites of each stage were replaced together, by the
             identity or their mean, claim 5 rests on measured accuracy, a finding for each of the two; where sites were
             replaced one by one, whether those with class-specific gates matter more is judged too.
@@ -61,7 +64,12 @@ def findings(
         branches_choose(evidence),
         None if changes is None else specific_sites_matter_more(evidence, changes),
     ]
-    return [finding for finding in found if finding is not None]
+    told = context_sentences(tables or {})
+    return [
+        replace(finding, statement=f"{finding.statement} {told[finding.key]}") if finding.key in told else finding
+        for finding in found
+        if finding is not None
+    ]
 
 
 def _claim_five(evidence: Evidence, changes: Changes | None) -> list[Finding]:

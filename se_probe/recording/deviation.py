@@ -1,13 +1,17 @@
-"""How far the gates of one way of running a network lie from those of another, on the same images."""
+"""Compare the gates of two ways to run a network on a few of the selected images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from se_probe.recording.hooked import Signals
+from se_probe.images import DeviceDecoder, Selected, Selection, batches
+from se_probe.images.imageset import ImageStream
+from se_probe.models import LoadedModel
+from se_probe.recording.forward import Signals
 
 # What recorded values may differ by from those of the plain network, relative to values above 1.
 TOLERANCE = 1e-5
@@ -62,3 +66,40 @@ def class_mean_deviation(expected: Signals, found: Signals, classes: Sequence[st
         "images": len(classes),
         "classes": len(names),
     }
+
+
+@dataclass(frozen=True)
+class TrialImages:
+    """Images `(n, 3, H, W)`, on the host, the class of each, and the images as a device decodes them, on it."""
+
+    images: torch.Tensor
+    classes: Sequence[str]
+    decoded: torch.Tensor | None = None
+
+
+def trial_images(
+    model: LoadedModel, selection: Selection, count: int, decoder: DeviceDecoder | None = None
+) -> TrialImages:
+    """Return up to `count` images, spread evenly, of the chosen classes where there are any; of a stream, the first.
+
+    Where none are asked for or can be decoded, one image of noise is returned in their place.
+    """
+    noise = TrialImages(torch.randn(1, *model.input_size, generator=torch.Generator().manual_seed(0)), [""])
+    if not count:
+        return noise
+    chosen = [entry for entry in selection.entries if entry.role == "chosen"] or selection.entries
+    chosen = sorted(chosen, key=lambda entry: entry.position)
+    entries = chosen[:count] if isinstance(selection.images.source, ImageStream) else _spread(chosen, count)
+    part = replace(selection, entries=tuple(entries))
+    batch = next(batches(part, model.transform, batch_size=count, workers=0))
+    if not batch.indices:
+        return noise
+    classes = [entries[index].sample.image_class.name for index in batch.indices]
+    if decoder is None:
+        return TrialImages(batch.images, classes)
+    decoded = next(batches(part, model.transform, batch_size=count, workers=0, decoder=decoder))
+    return TrialImages(batch.images, classes, decoded.images if decoded.indices == batch.indices else None)
+
+
+def _spread(entries: Sequence[Selected], count: int) -> Sequence[Selected]:
+    return [entries[index * len(entries) // count] for index in range(count)] if count < len(entries) else entries

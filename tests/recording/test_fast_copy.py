@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from se_probe.recording.batch_norms import fold_batch_norms
+from se_probe.recording.fast_copy import fold_batch_norms
 from tests.recording.living import living
 
 

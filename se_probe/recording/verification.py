@@ -12,10 +12,9 @@ import zarr
 from numpy.typing import NDArray
 
 from se_probe.errors import SeProbeError
-from se_probe.recording.columns import Block
 from se_probe.recording.digest import ArrayDigest
 from se_probe.recording.guard import check_arrays, root_attributes
-from se_probe.recording.header import COMPLETE, Header, attributes_digest, header_of
+from se_probe.recording.header import COMPLETE, Header, SignalColumns, attributes_digest, header_of
 from se_probe.recording.moments import Moments
 from se_probe.recording.recording import STORE_NAME
 from se_probe.recording.shards import IMAGE_COLUMNS, DamagedShardError, Shard, shard_paths
@@ -201,7 +200,7 @@ def _wrong_counts(arrays: dict[str, Any], classes: NDArray[Any]) -> Iterator[str
         yield f"the moments of {name} are missing"
 
 
-def _wrong_moments(arrays: dict[str, Any], block: Block, classes: NDArray[Any]) -> Iterator[str]:
+def _wrong_moments(arrays: dict[str, Any], block: SignalColumns, classes: NDArray[Any]) -> Iterator[str]:
     """Compare the moments of the chosen classes with those of their images' signals, one class at a time."""
     signals, names = arrays[f"gates/{block.site}/{block.signal}"], arrays["moments/class"][:].tolist()
     stored = [arrays[f"moments/{block.site}/{name}"] for name in names_of_moments(block.signal)]

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from se_probe.recording.agreement import class_mean_deviation, deviation
+from se_probe.recording.deviation import class_mean_deviation, deviation
 
 
 def test_the_largest_difference_relative_where_values_exceed_one():

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
 PROGRAM = """
 import ctypes, json, resource
 import torch
-from se_probe.recording.malloc import keep_freed_memory
+from se_probe.recording.memory import keep_freed_memory
 
 PR_SET_THP_DISABLE = 41
 ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)  # a huge page counts as one fault

@@ -19,21 +19,17 @@ from se_probe.io.files import writing
 from se_probe.labels import ImageClass
 from se_probe.models import LoadedModel
 from se_probe.recording.assembly import complete
-from se_probe.recording.columns import Block
+from se_probe.recording.deviation import trial_images
 from se_probe.recording.distributed import Ranks
 from se_probe.recording.engine import Execution, engine, shapes_of
-from se_probe.recording.header import Header
-from se_probe.recording.hooked import Run
-from se_probe.recording.inference import Transfer, start
-from se_probe.recording.malloc import keep_freed_memory
-from se_probe.recording.out_of_memory import OutOfMemoryRetry
-from se_probe.recording.probe import probe_of
-from se_probe.recording.recorded_batch import RecordedBatch, take_in, unit_of
+from se_probe.recording.forward import ForwardPass, Transfer, start
+from se_probe.recording.header import Header, SignalColumns
+from se_probe.recording.memory import OutOfMemoryRetry, keep_freed_memory
+from se_probe.recording.recorded_batch import RecordedBatch, ShardWriter, take_in, unit_of
 from se_probe.recording.recording import Recording, open_recording
 from se_probe.recording.resume import begin, keep_execution, require_same
 from se_probe.recording.stopping import StopRequest, stop_request
 from se_probe.recording.store import shard_folder
-from se_probe.recording.writer import ShardWriter
 
 
 def record(
@@ -87,7 +83,9 @@ def record(
         InterruptedRun: SIGINT or SIGTERM came; the batch under way was finished and what was recorded is on disk.
     """
     network = model.network.to(device)
-    blocks = tuple(Block(signal, site, shape) for (signal, site), shape in shapes_of(network, sites, capture).items())
+    blocks = tuple(
+        SignalColumns(signal, site, shape) for (signal, site), shape in shapes_of(network, sites, capture).items()
+    )
     classes = tuple({"name": item.name, "index": item.index, "wnid": item.wnid} for item in _classes(selection))
     chosen = tuple(item.name for item in selection.chosen)
     header = Header(tuple(sites), blocks, classes, chosen, len(selection.entries), provenance)
@@ -100,9 +98,9 @@ def record(
     advance(header.selected - len(places) if ranks.first else 0)
     if share := ranks.share(places):
         decoder = _decoder(model, device, say) if execution.device_decode else None
-        probe = probe_of(model, selection, execution.probes, decoder)
+        trial = trial_images(model, selection, execution.trial_images, decoder)
         options: dict[str, Any] = {"execution": execution, "batch_size": batch_size, "images": len(share)}
-        with keep_freed_memory(), engine(network, sites, capture, probe, **options, say=say) as runs:
+        with keep_freed_memory(), engine(network, sites, capture, trial, **options, say=say) as runs:
             if ranks.first:
                 keep_execution(path, {**runs.facts, "decoded_by": str(decoder or "Pillow")})
             loaded = _loaded(selection, share, model, runs.batch_size, workers, decoder)
@@ -202,8 +200,8 @@ def _put_on_disk(
 
 def _recorded(
     model: LoadedModel,
-    run: Run,
-    blocks: Sequence[Block],
+    run: ForwardPass,
+    blocks: Sequence[SignalColumns],
     selection: Selection,
     loaded: Iterator[Batch],
     say: Callable[[str], None],
