@@ -64,9 +64,14 @@ def test_nothing_is_unpickled(copy, tmp_path, changes, gathered):
     else:
         (copy / ".zmetadata").unlink()
         edit(copy / "images/path/.zarray", **changes)
-    with pytest.raises(SeProbeError, match=rf"^{re.escape(str(copy))}/images/path is not read: it (holds|needs)"):
-        open_recording(copy)
-    assert verify(copy).problems[0].startswith(f"{copy}/images/path is not read: ")
+    if gathered:  # which is never read
+        with pytest.raises(SeProbeError, match="cannot be read"):
+            _ = open_recording(copy).images
+        assert ".zmetadata differs from images/path/.zarray" in verify(copy).problems[-1]
+    else:
+        with pytest.raises(SeProbeError, match=r"images/path is not read: (it holds|it needs|its metadata say)"):
+            open_recording(copy)
+        assert verify(copy).problems[0].startswith("images/path is not read: ")
     assert not mark.exists()
 
 
@@ -77,10 +82,11 @@ def test_what_is_claimed_must_lie_there(copy, changes, gathered):
         edit_gathered(copy, "gates/SE_2_1/gate", **changes)
     else:
         edit(copy / "gates/SE_2_1/gate/.zarray", **changes)
-    message = (
-        rf"^{re.escape(str(copy))}/gates/SE_2_1/gate is not read: it claims 6,000,000,000,000 values, but only [\d,]+ "
-        r"bytes lie there for them\.$"
-    )
+    if gathered:
+        assert len(open_recording(copy).gates("SE_2_1")) == 39
+        assert not verify(copy).sound
+        return
+    message = r"gates/SE_2_1/gate is not read: it claims 6,000,000,000,000 values, but only [\d,]+ bytes are there"
     with pytest.raises(SeProbeError, match=message):
         open_recording(copy)
 
@@ -98,16 +104,16 @@ def test_no_name_leads_out_of_the_folder(copy, name):
     attributes["signals"][0]["site"] = name
     (copy / ".zattrs").write_text(json.dumps(attributes))
     (copy / ".zmetadata").unlink()
-    message = f"the recording names a site {name!r}, which is no site's name; it is not read."
-    with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(SeProbeError, match=f"damaged .*{re.escape(repr(name))}, which is no site's name"):
         open_recording(copy)
+    assert len(verify(copy).problems) == 1
 
 
 @pytest.mark.parametrize("change", [{"sites": None}, {"sites": [{"name": "x"}]}, {"signals": [{}]}, {"provenance": 3}])
 def test_damaged_attributes(copy, change):
     edit(copy / ".zattrs", **change)
     (copy / ".zmetadata").unlink()
-    with pytest.raises(SeProbeError, match=r"^the attributes of the recording are damaged \(.+\); record it again\.$"):
+    with pytest.raises(SeProbeError, match=r"^the attributes of the recording are damaged \(.+\); copy it anew"):
         open_recording(copy)
 
 
