@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from se_probe.analysis.findings.thresholds import FEWEST_IMAGES
-from se_probe.analysis.gates import SiteMoments, site_moments, total_sd
+from se_probe.analysis.gates import SiteMoments, site_moments
 from se_probe.analysis.health import site_health
 from se_probe.analysis.protocols import GateRecording, GateSiteLike
 from se_probe.analysis.stats.class_groups import class_groups, jackknife_limits, pooled_components_without
@@ -77,6 +77,7 @@ class Evidence:
         sites: in network order.
         classes: number of classes with `FEWEST_IMAGES` images or more; only these count for claims about classes.
         images: images of classes with two or more, which tell whether gates move.
+        moving_classes: number of these classes.
         groups: group of each class, see `stats.class_groups`.
         chosen_images: images of each chosen class, whose single gates are kept.
     """
@@ -84,6 +85,7 @@ class Evidence:
     sites: tuple[SiteEvidence, ...]
     classes: int
     images: int
+    moving_classes: int
     groups: NDArray[np.int64]
     chosen_images: tuple[int, ...]
 
@@ -127,8 +129,8 @@ def read_evidence(recording: GateRecording, tables: Mapping[str, pd.DataFrame] |
         row = {str(name): value for name, value in health.loc[site.name].items()}
         sites.append(SiteEvidence(site, float(depth), between, within, row, *_state_limits(moments)))
     chosen = tuple(int(counts.get(name, 0)) for name in recording.chosen)
-    images = int(counts[counts >= 2].sum())
-    return Evidence(tuple(sites), classes, images, groups, chosen)
+    several = counts[counts >= 2]
+    return Evidence(tuple(sites), classes, int(several.sum()), len(several), groups, chosen)
 
 
 def enough_images(moments: SiteMoments) -> SiteMoments:
@@ -163,16 +165,21 @@ def _state_limits(moments: SiteMoments) -> tuple[tuple[float, float], tuple[int,
 
 
 def _sd_limits(moments: SiteMoments) -> tuple[Floats, Floats]:
-    """95 % limits of `total_sd` of each column, as if gates were normal; infinitely wide without two images.
+    """95 % limits of the standard deviation of each column over images of classes of the kind, as if gates were normal.
 
-    Source: Satterthwaite, An Approximate Distribution of Estimates of Variance Components, Biometrics Bulletin 2
-    (1946), for the degrees of freedom of the sum of the variances within and between classes.
+    The variance is a sum of two mean squares, within classes and of class means, each of which is χ² distributed.
+    Images of one class give no upper limit, because classes may differ; single images of classes give none at all.
+
+    Source: Graybill and Wang, Confidence Intervals on Nonnegative Linear Combinations of Variances, JASA 75 (1980).
     """
-    sd, classes = total_sd(moments.components), len(moments.names)
-    error = moments.components.within**2 / max(int(np.sum(moments.count - 1)), 1)
-    if classes > 1:
-        error = error + sample_variance(moments.mean) ** 2 / (classes - 1)
-    freedom = np.clip(sd**4 / np.maximum(error, np.finfo(np.float64).tiny), 0.1, 1e9)
-    tails = ((1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2)
-    low, high = (sd * np.sqrt(freedom / stats.chi2.ppf(tail, freedom)) for tail in tails)
-    return np.nan_to_num(low, nan=0.0), np.nan_to_num(high, nan=np.inf)
+    within, classes = moments.components.within, len(moments.names)
+    freedom = int(np.sum(moments.count - 1)), classes - 1
+    if 0 in freedom:
+        low = np.sqrt(within * freedom[0] / stats.chi2.ppf((1 + CONFIDENCE) / 2, max(freedom[0], 1)))
+        return np.nan_to_num(low, nan=0.0), np.full_like(within, np.inf)
+    squares = within * (1 - np.mean(1 / moments.count)), sample_variance(moments.mean)
+    ends = []
+    for tail, sign in (((1 + CONFIDENCE) / 2, -1), ((1 - CONFIDENCE) / 2, 1)):
+        reaches = [(free / stats.chi2.ppf(tail, free) - 1) * part for free, part in zip(freedom, squares, strict=True)]
+        ends.append(sum(squares) + sign * np.hypot(*reaches))
+    return np.sqrt(np.maximum(ends[0], 0.0)), np.sqrt(ends[1])

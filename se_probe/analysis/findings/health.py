@@ -31,17 +31,21 @@ _KINDS = {
     "collapsed": (
         "have collapsed",
         "most channels there are scaled by one and the same constant (mean gate {})",
-        "a sigmoid gives 0.5 where what computes the gate returns 0 for every image, another constant where only its "
-        "bias is left",
+        "most channels are scaled by one and the same constant; a sigmoid gives 0.5 where what computes the gate "
+        "returns 0 for every image, another constant where only its bias is left",
     ),
     "saturated": (
         "are saturated",
         "most channels there stay fully open or closed",
-        f"{OPEN:g} or more, {CLOSED:g} or less",
+        f"most channels stay where they are, mainly at {OPEN:g} or more or {CLOSED:g} or less",
     ),
-    "constant": ("are constant", "most channels there keep a fixed scale", "a scale of its own for each channel"),
+    "constant": (
+        "are constant",
+        "most channels there keep a fixed scale",
+        "most channels have a fixed scale of their own",
+    ),
 }
-"""States of sites that are not live, the worst first: in words, what it means, and more about it."""
+"""States of sites that are not live, the worst first: as a predicate, what it means, and what more there is to say."""
 WEIGHT_DECAY = (
     "Weight decay on the layers of the excitation is a known cause: it pulls their weights to 0. Train without it "
     "there; the gates of this network can be folded into neighbouring layers."
@@ -62,30 +66,26 @@ def gates_alive(evidence: Evidence) -> Finding:
     if reason is not None:
         news = f"Whether the gates depend on the image cannot be judged: {reason[0].lower()}{reason[1:]}"
         return claim.undecided(reason, names(evidence.sites), news=news)
-    verdicts = {site.name: _live(site) for site in bounded}
-    still = [site for site in bounded if site.verdict != "live"]
-    alive = len(bounded) - len(still)
+    live, still, unsure = _by_verdict(bounded)
+    kinds = _by_kind(still)
     least = min(bounded, key=lambda site: site.sd)
     statement = (
-        f"{alive} of {len(bounded)} sites are live: more than {percent(1 - MOST)} of the channels of each have gates "
-        f"with a standard deviation over images of {STATIC_SD:g} or more. {least.name} moves least, by {least.sd:.4f}."
+        f"{len(live)} of {len(bounded)} sites are live: more than {percent(1 - MOST)} of the channels of each have "
+        f"gates with a standard deviation over images of {STATIC_SD:g} or more. {least.name} moves least, by "
+        f"{least.sd:.4f}."
     )
-    unsure = [site for site in bounded if verdicts[site.name] == "cannot be judged"]
-    if unsure:
-        statement += f" {evidence.images} images do not settle it at {listed(unsure)}."
-    kinds = _by_kind(still)
     statement += "".join(_told(kind, sites) for kind, sites in kinds.items())
+    statement += f" {_unsettled(evidence, unsure)}" if unsure else ""
     statement += left_out([site for site in evidence.sites if not site.site.bounded])
+    parts = [f"{kind}: {listed(sites)}" for kind, sites in (kinds | ({"open": unsure} if unsure else {})).items()]
     return replace(
         claim,
-        verdict=all_of(verdicts.values()),
-        result="; ".join(
-            [f"{alive} of {len(bounded)}", *(f"{kind}: {listed(sites)}" for kind, sites in kinds.items())]
-        ),
+        verdict=all_of(_live(site) for site in bounded),
+        result="; ".join([f"{len(live)} of {len(bounded)}", *parts]),
         statement=statement,
-        value=alive / len(bounded),
-        sites=names(still or bounded),
-        news=_news(bounded, kinds),
+        value=len(live) / len(bounded),
+        sites=names(still or unsure or bounded),
+        news=_news(bounded, kinds) if still or not unsure else _unsettled(evidence, unsure),
         remedy=WEIGHT_DECAY if "collapsed" in kinds else "",
         next_command="fold" if 2 * len(still) > len(bounded) else "",
     )
@@ -146,7 +146,7 @@ def nearly_constant(evidence: Evidence) -> Finding:
     if reason is not None:
         return claim.undecided(reason, names(evidence.sites))
     order = sorted(bounded, key=lambda site: site.sd)
-    still = [site for site in bounded if site.verdict != "live"]
+    _, still, unsure = _by_verdict(bounded)
     least = ", ".join(
         f"{site.name} {site.sd:.4f} ({percent(1 - float(site.health['dynamic']))} of its channels hardly move)"
         for site in order[:MOST_SITES]
@@ -157,11 +157,11 @@ def nearly_constant(evidence: Evidence) -> Finding:
         f"images. Such sites: {count}. Smallest standard deviations over images, in gate units: {least}. What folding "
         "costs in accuracy shows only when the folded network is run."
     )
-    live = [_live(site) for site in bounded]
-    found: Verdict = "supported" if "not supported" in live else "cannot be judged"
+    if unsure:
+        statement += f" {_unsettled(evidence, unsure)}"
     return replace(
         claim,
-        verdict="not supported" if set(live) == {"supported"} else found,
+        verdict="supported" if still else "cannot be judged" if unsure else "not supported",
         result=count,
         statement=statement,
         value=len(still) / len(bounded),
@@ -220,6 +220,20 @@ def branches_choose(evidence: Evidence) -> Finding | None:
 def _live(site: SiteEvidence) -> Verdict:
     """Whether more channels move than those of a still site may."""
     return above(site.moving, 1 - MOST)
+
+
+def _by_verdict(sites: Sequence[SiteEvidence]) -> tuple[list[SiteEvidence], list[SiteEvidence], list[SiteEvidence]]:
+    """Sites that are live, that are not, and of which the data do not tell."""
+    verdicts: tuple[Verdict, ...] = ("supported", "not supported", "cannot be judged")
+    live, still, unsure = ([site for site in sites if _live(site) == verdict] for verdict in verdicts)
+    return live, still, unsure
+
+
+def _unsettled(evidence: Evidence, sites: Sequence[SiteEvidence]) -> str:
+    return (
+        f"Whether the gates depend on the image is not settled at {listed(sites)} by {evidence.images:,} images of "
+        f"{evidence.moving_classes} classes."
+    )
 
 
 def _by_kind(still: Sequence[SiteEvidence]) -> dict[str, list[SiteEvidence]]:

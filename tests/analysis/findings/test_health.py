@@ -49,10 +49,19 @@ def _alive_verdicts(image_sd, classes, images, seeds):
     return [gates_alive(read_evidence(one, None)).verdict for one in made]
 
 
-@pytest.mark.parametrize(("classes", "images"), [(1, 20), (4, 10), (10, 20)])
+@pytest.mark.parametrize(("classes", "images"), [(3, 10), (10, 20)])
 @pytest.mark.parametrize(("image_sd", "wrong"), [(0.04, "not supported"), (0.01, "supported")])
 def test_more_images_never_turn_live_into_still_or_back(classes, images, image_sd, wrong):
     assert _alive_verdicts(image_sd, classes, images, 20).count(wrong) == 0
+
+
+def test_few_images_leave_sites_open_and_say_so():
+    finding = gates_alive(read_evidence(recording(0.0, 0.02, classes=3, images=8), None))
+    assert finding.verdict == "cannot be judged"
+    assert "open: " in finding.result
+    for text in (finding.statement, finding.news):
+        assert "not settled" in text
+        assert "24 images of 3 classes" in text
 
 
 def test_gates_at_the_bar_stay_undecided_whatever_the_number_of_images():
@@ -84,7 +93,7 @@ def _attention(share, noise, images=20):
     """Two branches, the second with this share of the attention."""
     rng = np.random.default_rng(0)
     raw = {}
-    for name in ("pug", "goldfish"):
+    for name in ("pug", "goldfish", "cliff", "tabby"):
         second = np.clip(share + noise * rng.normal(size=(images, 3)), 0.001, 0.999)
         raw[name] = np.stack([1 - second, second], axis=1)
     site = GateSite("SK_2_1", 2, 1, 3, branches=2, family="SK", activation="softmax")
