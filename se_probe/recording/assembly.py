@@ -1,4 +1,4 @@
-"""From the shards of a run to one recording."""
+"""Assemble the shards of a run into one recording."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def read_incomplete(path: Path, header: Header) -> xr.DataTree:
 
 @dataclass
 class _Summary:
-    """What shards hold apart from signals: images, moments merged in the selection's order, places covered."""
+    """Contents of shards without signals: images, moments merged in the selection's order, places covered."""
 
     images: pd.DataFrame
     moments: ClassMoments

@@ -1,4 +1,4 @@
-"""The attributes of a recording's root, and the columns in which its signals lie side by side."""
+"""The attributes of a recording's root, and the order of its signals as columns of one matrix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The run itself: images through the network, gates to disk, moments along the way."""
+"""Record: pass images through the network, write gates to disk, and accumulate moments."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def record(
         resume: record only what the recording at `path` does not hold yet; start one where there is none.
         ranks: the processes that record together, each its part of the images; this one alone by default. All of
             them call this function with the same arguments, and see the same folder at `path`.
-        say: is given a line about what is resumed, how the network is run, and a batch that was halved.
+        say: is called with each line about what is resumed, how the network is run, and batches that were halved.
         progress: called with the number of images done since the last call, those of an earlier run first.
 
     Returns:
@@ -180,7 +180,7 @@ def _places(
 
 
 def _advance(progress: Callable[[int], None], ranks: Ranks) -> Callable[[int], None]:
-    """Return what counts images of this rank, and tells `progress` of those that all ranks have done since."""
+    """Return a function that counts images of this rank and reports those of all ranks to `progress`."""
     shown = 0
 
     def advance(images: int) -> None:
@@ -231,7 +231,7 @@ def _put_on_disk(
     workers: int,
     advance: Callable[[int], None],
 ) -> None:
-    """Write what comes into shards, until the end or until the run is to stop."""
+    """Write batches into shards until the last one, or until a stop is requested."""
     with stop_request() as stop:
         with (
             _worker_deaths(path, stop, workers),
@@ -256,7 +256,7 @@ def _recorded(
     loaded: Iterator[Batch],
     say: Callable[[str], None],
 ) -> Generator[RecordedBatch]:
-    """Yield batches one step late, so that the device computes one while the host takes in the one before."""
+    """Yield batches one step late, so that the device computes one while the host processes the previous one."""
     forward = OutOfMemoryRetry(lambda images, units: start(run, images, units), say)
 
     def received(batch: Batch, transfers: Sequence[Transfer]) -> RecordedBatch:
@@ -274,7 +274,7 @@ def _recorded(
 
 @contextmanager
 def _worker_deaths(path: Path, stop: StopRequest, workers: int) -> Iterator[None]:
-    """Say in one line that a process that decodes images died, unless it was stopped together with this one."""
+    """Report the death of a decoding process in one line, unless it was stopped together with this one."""
     try:
         yield
     except (RuntimeError, OSError, EOFError) as error:
@@ -291,15 +291,15 @@ def _worker_deaths(path: Path, stop: StopRequest, workers: int) -> Iterator[None
 
 
 def _is_death(error: BaseException) -> bool:
-    """Return whether an error is how the loader meets a dead process: by its own words, or at a closed connection."""
+    """Recognise the loader's dead-worker error by its message, or by a closed connection."""
     if isinstance(error, RuntimeError):
         return str(error).startswith("DataLoader worker")
-    # What a process that is alive raises comes through with other words.
+    # An error raised inside a living worker arrives with another message.
     return isinstance(error, ConnectionError | EOFError | FileNotFoundError) and not str(error).startswith("Caught ")
 
 
 def _forget_frames(error: BaseException | None) -> None:
-    """Let go of what the frames of an error hold, the loader among it, which ends its processes only then."""
+    """Release what the frames of an error hold: the loader ends its processes only when it is released."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__

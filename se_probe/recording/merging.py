@@ -1,4 +1,4 @@
-"""Recordings of disjoint sets of images, made on separate machines, joined into one."""
+"""Join recordings of disjoint sets of images, made on separate machines, into one."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _require_fit(parts: Sequence[Recording]) -> None:
 
 
 def _essence(recording: Recording) -> dict[str, Any]:
-    """Return what recordings that are joined must share."""
+    """Return the facts that joined recordings must share."""
     provenance = recording.provenance
     free = (*FREE_SETTINGS, "capture")
     return {

@@ -49,7 +49,7 @@ class RecordedBatch:
 def take_in(
     model: LoadedModel, selection: Selection, blocks: Sequence[SignalColumns], batch: Batch, passes: Sequence[Results]
 ) -> RecordedBatch:
-    """Put the results of a batch together; images with a signal that is no number are skipped and say where.
+    """Combine the results of a batch; images with NaN or infinite signals are skipped, with the site as reason.
 
     Args:
         model: the network.
@@ -84,7 +84,7 @@ def _skip(selection: Selection, place: int, reason: str) -> dict[str, Any]:
 
 
 def _defect(row: NDArray[np.floating], blocks: Sequence[SignalColumns]) -> str:
-    """Return what is wrong with the signals of an image: where they are no numbers, the first place by name."""
+    """Return why an image is skipped: the first site with NaN or infinite values, and how many others."""
     parts = split(row[None], blocks)
     wrong = [block for block in blocks if not np.isfinite(parts[block]).all()]
     kind = "NaN" if np.isnan(parts[wrong[0]]).any() else "infinite values"
@@ -116,7 +116,7 @@ def _label(model: LoadedModel, unit: int) -> str:
 
 
 class ShardWriter:
-    """Puts shards into a folder whenever enough images are there, and at the end or at a stop.
+    """Writes a shard whenever enough images are collected, and at the end or at a stop.
 
     Args:
         folder: where the shards go.
@@ -157,7 +157,7 @@ class ShardWriter:
 
 
 def _shards(held: Sequence[RecordedBatch], run: str) -> list[Shard]:
-    """Return what is held as one shard for each run of neighbouring places."""
+    """Return the collected batches as one shard for each range of neighbouring places."""
     images = pd.concat([batch.images for batch in held], ignore_index=True)
     places = np.concatenate([batch.places for batch in held])
     columns = np.concatenate([batch.columns for batch in held])

@@ -1,4 +1,4 @@
-"""A recording as a notebook sees it: lazy, labelled, with everything that says where it came from."""
+"""A recording as read back: gates and moments as labelled arrays, images and provenance."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Recording:
     Attributes:
         path: the zarr store that it was read from.
         tree: the whole as an xarray DataTree; `se_probe.recording.store` describes its nodes.
-        signal: what `gates` and `moments` give: "gate", or another captured signal after `of`.
+        signal: what `gates` and `moments` return: "gate", or another captured signal after `of`.
     """
 
     def __init__(self, path: Path, tree: xr.DataTree, signal: str = "gate") -> None:
@@ -74,7 +74,7 @@ class Recording:
 
     @property
     def complete(self) -> bool:
-        """Whether the run came to its end; else the recording holds the images up to where it was stopped."""
+        """Whether the run was finished; otherwise the recording holds the images up to where it was stopped."""
         return bool(self.tree.attrs["status"] == COMPLETE)
 
     @property
@@ -85,11 +85,11 @@ class Recording:
 
     @property
     def signals(self) -> list[str]:
-        """What was captured: "gate", and "logit", "squeeze", "feature_before" and "feature_after" where asked for."""
+        """The captured signals: "gate"; "logit", "squeeze", "feature_before" and "feature_after" where asked for."""
         return list(dict.fromkeys(block.signal for block in self._facts.signals))
 
     def of(self, signal: str) -> Recording:
-        """Return the same recording with another signal in the place of the gates, for any analysis of it.
+        """Return the same recording with another signal in place of the gates, so that any analysis applies to it.
 
         Raises:
             SeProbeError: that signal was not captured.
@@ -107,7 +107,7 @@ class Recording:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What the recording was made of and with: model, data, preprocessing, seed, versions, command."""
+        """How the recording was made: model, data, preprocessing, seed, versions, command."""
         return self._facts.provenance
 
     @property

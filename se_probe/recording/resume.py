@@ -1,4 +1,4 @@
-"""Where a run begins: at a new recording, or at what an earlier one with the same settings has left."""
+"""Start a recording, or continue one that an earlier run with the same settings left unfinished."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from se_probe.recording.header import Header, header_of
 from se_probe.recording.shards import DamagedShardError, Shard, shard_paths
 from se_probe.recording.store import create, put_attributes, shard_folder, tidy
 
-# What may differ between a run and its continuation: it changes no gate beyond the stated tolerance.
+# Facts that may differ in a continuation: they change no gate beyond the stated tolerance.
 _FREE_FACTS = ("command", "created", "versions", "machine", "resumed", "execution")
 FREE_SETTINGS = ("batch_size", "workers", "device", "ranks", "preset")
 _SHOWN = 80
@@ -34,7 +34,7 @@ def begin(
         header: what the run is about to record.
         prints: fingerprint of each selected image, None where nothing tells what it holds.
         resume: whether to continue what is at `path`.
-        say: is given a line about what was found.
+        say: is called with each line about what was found.
 
     Raises:
         SeProbeError: something is at `path` and is not to be resumed, was recorded with other settings, or is of
@@ -106,7 +106,7 @@ def _differ(before: str | None, now: str | None) -> bool:
 
 
 def _keep_provenance(path: Path, header: Header) -> None:
-    """Note the run that goes on in the provenance of the one before: when, how, and with what."""
+    """Add the continuing run to the provenance of the first: when, how, and with what."""
     attributes = root_attributes(path)
     facts = {key: header.provenance[key] for key in _FREE_FACTS if key in header.provenance}
     settings = {key: value for key, value in header.provenance.get("settings", {}).items() if key in FREE_SETTINGS}
@@ -140,7 +140,7 @@ def require_same(path: Path, header: Header) -> None:
 
 
 def _settled(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a continuation must share, as JSON gives it back."""
+    """Return the facts that a continuation must share, in their JSON form."""
     provenance = {key: value for key, value in attributes["provenance"].items() if key not in _FREE_FACTS}
     settings = provenance.get("settings", {})
     provenance["settings"] = {key: value for key, value in settings.items() if key not in FREE_SETTINGS}

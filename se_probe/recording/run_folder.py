@@ -20,7 +20,7 @@ REPORTS = Path("reports")
 RECORDING, ABLATION = "recording.zarr", "ablation.zarr"
 FIGURES, TABLES, FACTS, FOLDED = "figures", "tables", "run.json", "folded"
 REPORT = "report.html"
-# In the order in which they are removed: what tells that the folder holds a run goes last, the recording at the end.
+# In the order of removal: the parts that show that the folder holds a run are the last, the recording at the end.
 _PARTS = (FIGURES, TABLES, REPORT, FOLDED, ABLATION, FACTS, RECORDING)
 
 
@@ -64,7 +64,7 @@ class RunFolder:
         return self.path / TABLES
 
     def occupied(self) -> list[str]:
-        """Return which parts of a run are there, none where others' files only have the names of such parts."""
+        """Return which parts of a run are there; none where no part shows that a run of se-probe made them."""
         if not (self.recording.exists() or self.ablation.exists() or (self.path / FOLDED).exists() or self._has_facts):
             return []
         return self._present()
@@ -112,7 +112,7 @@ def choose_folder(name: str, out: Path | None, *, overwrite: bool, resume: bool 
 
     Raises:
         SeProbeError: `out` holds a run already and neither `overwrite` nor `resume` was asked for, or both were; or
-            it is a file, cannot be looked at, or holds files of others where a run's would be.
+            it is a file, cannot be looked at, or holds files of another origin where a run's would be.
     """
     if overwrite and resume:
         raise SeProbeError("both --overwrite and --resume were asked for; choose to start again or to continue.")

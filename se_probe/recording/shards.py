@@ -1,9 +1,9 @@
-"""Shards: what a run has recorded so far, each whole or not there at all.
+"""Shards: files with what a run has recorded so far, each complete or absent.
 
 A shard covers neighbouring places of the selection. It holds the facts of the images there, the gates of those of
 the chosen classes, the moments of the classes in it, and the images that were skipped. It is one file of
 safetensors, named after the first place that it covers and with a checksum over all of it, which is written under a
-temporary name, brought to the disk and then renamed: a killed run leaves whole shards only.
+temporary name, synced to the disk and then renamed: a killed run leaves whole shards only.
 """
 
 from __future__ import annotations

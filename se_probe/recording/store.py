@@ -51,7 +51,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Content:
-    """All that a recording holds: facts of its images, moments, skipped images, and signals in parts, one at least."""
+    """The contents of a recording: facts of its images, moments, skipped images, and one or more parts of signals."""
 
     images: pd.DataFrame
     moments: ClassMoments
@@ -60,7 +60,7 @@ class Content:
 
 
 def create(path: Path, header: Header) -> None:
-    """Start a recording without images at a path where nothing is; it is there whole or not at all."""
+    """Create a recording without images, in one step, at a path that does not exist."""
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent)
     temporary = path.with_name(f".{path.name}.new")
@@ -73,7 +73,7 @@ def create(path: Path, header: Header) -> None:
 
 
 def shard_folder(path: Path) -> Path:
-    """Return where the shards of a recording lie."""
+    """Return the folder of a recording's shards."""
     return path / "shards"
 
 
@@ -88,9 +88,9 @@ def put_attributes(path: Path, attributes: dict[str, Any]) -> None:
 
 
 def write(path: Path, header: Header, content: Content) -> None:
-    """Write all that a recording holds into its folder, with checksums, and then mark it as complete.
+    """Write the contents of a recording with checksums, and then mark it as complete.
 
-    What an earlier attempt left there is replaced; what this one leaves where it fails is removed.
+    Files of an earlier attempt are replaced; those of this one are removed if it fails.
 
     Raises:
         OSError: it cannot be written.

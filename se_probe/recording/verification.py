@@ -1,4 +1,4 @@
-"""Checks a recording against itself: whether everything is there, unchanged, and agrees with everything else."""
+"""Check a recording: whether it is complete, unchanged, and consistent in itself."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def verify(path: str | Path) -> Verification:
     """Check a recording: schema, arrays, checksums, counts, rows, and moments against the gates of each image.
 
     The moments are computed again for the classes whose gates are all kept; those of reference classes have their
-    checksums only. That a recording was stopped before its end is a problem too, beside what is wrong with its shards.
+    checksums only. An unfinished recording is a problem too, beside those of its shards.
 
     Args:
         path: a run's folder or the `recording.zarr` in it.
