@@ -20,8 +20,9 @@ REPORTS = Path("reports")
 RECORDING, ABLATION = "recording.zarr", "ablation.zarr"
 FIGURES, TABLES, FACTS, FOLDED = "figures", "tables", "run.json", "folded"
 REPORT = "report.html"
-# In the order of removal: the parts that show that the folder holds a run are the last, the recording at the end.
-_PARTS = (FIGURES, TABLES, REPORT, FOLDED, ABLATION, FACTS, RECORDING)
+_PARTS = (RECORDING, ABLATION, FIGURES, TABLES, FACTS, REPORT, FOLDED)
+# The parts that show that the folder holds a run, in the order in which they are removed, after all others.
+_EVIDENCE = (FOLDED, ABLATION, FACTS, RECORDING)
 
 
 def recording_at(path: Path) -> Path:
@@ -95,7 +96,9 @@ class RunFolder:
         if self.path.is_dir():
             with writing(self.path), only_writer(self.recording):
                 remove_leftovers(self.path)
-                for part in self.occupied():
+                for part in sorted(
+                    self.occupied(), key=lambda part: _EVIDENCE.index(part) if part in _EVIDENCE else -1
+                ):
                     remove(self.path / part)
 
     def write_facts(self, facts: dict[str, Any]) -> Path:
