@@ -45,6 +45,11 @@ def anova_type_test(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> tuple[F
     equal. The approximation asks for noise that is spread over classes: p is NaN where it has fewer than
     `FEWEST_DEGREES` degrees of freedom, and so for five classes or fewer. F is NaN where nothing varies within classes.
 
+    Args:
+        count: images of each class, `(class,)`.
+        mean: class means, `(…, class)`.
+        m2: sums of squared deviations from the class means, `(…, class)`.
+
     Source: Brunner, Dette and Munk, Box-type approximations in nonparametric factorial designs, JASA 92 (1997).
     """
     images, means = np.asarray(count, dtype=np.float64), np.asarray(mean, dtype=np.float64)
@@ -74,6 +79,11 @@ def bootstrap_test(groups: Sequence[NDArray[np.floating]], *, resamples: int = 9
     NaN for fewer than two classes, a class with one image, and where nothing varies. For single channels also where
     fewer than `FEWEST_CARRIERS` images in effect carry the noise of the means, such as a gate that opens for one image
     in fifty, and where a class has over `MOST_UNEVEN` times the images of another: there no test holds its level.
+
+    Args:
+        groups: an array `(image, column)` a class.
+        resamples: bootstrap resamples.
+        seed: seed of the random numbers.
 
     Source: Konietschke, Bathke, Harrar and Pauly, Parametric and nonparametric bootstrap methods for general MANOVA,
     Journal of Multivariate Analysis 140 (2015); for the effective number Kish, Survey Sampling (1965), section 11.7.
