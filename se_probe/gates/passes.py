@@ -15,11 +15,13 @@ from typing import Any, Self
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from se_probe.errors import SeProbeError
 from se_probe.gates.site import GateSite, HookPoint, hook_point_of
+from se_probe.trace.lineage import operation_name
 from se_probe.trace.operation import Product
-from se_probe.trace.watching import Origins, WatchMode, product_operands
+from se_probe.trace.watching import Origins, decomposes, product_operands
 
 TRAINING = (
     "the network is in training mode, in which batch statistics and dropout change its gates; "
@@ -197,14 +199,14 @@ class _Thread(threading.local):
 
     def __init__(self) -> None:
         self.hooks: dict[nn.Module, _ModuleHooks] = {}
-        self.modes: list[tuple[object, WatchMode]] = []
+        self.modes: list[tuple[object, TorchDispatchMode]] = []
         self.reading = False
 
-    def push(self, owner: object, mode: WatchMode) -> None:
+    def push(self, owner: object, mode: TorchDispatchMode) -> None:
         mode.__enter__()
         self.modes.append((owner, mode))
 
-    def pop(self, owner: object) -> WatchMode | None:
+    def pop(self, owner: object) -> TorchDispatchMode | None:
         """Leave the innermost mode if it belongs to `owner`, and return it."""
         if not self.modes or self.modes[-1][0] is not owner:
             return None
@@ -226,12 +228,12 @@ class _Thread(threading.local):
 _thread = _Thread()
 
 
-def push_mode(owner: object, mode: WatchMode) -> None:
+def push_mode(owner: object, mode: TorchDispatchMode) -> None:
     """Turn a mode on until `pop_mode`; an interrupted pass turns it off when the follower `owner` is left."""
     _thread.push(owner, mode)
 
 
-def pop_mode(owner: object) -> WatchMode | None:
+def pop_mode(owner: object) -> TorchDispatchMode | None:
     """Turn the innermost mode off if it is that of `owner`, and return it."""
     return _thread.pop(owner)
 
@@ -266,7 +268,7 @@ class _ModuleHooks:
     roots: list[PassFollower] = field(default_factory=list)
     followers: list[tuple[PassFollower, str]] = field(default_factory=list)
     handles: ExitStack = field(default_factory=ExitStack)
-    left: WatchMode | None = None
+    left: TorchDispatchMode | None = None
 
     def register(self) -> None:
         self.handles.callback(self.module.register_forward_pre_hook(self._enter).remove)
@@ -315,7 +317,7 @@ class _ModuleHooks:
             root._end()
 
 
-class _CallMode(WatchMode):
+class _CallMode(TorchDispatchMode):
     """Meets the products of one call of a module, checks them, and hands them to the followers."""
 
     def __init__(
@@ -327,19 +329,17 @@ class _CallMode(WatchMode):
         self._seen = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
         if _thread.reading:
-            return func(*args, **(kwargs or {}))
-        return super().__torch_dispatch__(func, types, args, kwargs)
-
-    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run one operation of the call."""
-        operands = product_operands(func, args)
-        if operands is None:
-            output = func(*args, **kwargs)
-        else:
-            wanted = self._wanted.get(self._seen, ())
+            return func(*args, **kwargs)
+        if decomposes(func):
+            with self:
+                return func.decompose(*args, **kwargs)
+        wanted = None
+        if product_operands(func, args) is not None:
+            wanted = self._wanted.get(self._seen)
             self._seen += 1
-            output = self._product(wanted, operands, func, args, kwargs) if wanted else func(*args, **kwargs)
+        output = func(*args, **kwargs) if wanted is None else self._product(wanted, func, args, kwargs)
         self._origins.note(func, args, output)
         return output
 
@@ -355,16 +355,15 @@ class _CallMode(WatchMode):
     def _product(
         self,
         wanted: Sequence[tuple[PassFollower, SiteProduct]],
-        operands: tuple[int, ...],
         func: Any,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        origins = tuple(self._origins.of(args[position]) for position in operands)
+        origins = tuple(self._origins.of(args[position]) for position in product_operands(func, args) or ())
         original = args
         with reading():
             for _, item in wanted:
-                different = item.product.difference(self._operation.name, args, origins, item.point.product_shape)
+                different = item.product.difference(operation_name(func), args, origins, item.point.product_shape)
                 if different is not None:
                     raise another_way(f"at {item.site} {different}")
             for follower, item in wanted:
@@ -437,6 +436,6 @@ def module_of(network: nn.Module, path: str) -> nn.Module:
         return network.get_submodule(path)
     except AttributeError:
         raise SeProbeError(
-            f"the network has no module {path!r}, where a site is tapped; pass the sites that find_gates "
+            f"the network has no module {path!r}, which multiplies by a gate; pass the sites that find_gates "
             "returned for this very network."
         ) from None
