@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -87,8 +88,11 @@ def find_gates(network: nn.Module, input_size: Sequence[int] | None = None, *, i
 def require_gates(name: str, discovery: Discovery) -> None:
     """Raise NoGatesError, saying what was looked for, where a network (called `name`) has no gates."""
     if not discovery.sites:
-        maps = sum(item.count for item in discovery.spatial_maps)
-        spatial = f"; spatial maps multiply in {maps} places" if maps else ""
+        counts = Counter[str]()
+        for item in discovery.left_out:
+            counts[item.kind] += item.count
+        seen = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+        spatial = f" (left out: {seen})" if seen else ""
         raise NoGatesError(
             f"{name} has no gates: no feature map is multiplied by a factor that depends on the "
             f"input and has channels but no spatial extent{spatial}; choose a gated network (see se-probe models)."

@@ -29,6 +29,7 @@ WHY = {
     "constant": "does not depend on the input",
     "other images": "depends on the other images of the batch, or on the place in it",
     "normalisation": "undoes the scale of its own feature map",
+    "dot product": "is unbounded and summed over its own channels with the map, as a query with its keys",
     "one place": "multiplies a map of a single position; pass a larger input",
     "never called": "looks like a gate by its class, but no pass called it",
 }
@@ -52,6 +53,11 @@ class LeftOut:
     def why(self) -> str:
         """Why it is left out."""
         return WHY[self.kind]
+
+    def __str__(self) -> str:
+        """Return where it is, how often and why, in one line."""
+        times = f", {self.count} times" if self.count > 1 else ""
+        return f"left out: {self.module or 'the network itself'}{times}: {self.kind}, {self.why}"
 
 
 def decide(network: nn.Module, example: Example, watched: Trace) -> tuple[list[Event], tuple[LeftOut, ...]]:
@@ -82,6 +88,8 @@ def _by_geometry(events: Iterable[Event]) -> dict[Key, str]:
             kinds[event.key] = "one place" if lineage is not None and lineage.activation else ""
         elif kind == "number" and (lineage is None or lineage.activated_by is None):
             kinds[event.key] = ""
+        elif lineage is not None and lineage.activation is None and not {*event.summed}.isdisjoint(event.geometry.kept):
+            kinds[event.key] = "dot product"
         elif event.normalises or (event.values.is_meta and lineage is not None and lineage.operation == "rsqrt"):
             kinds[event.key] = "normalisation"
         elif lineage is None and event.values.is_meta:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from se_probe.trace.axes import (
     MATRIX_PRODUCTS,
@@ -147,11 +148,16 @@ def _pass(network: nn.Module, example: Example, experiments: Experiments) -> Tra
 
 @dataclass
 class _Stored:
-    """What is known of a storage that depends on the input."""
+    """What is known of a storage that depends on the input; while `alive` is kept, no other takes its identity."""
 
+    alive: StorageWeakRef
     lineage: Lineage
     sources: list[Source] = field(default_factory=list)
     product: Event | None = None
+
+
+def _stored(tensor: torch.Tensor, lineage: Lineage) -> _Stored:
+    return _Stored(StorageWeakRef(tensor.untyped_storage()), lineage)
 
 
 class _Tracer(CallMode):
@@ -161,7 +167,9 @@ class _Tracer(CallMode):
         super().__init__()
         self.trace = Trace(experiments, calls=self.calls, operations=self._counts)
         self._images = example.images
-        self._stored = {key: _Stored(Lineage()) for key in storages_in((example.args, example.kwargs))}
+        self._stored = {
+            storage_of(item): _stored(item, Lineage()) for item in tensors_in((example.args, example.kwargs))
+        }
 
     def begin(self, path: str, args: Any) -> Call:
         return Call(path, self.calls[path], storages_in(args), Origins(args), args=args)
@@ -274,9 +282,8 @@ class _Tracer(CallMode):
             if key in shared and not func._schema.is_mutable:
                 continue
             if lineages:
-                self._stored[key] = _Stored(derive(self._operation, args, lineages, item))
+                self._stored[key] = _stored(item, derive(self._operation, args, lineages, item))
             elif key not in shared:
-                # A new storage may lie at the address of one that is gone.
                 self._stored.pop(key, None)
 
 
