@@ -180,7 +180,7 @@ def test_a_stopped_run_leaves_a_valid_recording_marked_incomplete(model, photogr
         np.testing.assert_allclose(alpha, expected.moments(site.name)["mean"].sel({"class": "alpha"}), atol=1e-5)
 
 
-def test_a_run_stopped_before_its_first_image_still_opens(model, photographs, tmp_path):
+def test_a_run_stopped_before_its_first_image_says_so(model, photographs, tmp_path):
     class BrokenError(Exception):
         pass
 
@@ -191,10 +191,8 @@ def test_a_run_stopped_before_its_first_image_still_opens(model, photographs, tm
     failing = LoadedModel(**{**vars(model), "transform": FailingTransform()})
     with pytest.raises(BrokenError):
         run(failing, photographs, tmp_path / "recording.zarr")
-    recording = open_recording(tmp_path / "recording.zarr")
-    assert not recording.complete
-    assert len(recording.images) == 0
-    assert recording.gates(recording.sites[0].name).shape == (0, recording.sites[0].channels)
+    with pytest.raises(SeProbeError, match=r"recording\.zarr holds no image yet.*--resume"):
+        open_recording(tmp_path / "recording.zarr")
 
 
 def test_a_chosen_class_of_broken_images_is_an_error(model, tmp_path):
@@ -276,7 +274,7 @@ def test_a_later_schema_is_refused(recorded, tmp_path):
     copy = tmp_path / "recording.zarr"
     shutil.copytree(recorded[0].path, copy)
     zarr.open_group(copy, mode="r+", use_consolidated=False).attrs["schema"] = 99
-    message = f"{copy} has recording schema 99; this version of se-probe reads up to 2, use a later one."
+    message = f"{copy} has recording schema 99; this version of se-probe reads up to 3, use a later one."
     with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
         open_recording(copy)
 
