@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from se_probe.errors import SeProbeError
-from se_probe.gates.passes import SiteProduct, another_way, is_reading, reading
+from se_probe.gates.hooks import is_reading, reading
+from se_probe.gates.passes import SiteProduct
+from se_probe.gates.refusals import another_way
 from se_probe.gates.site import HookPoint
 from se_probe.trace.operation import Operation, Product, canonical
 from se_probe.trace.watching import PRODUCTS, WatchMode
