@@ -13,7 +13,7 @@ from PIL import Image
 
 import se_probe
 from se_probe.recording import open_recording
-from tests.images.test_names import SHOWN
+from tests.images.helpers import SHOWN
 
 SKIPPED = {"empty.png": b"", "half.png": b"\x89PNG\r\n\x1a\n\0\0", "text<b>.JPEG": b"<script>bad()</script>"}
 QUIET = {"say": lambda line: None, "show_progress": False, "workers": 0}

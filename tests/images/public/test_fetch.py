@@ -85,7 +85,7 @@ def test_a_download_that_was_given_up_is_gone_on_with_by_the_next_call(cache, pu
         public = publish(V2, address, content)
         message = error_of("imagenetv2")
         assert message.startswith(f"{public.url} could not be read to its end (")
-        assert message.endswith("5.0 kB of 41.0 kB are here: the same command goes on from there")
+        assert message.endswith("5.0 kB of 41.0 kB are here: the same command resumes the download")
         assert state_of(public).begun == 5000
         assert not (cache / "imagenetv2-matched-frequency").exists()
         fetch("imagenetv2", **QUIET)
@@ -168,8 +168,8 @@ def test_a_file_that_is_not_there(publish, status, reason):
     with serve(behaviour) as address:
         public = publish(V2, address, b"x")
         assert error_of("imagenetv2") == (
-            f"{public.url} cannot be had (status {status} {reason}); the publisher may have moved it: give another "
-            "address of the same file with --url"
+            f"{public.url} cannot be obtained (status {status} {reason}); the publisher may have moved it: "
+            "give another address of the same file with --url"
         )
     assert len(behaviour.requests) == 1
 
