@@ -54,7 +54,8 @@ def _facts(func: Any) -> tuple[str, bool, int | None]:
     else:
         kind = _KINDS.get(name, name)
     aliases = [item.alias_info for item in func._schema.returns]
-    return kind, any(alias is not None and not alias.is_write for alias in aliases), _COPIES.get(name)
+    is_view = name == "_unsafe_view" or any(alias is not None and not alias.is_write for alias in aliases)
+    return kind, is_view, _COPIES.get(name)
 
 
 class Origins:

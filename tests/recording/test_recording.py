@@ -1,6 +1,9 @@
 """Recordings through the public API, on photographs drawn as noise and a small timm network."""
 
+import hashlib
+import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ from se_probe.errors import SeProbeError
 from se_probe.gates import find_gates
 from se_probe.images import batches, open_images, select
 from se_probe.models import LoadedModel, load_model
-from se_probe.recording import open_recording, provenance_of, record
+from se_probe.recording import open_recording, provenance_of, record, verify
 
 CLASSES = ("alpha", "beta", "gamma")
 
@@ -267,8 +270,6 @@ def test_no_recording(tmp_path):
 
 
 def test_a_later_schema_is_refused(recorded, tmp_path):
-    import shutil
-
     import zarr
 
     copy = tmp_path / "recording.zarr"
@@ -277,6 +278,31 @@ def test_a_later_schema_is_refused(recorded, tmp_path):
     message = f"{copy} has recording schema 99; this version of se-probe reads up to 3, use a later one."
     with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
         open_recording(copy)
+
+
+def as_schema_2(path, copy):
+    """Copy a recording as the schema before has it: no id of the run, and a checksum over the other attributes."""
+    shutil.copytree(path, copy)
+    attributes = json.loads((copy / ".zattrs").read_text())
+    del attributes["run"]
+    attributes["schema"] = 2
+    rest = {key: value for key, value in attributes.items() if key not in ("status", "checksums")}
+    if "checksums" in attributes:
+        content = json.dumps(rest, sort_keys=True).encode()
+        attributes["checksums"]["attributes"] = hashlib.sha256(content).hexdigest()
+    (copy / ".zattrs").write_text(json.dumps(attributes))
+    (copy / ".zmetadata").unlink(missing_ok=True)
+    return copy
+
+
+def test_the_former_schema_opens_and_is_sound(recorded, tmp_path):
+    recording, _ = recorded
+    former = open_recording(as_schema_2(recording.path, tmp_path / "recording.zarr"))
+    assert verify(former.path).sound
+    assert former.images.equals(recording.images)
+    for site in recording.sites:
+        assert former.gates(site.name).equals(recording.gates(site.name))
+        assert former.moments(site.name).equals(recording.moments(site.name))
 
 
 def test_timm_is_not_changed_by_recording(model, recorded):
