@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench browser clean
+.PHONY: demo test lint bench gpu browser clean
 
 demo: $(VENV)/.installed
 	$(BIN)/se-probe excite --demo --classes goldfish,pug,plane,cliff
@@ -21,6 +21,11 @@ lint: $(VENV)/.installed-dev
 bench: $(VENV)-bench/.installed
 	$(VENV)-bench/bin/python -m benchmarks.speed --compile
 	$(VENV)-bench/bin/python -m benchmarks.memory
+
+# On a machine with a CUDA device, at most eight minutes and no network; on a CPU what makes sense there.
+# PYTHON is one with torch and the package's dependencies, such as .venv/bin/python.
+gpu:
+	PYTHONPATH=. $(PYTHON) -m benchmarks.gpu --out gpu.json
 
 $(VENV)-bench/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-bench

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.ways import PEERS, Gates, Read, bare_forward, compiled_ways, plain_loop, se_probe_ways
+from benchmarks.ways import PEERS, Gates, Read, bare_forward, compiled_way, plain_loop, se_probe_ways
 from se_probe.gates import GateSite, find_gates
 from se_probe.recording.fast_copy import fast_copy
 from se_probe.recording.hooked import HookedNetwork, signals_for
@@ -192,7 +192,10 @@ def _ours(network: nn.Module, sites: Sequence[GateSite], images: torch.Tensor, *
     half = replace(fast, network=deepcopy(fast.network).to(torch.bfloat16))
     ways = se_probe_ways(network, fast, half, sites)
     if compile:
-        ways |= compiled_ways(fast, half, sites, tuple(images.shape))
+        size = tuple(images.shape)
+        ways["se-probe --compile"] = compiled_way(fast, sites, size)
+        ways["bare forward as --compile"] = compiled_way(fast, (), size)
+        ways["se-probe --compile --dtype bfloat16"] = compiled_way(half, sites, size)
     return ways
 
 

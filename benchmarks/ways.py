@@ -155,18 +155,11 @@ def se_probe_ways(network: nn.Module, fast: FastCopy, half: FastCopy, sites: Seq
     }
 
 
-def compiled_ways(fast: FastCopy, half: FastCopy, sites: Sequence[GateSite], size: tuple[int, ...]) -> dict[str, Read]:
-    """se-probe compiled, in float32 and in bfloat16, and the forward pass alone."""
-    ways = {}
-    for name, copy, read in (
-        ("se-probe --compile", fast, sites),
-        ("bare forward as --compile", fast, ()),
-        ("se-probe --compile --dtype bfloat16", half, sites),
-    ):
-        hooked = HookedNetwork(copy.network, read, channels_last=copy.channels_last)
-        with hooked.hooks():
-            ways[name] = _reading(compiled(hooked, size))
-    return ways
+def compiled_way(copy: FastCopy, sites: Sequence[GateSite], size: tuple[int, ...]) -> Read:
+    """se-probe compiled for batches of one size; without sites the forward pass alone."""
+    hooked = HookedNetwork(copy.network, sites, channels_last=copy.channels_last)
+    with hooked.hooks():
+        return _reading(compiled(hooked, size))
 
 
 def _reading(run: Run, hooked: HookedNetwork | None = None) -> Read:

@@ -1,4 +1,4 @@
-"""The paired run: every image through the untouched network and through each changed one."""
+"""Run every image through the untouched network and through each changed one."""
 
 from __future__ import annotations
 
@@ -50,19 +50,19 @@ def measure(
 ) -> Iterator[BatchOutcomes]:
     """Measure interventions on the same images, batch by batch.
 
-    Clean and changed passes share the decoded batch and, where it is exact, the computation before the first site
-    that is changed.
+    Clean and changed passes share the decoded batch and, where that is exact, the computation before the first
+    changed site.
 
     Args:
         model: the network, on its device.
         sites: all its sites, in network order.
-        interventions: which sites are changed together.
-        replacements: site → what stands in the place of its gate.
+        interventions: groups of sites that are changed together.
+        replacements: site → replacement of its gate.
         selection: the images, in order.
-        label: gives the label of an image, by its place, where a replacement differs by class or image.
+        label: maps an image's place in the selection to its label, for replacements that differ by class or image.
         batch_size: images in one forward pass.
         workers: processes that decode images.
-        progress: called with the number of images whose passes are done since the last call, once a pass.
+        progress: called once a pass with the number of images in it.
 
     Raises:
         SeProbeError: the network's output is no vector of logits.
@@ -84,7 +84,7 @@ def measure(
 
 
 def passes_of(interventions: Sequence[SiteGroup]) -> int:
-    """Return how many forward passes an image takes part in: one untouched, and one for each different set of sites."""
+    """Return the number of forward passes per image: one untouched and one for each distinct set of sites."""
     return len({item.site_names for item in interventions}) + 1
 
 

@@ -1,4 +1,4 @@
-"""Which sites are changed together: each alone, from the last one backwards, whole stages, or some by name."""
+"""Groups of sites that are changed together: each alone, from the last backwards, by stage, or by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCOPES = ("each", "cumulative", "stages")
 
 @dataclass(frozen=True)
 class SiteGroup:
-    """Sites whose gates are replaced together, in network order; `name` is unique among those of one scope."""
+    """Sites whose gates are replaced together, in network order; `name` is unique within a scope."""
 
     name: str
     scope: Scope
@@ -28,15 +28,15 @@ class SiteGroup:
 
 
 def plan_interventions(sites: Sequence[GateSite], which: Sequence[str] = SCOPES) -> list[SiteGroup]:
-    """Return what is to be changed together.
+    """Return the groups of sites to change together.
 
     Args:
         sites: the network's sites, in network order.
         which: "each" for every site alone, "cumulative" for the last site, the last two and so on, "stages" for all
-            sites of a stage, and names of sites, which are changed all at once.
+            sites of a stage, and names of sites, which form one group.
 
     Raises:
-        SeProbeError: something in `which` is neither of the words nor a site, or nothing is asked for.
+        SeProbeError: `which` is empty or holds something that is neither a scope nor a site.
     """
     by_name = {site.name: site for site in sites}
     unknown = next((item for item in which if item not in SCOPES and item not in by_name), None)

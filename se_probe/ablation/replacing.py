@@ -1,4 +1,4 @@
-"""The words for what stands in the place of a gate, from `identity` to `branch:1`, as the command line takes them."""
+"""Parse replacements as the command line takes them, from `identity` to `branch:1`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WORDS = "identity, mean, class-mean, shuffle, swap:A,B, scale:FACTOR or branch:N
 
 @dataclass(frozen=True)
 class ReplacementSpec:
-    """What gates are to be replaced by: `text` as it was asked for, and its parts."""
+    """A requested replacement: its text and the parsed parts."""
 
     text: str
     kind: Kind
@@ -23,19 +23,19 @@ class ReplacementSpec:
 
     @property
     def by_class(self) -> bool:
-        """Whether the replacement is told the class of each image, which no network is when it is used."""
+        """Whether the replacement needs the class of each image, which a network in use does not know."""
         return self.kind in {"class-mean", "swap"}
 
     def fits(self, site: GateSite) -> bool:
-        """Whether a site's gate can be replaced so."""
+        """Return whether this replacement applies to a site."""
         return self.kind != "branch" or _has_branch(site, self.replacement)
 
 
 def parse_replacement(text: str) -> ReplacementSpec:
-    """Read one of the words.
+    """Parse the text of a replacement.
 
     Raises:
-        SeProbeError: it is none of them, or its argument cannot be read.
+        SeProbeError: the text is unknown, or its argument cannot be parsed.
     """
     kind, _, argument = text.partition(":")
     match kind:

@@ -1,4 +1,4 @@
-"""Where replaced gates come from: the means of a recording, or the gates of other images."""
+"""Replacement gates from the means of a recording or from other images."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def mean_of_class_means(recording: Recording) -> dict[str, NDArray[np.float64]]:
 
 
 def class_mean_gates(recording: Recording) -> dict[str, PerLabel]:
-    """Return each site's mean gate of every class; labels are the names of classes.
+    """Return each site's mean gate of every class; labels are class names.
 
-    An image then has the gates of its true class, which a network in use is not told: no upper or lower bound on
-    what the network does by itself.
+    Every image gets the mean gates of its true class, which a network in use does not know. The outcome is therefore
+    no bound on what the network does by itself.
     """
     classes = recording.classes["name"].tolist()
     return {site.name: PerLabel(_class_means(recording, site), classes) for site in recording.sites}
@@ -53,7 +53,7 @@ def gather_gates(
     workers: int,
     progress: Callable[[int], None] = lambda images: None,
 ) -> tuple[list[int], dict[str, NDArray[np.floating]]]:
-    """Return the gates of all selected images that can be decoded, in memory.
+    """Return the gates of all selected images that decode, in memory.
 
     Returns:
         The images' places in the selection, and site → `(image, channel)` or `(image, branch, channel)`.
@@ -73,13 +73,13 @@ def gather_gates(
 
 
 def shuffled(places: Sequence[int], seed: int) -> dict[int, int]:
-    """Return for each image another one: all in one random ring, so that none keeps its own where there are two."""
+    """Return a donor for each image: all images in one random cycle, so that none is its own donor."""
     order = np.random.default_rng(seed).permutation(np.asarray(places))
     return dict(zip(order.tolist(), np.roll(order, -1).tolist(), strict=True))
 
 
 def swapped(classes: Mapping[int, ImageClass], pair: tuple[ImageClass, ImageClass], seed: int) -> dict[int, int]:
-    """Return for each image of two classes one of the other class, drawn in turn from a random order of them."""
+    """Return for each image of two classes a donor of the other class, taken in turn from a random order."""
     members = [[place for place, item in classes.items() if item == image_class] for image_class in pair]
     for image_class, found in zip(pair, members, strict=True):
         if not found:
@@ -96,7 +96,7 @@ def _drawn(receivers: Sequence[int], donors: Sequence[int], seed: int) -> Iterat
 def donated(
     gates: Mapping[str, NDArray[np.floating]], places: Sequence[int], donors: Mapping[int, int]
 ) -> dict[str, PerLabel]:
-    """Return replacements that give each image the gates of its donor; labels are places in the selection."""
+    """Return replacements that give each image its donor's gates; labels are places in the selection."""
     row = {place: number for number, place in enumerate(places)}
     rows = [row[donor] for donor in donors.values()]
     labels = [str(receiver) for receiver in donors]

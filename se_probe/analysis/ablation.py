@@ -21,8 +21,8 @@ def ablation_sites_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFra
     accuracy and NLL, and `unchanged`, the images with the same outputs as before (KL exactly 0). Then accuracies
     (shares) and NLL (nats) without and with the intervention, `clean_top1`, `changed_top1` …; the change,
     `top1_change`, `top5_change` and `nll_change`; `kl`, of the untouched network's distribution from the changed one
-    in nats; `agreement`, the share of images with the same first choice; each with its 95 % limits `…_low` and
-    `…_high`, for other images of these same classes. `nll_p`: paired sign-flip test that NLL does not change;
+    in nats; `agreement`, the share of images with the same first choice; each with its 95 % limits `…_ci_low` and
+    `…_ci_high`, for other images of these same classes. `nll_p`: paired sign-flip test that NLL does not change;
     `nll_p_holm`: adjusted over all sites alone, NaN for other scopes. `estimators` and `gates_from`, the recording
     whose mean gates were put in, in words.
 
@@ -91,12 +91,12 @@ def site_importance(table: pd.DataFrame, specificity: pd.DataFrame) -> pd.DataFr
     """Class specificity and importance of each site that was replaced alone, one row each in network order.
 
     `table` holds rows of `ablation_sites_table` with one replacement, `specificity` is the table of `site_specificity`:
-    its `site`, `stage`, `class_sd`, `omega_squared` with `low` and `high`, and `verdict`, beside `nll_change` with
-    `nll_low` and `nll_high`, and `top1_change` with its limits.
+    its `site`, `stage`, `between_class_sd`, `omega_squared` with `ci_low` and `ci_high`, and `verdict`, beside
+    `nll_change` with `nll_ci_low` and `nll_ci_high`, and `top1_change` with its limits.
     """
     alone = table[table["scope"] == ALONE].rename(columns={"sites": "site"})
-    left = specificity[["site", "stage", "class_sd", "omega_squared", "low", "high", "verdict"]]
-    right = alone[["site", "nll_change", "nll_low", "nll_high", "top1_change", "top1_low", "top1_high"]]
+    left = specificity[["site", "stage", "between_class_sd", "omega_squared", "ci_low", "ci_high", "verdict"]]
+    right = alone[["site", "nll_change", "nll_ci_low", "nll_ci_high", "top1_change", "top1_ci_low", "top1_ci_high"]]
     return left.merge(right, on="site", validate="one_to_one")
 
 
@@ -121,7 +121,7 @@ def _measured(changes: Changes, place: int | None, seed: int) -> dict[str, Float
         if name in changes.clean:
             clean = changes.clean_mean(name, place)
             columns |= {f"clean_{name}": np.full_like(found.estimate, clean), f"changed_{name}": clean + found.estimate}
-        columns |= {measure.change: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
+        columns |= {measure.change: found.estimate, f"{name}_ci_low": found.low, f"{name}_ci_high": found.high}
     return columns
 
 

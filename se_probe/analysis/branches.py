@@ -37,7 +37,7 @@ def split_attention(recording: RecordingLike) -> pd.DataFrame:
     """Mean attention of every branch (radix split) of every site, over all classes with equal weights.
 
     Returns one row a site and branch: `site`, `stage`, `block`, `activation`, `branches`, `branch`; `mean`
-    over classes and channels; `channel_sd` and `class_sd`, unbiased spreads of the means of channels and, root
+    over classes and channels; `channel_sd` and `between_class_sd`, unbiased spreads of the means of channels and, root
     mean square over channels, of classes. A softmax over R branches has the mean 1/R over them; a single
     branch is a sigmoid gate, whose mean lies anywhere between 0 and 1.
     """
@@ -48,7 +48,7 @@ def split_attention(recording: RecordingLike) -> pd.DataFrame:
             channels = equal_weight_mean(values)
             spreads = {
                 "channel_sd": float(np.sqrt(sample_variance(channels))),
-                "class_sd": float(np.sqrt(np.mean(sample_variance(values)))),
+                "between_class_sd": float(np.sqrt(np.mean(sample_variance(values)))),
             }
             rows.append({**_facts(site), "branch": branch, "mean": float(channels.mean()), **spreads})
     return pd.DataFrame(rows)
@@ -85,10 +85,10 @@ def cardinal_groups(recording: RecordingLike, cardinality: Mapping[str, int] | N
     not name is taken as one group, with `groups_known` False.
 
     Returns one row a site, branch and group: `site`, `stage`, `block`, `activation`, `branches`, `branch`,
-    `group`, `groups`, `groups_known`, `channels`, `mean`; `class_sd` and `image_sd`, bias-corrected spreads
-    between and within classes in gate units (root mean square over channels); `omega_squared`, the share of
-    the variance that lies between classes, pooled over channels. The spreads are NaN where a class has one
-    image.
+    `group`, `groups`, `groups_known`, `channels`, `mean`; `between_class_sd` and `within_class_sd`,
+    bias-corrected spreads between and within classes in gate units (root mean square over channels); `omega_squared`,
+    the share of the variance that lies between classes, pooled over channels. The spreads are NaN where a class has
+    one image.
 
     Raises:
         SeProbeError: the channels of a site cannot be divided into K groups.
@@ -142,8 +142,8 @@ def _dependence(moments: xr.Dataset) -> dict[str, float]:
     return {
         "channels": channels,
         "mean": float(mean.mean()),
-        "class_sd": float(np.sqrt(np.maximum(pooled.between, 0) / channels)),
-        "image_sd": float(np.sqrt(pooled.within / channels)),
+        "between_class_sd": float(np.sqrt(np.maximum(pooled.between, 0) / channels)),
+        "within_class_sd": float(np.sqrt(pooled.within / channels)),
         "omega_squared": float(omega_squared(pooled)),
     }
 

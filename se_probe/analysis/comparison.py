@@ -16,13 +16,13 @@ from se_probe.analysis.specificity import site_specificity
 from se_probe.analysis.stats import intervals
 from se_probe.analysis.stats.alignment import centred_gram, cka_matrix, linear_cka, rsa_matrix
 from se_probe.analysis.stats.moments import Floats
-from se_probe.analysis.stats.similarity import agreement, squared_distance
+from se_probe.analysis.stats.similarity import matrix_correlation, squared_distance
 
 MOST_IMAGES = 1000
 """Images beyond this, evenly spaced ones are taken for CKA, whose cost grows with their square."""
 
-_HEALTH = ("level", "sd", "dynamic", "open", "closed", "constant", "effective_rank", "effective_rank_limit")
-_FACTS = ("depth", "sd", "class_sd", "image_sd", "verdict")
+_HEALTH = ("mean_gate", "sd", "dynamic", "open", "closed", "constant", "effective_rank", "effective_rank_limit")
+_FACTS = ("depth", "sd", "between_class_sd", "within_class_sd", "verdict")
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,14 +33,14 @@ class Comparison:
         runs: labels of the runs, in the order given.
         shared: the images and classes that all is computed from.
         sites: one row a run and site. `depth`: place of the site over the sites − 1, 0 … 1. The facts of
-            `site_facts`; `specificity` with `specificity_low` and `specificity_high`, ω² as `specificity_over`
+            `site_facts`; `specificity` with `specificity_ci_low` and `specificity_ci_high`, ω² as `specificity_over`
             says: "classes" (all shared classes, another draw of classes) or "images" (chosen classes, another
             draw of images), the latter where too few classes are shared; and what `site_health` says.
         alignment: one row a pair of runs, site of the first and site of the other: `cka` and `rsa`, and the
             depth, spread in gate units and verdict of both sites as `first_…` and `other_…`.
         matches: one row a run, other run and site: the other's site (`match`) with the highest CKA, with
-            `cka`, `cka_low`, `cka_high`, `rsa`, `rsa_low`, `rsa_high`, and the facts of both sites. Being the
-            highest of many, a match is likely to be overrated; the limits do not know that it was selected.
+            `cka`, `cka_ci_low`, `cka_ci_high`, `rsa`, `rsa_ci_low`, `rsa_ci_high`, and the facts of both sites.
+            Being the highest of many, a match is likely to be overrated; the limits do not know that it was selected.
     """
 
     runs: tuple[str, ...]
@@ -109,11 +109,11 @@ def _profile(label: str, recording: NarrowedRecording, resamples: int, seed: int
     specific = site_specificity(recording, permutations=1, resamples=resamples, seed=seed)
     health = site_health(recording)[["site", *_HEALTH]]
     prefix = "" if len(recording.classes) >= intervals.FEWEST_CLASSES else "chosen_"
-    facts = specific[["site", "stage", "block", "classes", "images", "class_sd", "image_sd", "verdict"]]
+    facts = specific[["site", "stage", "block", "classes", "images", "between_class_sd", "within_class_sd", "verdict"]]
     table = facts.assign(
         specificity=specific[f"{prefix}omega_squared"],
-        specificity_low=specific[f"{prefix}low"],
-        specificity_high=specific[f"{prefix}high"],
+        specificity_ci_low=specific[f"{prefix}ci_low"],
+        specificity_ci_high=specific[f"{prefix}ci_high"],
         specificity_over="images" if prefix else "classes",
     ).merge(health, on="site", validate="one_to_one")
     table.insert(0, "run", label)
@@ -162,11 +162,11 @@ def _matches(run: str, other: str, views: Mapping[str, _Views]) -> pd.DataFrame:
 
 def _match(left: _Views, right: _Views, row: int, column: int | None) -> dict[str, object]:
     """The match of a site; one whose gates do not vary at all has none."""
-    names = ("cka", "cka_low", "cka_high", "rsa", "rsa_low", "rsa_high")
+    names = ("cka", "cka_ci_low", "cka_ci_high", "rsa", "rsa_ci_low", "rsa_ci_high")
     if column is None:
         return {"other_site": None, **dict.fromkeys(names, np.nan)}
     cka = linear_cka(left.grams[row], right.grams[column])
-    rsa = agreement(left.distances[row], right.distances[column], permutations=0)
+    rsa = matrix_correlation(left.distances[row], right.distances[column], permutations=0)
     values = (float(cka.estimate), float(cka.low), float(cka.high), rsa.correlation, rsa.low, rsa.high)
     return {"other_site": right.names[column], **dict(zip(names, values, strict=True))}
 
@@ -196,8 +196,9 @@ def _about_run(label: object, rows: pd.DataFrame) -> str:
     warning = "; most of its gates hardly move, so that its shares and similarities are of next to nothing"
     return (
         f"{label}: gates {states}; their standard deviation over images is {rows['sd'].median():.2g} (median site), "
-        f"that between class means {rows['class_sd'].median():.2g}; ω² is {rows['specificity'].median():.2f} (median), "
-        f"highest at {highest['site']} with {highest['specificity']:.2f}{warning if still else ''}."
+        f"that between class means {rows['between_class_sd'].median():.2g}; ω² is "
+        f"{rows['specificity'].median():.2f} (median), highest at {highest['site']} with "
+        f"{highest['specificity']:.2f}{warning if still else ''}."
     )
 
 

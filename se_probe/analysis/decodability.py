@@ -20,9 +20,9 @@ def site_decodability(
     """How well the chosen classes can be told apart by the gates of `sites` (None: all), one row each.
 
     After the facts of `site_facts`: `chosen_classes`, `chosen_images`, `test_folds`; `accuracy`, balanced
-    accuracy on images held out, with `low` and `high`, and `chance`. Classification standardises channels, so
-    it sees gates that hardly move as well as others: read `class_sd`, `image_sd` and `verdict` with it. NaN
-    for fewer than two classes, or a class with one image.
+    accuracy on images held out, with `ci_low` and `ci_high`, and `chance`. Classification standardises channels, so
+    it sees gates that hardly move as well as others: read `between_class_sd`, `within_class_sd` and `verdict` with it.
+    NaN for fewer than two classes, or a class with one image.
 
     Raises:
         SeProbeError: an unknown site.
@@ -42,7 +42,7 @@ def _row(recording: GateRecording, site: GateSiteLike, folds: int, repeats: int,
         "chosen_images": len(gates.values),
         "test_folds": len(result.folds),
         "accuracy": result.accuracy,
-        "low": result.low,
-        "high": result.high,
+        "ci_low": result.low,
+        "ci_high": result.high,
         "chance": result.chance,
     }

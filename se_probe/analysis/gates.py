@@ -67,7 +67,7 @@ class SiteMoments:
     m2: Floats
 
     @cached_property
-    def level(self) -> Floats:
+    def mean_gate(self) -> Floats:
         """Mean gate of each column, classes with equal weights."""
         return equal_weight_mean(self.mean)
 
@@ -79,7 +79,7 @@ class SiteMoments:
     @cached_property
     def states(self) -> NDArray[np.str_]:
         """State of each column, see `channel_states`."""
-        return channel_states(self.level, total_sd(self.components), bounded=self.site.bounded)
+        return channel_states(self.mean_gate, total_sd(self.components), bounded=self.site.bounded)
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,8 @@ def total_sd(parts: Components) -> Floats:
 def channel_facts(moments: SiteMoments) -> pd.DataFrame:
     """One row a column: `site`, `branch`, `channel`, and the spread of its gate in gate units.
 
-    `class_sd`: standard deviation of class means. `image_sd`: over images of a class, root mean square over
-    classes. `state`: see `kernels.health.channel_states`.
+    `between_class_sd`: standard deviation of class means. `within_class_sd`: over images of a class, root mean
+    square over classes. `state`: see `kernels.health.channel_states`.
     """
     site = moments.site
     return pd.DataFrame(
@@ -161,8 +161,8 @@ def channel_facts(moments: SiteMoments) -> pd.DataFrame:
             "site": site.name,
             "branch": np.repeat(np.arange(site.branches), site.channels),
             "channel": np.tile(np.arange(site.channels), site.branches),
-            "class_sd": np.sqrt(sample_variance(moments.mean)),
-            "image_sd": np.sqrt(moments.components.within),
+            "between_class_sd": np.sqrt(sample_variance(moments.mean)),
+            "within_class_sd": np.sqrt(moments.components.within),
             "state": moments.states,
         }
     )
@@ -171,7 +171,7 @@ def channel_facts(moments: SiteMoments) -> pd.DataFrame:
 def site_facts(moments: SiteMoments) -> dict[str, object]:
     """What every row about a site begins with: where it is, of what it was measured, and its absolute spread.
 
-    `class_sd` and `image_sd` as in `channel_facts`, root mean square over channels. `verdict`: see
+    `between_class_sd` and `within_class_sd` as in `channel_facts`, root mean square over channels. `verdict`: see
     `kernels.health.site_verdict`.
     """
     site = moments.site
@@ -181,7 +181,7 @@ def site_facts(moments: SiteMoments) -> dict[str, object]:
         "block": site.block,
         "classes": len(moments.names),
         "images": int(moments.count.sum()),
-        "class_sd": float(np.sqrt(np.mean(sample_variance(moments.mean)))),
-        "image_sd": float(np.sqrt(np.mean(moments.components.within))),
-        "verdict": site_verdict(moments.level, moments.states),
+        "between_class_sd": float(np.sqrt(np.mean(sample_variance(moments.mean)))),
+        "within_class_sd": float(np.sqrt(np.mean(moments.components.within))),
+        "verdict": site_verdict(moments.mean_gate, moments.states),
     }

@@ -26,7 +26,7 @@ from se_probe.analysis.stats.states import CLOSED, OPEN, STATES, branch_entropy,
 def channel_health(recording: GateRecording, sites: Sequence[str] | None = None) -> pd.DataFrame:
     """What state every channel of `sites` (None: all) is in.
 
-    Returns one row a site, branch and channel: the facts of `channel_facts`, with `state`; `level`, the mean
+    Returns one row a site, branch and channel: the facts of `channel_facts`, with `state`; `mean_gate`, the mean
     gate, and `sd` over images, both over all classes seen with equal weights; over the images of the chosen
     classes `open_share` and `closed_share`, the shares with a gate of `OPEN` or more and `CLOSED` or less
     (NaN where gates are not bounded), and `entropy` of the attention over branches (NaN without softmax).
@@ -41,7 +41,7 @@ def channel_health(recording: GateRecording, sites: Sequence[str] | None = None)
 def site_health(recording: GateRecording, sites: Sequence[str] | None = None) -> pd.DataFrame:
     """What state `sites` (None: all) are in, one row each.
 
-    After the facts of `site_facts`, with `verdict`: `level`, mean gate over channels; `sd` over images, root
+    After the facts of `site_facts`, with `verdict`: `mean_gate`, mean gate over channels; `sd` over images, root
     mean square over channels; `dynamic`, `open`, `closed`, `constant`, the shares of channels in each state
     ("closed" are the dead ones). Over the images of the chosen classes, with equal weights for classes and
     standard errors over images: `open_share` and `closed_share` of all gates, `entropy` over branches. Last
@@ -59,7 +59,7 @@ def _channels(recording: GateRecording, site: GateSiteLike) -> pd.DataFrame:
     moments, gates = site_moments(recording, site), site_gates(recording, site)
     opened, closed = _saturated(site, gates)
     return channel_facts(moments).assign(
-        level=moments.level,
+        mean_gate=moments.mean_gate,
         sd=total_sd(moments.components),
         open_share=_over_images(gates, opened),
         closed_share=_over_images(gates, closed),
@@ -72,7 +72,7 @@ def _site(recording: GateRecording, site: GateSiteLike) -> dict[str, object]:
     opened, closed = _saturated(site, gates)
     row: dict[str, object] = {
         **site_facts(moments),
-        "level": float(moments.level.mean()),
+        "mean_gate": float(moments.mean_gate.mean()),
         "sd": float(np.sqrt(np.mean(total_sd(moments.components) ** 2))),
         **{state: float(np.mean(moments.states == state)) for state in STATES},
     }

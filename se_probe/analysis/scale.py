@@ -104,13 +104,13 @@ def image_values(recordings: Scales) -> pd.DataFrame:
 def response(values: pd.DataFrame) -> pd.DataFrame:
     """One row a site and scale: means over images of `image_values`, in which every class counts the same.
 
-    Columns: those of `SITE_COLUMNS`, `scale`, `images`, `level` (of `value`) and `change`.
+    Columns: those of `SITE_COLUMNS`, `scale`, `images`, `value` and `change`.
     """
     keys = [*SITE_COLUMNS, "scale"]
     by_class = values.groupby([*keys, "class"], sort=False)[["value", "change"]].mean()
-    table = by_class.groupby(keys, sort=False).mean().rename(columns={"value": "level"})
+    table = by_class.groupby(keys, sort=False).mean()
     table["images"] = values.groupby(keys, sort=False).size()
-    return table.reset_index()[[*keys, "images", "level", "change"]]
+    return table.reset_index()[[*keys, "images", "value", "change"]]
 
 
 def class_values(recordings: Scales) -> pd.DataFrame:

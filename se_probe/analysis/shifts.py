@@ -19,8 +19,8 @@ VERDICTS = {
     GATE: ("opens", "closes"),
 }
 STAYS, NOT_FOUND, UNJUDGED = f"stays (within {NEGLIGIBLE})", "no shift found", "cannot be judged"
-ESTIMATES = ("effect", "low", "high", "p", "p_holm", "redrawn", "verdict", "classes_risen")
-TEST_COLUMNS = (*SITE_COLUMNS, "from_scale", "to_scale", "images", "classes", "image_sd", "risen", *ESTIMATES)
+ESTIMATES = ("effect", "ci_low", "ci_high", "p", "p_holm", "resampling_unit", "verdict", "classes_risen")
+TEST_COLUMNS = (*SITE_COLUMNS, "from_scale", "to_scale", "images", "classes", "sd", "risen", *ESTIMATES)
 
 
 def shift_tests(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
@@ -32,9 +32,9 @@ def shift_tests(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 
     Returns:
         One row a pair of scales and site: `SITE_COLUMNS`, `from_scale`, `to_scale`, `images`, `classes`;
-        `image_sd`, the spread over images of the value at the first scale; `risen`, the share of images whose
-        value rose; `effect` with `low` and `high` (95 %, in gate units), `p`, `p_holm`, `redrawn` ("class" or
-        "image") and `verdict`: "cannot be judged" where there are too few units for any significant result,
+        `sd`, the spread over images of the value at the first scale; `risen`, the share of images whose
+        value rose; `effect` with `ci_low` and `ci_high` (95 %, in gate units), `p`, `p_holm`, `resampling_unit`
+        ("class" or "image") and `verdict`: "cannot be judged" where there are too few units for any significant result,
         or no larger kernel; `classes_risen`, the number of classes whose mean rose.
     """
     return pd.concat([_pair_tests(values, pair, seed) for pair in _pairs(values)], ignore_index=True)
@@ -74,11 +74,11 @@ def _pair_tests(values: pd.DataFrame, pair: tuple[float, float], seed: int) -> p
     classes = values.drop_duplicates("path").set_index("path")["class"].reindex(before.index)
     table = sites.assign(from_scale=pair[0], to_scale=pair[1], images=len(before), classes=classes.nunique())
     tested = sites.index[sites["quantity"] != NONE]
-    table["image_sd"] = before.std()
+    table["sd"] = before.std()
     table["risen"] = (after > before)[tested].mean()
     table = table.join(_estimates((after - before)[tested], classes, sites["quantity"], seed))
     table["verdict"] = table["verdict"].fillna(UNJUDGED)
-    table["redrawn"] = table["redrawn"].fillna("")
+    table["resampling_unit"] = table["resampling_unit"].fillna("")
     tests: pd.DataFrame = table.reset_index()[list(TEST_COLUMNS)]
     return tests
 
@@ -90,14 +90,14 @@ def _estimates(differences: pd.DataFrame, classes: pd.Series, quantities: pd.Ser
     units = strata(differences.to_numpy(), pd.factorize(classes)[0])
     interval, p = paired_interval(units, seed=seed), sign_flip_test(units, seed=seed)
     found = pd.DataFrame(
-        {"effect": interval.estimate, "low": interval.low, "high": interval.high, "p": p, "p_holm": holm(p)},
+        {"effect": interval.estimate, "ci_low": interval.low, "ci_high": interval.high, "p": p, "p_holm": holm(p)},
         index=differences.columns,
     )
     enough = smallest_p(units.units) * len(found) <= LEVEL
-    numbers = found[["effect", "low", "high", "p_holm"]].to_numpy()
+    numbers = found[["effect", "ci_low", "ci_high", "p_holm"]].to_numpy()
     verdicts = [_verdict(name, row, enough=enough) for name, row in zip(quantities[found.index], numbers, strict=True)]
     risen = (differences.groupby(classes).mean() > 0).sum()
-    return found.assign(redrawn=units.redrawn, verdict=verdicts, classes_risen=risen)
+    return found.assign(resampling_unit=units.resampling_unit, verdict=verdicts, classes_risen=risen)
 
 
 def _verdict(quantity: str, numbers: Floats, *, enough: bool) -> str:
@@ -115,7 +115,7 @@ def _sentence(row: Mapping[Hashable, Any]) -> str:
     branches = f" ({row['kernels']})" if row["kernels"] else ""
     return (
         f"{row['site']}: {row['verdict']}: {row['quantity']}{branches} {row['effect']:+.4f} "
-        f"[{row['low']:+.4f}, {row['high']:+.4f}] from {row['from_scale']:g}× to {row['to_scale']:g}×, "
+        f"[{row['ci_low']:+.4f}, {row['ci_high']:+.4f}] from {row['from_scale']:g}× to {row['to_scale']:g}×, "
         f"p {row['p_holm']:.2g} after Holm, {row['images']} images; it rose in {row['classes_risen']:g} of "
-        f"{row['classes']} classes, spread over images {row['image_sd']:.4f}"
+        f"{row['classes']} classes, spread over images {row['sd']:.4f}"
     )

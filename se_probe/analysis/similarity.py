@@ -67,8 +67,9 @@ def site_similarity(
     the root mean square `distance` in gate units, with jackknife errors over classes; `true_distance`, the
     distance without the part that is noise (0 where noise explains it all); `cophenetic`, how well a tree
     describes the distances.
-    Then the rank correlation of distances with distances in the hierarchy, `agreement`, with `agreement_low`,
-    `agreement_high` and `agreement_p`, over `agreement_classes` classes; NaN where too few have a place.
+    Then the rank correlation of distances with distances in the hierarchy, `hierarchy_correlation`, with
+    `hierarchy_ci_low`, `hierarchy_ci_high` and `hierarchy_p`, over `hierarchy_classes` classes; NaN where too few
+    have a place.
 
     Raises:
         SeProbeError: an unknown site.
@@ -105,7 +106,7 @@ def _rows(
     distances = [apart for _, _, apart in measurements]
     for names in dict.fromkeys(seen):
         alike = [index for index, other in enumerate(seen) if other == names]
-        found = _agreements(names, [distances[index] for index in alike], places, permutations, seed)
+        found = _hierarchy_correlations(names, [distances[index] for index in alike], places, permutations, seed)
         for index, result in zip(alike, found, strict=True):
             rows[index] |= result
     return rows
@@ -126,22 +127,22 @@ def _row(moments: SiteMoments, distances: Floats) -> dict[str, object]:
     }
 
 
-def _agreements(
+def _hierarchy_correlations(
     names: Sequence[str], distances: list[Floats], places: Paths, permutations: int, seed: int
 ) -> list[dict[str, object]]:
     rows = [row for row, name in enumerate(names) if name in places]
-    results = [kernels.Agreement(np.nan, np.nan, np.nan, np.nan)] * len(distances)
+    results = [kernels.MatrixCorrelation(np.nan, np.nan, np.nan, np.nan)] * len(distances)
     if len(rows) >= kernels.FEWEST_CLASSES:
         meaning = kernels.hierarchy_distance([places[names[row]] for row in rows])
         known = [matrix[np.ix_(rows, rows)] for matrix in distances]
-        results = kernels.agreements(known, meaning, permutations=permutations, seed=seed)
+        results = kernels.matrix_correlations(known, meaning, permutations=permutations, seed=seed)
     return [
         {
-            "agreement_classes": len(rows),
-            "agreement": result.correlation,
-            "agreement_low": result.low,
-            "agreement_high": result.high,
-            "agreement_p": result.p,
+            "hierarchy_classes": len(rows),
+            "hierarchy_correlation": result.correlation,
+            "hierarchy_ci_low": result.low,
+            "hierarchy_ci_high": result.high,
+            "hierarchy_p": result.p,
         }
         for result in results
     ]

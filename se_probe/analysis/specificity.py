@@ -31,9 +31,9 @@ def channel_specificity(
 ) -> pd.DataFrame:
     """Class-specificity of every channel of `sites` (None: all).
 
-    Returns one row a site, branch and channel. First the facts of `channel_facts` (`class_sd`, `image_sd` in
-    gate units, `state`). Over all classes seen: `omega_squared` with `low` and `high` (another draw of
-    classes), `f`, `p` and `q` (false-discovery adjusted over the site's channels), `best_class`,
+    Returns one row a site, branch and channel. First the facts of `channel_facts` (`between_class_sd`,
+    `within_class_sd` in gate units, `state`). Over all classes seen: `omega_squared` with `ci_low` and `ci_high`
+    (another draw of classes), `f`, `p` and `q` (false-discovery adjusted over the site's channels), `best_class`,
     `selectivity`, `d_prime` and their errors. Over the images of the chosen classes: `p_permutation` and
     `q_permutation`. NaN where the data cannot tell.
 
@@ -60,12 +60,12 @@ def site_specificity(
     """Class-specificity of `sites` (None: all) as a whole, one row each.
 
     After the facts of `site_facts`: `omega_squared`, the sum over channels of the variance between classes
-    over the sum of the total variance, so that a channel counts by how much it moves; `low` and `high` for
-    another draw of classes and their images (jackknife over classes); `discovered`, the share of channels
+    over the sum of the total variance, so that a channel counts by how much it moves; `ci_low` and `ci_high` for
+    another draw of classes and their images (jackknife over classes); `significant_share`, the share of channels
     that depend on the class with a false-discovery rate of `DISCOVERY_RATE` (F test). All of these are over
     all classes seen. Then the same share among the chosen classes alone, `chosen_omega_squared` with
-    `chosen_low` and `chosen_high` for another draw of images of these classes (bootstrap over images), and
-    `chosen_p` of the permutation test. A share tells nothing about size: read `class_sd`, `image_sd` and
+    `chosen_ci_low` and `chosen_ci_high` for another draw of images of these classes (bootstrap over images), and
+    `chosen_p` of the permutation test. A share tells nothing about size: read `between_class_sd`, `within_class_sd` and
     `verdict` with it.
 
     Raises:
@@ -127,13 +127,13 @@ def _site(
     return {
         **site_facts(moments),
         "omega_squared": float(share.estimate),
-        "low": float(share.low),
-        "high": float(share.high),
-        "discovered": float(np.mean(q <= DISCOVERY_RATE)) if np.isfinite(q).any() else float("nan"),
+        "ci_low": float(share.low),
+        "ci_high": float(share.high),
+        "significant_share": float(np.mean(q <= DISCOVERY_RATE)) if np.isfinite(q).any() else float("nan"),
         "chosen_classes": len(gates.names),
         "chosen_images": len(gates.values),
         "chosen_omega_squared": float(chosen.estimate),
-        "chosen_low": float(chosen.low),
-        "chosen_high": float(chosen.high),
+        "chosen_ci_low": float(chosen.low),
+        "chosen_ci_high": float(chosen.high),
         "chosen_p": chance.site,
     }

@@ -41,8 +41,8 @@ def site_table(recording: RecordingLike) -> pd.DataFrame:
     """One row a site, in network order: what it is, where its gates lie and what moves them.
 
     After the site's facts come `classes` and `images` seen; `mean`, over classes with equal weights and over
-    channels; and three unbiased standard deviations: `channel_sd` between the means of channels, `class_sd`
-    between class means as measured (root mean square over channels; NaN for one class), `image_sd` between
+    channels; and three unbiased standard deviations: `channel_sd` between the means of channels, `between_class_sd`
+    between class means as measured (root mean square over channels; NaN for one class), `within_class_sd` between
     images of a class (root mean square over channels and the classes with two images or more; NaN where none
     has). All three near zero is a collapsed gate. `lowest` and `highest` bound the means of the chosen
     classes. Branches count like channels, so softmax over R branches has the mean 1/R.
@@ -91,6 +91,6 @@ def _spreads(moments: xr.Dataset) -> dict[str, float]:
     return {
         "mean": float(channels.mean()),
         "channel_sd": float(np.sqrt(sample_variance(channels.ravel()))),
-        "class_sd": float(np.sqrt(sample_variance(means).mean())),
-        "image_sd": float(np.sqrt(variances.mean())) if variances.size else float("nan"),
+        "between_class_sd": float(np.sqrt(sample_variance(means).mean())),
+        "within_class_sd": float(np.sqrt(variances.mean())) if variances.size else float("nan"),
     }

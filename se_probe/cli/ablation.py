@@ -123,9 +123,9 @@ def _costs(rows: pd.DataFrame) -> Table:
     cells = [
         (
             row["intervention"],
-            _limited(row["top1_change"], row["top1_low"], row["top1_high"], 100, "+z.1f"),
-            _limited(row["nll_change"], row["nll_low"], row["nll_high"], 1, "+z.3f"),
-            _limited(row["agreement"], row["agreement_low"], row["agreement_high"], 100, ".1f"),
+            _limited(row["top1_change"], row["top1_ci_low"], row["top1_ci_high"], 100, "+z.1f"),
+            _limited(row["nll_change"], row["nll_ci_low"], row["nll_ci_high"], 1, "+z.3f"),
+            _limited(row["agreement"], row["agreement_ci_low"], row["agreement_ci_high"], 100, ".1f"),
         )
         for row in rows.to_dict("records")
     ]

@@ -219,8 +219,8 @@ def _spread_table(recording: Recording) -> Table:
     columns = {
         "mean": "mean",
         "channel_sd": "sd channels",
-        "class_sd": "sd classes",
-        "image_sd": "sd images",
+        "between_class_sd": "sd classes",
+        "within_class_sd": "sd images",
         "lowest": "lowest",
         "highest": "highest",
     }

@@ -1,4 +1,4 @@
-"""The SENet paper's formula for the parameters of gates, and what other reduction ratios would cost."""
+"""Cost of other reduction ratios, by the SENet paper's formula and by counting."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def reduction_sweep(cost: NetworkCost, reductions: Sequence[int] = REDUCTIONS) -
 
 
 def check_reductions(reductions: Sequence[int]) -> None:
-    """Raise SeProbeError where a layer would be wider than the gate."""
+    """Raise SeProbeError for a ratio below 1, with which a layer would be wider than the gate."""
     if wrong := [ratio for ratio in reductions if ratio < 1]:
         raise SeProbeError(f"a reduction ratio of {wrong[0]} was asked for; expected numbers of at least 1.")
 

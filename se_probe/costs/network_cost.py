@@ -1,4 +1,4 @@
-"""What the gates of a network cost: parameters, additions and multiply-adds of each site's gate path."""
+"""Parameters, additions and multiply-adds of each site's gate path."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from se_probe.trace.flow import Flow, follow
 
 @dataclass(frozen=True)
 class GateCost:
-    """What computing and applying gates costs; operations are counted for one image.
+    """Cost of computing and applying gates; operations are counted for one image.
 
     Attributes:
         parameters: parameters that only the gate path reads.
@@ -39,15 +39,15 @@ class GateCost:
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """What a network costs, and its gates in it.
+    """Cost of a network and of its gates.
 
     Attributes:
         input_size: size of the input without the image axis.
         parameters: all parameters of the network.
         multiply_adds: of all its convolutions and matrix products, for one image; those of the gates are among them.
         sites: the sites, in network order.
-        site_costs: the cost of each site, all others left in place. Parameters that several sites share are in none.
-        gates: the cost of all these sites together.
+        site_costs: the cost of each site alone. Parameters that several sites share are in none of them.
+        gates: the cost of all sites together.
     """
 
     input_size: tuple[int, ...]
@@ -108,10 +108,10 @@ class NetworkCost:
 
 
 def network_cost(network: nn.Module, sites: Sequence[GateSite], input_size: Sequence[int]) -> NetworkCost:
-    """Count what a network and the gates of some of its sites cost, in one pass over two images of noise.
+    """Count the cost of a network and of the gates at some of its sites, in one pass over noise.
 
-    A site's gate path is what nothing needs any more once its gate is a constant: operations and parameters that the
-    output is computed from only through the gate. It is found by the flow of data, whatever modules compute it.
+    The gate path of a site is every operation and parameter that reaches the output only through the gate, so that
+    nothing needs it once the gate is a constant. It is found by data flow, whatever modules compute it.
 
     Args:
         network: any network; it is left as it was.
@@ -121,7 +121,7 @@ def network_cost(network: nn.Module, sites: Sequence[GateSite], input_size: Sequ
     Raises:
         SeProbeError: a site does not belong to the network, or the pass failed.
 
-    Source: SENet (arXiv 1709.01507), section 4, whose three parts have these names.
+    Source: SENet (arXiv 1709.01507), section 4, which names the three parts.
     """
     network = unwrap(network)
     flow = dry_pass(network, input_size, follow)
@@ -146,7 +146,7 @@ def cost_table(network: nn.Module, sites: Sequence[GateSite], input_size: Sequen
 
 
 def check_flow(network: nn.Module, flow: Flow, sites: Iterable[GateSite]) -> None:
-    """Raise SeProbeError where a pass returned no tensors, or did not make the products of a site."""
+    """Raise SeProbeError if a pass returned no tensors or did not make the products of a site."""
     if not flow.outputs:
         raise SeProbeError(
             f"{type(network).__name__} returns no tensors that depend on anything; expected a tensor, or tuples, lists "
@@ -162,7 +162,7 @@ def check_flow(network: nn.Module, flow: Flow, sites: Iterable[GateSite]) -> Non
 
 
 class _Counter:
-    """Adds up the steps of one pass, for one image."""
+    """Sums over the steps of one pass, per image."""
 
     def __init__(self, network: nn.Module, flow: Flow) -> None:
         self._network = network

@@ -1,7 +1,7 @@
-"""A pass as a tape of elementary operations that can be played again, whole or without the paths of gates.
+"""Replay a forward pass from its elementary operations, whole or without the gate paths.
 
-Leaving operations out of a tape replaces gates by constants in any network, whether modules or functional code
-compute them, and leaves everything else as it ran.
+Removing operations from the tape replaces gates by constants in any network, whether modules or functional code
+compute them. All other operations run as before.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Replay = Callable[[torch.Tensor], tuple[torch.Tensor, ...]]
 
 
 class Tape:
-    """The operations of one pass over a batch, with the network's parameters and the gates that it computed.
+    """Operations of one pass over a batch, with the parameters it read and the gates it computed.
 
     Args:
         network: a network in evaluation mode.
         batch: its input.
-        sites: the sites whose gates may be left out later.
+        sites: sites whose gates can be removed from a replay.
     """
 
     def __init__(self, network: nn.Module, batch: torch.Tensor, sites: Iterable[GateSite]) -> None:
@@ -45,15 +45,14 @@ class Tape:
         self._factors = mode.factors
 
     def replay(self, sites: Iterable[GateSite] = (), *, products: bool = True) -> Replay:
-        """Return a function from a batch of the tape's size to what the network returns, as a tuple of tensors.
+        """Return a function from a batch of the tape's size to the network's output tensors.
 
         Args:
-            sites: sites whose gates are the constants that they were on the tape's own batch; what computed them
-                does not run.
-            products: whether feature maps are still multiplied by these constants. Without, the gates are 1.
+            sites: sites whose gates are constants, with values from the tape's own batch; gate paths do not run.
+            products: whether feature maps are multiplied by these constants; without, the gates are 1.
 
         Raises:
-            SeProbeError: what computed a gate cannot be left out.
+            SeProbeError: a gate path cannot be removed.
         """
         sites = list(sites)
         graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
@@ -75,7 +74,7 @@ class Tape:
         return torch.inference_mode()(module.forward)
 
     def _fix(self, graph: fx.Graph, node: fx.Node, product: Product, constants: dict[str, Any]) -> None:
-        """Let a product read the gate that was recorded."""
+        """Replace a product's factor by the recorded gate."""
         name = f"gate_{product.operation.name}_{product.operation.index}"
         constants[name] = self._factors[product.operation]
         with graph.inserting_before(node):
@@ -83,11 +82,11 @@ class Tape:
 
 
 def _leave_out(graph: fx.Graph, path: set[fx.Node]) -> bool:
-    """Remove a gate path and all that could not run without it; return False where the output could not."""
+    """Remove a gate path and everything that depends on it; return False if the output does."""
     removed = dict[fx.Node, None]()
     for node in list(graph.nodes):
         if node in path and _changes_its_argument(node):
-            # Whoever goes on with this tensor takes it as it was.
+            # Downstream operations read the tensor as it was before the in-place write.
             node.replace_all_uses_with(node.all_input_nodes[0])
             graph.erase_node(node)
         elif node in path or any(source in removed for source in node.all_input_nodes):
@@ -105,7 +104,7 @@ def _changes_its_argument(node: fx.Node) -> bool:
 
 
 def _skip_product(graph: fx.Graph, node: fx.Node, product: Product) -> None:
-    """Hand on the feature map; a product fused with an addition stays."""
+    """Replace a product by its feature map; a product fused with an addition stays."""
     if product.operation.name == "mul":
         (place,) = set(PRODUCTS["mul"]) - {product.operand}
         node.replace_all_uses_with(node.args[place])  # type: ignore[arg-type]  # operands of a product are nodes
@@ -113,7 +112,7 @@ def _skip_product(graph: fx.Graph, node: fx.Node, product: Product) -> None:
 
 
 class _TapeMode(FlowMode):
-    """Records the flow of data and, as a graph, the very calls of the pass."""
+    """Records the data flow and, as a graph, the calls of the pass."""
 
     def __init__(self, network: nn.Module, batch: torch.Tensor, factors: dict[Operation, int]) -> None:
         super().__init__(network, batch)
@@ -145,7 +144,7 @@ class _TapeMode(FlowMode):
         return output
 
     def _node(self, tensor: torch.Tensor) -> fx.Node:
-        """Return where a tensor comes from: an operation, the batch, or from outside of the pass."""
+        """Return the node of a tensor: an operation, the batch, or a constant made outside the pass."""
         if tensor not in self._nodes:
             name = f"constant_{len(self.constants)}"
             self.constants[name] = tensor
@@ -155,7 +154,7 @@ class _TapeMode(FlowMode):
 
 
 def _copied(factor: torch.Tensor) -> torch.Tensor:
-    """Return a copy that is broadcast where the factor is."""
+    """Copy a factor without materialising its broadcast axes."""
     once = tuple(slice(0, 1) if step == 0 else slice(None) for step in factor.stride())
     return factor[once].clone().expand(factor.shape)
 

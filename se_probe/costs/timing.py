@@ -35,7 +35,7 @@ Replaced = Literal["gate", "gate and product"]
 
 @dataclass(frozen=True)
 class Share:
-    """The share of run time that went when something was replaced.
+    """Share of run time saved by replacing gates.
 
     Attributes:
         sites: which sites, by the name of their group.
@@ -55,7 +55,7 @@ class Share:
 
 @dataclass(frozen=True)
 class RunTime:
-    """How long a network takes for a batch on one machine, and what share of it its gates take.
+    """Run time of a network for a batch on one machine, and the share that its gates take.
 
     Attributes:
         device: the torch device.
@@ -81,11 +81,11 @@ class RunTime:
 
 
 class GateTimer:
-    """Times a network as it is, its operations replayed, and replayed with gates replaced.
+    """Times a network as it is, a replay of its operations, and replays with gates replaced by constants.
 
-    Replayed are the elementary operations of one pass, without the modules around them, so that the path of a gate
-    can be left out wherever it was computed. The gate is then a constant, the one that the network computed, and the
-    output must be the network's own.
+    A replay runs the elementary operations of one pass without the modules around them, so that a gate path can be
+    removed wherever it was computed. The constants are the gates that the network computed; the output of a replay
+    must equal the network's.
 
     Args:
         network: any network; it is timed in evaluation mode, on its device, and left as it was.
@@ -139,11 +139,11 @@ class GateTimer:
 
     @property
     def seconds(self) -> float:
-        """How long measuring will take, about."""
+        """Approximate duration of `measure`, in seconds."""
         return self._rounds * self._round_seconds
 
     def _check(self, input_size: Sequence[int]) -> None:
-        """Hold the replay against the network, on other noise too; with constant gates on the tape's own."""
+        """Compare the replay with the network, on other noise too; with constant gates on the tape's own batch."""
         other = noise_for(self._network, input_size, len(self._batch), seed=1)
         gates = [replay for (_, replaced), replay in self._variants.items() if replaced == "gate"]
         runs = [(self._replay, other), *((replay, self._batch) for replay in (self._replay, *gates))]
@@ -178,7 +178,7 @@ class GateTimer:
 
 
 def paired_share(whole: Floats, without: Floats) -> tuple[float, float, float]:
-    """Return the share of time that went, from run times of the same rounds, and its 95 % limits.
+    """Return the share of time saved, from run times of the same rounds, and its 95 % limits.
 
     The share is 1 minus the median of without over whole. The limits are order statistics of these ratios, those of
     the sign test, for rounds that are independent; in simulation they cover the median in at least 95 % of cases.
@@ -209,7 +209,7 @@ def seconds_of(run: Callable[[torch.Tensor], object], batch: torch.Tensor) -> fl
 
 
 def check_rounds(rounds: int) -> None:
-    """Raise SeProbeError where an interval would rest on too few rounds."""
+    """Raise SeProbeError for too few rounds for an interval."""
     if rounds < FEWEST_ROUNDS:
         raise SeProbeError(f"{rounds} rounds of timing were asked for; expected at least {FEWEST_ROUNDS}.")
 
@@ -229,7 +229,7 @@ def _synchronise(device: torch.device) -> None:
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """Keep Python's garbage collector out of the measurement."""
+    """Disable Python's garbage collector while measuring."""
     collecting = gc.isenabled()
     gc.collect()
     gc.disable()

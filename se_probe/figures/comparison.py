@@ -15,12 +15,12 @@ from se_probe.figures.style import CurveStyle, class_styles
 PANELS = {
     "specificity": "class specificity ω²",
     "dynamic": "channels whose gates move",
-    "class_sd": "SD between class means",
+    "between_class_sd": "SD between class means",
     "open": "channels that stay open",
-    "image_sd": "SD between images of a class",
+    "within_class_sd": "SD between images of a class",
     "closed": "channels that stay closed",
 }
-SPREADS = ("class_sd", "image_sd")
+SPREADS = ("between_class_sd", "within_class_sd")
 OVER = {
     "classes": "bands of ω²: 95 % for another draw of classes",
     "images": "bands of ω²: 95 % for another draw of images of these classes",
@@ -54,11 +54,11 @@ def comparison_profiles(
 
 def _plot(axes: Axes, rows: pd.DataFrame, column: str, look: CurveStyle) -> None:
     depth, values = rows["depth"].to_numpy(), rows[column].to_numpy(dtype=np.float64)
-    if column == "specificity" and rows["specificity_low"].notna().any():
+    if column == "specificity" and rows["specificity_ci_low"].notna().any():
         axes.fill_between(
             depth,
-            rows["specificity_low"].to_numpy(),
-            rows["specificity_high"].to_numpy(),
+            rows["specificity_ci_low"].to_numpy(),
+            rows["specificity_ci_high"].to_numpy(),
             color=look.color,
             alpha=0.16,
             linewidth=0,

@@ -23,13 +23,13 @@ def decodability(
     classes = int(table["chosen_classes"].iloc[0])
 
     def accuracy(axes: Axes, rows: pd.DataFrame) -> None:
-        plot_band(axes, rows["low"], rows["high"], LOOKS[ACCURACY])
+        plot_band(axes, rows["ci_low"], rows["ci_high"], LOOKS[ACCURACY])
         plot_line(axes, rows["accuracy"], LOOKS[ACCURACY], rows["verdict"] != "live")
         plot_level(axes, rows["chance"], "chance")
         axes.set_ylim(0, 1.03)
 
     def spread(axes: Axes, rows: pd.DataFrame) -> None:
-        plot_line(axes, rows["class_sd"], LOOKS[CLASSES], rows["verdict"] != "live")
+        plot_line(axes, rows["between_class_sd"], LOOKS[CLASSES], rows["verdict"] != "live")
         axes.set_ylim(bottom=0)
 
     panels = {f"accuracy among {classes} classes": accuracy, "standard deviation, gate units": spread}

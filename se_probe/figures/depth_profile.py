@@ -29,12 +29,12 @@ def depth_profile(
     still = [str(verdict) for verdict in specificity["verdict"].unique() if verdict != "live"]
 
     def share(axes: Axes, table: pd.DataFrame) -> None:
-        plot_band(axes, table["low"], table["high"], LOOKS[SHARE])
+        plot_band(axes, table["ci_low"], table["ci_high"], LOOKS[SHARE])
         plot_line(axes, table["omega_squared"], LOOKS[SHARE], table["verdict"] != "live")
-        axes.set_ylim(min(0.0, float(table["low"].fillna(0.0).min())) - 0.02, 1.02)
+        axes.set_ylim(min(0.0, float(table["ci_low"].fillna(0.0).min())) - 0.02, 1.02)
 
     def spread(axes: Axes, table: pd.DataFrame) -> None:
-        for words, column in ((IMAGES, "image_sd"), (CLASSES, "class_sd")):
+        for words, column in ((IMAGES, "within_class_sd"), (CLASSES, "between_class_sd")):
             plot_line(axes, table[column], LOOKS[words], table["verdict"] != "live")
         plot_level(axes, pd.Series([least_spread] * len(table)), "hardly moves below")
         axes.set_ylim(bottom=0)

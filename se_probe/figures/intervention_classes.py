@@ -41,7 +41,7 @@ def intervention_classes(
     cells = alone.pivot(index="class", columns="sites", values="nll_change")[sites]
     order = cells.mean(axis=1).sort_values(ascending=False).index
     values = cells.loc[order].to_numpy()
-    unsure = alone.assign(unsure=~((alone["nll_low"] > 0) | (alone["nll_high"] < 0)))
+    unsure = alone.assign(unsure=~((alone["nll_ci_low"] > 0) | (alone["nll_ci_high"] < 0)))
     dots = unsure.pivot(index="class", columns="sites", values="unsure").loc[order, sites].to_numpy(dtype=bool)
     reach = _reach(np.abs(values))
     beyond = int(np.sum(np.abs(values) > reach))

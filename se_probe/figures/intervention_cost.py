@@ -49,7 +49,7 @@ def intervention_cost(
                 _draw(axes, table, group, order, (change, factor))
                 axes.set_title(words, loc="left", fontweight="bold", pad=4)
         _name_sites(grid, order, len(columns))
-        missing = table.loc[table["scope"].isin(scopes), ["nll_low", "nll_high"]].isna().any(axis=None)
+        missing = table.loc[table["scope"].isin(scopes), ["nll_ci_low", "nll_ci_high"]].isna().any(axis=None)
         note = NO_INTERVAL if missing else None
         styles = {WORDS[scope]: LOOKS[scope] for scope in scopes}
         add_frame(figure, Wording(title, "site", "change", caption, note, demo), styles, 2)
@@ -85,7 +85,7 @@ def _points(
     """A point at the first site of each row, or a bar over its sites, with its interval."""
     change, factor = measure
     name = change.removesuffix("_change")
-    values, low, high = (factor * rows[column].to_numpy() for column in (change, f"{name}_low", f"{name}_high"))
+    values, low, high = (factor * rows[column].to_numpy() for column in (change, f"{name}_ci_low", f"{name}_ci_high"))
     places = spans.mean(axis=1) if scope == STAGE else spans[:, 0]
     axes.vlines(places, low, high, color=look_of.color, linewidth=1.0, zorder=3)
     if scope == STAGE:

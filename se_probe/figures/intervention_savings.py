@@ -63,7 +63,7 @@ def _draw_panel(axes: Axes, shown: pd.DataFrame, column: str, scopes: Sequence[s
 
 def _draw(axes: Axes, rows: pd.DataFrame, column: str, scope: str) -> None:
     saved, look_of = rows[column].to_numpy(dtype=np.float64), LOOKS[scope]
-    values, low, high = (100 * rows[name].to_numpy() for name in ("top1_change", "top1_low", "top1_high"))
+    values, low, high = (100 * rows[name].to_numpy() for name in ("top1_change", "top1_ci_low", "top1_ci_high"))
     axes.vlines(saved, low, high, color=look_of.color, linewidth=0.8, alpha=0.8, zorder=2)
     axes.plot(
         saved,

@@ -33,14 +33,14 @@ def scale_response(
     looks = scale_styles(sorted(response["scale"].unique()))
     enlarged = dict(list(looks.items())[1:])
     sites = list(response["site"].unique())
-    quantities = [name for name, rows in response.groupby("quantity", sort=False) if rows["level"].notna().any()]
+    quantities = [name for name, rows in response.groupby("quantity", sort=False) if rows["value"].notna().any()]
     panels = [*quantities, "change"]
     with style.house_style():
         width = style.SINGLE_COLUMN if len(sites) <= NARROW else style.DOUBLE_COLUMN
         figure = NotebookFigure(figsize=(width, len(panels)))
         grid = figure.subplots(len(panels), 1, squeeze=False, sharex=True).ravel()
         for axes, name in zip(grid, quantities, strict=False):
-            _plot(axes, response[response["quantity"] == name], "level", sites, looks)
+            _plot(axes, response[response["quantity"] == name], "value", sites, looks)
             axes.set_title(name, loc="left", fontweight="bold", pad=4)
         _plot(grid[-1], response, "change", sites, enlarged)
         grid[-1].set_ylim(bottom=0)

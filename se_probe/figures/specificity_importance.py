@@ -13,7 +13,7 @@ from se_probe.figures.notebook_figure import NotebookFigure
 from se_probe.figures.point_names import name_points
 from se_probe.figures.settle import freeze_layout
 
-PANELS = {"class_sd": "spread between class means, gate units", "omega_squared": "share between classes, ω²"}
+PANELS = {"between_class_sd": "spread between class means, gate units", "omega_squared": "share between classes, ω²"}
 MOST_NAMES = 24
 NOTE = "Hollow: most channels hardly move ({0})."
 
@@ -47,9 +47,9 @@ def _draw(axes: Axes, table: pd.DataFrame, column: str) -> None:
     colour, hollow = look(0).color, table["verdict"].to_numpy() != "live"
     x, y = table[column].to_numpy(dtype=np.float64), table["nll_change"].to_numpy(dtype=np.float64)
     axes.axhline(0, color=style.QUIET, linewidth=0.6)
-    axes.vlines(x, table["nll_low"], table["nll_high"], color=colour, linewidth=0.8, alpha=0.7, zorder=2)
+    axes.vlines(x, table["nll_ci_low"], table["nll_ci_high"], color=colour, linewidth=0.8, alpha=0.7, zorder=2)
     if column == "omega_squared":
-        axes.hlines(y, table["low"], table["high"], color=colour, linewidth=0.5, alpha=0.4, zorder=2)
+        axes.hlines(y, table["ci_low"], table["ci_high"], color=colour, linewidth=0.5, alpha=0.4, zorder=2)
     for mask, face in ((~hollow, colour), (hollow, "white")):
         axes.plot(
             x[mask], y[mask], "o", markersize=3.6, markerfacecolor=face, markeredgecolor=colour, markeredgewidth=0.8

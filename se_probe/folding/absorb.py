@@ -1,7 +1,7 @@
-"""Where a constant factor per channel can go: into the layer before it, or into the layer after it.
+"""Absorb a constant factor per channel into the layer before it or the layer after it.
 
-Both ways are followed through the values of a real pass. On the way to the layer nothing else may read what is
-scaled, and only operations f with f(c·x) = c·f(x) may lie between; for a ReLU that needs c ≥ 0.
+Both directions are followed through the values of a real pass. Up to the layer, nothing else may read the scaled
+tensor, and every operation f in between must satisfy f(c·x) = c·f(x); for a ReLU that needs c ≥ 0.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Absorbed:
-    """The layers that take a factor in, and how their parameters change."""
+    """Layers that absorb a factor, and the scalings of their parameters."""
 
     layers: tuple[str, ...]
     scalings: tuple[Scaling, ...]
 
 
 def absorb_before(flow: Flow, operand: Operand, factor: torch.Tensor, reader: Step) -> Absorbed:
-    """Return how the layers that compute a tensor take in a factor by which `reader` multiplies it.
+    """Return how the layers that compute a tensor absorb the factor by which `reader` multiplies it.
 
     Args:
         flow: the pass.
@@ -59,7 +59,7 @@ def absorb_before(flow: Flow, operand: Operand, factor: torch.Tensor, reader: St
         reader: the only operation that may read the tensor.
 
     Raises:
-        RefusedError: it cannot be done, with the reason.
+        RefusedError: they cannot; the message is the reason.
     """
     _check_sole(flow, operand, [reader])
     step = flow.writer(operand.value)
@@ -76,7 +76,7 @@ def absorb_before(flow: Flow, operand: Operand, factor: torch.Tensor, reader: St
 
 
 def absorb_after(flow: Flow, operand: Operand, factor: torch.Tensor) -> Absorbed:
-    """Return how the layer that reads a multiplied tensor takes in the factor, in the place of the multiplication.
+    """Return how the layer that reads a multiplied tensor absorbs the factor instead of the multiplication.
 
     Args and Raises as in `absorb_before`.
     """
@@ -94,7 +94,7 @@ def absorb_after(flow: Flow, operand: Operand, factor: torch.Tensor) -> Absorbed
 
 
 def _check_sole(flow: Flow, operand: Operand, readers: Sequence[Step]) -> None:
-    """Refuse a tensor that anything but `readers` sees."""
+    """Refuse a tensor that anything but `readers` reads."""
     others = [step.name for step in flow.read_by(operand.value) if not any(step is reader for reader in readers)]
     if others:
         raise RefusedError(f"{', '.join(dict.fromkeys(others))} reads what is scaled as well")

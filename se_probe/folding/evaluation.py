@@ -1,4 +1,4 @@
-"""What networks choose for the images of a selection: decoded once where memory allows, in two halves by class."""
+"""First choices of networks on the images of a selection, which is split into two halves by class."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ HELD_BYTES = 2**30
 
 
 def halves(selection: Selection, seed: int) -> tuple[Selection, Selection]:
-    """Split a selection into two halves with the same number of images of each class, give or take one.
+    """Split a selection into two halves with the same number of images of each class, within one.
 
-    Which image goes where depends on the seed and on the image's path alone; a class of odd size has one more in the
-    first half.
+    The split depends on the seed and on the images' paths alone; of an odd class the first half has one more.
 
     Raises:
         SeProbeError: no class has two images.
@@ -48,11 +47,11 @@ def _ranked_by(seed: int) -> Callable[[Selected], bytes]:
 
 
 class Images:
-    """The images of a selection in batches on a device, kept in memory where they take up to a gigabyte.
+    """Images of a selection in batches on a device; decoded once if they fit into a gigabyte.
 
     Attributes:
         selection: the images.
-        skipped: how many could not be decoded, once they were read.
+        skipped: number of images that could not be decoded, known after the first pass.
     """
 
     def __init__(
@@ -78,11 +77,11 @@ class Images:
                 yield images, batch.indices
 
     def first(self, images: int) -> torch.Tensor:
-        """Return a few images."""
+        """Return the first images of the first batch."""
         return next(iter(self))[0][:images]
 
     def units(self) -> NDArray[np.int64]:
-        """Return the output unit of each image that was decoded, −1 where it has none."""
+        """Return the output unit of each decoded image's class, −1 where the network has none."""
         units = [entry.sample.image_class.index for entry in self.selection.entries]
         places = [place for _, indices in self for place in indices]
         return np.array([-1 if units[place] is None else units[place] for place in places], dtype=np.int64)
@@ -115,7 +114,7 @@ def choices(run: Callable[[torch.Tensor], torch.Tensor], images: Images) -> NDAr
 def confirm(
     networks: Sequence[Callable[[torch.Tensor], torch.Tensor]], images: Images
 ) -> tuple[list[NDArray[np.int64]], float]:
-    """Return the first choices of several networks over one reading of the images.
+    """Return the first choices of several networks in one pass over the images.
 
     Returns:
         `(image,)` for each network, and the largest deviation of the outputs of the last network from those of the

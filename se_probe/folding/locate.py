@@ -1,4 +1,4 @@
-"""Where in the forward of a module its gate multiplies: found by values, not by names."""
+"""Find where the forward of a module multiplies by its gate, by values and not by names."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _PRODUCTS = {*_PLAIN, torch.addcmul, torch.einsum, "addcmul", "addcmul_"}
 
 @dataclass(frozen=True)
 class ProductNode:
-    """One multiplication by a gate in the graph of a module's forward.
+    """A multiplication by a gate in the graph of a module's forward.
 
     Attributes:
         node: name of the multiplication.
         operand: position of the factor among its arguments.
-        plain: whether it multiplies two tensors and does nothing else, so that it can be taken out.
+        plain: whether it only multiplies two tensors, so that it can be removed.
         factor: the factor of the probed pass.
         product: the same multiplication as discovery saw it.
     """

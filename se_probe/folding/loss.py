@@ -1,4 +1,4 @@
-"""What fixed gates cost: the share of images that a network no longer gets right."""
+"""Loss of a network with fixed gates: the share of images that it no longer classifies correctly."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Loss:
 
     @property
     def bound(self) -> float:
-        """The interval's upper limit with a gain counted as no loss: what luck seems to win buys nothing."""
+        """Upper limit of the interval, with a measured gain counted as no loss."""
         return self.high - min(self.points, 0.0)
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class Loss:
 
 
 def loss_of(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Loss:
-    """Return the loss from what two networks get right, `(image,)` each."""
+    """Return the loss from the correctness of two networks, `(image,)` each."""
     lost, won, images = int((before & ~after).sum()), int((~before & after).sum()), len(before)
     interval = flip_interval(Strata(((before.astype(np.float64) - after)[:, None],), "image"))
     low, high = 100 * float(interval.low[0]), 100 * float(interval.high[0])
@@ -60,22 +60,22 @@ def loss_of(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Loss:
 
 
 def above_chance(right: NDArray[np.bool_], classes: int) -> bool:
-    """Return whether a network gets more images right than guessing among `classes` would (binomial test, p < 0.01).
+    """Return whether accuracy exceeds chance among `classes` (binomial test, p < 0.01).
 
-    One that does not has no accuracy to lose: it is untrained, or the labels are not those of its units.
+    Below that there is no accuracy to lose: the network is untrained, or the labels are not those of its units.
     """
     test = stats.binomtest(int(right.sum()), len(right), 1 / classes, alternative="greater")
     return bool(test.pvalue < CHANCE)
 
 
 def least_limit(images: int) -> float:
-    """Return where the interval of a loss ends, in points, if not one of the images changes sides."""
+    """Return the upper limit of the loss, in points, if no image changes between correct and wrong."""
     same = np.ones(images, dtype=np.bool_)
     return loss_of(same, same).high
 
 
 def images_for(points: float) -> int:
-    """Return how many images it takes for the interval of no loss at all to end at `points` percentage points.
+    """Return how many images bring the upper limit of no loss at all down to `points` percentage points.
 
     Source: Bonett and Price (2012) where nothing flips: z √2 / (images + 2).
     """

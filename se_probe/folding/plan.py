@@ -1,4 +1,4 @@
-"""What is to be changed in a network, the changed copy, and how far it is from the intervened network."""
+"""Planned changes of a network, the changed copy, and its deviation from the intervened network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from se_probe.trace.watching import tensors_in
 
 @dataclass(frozen=True)
 class FoldPlan:
-    """What is to be changed in a network: products by module with their constants, and parameters.
+    """Planned changes: products by module with their constants, and scalings of parameters.
 
     `products` maps a module's path to its edits, `buffers` a buffer's path to its values.
     """
@@ -82,13 +82,13 @@ _Change = Callable[[FoldPlan], FoldPlan]
 
 
 class DeviationCheck:
-    """Compares changed copies of a network with the intervened network, on one batch."""
+    """Compares changed copies of a network with the intervened network on one batch."""
 
     def __init__(self, network: nn.Module, batch: torch.Tensor, tolerance: float) -> None:
         self.network, self.batch, self.tolerance = network, batch, tolerance
 
     def check(self, plan: FoldPlan) -> float:
-        """Return the deviation of the network that a plan makes.
+        """Return the deviation of a plan's network from the intervened one.
 
         Raises:
             RefusedError: it cannot be made, does not run, or deviates too far.
@@ -107,7 +107,10 @@ class DeviationCheck:
         return found
 
     def applied(self, plan: FoldPlan, changes: Mapping[GateSite, _Change]) -> tuple[FoldPlan, dict[GateSite, str]]:
-        """Return a plan with all changes that hold, and for each other site the reason; one by one if need be."""
+        """Return the plan with every change that holds, and the reason for each site whose change does not.
+
+        All changes are tried together first, then one by one.
+        """
         refused: dict[GateSite, str] = {}
         try:
             whole = reduce(lambda grown, change: change(grown), changes.values(), plan)

@@ -1,4 +1,4 @@
-"""What a search for foldable sites came to: the sites, the trials, the verdict and the folder of the network."""
+"""Result of a run of `fold`: sites, trials, verdict and the folder of the folded network."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class FoldRun:
         path: the run's folder.
         sites: one row a site, the most static first: `site`, `image_sd` (standard deviation of the gate over images,
             root mean square over channels), `fixed`, `how`, `layers`, `reason`.
-        trials: one row a set that was tried: `sites`, `added`, `loss`, `low`, `high`, `allowed`.
+        trials: one row a set of sites tried: `sites`, `added`, `loss`, `low`, `high`, `allowed`.
         facts: what `run.json` holds.
-        folder: where the folded network lies, None where nothing was folded.
+        folder: the folder of the folded network, None if nothing was folded.
     """
 
     path: Path
@@ -55,7 +55,7 @@ class FoldRun:
 
 
 def trials_table(trials: Sequence[Trial]) -> pd.DataFrame:
-    """One row a set that was tried, in order."""
+    """Return the table of trials, one row a set of sites, in the order they were tried."""
     columns = ["sites", "names", "loss", "low", "high", "lost", "won", "images", "allowed"]
     rows = [
         (
@@ -70,7 +70,7 @@ def trials_table(trials: Sequence[Trial]) -> pd.DataFrame:
 
 
 def verdict_of(loss: Loss, max_loss: float, measure: str) -> str:
-    """Say what the held-out half shows about the allowed loss."""
+    """Return a sentence on the held-out loss against the allowed one."""
     told = f"loses {loss} of {measure} on {loss.images} held-out images"
     if loss.high <= max_loss:
         return f"{told}: shown to be within the allowed {max_loss:g} (the interval's upper limit is)"
@@ -83,7 +83,7 @@ def verdict_of(loss: Loss, max_loss: float, measure: str) -> str:
 
 
 def timing_sentence(timing: Timing) -> str:
-    """Say how much faster the folded network is."""
+    """Return a sentence on the run time before and after folding."""
     return (
         f"{timing.before:.1f} ms before, {timing.after:.1f} ms after, ratio {timing.ratio:.3f} "
         f"[{timing.low:.3f}, {timing.high:.3f}] (batch of {timing.batch} on {timing.device}, {timing.threads} threads, "

@@ -1,4 +1,4 @@
-"""A folded network on disk: weights, structure and a loader, in one folder; and its way back."""
+"""Write and load a folded network: weights, structure and a loader in one folder."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ LOADER = "load.py"
 
 
 def builder_of(model: str | nn.Module | LoadedModel, model_args: Mapping[str, object] | None) -> dict[str, Any]:
-    """Return who builds a network before it is folded, as `folded.json` keeps it.
+    """Return the source of a network before folding, as `folded.json` keeps it.
 
-    Of a Python file the path and the SHA-256 are kept: it is needed to load the folded network.
+    For a Python file these are its path and SHA-256, because the file is needed to load the folded network.
     """
     if not isinstance(model, str):
         return {"source": "memory", "spec": "code of your own", "name": "", "arguments": {}}
@@ -95,7 +95,7 @@ def load_folded(folder: str | Path, network: str | nn.Module | LoadedModel | Non
 
 
 def _unfolded(builder: Mapping[str, Any], network: str | nn.Module | LoadedModel | None) -> LoadedModel:
-    """Return the network before it was folded; its weights do not matter."""
+    """Return the network before folding, with any weights."""
     if isinstance(network, LoadedModel):
         return network
     if isinstance(network, nn.Module):

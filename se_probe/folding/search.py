@@ -1,4 +1,4 @@
-"""Finds the largest set of sites whose gates may be fixed: along the order of staticness, then one by one."""
+"""Search for the largest set of sites whose gates may be fixed: by bisection along an order, then site by site."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from se_probe.folding.loss import Loss
 
 @dataclass(frozen=True)
 class Trial:
-    """A set of sites that was tried, what it costs, and whether that is within the allowed loss."""
+    """A set of sites, its loss, and whether the loss is allowed."""
 
     sites: tuple[str, ...]
     loss: Loss
@@ -19,7 +19,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Search:
-    """All trials in the order in which they were made, and the set that was chosen."""
+    """All trials in order, and the chosen set."""
 
     trials: tuple[Trial, ...]
     chosen: tuple[str, ...]
@@ -39,10 +39,9 @@ class Search:
 def search(order: Sequence[str], cost: Callable[[Sequence[str]], Loss], max_loss: float) -> Search:
     """Return the largest set found whose loss is at the most `max_loss` points, by the upper limit of its interval.
 
-    The longest prefix of `order` that is allowed is found by bisection, which takes for granted that loss grows along
-    it; then each later site is added where the whole set stays allowed, which does not. The upper limit decides, since
-    the best of many sets looks better than it is; for the same reason a measured gain counts as no loss, and makes no
-    room for sites that lose.
+    Bisection finds the longest allowed prefix of `order`, assuming that the loss grows along it. Each later site is
+    then added if the whole set stays allowed, which needs no such assumption. The upper limit decides because the best
+    of many sets looks better than it is. For the same reason a measured gain counts as no loss.
 
     Args:
         order: names of sites, the most static first.
@@ -60,7 +59,7 @@ def search(order: Sequence[str], cost: Callable[[Sequence[str]], Loss], max_loss
 
     known, failed = 0, len(order) + 1
     while failed - known > 1:
-        # The whole is tried first: where gates have collapsed it is the answer.
+        # All sites first: for collapsed gates that is the answer.
         length = len(order) if failed > len(order) else (known + failed) // 2
         known, failed = (length, failed) if allowed(order[:length]) else (known, length)
     chosen = list(order[:known])

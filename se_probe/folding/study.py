@@ -1,4 +1,4 @@
-"""What is measured for a folding: mean gates and their spread on one half of the images, losses on both."""
+"""Measurements behind a fold: mean gates and their spread on one half of the images, losses on both."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PROBE_IMAGES = 4
 
 @dataclass(frozen=True)
 class LossMeasure:
-    """What a network's loss is counted in: `right` says which images a network gets right."""
+    """The unit of a loss: an image is correct where the network's choice equals `target`."""
 
     name: str
     before: NDArray[np.int64]
@@ -41,15 +41,15 @@ class LossMeasure:
 
 
 class Study:
-    """The network, the two halves of the images, and what was measured on them.
+    """The network, the two halves of the images, and the measurements on them.
 
     Attributes:
         first, second: the half that is searched on, and the half that confirms.
         means, spread: mean gate of each site on the first half (the mean of the class means, as in `ablate`), and its
             standard deviation over images.
         order: names of the sites, the most static first.
-        possible: all sites folded, once a search has asked what surgery can do.
-        measure_name: what losses are counted in, known once something was measured.
+        possible: the network with all sites folded, known after a search.
+        measure_name: the unit of losses, known after the first measurement.
     """
 
     def __init__(
@@ -88,11 +88,11 @@ class Study:
         return {self.sites[name]: self.means[name] for name in names}
 
     def intervened(self, names: Sequence[str]) -> AbstractContextManager[Any]:
-        """Put the mean gates in the place of the network's for a `with` block."""
+        """Replace the network's gates by their means for a `with` block."""
         return intervene(self.network, {site: Constant(values) for site, values in self.constants(names).items()})
 
     def measure(self, images: Images, before: NDArray[np.int64]) -> LossMeasure:
-        """Return top-1 accuracy where the network has some to lose on these labels, else agreement."""
+        """Return the unit: top-1 accuracy if the network exceeds chance on these labels, else agreement."""
         units = images.units()
         classes = len(np.unique(units))
         if not self.measure_name:

@@ -1,6 +1,6 @@
-"""Replaces gates of a network by constants, folds them into neighbouring layers, and holds each step to the truth.
+"""Replace gates by constants, fold the constants into neighbouring layers, and check each step.
 
-The truth is the untouched network with the same constants in the place of its gates (`se_probe.gates.intervene`).
+The reference is the untouched network with the same constants as gates (`se_probe.gates.intervene`).
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ LAYERS, MULTIPLY, REFUSED = "into layers", "fixed multiply", "refused"
 
 @dataclass(frozen=True)
 class SiteFold:
-    """What became of a site.
+    """Outcome of folding at one site.
 
     Attributes:
         site: its name.
         module: path of the multiplying module.
         how: "into layers" (nothing is left of the gate), "fixed multiply" or "refused" (untouched).
-        layers: the layers that took constants in.
-        reason: why a multiplication is left, or why the site was refused; "" otherwise.
+        layers: layers into which constants were folded.
+        reason: why a multiplication remains or the site was refused; "" otherwise.
     """
 
     site: str
@@ -50,12 +50,12 @@ class SiteFold:
 
 @dataclass(frozen=True)
 class Folded:
-    """A network with fixed gates, and how it was made.
+    """A network with fixed gates and a record of the changes.
 
     Attributes:
         network: the network, in evaluation mode; no tensor is shared with the one it was made from.
-        sites: what became of each site, in the order given.
-        edits: how its structure differs, as `se_probe.folding.rebuild.edited` reads it.
+        sites: outcome of each site, in the order given.
+        edits: changes of its structure, as `se_probe.folding.rebuild.edited` reads it.
         deviation: largest difference of its output on the probe from the intervened network's, over the largest value.
     """
 
@@ -76,9 +76,9 @@ def fold_gates(
     """Return a copy of a network whose gates at some sites are constants, without what computed them.
 
     A constant is folded into the batch norm, convolution or linear layer before the site, or into the convolution or
-    linear layer after it, where the data flow of a real pass allows; else the feature map is multiplied by it. A
-    site that cannot be changed is left as it is, with the reason. The outputs on `batch` must equal those of the
-    untouched network with the same constants, or the site at fault is refused.
+    linear layer after it, if the data flow of a real pass allows it. Otherwise the feature map is multiplied by the
+    constant. A site that cannot be changed stays as it is, with the reason. The outputs on `batch` must equal those of
+    the untouched network with the same constants; a site that breaks this is refused.
 
     Args:
         network: the network, in evaluation mode; it is not changed.
@@ -117,7 +117,7 @@ def fold_gates(
 def _located(
     network: nn.Module, sites: Sequence[GateSite], batch: torch.Tensor
 ) -> tuple[dict[GateSite, list[ProductNode]], dict[GateSite, str]]:
-    """Find the multiplications of each site; return them, and the reasons for those that cannot be told."""
+    """Return the multiplications of each site, and the reasons for the sites where they are not found."""
     calls, gates = _probed(network, sites, batch)
     found, refused = {}, {}
     for site in sites:
@@ -152,7 +152,7 @@ def _probed(
 
 
 def _multiplied(plan: FoldPlan, site: GateSite, constant: torch.Tensor, places: Sequence[ProductNode]) -> FoldPlan:
-    """Put constants in the place of a site's factors."""
+    """Replace a site's factors by constants."""
     before = plan.products.get(site.module, ())
     parts = [constant] if len(places) == 1 else list(constant.unbind(0))
     edits: list[dict[str, Any]] = []
@@ -173,7 +173,7 @@ def _absorbed_by(
     places: Mapping[GateSite, Sequence[ProductNode]],
     left: dict[GateSite, list[str]],
 ) -> dict[GateSite, dict[str, Absorbed]]:
-    """Return the layers that can take in the constants of each site, by buffer; put into `left` why others cannot."""
+    """Return the layers that can absorb each site's constants, by buffer; add to `left` why others cannot."""
     changed = changed_copy(probe.network, plan)
     flow = flow_of(changed, probe.batch)
     absorbed: dict[GateSite, dict[str, Absorbed]] = {}
@@ -190,7 +190,7 @@ def _absorbed_by(
 
 
 def _absorbed(flow: Flow, buffer: torch.Tensor, place: ProductNode) -> Absorbed:
-    """Return the layers that take in one constant, before the site or after it."""
+    """Return the layers that absorb one constant, before the site or after it."""
     if not place.plain:
         raise RefusedError(f"{place.node} does more than multiply")
     constant = Value(storage_of(buffer), 0)
@@ -208,7 +208,7 @@ def _absorbed(flow: Flow, buffer: torch.Tensor, place: ProductNode) -> Absorbed:
 
 
 def _into_layers(plan: FoldPlan, site: GateSite, absorbed: Mapping[str, Absorbed]) -> FoldPlan:
-    """Take multiplications out and scale layers in their place."""
+    """Remove multiplications and scale layers instead."""
     names = {path.rpartition(".")[2] for path in absorbed}
     products = tuple(
         {"node": item["node"], "operand": item["operand"], "buffer": None} if item["buffer"] in names else item

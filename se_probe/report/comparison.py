@@ -22,10 +22,10 @@ _SITE_COLUMNS = {
     "depth": "Relative depth",
     "specificity": "omega_squared",
     "interval": "omega_interval",
-    "class_sd": "class_sd",
-    "image_sd": "image_sd",
+    "between_class_sd": "between_class_sd",
+    "within_class_sd": "within_class_sd",
     "verdict": "verdict",
-    "level": "level",
+    "mean_gate": "mean_gate",
     "dynamic": "dynamic",
     "open": "open",
     "closed": "closed",
@@ -133,7 +133,7 @@ def _matches(rows: pd.DataFrame) -> MatchTable:
 
 
 def _limits(rows: pd.DataFrame, name: str) -> list[str]:
-    pairs = zip(rows[f"{name}_low"], rows[f"{name}_high"], strict=True)
+    pairs = zip(rows[f"{name}_ci_low"], rows[f"{name}_ci_high"], strict=True)
     return ["–" if pd.isna(low) or pd.isna(high) else f"{low:z.2f} to {high:z.2f}" for low, high in pairs]
 
 

@@ -223,7 +223,7 @@
 
   // The channel to begin with: the one whose class means differ most, in gate units.
   function mostTelling() {
-    const name = "class_sd";
+    const name = "between_class_sd";
     if (!(name in data.scores)) return 0;
     return score(name).reduce((best, value, channel, all) => (rank(value) > rank(all[best]) ? channel : best), 0);
   }

@@ -69,9 +69,9 @@ def chosen_images(recording: Recording) -> pd.DataFrame:
 
 def _most_telling(channel_rows: pd.DataFrame) -> str | None:
     """The site whose class means differ most, where that is known."""
-    if "class_sd" not in channel_rows.columns or channel_rows["class_sd"].isna().all():
+    if "between_class_sd" not in channel_rows.columns or channel_rows["between_class_sd"].isna().all():
         return None
-    return str(channel_rows.groupby("site", sort=False)["class_sd"].mean().idxmax())
+    return str(channel_rows.groupby("site", sort=False)["between_class_sd"].mean().idxmax())
 
 
 def _classes(recording: Recording) -> list[dict[str, Any]]:

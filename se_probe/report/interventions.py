@@ -99,7 +99,7 @@ def _sites(sites: str) -> str:
 
 
 def _with_limits(row: Mapping[Hashable, Any], column: _Column) -> Cell:
-    low, high = (column.factor * row[f"{column.limits}_{end}"] for end in ("low", "high"))
+    low, high = (column.factor * row[f"{column.limits}_ci_{end}"] for end in ("low", "high"))
     digits = f"{{:z.{column.decimals}f}}"
     cell = _number(column.factor * row[column.value], digits)
     if pd.isna(low) or pd.isna(high):

@@ -18,19 +18,29 @@ _MEASURES = {
     "site_decodability.csv": site_decodability,
     "channel_specificity.csv.gz": channel_specificity,
 }
-_SPECIFICITY = ("verdict", "class_sd", "image_sd", "omega_squared", "omega_interval", "discovered")
-_HEALTH = ("level", "dynamic", "open", "closed", "entropy", "effective_rank")
+_SPECIFICITY = (
+    "verdict",
+    "between_class_sd",
+    "within_class_sd",
+    "omega_squared",
+    "omega_interval",
+    "significant_share",
+)
+_HEALTH = ("mean_gate", "dynamic", "open", "closed", "entropy", "effective_rank")
 _DECODABILITY = ("accuracy", "chance")
 
 
 def run_measures(recording: Recording, tables: Path) -> dict[str, pd.DataFrame]:
-    """Return the tables that a report needs by their file names, computing those that are not in the folder.
+    """Return the tables that a report needs by their file names, computing those that the folder lacks.
+
+    A table of an older version, with other names of columns, is computed, too.
 
     Raises:
         SeProbeError: the recording has no image of any chosen class.
     """
+    stored = {name: pd.read_csv(tables / name) for name in _MEASURES if (tables / name).is_file()}
     return {
-        name: pd.read_csv(tables / name) if (tables / name).is_file() else measure(recording)
+        name: stored[name] if name in stored and "between_class_sd" in stored[name] else measure(recording)
         for name, measure in _MEASURES.items()
     }
 
@@ -40,7 +50,7 @@ def site_rows(recording: Recording, measures: Mapping[str, pd.DataFrame]) -> pd.
     facts = pd.DataFrame([site.to_dict() for site in recording.sites]).rename(columns={"name": "site"})
     facts = facts[["site", "module", "family", "channels", "branches", "activation", "reduction"]]
     specificity = measures["site_specificity.csv"]
-    limits = zip(specificity["low"], specificity["high"], strict=True)
+    limits = zip(specificity["ci_low"], specificity["ci_high"], strict=True)
     specificity = specificity.assign(omega_interval=[_interval(low, high) for low, high in limits])
     parts = (
         (specificity, _SPECIFICITY),

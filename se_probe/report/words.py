@@ -14,10 +14,10 @@ class ColumnWords:
 
 SORT_ORDERS = {
     "selectivity": "class selectivity",
-    "class_sd": "variance between classes",
+    "between_class_sd": "variance between classes",
     "omega_squared": "share of variance between classes (ω²)",
     "d_prime": "d′",
-    "image_sd": "variance within classes",
+    "within_class_sd": "variance within classes",
 }
 """Scores that channels can be sorted by, as the menu names them."""
 
@@ -37,14 +37,14 @@ _COLUMNS = {
     "classes": ColumnWords("Classes", "Classes seen", None),
     "images": ColumnWords("Images", "Images seen", None),
     "mean": ColumnWords("Mean", "Mean gate over classes with equal weights and over channels"),
-    "level": ColumnWords("Mean", "Mean gate over classes with equal weights and over channels"),
+    "mean_gate": ColumnWords("Mean", "Mean gate over classes with equal weights and over channels"),
     "channel_sd": ColumnWords("SD channels", "Standard deviation between the means of channels"),
-    "class_sd": ColumnWords(
+    "between_class_sd": ColumnWords(
         "SD between classes",
         "Standard deviation between the class means of all classes seen, in gate units; for a site root mean square "
         "over channels",
     ),
-    "image_sd": ColumnWords(
+    "within_class_sd": ColumnWords(
         "SD within classes",
         "Standard deviation between images of a class, in gate units, root mean square over classes; for a site also "
         "over channels",
@@ -64,7 +64,7 @@ _COLUMNS = {
         "differ. A share of a tiny variance means little: read it beside the standard deviations",
     ),
     "omega_interval": ColumnWords("Interval of ω²", "95 % interval for another draw of classes and images"),
-    "discovered": ColumnWords(
+    "significant_share": ColumnWords(
         "Class-dependent",
         "Share of channels whose gate depends on the class, with 5 % false discoveries (F test, Benjamini–Hochberg)",
         2,

@@ -14,8 +14,8 @@ import torch
 
 from se_probe.costs import REDUCTIONS, GateTimer, NetworkCost, RunTime, network_cost, reduction_sweep
 from se_probe.costs.formula import check_reductions
+from se_probe.costs.sentences import cost_sentences, no_sweep_sentence, time_sentences
 from se_probe.costs.timing import check_rounds
-from se_probe.costs.words import cost_sentences, no_sweep_sentence, time_sentences
 from se_probe.errors import SeProbeError
 from se_probe.figures import save_figure
 from se_probe.figures.cost import cost_by_reduction, cost_by_site

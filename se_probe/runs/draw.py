@@ -125,8 +125,8 @@ def measures_drawn(recording: Recording, tables: Mapping[str, pd.DataFrame]) -> 
         Drawn(depth_profile(specificity, demo=demo, least_spread=STATIC_SD, caption=caption), specificity, "depth_profile"),
         Drawn(health_profile(health, demo=demo, caption=caption), health, "health_profile"),
     ]
-    if len(recording.classes) > 1 and specificity["class_sd"].notna().any():
-        site = str(specificity["site"].to_numpy()[int(specificity["class_sd"].fillna(0).to_numpy().argmax())])
+    if len(recording.classes) > 1 and specificity["between_class_sd"].notna().any():
+        site = str(specificity["site"].to_numpy()[int(specificity["between_class_sd"].fillna(0).to_numpy().argmax())])
         drawn += _draw_site(recording, site, tables, caption)
     decoded = tables["site_decodability.csv"]
     if decoded["accuracy"].notna().any():

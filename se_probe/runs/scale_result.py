@@ -79,7 +79,7 @@ class ScaleRun:
         scales = ", ".join(f"{scale:g}×" for scale in self.recordings)
         demo = " (demo stimuli, not photographs)" if base.demo else ""
         heading = f"{base.provenance['model']['name']} at {scales}: {METHODS[self.by]}{demo}"
-        shown = ["site", "effect", "low", "high", "p_holm", "image_sd", "classes_risen", "verdict"]
+        shown = ["site", "effect", "ci_low", "ci_high", "p_holm", "sd", "classes_risen", "verdict"]
         table = overall_shifts(self.tests)[shown].to_html(escape=True, index=False, float_format="{:.4f}".format)
         return f"<div><strong>{html.escape(heading)}</strong>{table}</div>"
 

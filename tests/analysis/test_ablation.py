@@ -53,10 +53,10 @@ def test_limits_are_those_of_the_kernels_within_classes():
     table = ablation_sites_table(made, seed=5)
     change = (made.outcomes["nll"] - made.outcomes["clean_nll"]).to_numpy().T
     expected = paired_interval(Strata((change[:6], change[6:]), "image"), seed=5)
-    np.testing.assert_allclose(table["nll_low"], expected.low)
-    np.testing.assert_allclose(table["nll_high"], expected.high)
+    np.testing.assert_allclose(table["nll_ci_low"], expected.low)
+    np.testing.assert_allclose(table["nll_ci_high"], expected.high)
     for name in ("top1", "top5", "agreement"):
-        assert np.all(table[f"{name}_low"] < table[f"{name}_high"])
+        assert np.all(table[f"{name}_ci_low"] < table[f"{name}_ci_high"])
 
 
 def test_classes_have_rows_of_their_own_in_the_order_of_interventions():
@@ -87,14 +87,14 @@ def test_images_without_a_unit_count_for_kl_and_agreement_only():
     classes = ablation_classes_table(part)
     cliff = classes[classes["class"] == "cliff"]
     assert cliff["class_index"].isna().all()
-    assert cliff[["top1_change", "nll_low", "clean_nll"]].isna().all(axis=None)
+    assert cliff[["top1_change", "nll_ci_low", "clean_nll"]].isna().all(axis=None)
     assert cliff["kl"].notna().all()
 
 
 def test_without_any_unit_there_is_no_accuracy():
     table = ablation_sites_table(by_hand(labelled=np.zeros(9, dtype=bool)))
-    assert table[["clean_top1", "top1_change", "nll_change", "nll_low", "nll_p", "nll_p_holm"]].isna().all(axis=None)
-    assert table[["kl", "kl_low", "agreement_high"]].notna().all(axis=None)
+    assert table[["clean_top1", "top1_change", "nll_change", "nll_ci_low", "nll_p", "nll_p_holm"]].isna().all(axis=None)
+    assert table[["kl", "kl_ci_low", "agreement_ci_high"]].notna().all(axis=None)
 
 
 def test_what_changes_nothing_is_said_to_and_has_no_interval_of_width_zero():
@@ -102,26 +102,26 @@ def test_what_changes_nothing_is_said_to_and_has_no_interval_of_width_zero():
     same = {f"{name}": np.stack([made.outcomes[f"clean_{name}"].to_numpy()] * 2) for name in ("top1", "top5", "nll")}
     table = ablation_sites_table(by_hand(**same, kl=np.zeros((2, 9)), agree=np.ones((2, 9), dtype=bool)))
     assert table["unchanged"].tolist() == [9, 9]
-    assert table[["nll_low", "nll_high", "kl_low", "kl_high"]].isna().all(axis=None)
+    assert table[["nll_ci_low", "nll_ci_high", "kl_ci_low", "kl_ci_high"]].isna().all(axis=None)
     assert table[["nll_change", "kl", "top1_change"]].eq(0).all(axis=None)
     assert table["nll_p"].tolist() == [1, 1]
-    assert (table["top1_low"] < 0).all()
-    assert (table["top1_high"] > 0).all()
-    assert (table["agreement_low"] < 0.8).all()
+    assert (table["top1_ci_low"] < 0).all()
+    assert (table["top1_ci_high"] > 0).all()
+    assert (table["agreement_ci_low"] < 0.8).all()
 
 
 def test_one_image_a_class_is_one_sample_and_single_images_beside_others_have_no_limits():
     one_each = planted({"SE_2_1": 0.2}, classes=40, images=1)
     table = ablation_sites_table(one_each)
-    assert table[["top1_low", "nll_low", "kl_low", "agreement_low"]].notna().all(axis=None)
-    assert ablation_classes_table(one_each)[["nll_low", "kl_low"]].isna().all(axis=None)
+    assert table[["top1_ci_low", "nll_ci_low", "kl_ci_low", "agreement_ci_low"]].notna().all(axis=None)
+    assert ablation_classes_table(one_each)[["nll_ci_low", "kl_ci_low"]].isna().all(axis=None)
     made = by_hand()
     mixed = from_outcomes(
         ROWS,
         ["pug"] * 8 + ["cliff"],
         **{name: values.to_numpy() for name, values in made.outcomes.data_vars.items()},
     )
-    limits = ablation_sites_table(mixed)[["top1_low", "nll_low", "kl_high"]]
+    limits = ablation_sites_table(mixed)[["top1_ci_low", "nll_ci_low", "kl_ci_high"]]
     assert limits.isna().all(axis=None)
 
 
@@ -131,8 +131,8 @@ def test_planted_effects_lie_in_their_intervals_and_tests_find_them():
     alone = table[table["scope"] == "site"].set_index("sites")
     for site, effect in worth.items():
         row = alone.loc[site]
-        assert row["nll_low"] - 0.001 <= effect <= row["nll_high"] + 0.001
-        assert row["top1_low"] <= -0.7 * effect <= row["top1_high"]
+        assert row["nll_ci_low"] - 0.001 <= effect <= row["nll_ci_high"] + 0.001
+        assert row["top1_ci_low"] <= -0.7 * effect <= row["top1_ci_high"]
     assert (alone.loc[["SE_2_1", "SE_3_1", "SE_4_1", "SE_5_1"], "nll_p_holm"] < 0.05).all()
     assert (alone.loc[["SE_2_2", "SE_3_2", "SE_4_2", "SE_5_2"], "nll_p_holm"] > 0.05).all()
     assert table.loc[table["scope"] != "site", "nll_p_holm"].isna().all()

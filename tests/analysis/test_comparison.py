@@ -37,8 +37,8 @@ def test_profile_is_what_the_measures_say_of_the_same_images(compared):
     assert rows["depth"].tolist() == [0, 1]
     for column, expected in (
         ("specificity", alone["omega_squared"]),
-        ("specificity_low", alone["low"]),
-        ("class_sd", alone["class_sd"]),
+        ("specificity_ci_low", alone["ci_low"]),
+        ("between_class_sd", alone["between_class_sd"]),
         ("sd", health["sd"]),
         ("dynamic", health["dynamic"]),
     ):
@@ -50,7 +50,7 @@ def test_few_classes_have_an_interval_over_images():
     images = image_table(dict.fromkeys(CLASSES[:3], range(12)))
     comparison = compare_recordings({"a": network(images, seed=1), "b": network(images, seed=2)}, **FAST)
     assert set(comparison.sites["specificity_over"]) == {"images"}
-    assert comparison.sites[["specificity_low", "specificity_high"]].notna().all(axis=None)
+    assert comparison.sites[["specificity_ci_low", "specificity_ci_high"]].notna().all(axis=None)
     assert comparison.alignment["rsa"].isna().all()
 
 
@@ -74,10 +74,10 @@ def test_alignment_has_every_pair_once_and_matches_both_ways(compared):
     best = pair.loc[pair.groupby("other_site")["cka"].idxmax()].set_index("other_site")["first_site"]
     back = comparison.matches.query("run == 'short' and other == 'live'").set_index("run_site")["other_site"]
     pd.testing.assert_series_equal(best, back, check_names=False)
-    inside = comparison.matches[["cka_low", "cka", "cka_high"]].dropna()
+    inside = comparison.matches[["cka_ci_low", "cka", "cka_ci_high"]].dropna()
     rounding = 1e-9
-    assert (inside["cka_low"] <= inside["cka"] + rounding).all()
-    assert (inside["cka"] <= inside["cka_high"] + rounding).all()
+    assert (inside["cka_ci_low"] <= inside["cka"] + rounding).all()
+    assert (inside["cka"] <= inside["cka_ci_high"] + rounding).all()
 
 
 def test_a_site_that_never_varies_has_no_match():

@@ -27,9 +27,9 @@ def test_branches_and_channels_are_named():
     assert facts["channel"].tolist() == [0, 1, 2, 0, 1, 2]
     raw = RECORDING.raw["SK_4_1"]
     means = np.stack([gates[:, 1, 2].mean() for gates in raw.values()])
-    assert facts["class_sd"].iloc[5] == pytest.approx(means.std(ddof=1), rel=1e-10)
+    assert facts["between_class_sd"].iloc[5] == pytest.approx(means.std(ddof=1), rel=1e-10)
     within = np.mean([gates[:, 1, 2].var(ddof=1) for gates in raw.values()])
-    assert facts["image_sd"].iloc[5] == pytest.approx(np.sqrt(within), rel=1e-10)
+    assert facts["within_class_sd"].iloc[5] == pytest.approx(np.sqrt(within), rel=1e-10)
 
 
 def test_classes_with_one_image_are_left_out_where_others_have_more():
@@ -43,7 +43,7 @@ def test_one_image_a_class_says_nothing_about_health():
     raw = {"SE_2_1": {name: np.full((1, 6), 0.5) for name in ("pug", "cliff")}}
     facts = site_facts(site_moments(RawRecording(SITES[:1], ["pug"], raw), SITES[0]))
     assert facts["verdict"] == "unknown"
-    assert np.isnan(facts["image_sd"])
+    assert np.isnan(facts["within_class_sd"])
 
 
 def test_unbounded_gates_are_neither_open_nor_closed():

@@ -27,7 +27,7 @@ def test_verdicts_and_shares_of_states():
     }
     assert table.loc["SE_5_1", ["dynamic", "open", "closed", "constant"]].tolist() == [0, 4 / 6, 2 / 6, 0]
     assert table.loc["SE_5_1", ["open_share", "closed_share"]].tolist() == pytest.approx([4 / 6, 2 / 6])
-    assert table.loc["SE_3_1", "level"] == pytest.approx(0.5, abs=1e-3)
+    assert table.loc["SE_3_1", "mean_gate"] == pytest.approx(0.5, abs=1e-3)
     assert table.loc["SE_2_1", "effective_rank_limit"] == 6
 
 
@@ -62,8 +62,10 @@ def test_entropy_is_over_branches_of_an_image():
 
 def test_spread_over_all_images_is_between_and_within_classes():
     table = channel_health(RECORDING, ["SE_2_1"])
-    assert np.all(table["sd"] > table["image_sd"])
-    np.testing.assert_allclose(table["sd"] ** 2 - table["image_sd"] ** 2, table["class_sd"] ** 2, atol=0.005)
+    assert np.all(table["sd"] > table["within_class_sd"])
+    np.testing.assert_allclose(
+        table["sd"] ** 2 - table["within_class_sd"] ** 2, table["between_class_sd"] ** 2, atol=0.005
+    )
 
 
 def test_unbounded_gates_have_no_saturation():
@@ -109,4 +111,4 @@ def test_shares_of_variance_alone_would_not_tell_the_two_networks_apart(real):
     name, recording = real
     table = site_specificity(recording, permutations=1, resamples=9)
     assert table["omega_squared"].median() > 0.08
-    assert (table["image_sd"].max() < 0.02) == name.endswith("collapsed")
+    assert (table["within_class_sd"].max() < 0.02) == name.endswith("collapsed")

@@ -14,7 +14,7 @@ def test_tables_are_tidy_carry_the_spread_and_read_back(tmp_path):
     paths = write_measures(tables, tmp_path / "tables")
     assert [path.name for path in paths] == list(tables)
     for path, table in zip(paths, tables.values(), strict=True):
-        assert {"class_sd", "image_sd"} < set(table.columns)
+        assert {"between_class_sd", "within_class_sd"} < set(table.columns)
         assert len(table) == (12 if path.name.startswith("channel") else 2)
         read = pd.read_csv(path)
         pd.testing.assert_frame_equal(read, table, check_dtype=False, rtol=1e-14, atol=0)

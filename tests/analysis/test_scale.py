@@ -90,7 +90,7 @@ def test_response_gives_every_class_the_same_weight():
     runs = recordings(SE)
     table = response(image_values(runs)).set_index("scale")
     raw = runs[2.0].raw["SE_3_1"]
-    assert table.loc[2.0, "level"] == pytest.approx((raw[:3].mean() + raw[3:5].mean()) / 2)
+    assert table.loc[2.0, "value"] == pytest.approx((raw[:3].mean() + raw[3:5].mean()) / 2)
     assert table.loc[1.0, "change"] == 0
     assert table["images"].tolist() == [5, 5]
 

@@ -33,8 +33,8 @@ def planted(classes=12, images=6, *, scales=(1.0, 1.5, 2.0), seed=0, sites=SITES
     return recordings
 
 
-@pytest.mark.parametrize(("classes", "redrawn"), [(20, "class"), (4, "image")])
-def test_planted_shifts_are_found(classes, redrawn):
+@pytest.mark.parametrize(("classes", "unit"), [(20, "class"), (4, "image")])
+def test_planted_shifts_are_found(classes, unit):
     tests = overall_shifts(shift_tests(image_values(planted(classes, 18)))).set_index("site")
     assert tests["verdict"].to_dict() == {
         "SK_2_1": "moves to the larger kernel",
@@ -44,14 +44,14 @@ def test_planted_shifts_are_found(classes, redrawn):
     }
     assert tests.loc["SK_4_1", "verdict"] in {"no shift found", "stays (within 0.001)"}
     for site, shift in SHIFTS.items():  # a difference of two branches that add up to one moves twice as far
-        low, high = tests.loc[site, ["low", "high"]]
+        low, high = tests.loc[site, ["ci_low", "ci_high"]]
         margin = 0.5 * (high - low)
         assert low - margin <= 2 * shift <= high + margin
-    assert tests["redrawn"].unique().tolist() == [redrawn]
+    assert tests["resampling_unit"].unique().tolist() == [unit]
     assert tests.loc["SK_2_1", "images"] == classes * 18
     assert tests.loc["SK_2_1", "risen"] > 0.9
     assert tests.loc[["SK_2_1", "SK_3_1"], "classes_risen"].tolist() == [classes, 0]
-    assert tests.loc["SK_2_1", "image_sd"] == pytest.approx(0.2, rel=0.35)
+    assert tests.loc["SK_2_1", "sd"] == pytest.approx(0.2, rel=0.35)
 
 
 def test_null_data_are_called_shifts_at_most_at_the_nominal_rate():
@@ -118,8 +118,8 @@ def test_sigmoid_gates_open_or_close():
 def test_sentence_carries_the_numbers():
     row = {
         "site": "SK_3_4", "verdict": "moves to the larger kernel", "quantity": "attention difference",
-        "kernels": "5 − 3", "effect": 0.0123, "low": 0.01, "high": 0.0151, "from_scale": 1.0, "to_scale": 1.5,
-        "p_holm": 0.0004, "images": 200, "classes": 4, "classes_risen": 3, "image_sd": 0.031,
+        "kernels": "5 − 3", "effect": 0.0123, "ci_low": 0.01, "ci_high": 0.0151, "from_scale": 1.0, "to_scale": 1.5,
+        "p_holm": 0.0004, "images": 200, "classes": 4, "classes_risen": 3, "sd": 0.031,
     }  # fmt: skip
     assert shift_sentences(pd.DataFrame([row])) == [
         "SK_3_4: moves to the larger kernel: attention difference (5 − 3) +0.0123 [+0.0100, +0.0151] from 1× to 1.5×, "

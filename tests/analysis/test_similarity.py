@@ -60,20 +60,20 @@ def test_clusters_follow_the_gates():
 def test_agreement_with_a_given_hierarchy_that_made_the_gates():
     recording = RawRecording(SITES[:1], ["pug"], {"SE_2_1": gated_by_path(PATHS, 1)})
     row = site_similarity(recording, paths=PATHS, permutations=199).iloc[0]
-    assert row["agreement_classes"] == 6
-    assert row["agreement"] > 0.7
-    assert row["agreement_p"] < 0.05
-    assert row["agreement_low"] < row["agreement"] < row["agreement_high"]
+    assert row["hierarchy_classes"] == 6
+    assert row["hierarchy_correlation"] > 0.7
+    assert row["hierarchy_p"] < 0.05
+    assert row["hierarchy_ci_low"] < row["hierarchy_correlation"] < row["hierarchy_ci_high"]
 
 
 def test_wordnet_is_the_hierarchy_where_classes_have_wnids():
     table = site_similarity(RECORDING, permutations=9)
-    assert table["agreement_classes"].tolist() == [6] * 4
-    assert table["agreement"].notna().all()
+    assert table["hierarchy_classes"].tolist() == [6] * 4
+    assert table["hierarchy_correlation"].notna().all()
     without = RawRecording(RECORDING.sites, RECORDING.chosen, RECORDING.raw, {"pug": WNIDS["pug"]})
     row = site_similarity(without, permutations=9).iloc[0]
-    assert row["agreement_classes"] == 1
-    assert np.isnan(row["agreement"])
+    assert row["hierarchy_classes"] == 1
+    assert np.isnan(row["hierarchy_correlation"])
 
 
 def test_distance_without_noise_is_what_the_classes_differ_by():

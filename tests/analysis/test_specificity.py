@@ -32,18 +32,18 @@ def test_a_collapsed_site_has_the_same_shares_and_comes_out_as_collapsed():
     live, flat = table.loc["SE_2_1"], table.loc["SE_3_1"]
     assert flat["omega_squared"] == pytest.approx(live["omega_squared"], abs=0.02)
     assert (live["verdict"], flat["verdict"]) == ("live", "collapsed")
-    assert live["class_sd"] == pytest.approx(1000 * flat["class_sd"], rel=0.02)
-    assert flat["image_sd"] < 1e-3
+    assert live["between_class_sd"] == pytest.approx(1000 * flat["between_class_sd"], rel=0.02)
+    assert flat["within_class_sd"] < 1e-3
 
 
 def test_site_shares_cover_all_classes_or_the_chosen_ones():
     row = site_specificity(RECORDING, ["SE_2_1"], permutations=99, resamples=99).iloc[0]
     assert (row["classes"], row["images"]) == (6, 82)
     assert (row["chosen_classes"], row["chosen_images"]) == (3, 54)
-    assert row["low"] < row["omega_squared"] < row["high"]
-    assert row["chosen_low"] < row["chosen_omega_squared"] < row["chosen_high"]
+    assert row["ci_low"] < row["omega_squared"] < row["ci_high"]
+    assert row["chosen_ci_low"] < row["chosen_omega_squared"] < row["chosen_ci_high"]
     assert row["chosen_p"] == 0.01
-    assert row["discovered"] == 1
+    assert row["significant_share"] == 1
     raw = RECORDING.raw["SE_2_1"]
     within = np.mean([gates.var(axis=0, ddof=1) for gates in raw.values()], axis=0)
     noise = np.mean([gates.var(axis=0, ddof=1) / len(gates) for gates in raw.values()], axis=0)
@@ -54,7 +54,7 @@ def test_site_shares_cover_all_classes_or_the_chosen_ones():
 def test_the_order_of_classes_does_not_matter():
     turned = {site: dict(reversed(raw.items())) for site, raw in RECORDING.raw.items()}
     other = RawRecording(RECORDING.sites, RECORDING.chosen, turned)
-    columns = ["omega_squared", "low", "high", "discovered", "chosen_omega_squared"]
+    columns = ["omega_squared", "ci_low", "ci_high", "significant_share", "chosen_omega_squared"]
     first, second = (site_specificity(r, permutations=1, resamples=9)[columns] for r in (RECORDING, other))
     np.testing.assert_allclose(first, second, rtol=1e-6)
 
@@ -62,5 +62,5 @@ def test_the_order_of_classes_does_not_matter():
 def test_data_that_cannot_tell_give_nan():
     raw = {"SE_2_1": {"pug": np.random.default_rng(0).uniform(size=(5, 6))}}
     row = site_specificity(RawRecording(RECORDING.sites[:1], ["pug"], raw), permutations=9, resamples=9).iloc[0]
-    assert row[["omega_squared", "low", "high", "discovered", "chosen_omega_squared"]].isna().all()
+    assert row[["omega_squared", "ci_low", "ci_high", "significant_share", "chosen_omega_squared"]].isna().all()
     assert row["chosen_p"] == 1

@@ -29,9 +29,9 @@ def test_site_table_summarises_each_site():
     assert (row["family"], row["channels"], row["classes"], row["images"]) == ("SE", 6, 3, 16)
     assert row["mean"] == pytest.approx(means.mean(), rel=1e-12)
     assert row["channel_sd"] == pytest.approx(means.mean(axis=0).std(ddof=1), rel=1e-12)
-    assert row["class_sd"] == pytest.approx(means.var(axis=0, ddof=1).mean() ** 0.5, rel=1e-12)
+    assert row["between_class_sd"] == pytest.approx(means.var(axis=0, ddof=1).mean() ** 0.5, rel=1e-12)
     within = np.mean([one.var(axis=0, ddof=1) for one in raw])
-    assert row["image_sd"] == pytest.approx(within**0.5, rel=1e-12)
+    assert row["within_class_sd"] == pytest.approx(within**0.5, rel=1e-12)
     assert (row["lowest"], row["highest"]) == (means[:2].min(), means[:2].max())
 
 
@@ -43,13 +43,13 @@ def test_image_spread_uses_the_classes_that_have_one():
     recording = StandIn(SITES[:1], ["pug"], {"pug": 7, "cliff": 1})
     row = site_table(recording).iloc[0]
     expected = recording.raw["SE_2_1"]["pug"].var(axis=0, ddof=1).mean() ** 0.5
-    assert row["image_sd"] == pytest.approx(expected, rel=1e-12)
+    assert row["within_class_sd"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_spreads_that_do_not_exist_are_nan():
     row = site_table(StandIn(SITES[:1], ["pug"], {"pug": 1})).iloc[0]
-    assert np.isnan(row["class_sd"])
-    assert np.isnan(row["image_sd"])
+    assert np.isnan(row["between_class_sd"])
+    assert np.isnan(row["within_class_sd"])
 
 
 def test_written_tables_read_back_exactly(tmp_path):

@@ -217,7 +217,7 @@ def test_ablate_prints_what_interventions_cost_and_json(tmp_path):
     row = told["interventions"][0]
     assert row["replacement"] == "mean"
     assert row["images"] == 20
-    assert row["top1_low"] < row["top1_change"] < row["top1_high"]
+    assert row["top1_ci_low"] < row["top1_change"] < row["top1_ci_high"]
     assert row["parameters_saved"] > 0
     assert "finding   " in done.stderr
 

@@ -29,14 +29,14 @@ def importance_table(verdicts=None):
     return pd.DataFrame(
         {
             "site": SITES,
-            "class_sd": rng.uniform(0.01, 0.1, size),
+            "between_class_sd": rng.uniform(0.01, 0.1, size),
             "omega_squared": share,
-            "low": share - 0.1,
-            "high": share + 0.1,
+            "ci_low": share - 0.1,
+            "ci_high": share + 0.1,
             "verdict": verdicts or ["live"] * size,
             "nll_change": rise,
-            "nll_low": rise - 0.01,
-            "nll_high": rise + 0.02,
+            "nll_ci_low": rise - 0.01,
+            "nll_ci_high": rise + 0.02,
         }
     )
 

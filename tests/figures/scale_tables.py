@@ -51,7 +51,7 @@ def levels(sites=("SE_2_1", "SE_2_2", "SE_3_1"), quantity="mean gate"):
             "site": site,
             "quantity": quantity,
             "scale": scale,
-            "level": rng.uniform(),
+            "value": rng.uniform(),
             "change": rng.uniform() * (scale > 1),
         }
         for site in sites

@@ -6,7 +6,7 @@ from se_probe.figures.comparison import comparison_profiles
 from tests.figures.comparison_tables import RUNS, sites
 from tests.figures.tables import legend_names, texts, titles
 
-COLUMNS = ["specificity", "dynamic", "class_sd", "open", "image_sd", "closed"]
+COLUMNS = ["specificity", "dynamic", "between_class_sd", "open", "within_class_sd", "closed"]
 
 
 def test_every_panel_has_a_line_a_run_with_the_numbers_of_the_table():
@@ -31,7 +31,7 @@ def test_the_share_has_its_bands_and_stands_above_its_spread():
 
 
 def test_no_interval_no_band_and_a_spread_of_nothing_is_drawn_at_the_bottom():
-    table = sites(over="images").assign(class_sd=0.0)
+    table = sites(over="images").assign(between_class_sd=0.0)
     figure = comparison_profiles(table, demo=True, caption="two nets")
     assert len(figure.axes[0].collections) == 0
     low, _ = figure.axes[2].get_ylim()

@@ -13,11 +13,11 @@ def test_lines_and_chance_are_the_data():
     accuracy, spread = decodability(table, demo=False).axes
     np.testing.assert_array_equal(line_data(accuracy, style.COLOURS[0]), table["accuracy"])
     np.testing.assert_array_equal(line_data(accuracy, style.QUIET), table["chance"])
-    np.testing.assert_array_equal(line_data(spread, style.COLOURS[4]), table["class_sd"])
+    np.testing.assert_array_equal(line_data(spread, style.COLOURS[4]), table["between_class_sd"])
     corners = accuracy.collections[0].get_paths()[0].vertices
     for place, row in table.iterrows():
         heights = corners[corners[:, 0] == place, 1]
-        np.testing.assert_allclose([heights.min(), heights.max()], row[["low", "high"]].astype(float))
+        np.testing.assert_allclose([heights.min(), heights.max()], row[["ci_low", "ci_high"]].astype(float))
 
 
 def test_words_and_hollow_sites():

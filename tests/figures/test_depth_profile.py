@@ -14,12 +14,12 @@ def test_lines_and_band_are_the_data():
     table = site_table()
     share, spread = depth_profile(table, demo=False, least_spread=0.02).axes
     np.testing.assert_array_equal(line_data(share, SHARE), table["omega_squared"])
-    np.testing.assert_array_equal(line_data(spread, CLASSES), table["class_sd"])
-    np.testing.assert_array_equal(line_data(spread, IMAGES), table["image_sd"])
+    np.testing.assert_array_equal(line_data(spread, CLASSES), table["between_class_sd"])
+    np.testing.assert_array_equal(line_data(spread, IMAGES), table["within_class_sd"])
     corners = share.collections[0].get_paths()[0].vertices
     for place, row in table.iterrows():
         heights = corners[corners[:, 0] == place, 1]
-        np.testing.assert_allclose([heights.min(), heights.max()], row[["low", "high"]].astype(float))
+        np.testing.assert_allclose([heights.min(), heights.max()], row[["ci_low", "ci_high"]].astype(float))
 
 
 def test_the_least_spread_that_counts_is_drawn():

@@ -29,7 +29,7 @@ def test_cells_that_may_be_none_have_a_dot():
     axes = figure.axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
     found = set(zip(axes.lines[0].get_xdata(), axes.lines[0].get_ydata(), strict=True))
-    unsure = ALONE[(ALONE["nll_low"] <= 0) & (ALONE["nll_high"] >= 0)]
+    unsure = ALONE[(ALONE["nll_ci_low"] <= 0) & (ALONE["nll_ci_high"] >= 0)]
     expected = {(SITES.index(row["sites"]), names.index(row["class"])) for row in unsure.to_dict("records")}
     assert found == expected
     assert 0 < len(expected) < len(ALONE)

@@ -24,7 +24,7 @@ def test_points_and_intervals_are_the_data(row, name, factor):
     np.testing.assert_array_equal(points.get_xdata(), np.arange(8))
     np.testing.assert_allclose(points.get_ydata(), factor * alone[f"{name}_change"])
     bars = segments(axes[0].collections[0])
-    np.testing.assert_allclose(bars[:, :, 1], factor * alone[[f"{name}_low", f"{name}_high"]].to_numpy())
+    np.testing.assert_allclose(bars[:, :, 1], factor * alone[[f"{name}_ci_low", f"{name}_ci_high"]].to_numpy())
     (line,) = [line for line in axes[1].lines if line.get_marker() not in ("None", None, "")]
     cumulative = rows_of("cumulative").iloc[::-1]
     np.testing.assert_array_equal(line.get_xdata(), np.arange(7))
@@ -47,7 +47,7 @@ def test_words():
     assert [label.get_text() for label in figure.axes[2].get_xticklabels()] == list(SITES)
     assert {"a network", "demo stimuli, not photographs"} <= set(texts(figure))
     assert NO_INTERVAL not in texts(figure)
-    assert NO_INTERVAL in texts(intervention_cost(TABLE.assign(nll_low=np.nan), demo=False))
+    assert NO_INTERVAL in texts(intervention_cost(TABLE.assign(nll_ci_low=np.nan), demo=False))
 
 
 def test_sites_alone_take_one_column_and_many_are_thinned():

@@ -24,7 +24,7 @@ def test_points_and_intervals_are_the_data():
         expected = alone.assign(points=100 * alone["top1_change"]).sort_values(column)
         np.testing.assert_allclose(points(axes, "o"), expected[[column, "points"]])
         bars = segments(axes.collections[0])
-        np.testing.assert_allclose(bars[:, :, 1], 100 * expected[["top1_low", "top1_high"]].to_numpy())
+        np.testing.assert_allclose(bars[:, :, 1], 100 * expected[["top1_ci_low", "top1_ci_high"]].to_numpy())
     assert len(points(figure.axes[2], "v")) == 7
     assert len(points(figure.axes[2], "^")) == 4
 

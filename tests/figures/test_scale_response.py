@@ -13,7 +13,7 @@ def test_levels_and_changes():
     figure = scale_response(table, demo=True)
     above, below = figure.axes
     for line, scale in zip(above.lines, SCALES, strict=True):
-        np.testing.assert_array_equal(line.get_ydata(), table[table["scale"] == scale]["level"])
+        np.testing.assert_array_equal(line.get_ydata(), table[table["scale"] == scale]["value"])
     for line, scale in zip(below.lines, SCALES[1:], strict=True):
         np.testing.assert_array_equal(line.get_ydata(), table[table["scale"] == scale]["change"])
     assert titles(figure) == ["mean gate", "mean absolute change from 1×"]
@@ -22,7 +22,7 @@ def test_levels_and_changes():
 
 
 def test_without_levels_only_the_change_is_drawn():
-    table = levels(quantity="no larger kernel").assign(level=np.nan)
+    table = levels(quantity="no larger kernel").assign(value=np.nan)
     assert titles(scale_response(table, demo=False)) == ["mean absolute change from 1×"]
 
 

@@ -10,13 +10,15 @@ from tests.figures.tables import texts, titles
 
 def test_points_and_intervals_are_the_data():
     table = importance_table()
-    for axes, column in zip(specificity_importance(table, demo=False).axes, ("class_sd", "omega_squared"), strict=True):
+    for axes, column in zip(
+        specificity_importance(table, demo=False).axes, ("between_class_sd", "omega_squared"), strict=True
+    ):
         points = next(line for line in axes.lines if line.get_marker() == "o")
         np.testing.assert_array_equal(points.get_xdata(), table[column])
         np.testing.assert_array_equal(points.get_ydata(), table["nll_change"])
-        np.testing.assert_allclose(segments(axes.collections[0])[:, :, 1], table[["nll_low", "nll_high"]])
+        np.testing.assert_allclose(segments(axes.collections[0])[:, :, 1], table[["nll_ci_low", "nll_ci_high"]])
         assert sorted(label.get_text() for label in axes.texts) == sorted(SITES)
-    np.testing.assert_allclose(segments(axes.collections[1])[:, :, 0], table[["low", "high"]])
+    np.testing.assert_allclose(segments(axes.collections[1])[:, :, 0], table[["ci_low", "ci_high"]])
 
 
 def test_sites_whose_gates_hardly_move_are_hollow_and_the_note_says_so():

@@ -63,7 +63,7 @@ def test_only_sites_with_branches_offer_them(page):
 def test_sorting_channels(page):
     page.choose("#site", "SE_2_1")
     by_index = page.chart()
-    page.choose("#order", "class_sd")
+    page.choose("#order", "between_class_sd")
     assert page.chart() != by_index
     scores = []
     for _ in range(12):
@@ -193,7 +193,7 @@ def test_sorting_the_table_of_sites(page):
 def test_hostile_names_stay_text(browser, hostile_page):
     browser.open(hostile_page)
     browser.choose("#site", "SE_2_1")
-    browser.choose("#order", "class_sd")
+    browser.choose("#order", "between_class_sd")
     assert browser.run("return document.scripts.length") == 6
     assert browser.run("return document.querySelectorAll('img[src=x], [onerror], body b').length") == 0
     assert browser.texts("h1") == [runs.HOSTILE_MODEL]

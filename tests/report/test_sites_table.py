@@ -18,7 +18,7 @@ def test_a_single_site_keeps_its_columns():
 
 def test_numbers_sort_by_their_value_and_missing_ones_are_lowest():
     column = [0.12345, 0.0003, 1e-9, np.nan]
-    table = sites_table(pd.DataFrame({"site": list("abcd"), "class_sd": column}))
+    table = sites_table(pd.DataFrame({"site": list("abcd"), "between_class_sd": column}))
     assert [row[1].text for row in table.rows] == ["0.123", "0.0003", "< 0.0001", "–"]
     assert [row[1].key for row in table.rows] == [0.12345, 0.0003, 1e-9, float("-inf")]
     assert table.headings[1].numeric

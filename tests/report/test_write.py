@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
+import pandas as pd
 import pytest
 
 from se_probe.errors import SeProbeError
@@ -105,8 +106,18 @@ def test_measures_are_read_from_the_tables_of_the_run(plain_run, tmp_path):
 
     recording = open_recording(plain_run)
     computed = run_measures(recording, tmp_path)["site_health.csv"]
-    computed.assign(level=0.125).to_csv(tmp_path / "site_health.csv", index=False)
-    assert run_measures(recording, tmp_path)["site_health.csv"]["level"].tolist() == [0.125, 0.125]
+    computed.assign(mean_gate=0.125).to_csv(tmp_path / "site_health.csv", index=False)
+    assert run_measures(recording, tmp_path)["site_health.csv"]["mean_gate"].tolist() == [0.125, 0.125]
+
+
+def test_tables_of_an_older_version_are_computed_again(plain_run, tmp_path):
+    from se_probe.report.measures import run_measures
+
+    recording = open_recording(plain_run)
+    computed = run_measures(recording, tmp_path)["site_health.csv"]
+    older = computed.rename(columns={"between_class_sd": "class_sd", "mean_gate": "level"})
+    older.to_csv(tmp_path / "site_health.csv", index=False)
+    pd.testing.assert_frame_equal(run_measures(recording, tmp_path)["site_health.csv"], computed)
 
 
 def test_a_stopped_run_says_so(tmp_path):

@@ -283,7 +283,7 @@ def test_other_signals_are_measured_too(tmp_path):
     # The standard deviation between class means, from the logits themselves.
     logits = recording.of("logit").moments("SE_5_3")["mean"].values
     row = pd.read_csv(tables / "site_specificity.logit.csv").set_index("site").loc["SE_5_3"]
-    assert row["class_sd"] == pytest.approx(np.sqrt(logits.var(0, ddof=1).mean()), rel=1e-6)
+    assert row["between_class_sd"] == pytest.approx(np.sqrt(logits.var(0, ddof=1).mean()), rel=1e-6)
 
 
 def gates_of(recording):

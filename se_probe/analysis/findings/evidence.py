@@ -47,9 +47,9 @@ class SiteEvidence:
         return self.site.name
 
     @property
-    def level(self) -> float:
+    def mean_gate(self) -> float:
         """Mean gate."""
-        return float(self.health["level"])
+        return float(self.health["mean_gate"])
 
     @property
     def sd(self) -> float:

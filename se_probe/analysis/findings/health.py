@@ -118,7 +118,7 @@ def branches_choose(evidence: Evidence) -> Finding | None:
 
 
 def _kind(kind: str, sites: list[SiteEvidence]) -> str:
-    low, high = min(site.level for site in sites), max(site.level for site in sites)
+    low, high = min(site.mean_gate for site in sites), max(site.mean_gate for site in sites)
     level = f"{low:.3f}" if f"{low:.3f}" == f"{high:.3f}" else f"{low:.3f} to {high:.3f}"
     most = max(site.sd for site in sites)
     return (

@@ -87,7 +87,7 @@ def _too_few(sites: Sequence[SiteEvidence], changes: Changes) -> str | None:
 
 
 def _columns(units: Strata, columns: Sequence[int]) -> Strata:
-    return Strata(tuple(group[:, list(columns)] for group in units.groups), units.redrawn)
+    return Strata(tuple(group[:, list(columns)] for group in units.groups), units.resampling_unit)
 
 
 def _verdict(found: Sequence[RankCorrelation]) -> Verdict:

@@ -52,10 +52,10 @@ def same_pattern_last(evidence: Evidence, recording: GateRecording) -> Finding:
     if reason is not None:
         return undecided(key, claim, reason, [site])
     moments = enough_images(site_moments(recording, site.site))
-    profile = float(np.std(moments.level))
+    profile = float(np.std(moments.mean_gate))
     if profile < STATIC_SD:
         reason = (
-            f"The mean gates of the channels of {site.name} all lie near {site.level:.3f} (standard deviation "
+            f"The mean gates of the channels of {site.name} all lie near {site.mean_gate:.3f} (standard deviation "
             f"{profile:.4f} over channels): there is no pattern that classes could share."
         )
         return undecided(key, claim, reason, [site])
@@ -93,7 +93,7 @@ def last_stage_matters_less(evidence: Evidence) -> Finding:
         reason = f"No class has two images, so that nothing shows how much the gates move at {listed(last)}."
         return undecided(key, claim, f"{reason} {_COST}", last)
     each = "; ".join(
-        f"{site.name} mean gate {site.level:.2f}, standard deviation over images {site.sd:.4f}, "
+        f"{site.name} mean gate {site.mean_gate:.2f}, standard deviation over images {site.sd:.4f}, "
         f"{percent(1 - float(site.health['dynamic']))} of its channels hardly move"
         for site in last
     )

@@ -63,7 +63,7 @@ def not_moving(sites: Sequence[SiteEvidence]) -> str:
         return f"Gates are unbounded at {listed(sites)}; there is no unit in which to say how much they move."
     verdicts = ", ".join(dict.fromkeys(site.verdict for site in sites))
     most = max(site.sd for site in sites)
-    levels = limits((min(site.level for site in sites), max(site.level for site in sites)))
+    levels = limits((min(site.mean_gate for site in sites), max(site.mean_gate for site in sites)))
     return (
         f"The gates hardly depend on the image at {listed(sites)} ({verdicts}): mean gate {levels}, standard deviation "
         f"over images {most:.4f} at the most. A share of so small a variance says nothing about classes."

@@ -26,11 +26,11 @@ class Strata:
 
     Attributes:
         groups: arrays `(unit, column)`; units are redrawn within their group, and groups weigh the same.
-        redrawn: what a unit is, "class" or "image".
+        resampling_unit: what a unit is, "class" or "image".
     """
 
     groups: tuple[Floats, ...]
-    redrawn: str
+    resampling_unit: str
 
     @property
     def units(self) -> int:

@@ -36,7 +36,7 @@ class Clustering:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class MatrixCorrelation:
     """Rank correlation of two distance matrices, its confidence limits over classes, and Mantel's p value."""
 
     correlation: float
@@ -154,9 +154,9 @@ def cluster(distances: Floats) -> Clustering:
     return Clustering(linkage, hierarchy.leaves_list(linkage).astype(np.int64), cophenetic)
 
 
-def agreement(
+def matrix_correlation(
     first: Floats, second: Floats, *, permutations: int = 199, seed: int = 0, confidence: float = CONFIDENCE
-) -> Agreement:
+) -> MatrixCorrelation:
     """Spearman correlation of two square distance matrices over all pairs of classes.
 
     Pairs share classes, so neither p value nor interval treats them as independent: p shuffles the classes of
@@ -166,20 +166,20 @@ def agreement(
     Source: Mantel, The detection of disease clustering, Cancer Research 27 (1967); Arvesen, Annals of
     Mathematical Statistics 40 (1969).
     """
-    (result,) = agreements([first], second, permutations=permutations, seed=seed, confidence=confidence)
+    (result,) = matrix_correlations([first], second, permutations=permutations, seed=seed, confidence=confidence)
     return result
 
 
-def agreements(
+def matrix_correlations(
     firsts: Sequence[Floats],
     second: Floats,
     *,
     permutations: int = 199,
     seed: int = 0,
     confidence: float = CONFIDENCE,
-) -> list[Agreement]:
-    """The `agreement` of each of `firsts` with one matrix, whose shuffles they share."""
-    results = [Agreement(np.nan, np.nan, np.nan, np.nan)] * len(firsts)
+) -> list[MatrixCorrelation]:
+    """The `matrix_correlation` of each of `firsts` with one matrix, whose shuffles they share."""
+    results = [MatrixCorrelation(np.nan, np.nan, np.nan, np.nan)] * len(firsts)
     judged = [place for place, first in enumerate(firsts) if len(first) >= FEWEST_CLASSES and not _tied(first)]
     if not judged or _tied(second):
         return results
@@ -188,7 +188,7 @@ def agreements(
     p = _mantel(ranks.reshape(len(ranks), -1), y, permutations, seed)
     for place, x, by_chance in zip(judged, ranks, p, strict=True):
         rho = float(np.sum(x * y) / np.sqrt(np.sum(x**2) * np.sum(y**2)))
-        results[place] = Agreement(rho, *_jackknife_limits(x, y, confidence), float(by_chance))
+        results[place] = MatrixCorrelation(rho, *_jackknife_limits(x, y, confidence), float(by_chance))
     return results
 
 

@@ -59,17 +59,17 @@ def test_classes_weigh_the_same_whatever_their_counts():
     differences = np.array([1.0, 1, 1, 1, 1, 1, 5, 5])[:, None]
     units = strata(differences, labels)
     assert units.mean == pytest.approx([3.0])
-    assert (units.redrawn, units.units) == ("image", 8)
+    assert (units.resampling_unit, units.units) == ("image", 8)
 
 
 def test_units_are_classes_from_ten_on():
     differences, labels = many_classes(np.random.default_rng(2), classes=20, images=4, class_sd=1, image_sd=1)
     units = strata(differences, labels)
-    assert (units.redrawn, units.units) == ("class", 20)
+    assert (units.resampling_unit, units.units) == ("class", 20)
     np.testing.assert_allclose(units.groups[0][:, 0], differences.reshape(20, 4).mean(axis=1))
     np.testing.assert_allclose(units.mean, differences.mean())
     fewer = labels < 9
-    assert strata(differences[fewer], labels[fewer]).redrawn == "image"
+    assert strata(differences[fewer], labels[fewer]).resampling_unit == "image"
 
 
 @pytest.mark.parametrize("classes", [3, 20])
@@ -117,7 +117,7 @@ def test_holm_by_hand():
 def test_image_strata_are_the_images_of_each_class_however_many_there_are():
     differences, labels = many_classes(np.random.default_rng(2), classes=20, images=4, class_sd=1, image_sd=1)
     units = image_strata(differences, labels)
-    assert (units.redrawn, units.units, len(units.groups)) == ("image", 80, 20)
+    assert (units.resampling_unit, units.units, len(units.groups)) == ("image", 80, 20)
     np.testing.assert_allclose(units.groups[3], differences[labels == 3])
     one_each = image_strata(differences[:5], np.arange(5))
     assert len(one_each.groups) == 1

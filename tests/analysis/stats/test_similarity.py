@@ -6,12 +6,12 @@ from scipy import stats
 from scipy.spatial.distance import pdist, squareform
 
 from se_probe.analysis.stats.similarity import (
-    agreement,
-    agreements,
     cluster,
     correlation,
     deviation_correlation,
     hierarchy_distance,
+    matrix_correlation,
+    matrix_correlations,
     pair_mean,
     rms_distance,
     squared_distance,
@@ -100,20 +100,20 @@ def test_a_tree_describes_an_ultrametric_perfectly_and_ties_not_at_all():
 
 def test_agreement_is_spearmans_correlation_of_the_pairs():
     first, second = points(4, 12), points(5, 12)
-    found = agreement(first, second, permutations=9)
+    found = matrix_correlation(first, second, permutations=9)
     assert found.correlation == pytest.approx(stats.spearmanr(squareform(first), squareform(second)).statistic)
     assert found.low < found.correlation < found.high
 
 
 def test_agreement_with_itself_is_perfect():
-    found = agreement(points(6, 10), points(6, 10) ** 2, permutations=99)
+    found = matrix_correlation(points(6, 10), points(6, 10) ** 2, permutations=99)
     assert found.correlation == pytest.approx(1)
     assert found.p == 0.01
 
 
 def test_unrelated_matrices_agree_significantly_at_the_nominal_rate():
     runs = 400
-    p = [agreement(points(2 * s, 12), points(2 * s + 1, 12), permutations=99, seed=s).p for s in range(runs)]
+    p = [matrix_correlation(points(2 * s, 12), points(2 * s + 1, 12), permutations=99, seed=s).p for s in range(runs)]
     assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / runs))
 
 
@@ -121,14 +121,14 @@ def test_the_interval_of_unrelated_matrices_holds_zero_at_about_the_nominal_rate
     runs = 300
     held = 0
     for seed in range(runs):
-        found = agreement(points(2 * seed, 25), points(2 * seed + 1, 25), permutations=1)
+        found = matrix_correlation(points(2 * seed, 25), points(2 * seed + 1, 25), permutations=1)
         held += found.low <= 0 <= found.high
     assert 0.9 <= held / runs <= 0.99
 
 
 def test_too_few_classes_or_only_ties_cannot_be_judged():
     for first, second in ((points(7, 3), points(8, 3)), (points(7, 6), 1.0 - np.eye(6))):
-        found = agreement(first, second, permutations=9)
+        found = matrix_correlation(first, second, permutations=9)
         assert np.isnan([found.correlation, found.low, found.high, found.p]).all()
 
 
@@ -146,7 +146,7 @@ def test_distances_are_those_of_pairs_one_by_one_however_close_the_classes(sprea
 
 def test_many_matrices_have_the_p_values_of_each_shuffled_alone():
     firsts, second = [points(seed, 15) + 0.2 * points(20, 15) for seed in (10, 11, 12)], points(20, 15)
-    found = agreements([*firsts, 1.0 - np.eye(15)], second, permutations=60, seed=3)
+    found = matrix_correlations([*firsts, 1.0 - np.eye(15)], second, permutations=60, seed=3)
     orders = np.random.default_rng(3)
     orders = [orders.permutation(15) for _ in range(60)]
     for first, one in zip(firsts, found, strict=False):

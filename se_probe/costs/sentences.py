@@ -1,4 +1,4 @@
-"""What the gates of a network cost, in sentences."""
+"""Sentences about the cost of gates."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _OF_REPLACED = {
 
 
 def cost_sentences(cost: NetworkCost) -> list[str]:
-    """Return what the gates of these sites add to the network, and how the paper's formula compares."""
+    """Return sentences on what the gates add to the network and how the paper's formula compares."""
     gates, bare = cost.gates, cost.multiply_adds_without
     more = gates.parameters / cost.parameters_without
     layers, everything = cost.multiply_adds / bare - 1, cost.operations / bare - 1
     shared = gates.parameters - sum(item.parameters for item in cost.site_costs)
     sentences = [
         f"parameters {cost.parameters:,}, of which gates {gates.parameters:,} ({_more(more)} on those without)"
-        + f"; {shared:,} of these are shared by sites and in no row" * bool(shared),
+        + f"; {shared:,} of these are shared between sites and are in no row" * bool(shared),
         f"multiply-adds {_amount(bare)} without gates, {_amount(cost.multiply_adds)} with excitation "
         f"({_more(layers)}), {_amount(cost.operations)} with squeeze and scale counted too ({_more(everything)})",
         f"gates: squeeze {gates.squeeze:,} additions, excitation {gates.excitation:,} multiply-adds, scale "
@@ -32,7 +32,7 @@ def cost_sentences(cost: NetworkCost) -> list[str]:
 
 
 def formula_sentence(cost: NetworkCost) -> str:
-    """Return the SENet paper's formula for the sites that have a reduction ratio, and what it leaves out."""
+    """Return a sentence on the SENet paper's formula over the sites that have a reduction ratio."""
     pairs = list(zip(cost.sites, cost.site_costs, cost.table()["formula_parameters"].notna(), strict=True))
     covered = [(site, item) for site, item, has in pairs if has]
     if not covered:
@@ -48,7 +48,7 @@ def no_sweep_sentence(cost: NetworkCost) -> str:
 
 
 def time_sentences(run_time: RunTime) -> list[str]:
-    """Return the share of run time of every group of sites, with its interval, and how it was measured."""
+    """Return sentences on the share of run time of each group of sites, with its interval."""
     batch = "1 image" if run_time.batch_size == 1 else f"{run_time.batch_size} images"
     sentences = [
         f"run time of {batch} {run_time.network_milliseconds:.4g} ms, replayed {run_time.replay_milliseconds:.4g} ms "
@@ -68,7 +68,7 @@ def _more(increase: float) -> str:
 
 def _share_sentence(share: Share) -> str:
     which = "" if share.sites == "all" else f"{share.sites}: "
-    unclear = "; not told from none" if share.low <= 0 <= share.high else ""
+    unclear = "; not distinguishable from 0" if share.low <= 0 <= share.high else ""
     return (
         f"{which}{_OF_REPLACED[share.replaced]} takes {100 * share.share:.1f} % of the replay's time, "
         f"95 % interval {100 * share.low:.1f} to {100 * share.high:.1f} %{unclear}"
@@ -81,4 +81,4 @@ def _why_not(sites: Sequence[GateSite]) -> str:
     if all(site.reduction is None for site in sites):
         families = ", ".join(dict.fromkeys(site.family for site in sites))
         return f"{families} gates have no reduction ratio r"
-    return "their layers are others, or shared"
+    return "their layers differ from that form, or are shared"
