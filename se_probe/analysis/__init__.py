@@ -18,12 +18,12 @@ from se_probe.analysis.decodability import site_decodability
 from se_probe.analysis.findings import Finding, findings
 from se_probe.analysis.health import channel_health, site_health
 from se_probe.analysis.intervals import class_mean_intervals
-from se_probe.analysis.measures import measure_tables, signal_tables, write_measures
+from se_probe.analysis.measures import measure_tables, signal_tables
 from se_probe.analysis.protocols import RecordingLike, SiteLike
 from se_probe.analysis.sampling import default_panels, sample_channels, select_sites
 from se_probe.analysis.similarity import class_similarity, cluster_classes, site_similarity
 from se_probe.analysis.specificity import channel_specificity, site_specificity
-from se_probe.analysis.tables import class_table, site_table, write_tables
+from se_probe.analysis.tables import class_table, recording_tables, site_table
 
 __all__ = [
     "Finding",
@@ -44,6 +44,7 @@ __all__ = [
     "excitation_curves",
     "findings",
     "measure_tables",
+    "recording_tables",
     "reference_name",
     "reference_statistics",
     "sample_channels",
@@ -58,6 +59,4 @@ __all__ = [
     "site_table",
     "with_savings",
     "within_class_curves",
-    "write_measures",
-    "write_tables",
 ]

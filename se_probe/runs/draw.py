@@ -86,7 +86,9 @@ def curves_drawn(recording: Recording, shown: Shown) -> list[Drawn]:
     labels = recorded_labels(recording)
     present = [name for name in recording.chosen if name in set(recording.classes["name"])]
     names = [item.image_class.name for item in labels.resolve_all(shown.classes)] if shown.classes else present
-    pair = [item.image_class.name for item in labels.resolve_all(shown.within)] if shown.within else default_within(names)
+    pair = (
+        [item.image_class.name for item in labels.resolve_all(shown.within)] if shown.within else default_within(names)
+    )
     between = excitation_curves(recording, shown.sites, names, shown.channels, shown.seed)
     if not recording.provenance["data"]["reference_per_class"]:
         between = between[between["role"] == "class"]
@@ -122,7 +124,9 @@ def measures_drawn(recording: Recording, tables: Mapping[str, pd.DataFrame]) -> 
     demo, caption = recording.demo, _measured_caption(recording)
     specificity, health = tables["site_specificity.csv"], tables["site_health.csv"]
     drawn = [
-        Drawn(depth_profile(specificity, demo=demo, least_spread=STATIC_SD, caption=caption), specificity, "depth_profile"),
+        Drawn(
+            depth_profile(specificity, demo=demo, least_spread=STATIC_SD, caption=caption), specificity, "depth_profile"
+        ),
         Drawn(health_profile(health, demo=demo, caption=caption), health, "health_profile"),
     ]
     if len(recording.classes) > 1 and specificity["between_class_sd"].notna().any():
@@ -141,9 +145,7 @@ def _measured_caption(recording: Recording) -> str:
     return f"{model['name']}, {model['weights']}{state} · {seen}"
 
 
-def _draw_site(
-    recording: Recording, site: str, tables: Mapping[str, pd.DataFrame], caption: str
-) -> list[Drawn]:
+def _draw_site(recording: Recording, site: str, tables: Mapping[str, pd.DataFrame], caption: str) -> list[Drawn]:
     demo = recording.demo
     classes = recording.chosen if len(recording.classes) > MOST_CLASSES else None
     means = clustered_class_means(recording, site, classes)
@@ -214,5 +216,7 @@ def _drawn_interventions(
         drawn.append(Drawn(intervention_classes(classes, demo=demo, caption=caption), classes, "intervention_classes"))
     if len(alone) and specificity is not None:
         points = site_importance(rows, specificity)
-        drawn.append(Drawn(specificity_importance(points, demo=demo, caption=caption), points, "specificity_importance"))
+        drawn.append(
+            Drawn(specificity_importance(points, demo=demo, caption=caption), points, "specificity_importance")
+        )
     return drawn

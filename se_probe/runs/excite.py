@@ -74,9 +74,7 @@ def _plan(settings: ExciteSettings, ranks: Ranks) -> _Planned:
     model = load_network(settings, preset.model)
     selection = select_images(settings, open_data(settings, model), preset)
     within = classes_within(selection, settings.within)
-    run = plan_run(
-        settings, model, selection, machine, "excite", record_sites=settings.record_sites, ranks=ranks.size
-    )
+    run = plan_run(settings, model, selection, machine, "excite", record_sites=settings.record_sites, ranks=ranks.size)
     if preset.note:
         tell("preset", f"{settings.preset}, {preset.source}: {preset.note}")
     return _Planned(run, _shown(settings, run, preset, within), place)

@@ -108,9 +108,7 @@ def option(
     **declared: Any,
 ) -> Any:
     """Declare a field of a `Settings` class; `declared` are further attributes of `Option`."""
-    return field(
-        default=default, kw_only=kw_only, metadata={"option": Option(help, panel, on_resume, **declared)}
-    )
+    return field(default=default, kw_only=kw_only, metadata={"option": Option(help, panel, on_resume, **declared)})
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(option,))
@@ -126,18 +124,25 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Read texts and check every value."""
-        for declared in declarations(type(self)):
+        for declared in self.options():
             object.__setattr__(self, declared.name, declared.accept(getattr(self, declared.name)))
+
+    @classmethod
+    def options(cls) -> list[Declaration]:
+        """Return what is declared of each option, in the order in which help shows them."""
+        panels = list(Panel)
+        found = map(_declaration, fields(cls))  # type: ignore[arg-type]  # it is a dataclass by now
+        return sorted(found, key=lambda item: (panels.index(item.option.panel), not item.positional))
 
     def kept(self, *roles: OnResume) -> dict[str, Any]:
         """Return the values of the options with some roles, as JSON-able values."""
-        chosen = [item for item in declarations(type(self)) if item.option.on_resume in roles]
+        chosen = [item for item in self.options() if item.option.on_resume in roles]
         return {item.name: jsonable(getattr(self, item.name)) for item in chosen}
 
     def command_line(self, verb: str, **changed: object) -> str:
         """Return the command line of these settings, with some of them changed."""
         words = ["se-probe", verb]
-        for item in declarations(type(self)):
+        for item in self.options():
             value = changed.get(item.name, getattr(self, item.name))
             if item.option.on_command_line and (item.required or value != item.default):
                 words += item.words(value)
@@ -146,7 +151,7 @@ class Settings:
     def call(self, verb: str, **changed: object) -> str:
         """Return the Python call of these settings, with some of them changed."""
         arguments = []
-        for item in declarations(type(self)):
+        for item in self.options():
             value = changed.get(item.name, getattr(self, item.name))
             if item.required or value != item.default:
                 written = repr(jsonable(value)) if isinstance(value, _WRITTEN) else "..."
@@ -208,18 +213,20 @@ class Declaration:
         return bool(self.option.choices) or any(limit is not None for limit in limits)
 
     def _accept_one(self, value: Any) -> Any:
+        if not self._is_good(value):
+            raise SeProbeError(f"{self.flag} {value} was given; expected {self.option.expected}.")
+        return int(value) if isinstance(value, Integral) else value
+
+    def _is_good(self, value: Any) -> bool:
         declared = self.option
         if declared.choices:
-            good = value in declared.choices
-        elif declared.above is not None:
-            good = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-            good = good and value > declared.above and (declared.most is None or value <= declared.most)
-        else:
-            good = isinstance(value, Integral) and not isinstance(value, bool)
-            good = good and (declared.least or 0) <= value <= (math.inf if declared.most is None else declared.most)
-        if not good:
-            raise SeProbeError(f"{self.flag} {value} was given; expected {declared.expected}.")
-        return int(value) if isinstance(value, Integral) else value
+            return value in declared.choices
+        if isinstance(value, bool) or not isinstance(value, Real if declared.above is not None else Integral):
+            return False
+        value = float(value)
+        if not math.isfinite(value) or (declared.above is not None and value <= declared.above):
+            return False
+        return (declared.least is None or value >= declared.least) and (declared.most is None or value <= declared.most)
 
     def _check_text(self, text: str) -> None:
         if not text.strip() or "\0" in text or len(text) > _LONGEST_TEXT:
@@ -240,13 +247,6 @@ class Declaration:
         if isinstance(value, Sequence) and not isinstance(value, str):
             value = ",".join(str(item) for item in value)
         return [str(value)] if self.required else [self.flag, str(value)]
-
-
-def declarations(settings: type[Settings]) -> list[Declaration]:
-    """Return the options of a settings class, in the order in which help shows them."""
-    panels = list(Panel)
-    found = [_declaration(item) for item in fields(settings)]  # type: ignore[arg-type]  # a dataclass by now
-    return sorted(found, key=lambda item: panels.index(item.option.panel))
 
 
 def _declaration(item: Field[Any]) -> Declaration:
@@ -277,7 +277,9 @@ def numbers(given: str | Sequence[float]) -> tuple[float, ...]:
         try:
             found.append(float(part))
         except (TypeError, ValueError):
-            raise SeProbeError(f'"{part}" is no number; expected numbers separated by commas, such as 1,1.5,2.') from None
+            raise SeProbeError(
+                f'"{part}" is no number; expected numbers separated by commas, such as 1,1.5,2.'
+            ) from None
     return tuple(int(value) if value.is_integer() else value for value in found)
 
 
@@ -288,13 +290,15 @@ def number_or_word(text: str) -> int | str:
 
 def jsonable(value: Any) -> Any:
     """Return an option's value as JSON has it; a network in memory is named by its class."""
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if value is None or isinstance(value, (bool, int, float)):
         return value
+    if isinstance(value, (str, Path)):
+        return str(value).encode("utf-8", "backslashreplace").decode()  # Names of files need not be text.
     if isinstance(value, Mapping):
         return {str(key): jsonable(inner) for key, inner in value.items()}
     if isinstance(value, (Sequence, set, frozenset)):
         return [jsonable(item) for item in value]
-    return str(value) if isinstance(value, Path) else getattr(value, "name", type(value).__name__)
+    return str(getattr(value, "name", type(value).__name__))
 
 
 def verb(settings: Callable[P, S]) -> Callable[[Callable[[S], R]], Callable[P, R]]:
@@ -320,7 +324,7 @@ def documented(text: str, settings: type[Settings]) -> str:
     """Return a docstring with a section on the arguments, before what the function returns and raises."""
     body, section, rest = re.split(r"(?m)^(?=Returns:|Raises:)", text, maxsplit=1)[0], "", ""
     rest = text[len(body) :]
-    for item in sorted(declarations(settings), key=lambda item: not item.positional):
+    for item in sorted(settings.options(), key=lambda item: not item.positional):
         described = f"{item.name}: {python_words(item.option.help)}"
         section += textwrap.fill(described, _DOC_WIDTH, initial_indent="    ", subsequent_indent=" " * 8) + "\n"
     return f"{body.rstrip()}\n\nArgs:\n{section}\n{rest}".rstrip() + "\n"

@@ -81,6 +81,11 @@ class Plan:
     ranks: int = 1
 
     @property
+    def options(self) -> dict[str, Any]:
+        """Every option as it was asked for, but for where results go."""
+        return self.settings.kept(*(role for role in OnResume if role is not OnResume.PLACE))
+
+    @property
     def provenance(self) -> dict[str, Any]:
         """What a recording of this plan keeps about its making."""
         asked = self.settings.kept(OnResume.IDENTITY, OnResume.FREE)
@@ -120,7 +125,6 @@ def plan_run(
     Raises:
         SeProbeError: the network has no gates, or not these sites.
     """
-    tell("model", f"{model.name}: {model.weights} (sha256 {model.weights_sha256[:12]})")
     discovery = discover(model.network, model.input_size)
     require_gates(model.name, discovery)
     if record_sites is not None:
@@ -163,7 +167,12 @@ def load_network(settings: RunSettings, default: str) -> LoadedModel:
     Raises:
         SeProbeError: it cannot be loaded.
     """
-    network = settings.network(default)
+    model = _loaded(settings, settings.network(default))
+    tell("model", f"{model.name}: {model.weights} (sha256 {model.weights_sha256[:12]})")
+    return model
+
+
+def _loaded(settings: RunSettings, network: str | torch.nn.Module | LoadedModel) -> LoadedModel:
     if isinstance(network, LoadedModel):
         return network
     if isinstance(network, torch.nn.Module):

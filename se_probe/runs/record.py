@@ -19,12 +19,11 @@ from se_probe.io.log import tell, tell_line
 from se_probe.io.progress import progress_bar
 from se_probe.recording import Execution, Ranks, Recording, record
 from se_probe.recording.run_folder import RunFolder, choose_folder, latest_run
-from se_probe.runs.options import OnResume
 from se_probe.runs.plan import Plan, Shown
-from se_probe.runs.settings import ExciteSettings, NamedFolderSettings
+from se_probe.runs.settings import ExciteSettings, RunSettings
 
 
-def folder_of(settings: NamedFolderSettings, label: str) -> RunFolder:
+def folder_of(settings: RunSettings, label: str) -> RunFolder:
     """Return the folder of a run, free of an earlier run that is not to be replaced.
 
     Raises:
@@ -94,9 +93,8 @@ def write_run(plan: Plan, recording: Recording, folder: RunFolder, shown: Shown)
     artifacts = Artifacts(folder.path)
     artifacts.figures(curves_drawn(recording, shown))
     artifacts.tables(recording_tables(recording))
-    asked = plan.settings.kept(*(role for role in OnResume if role is not OnResume.PLACE))
-    facts = {**recording.provenance, "options": asked, "figures": asdict(shown), "warnings": warnings, "complete": True}
-    artifacts.facts(facts)
+    more = {"options": plan.options, "figures": asdict(shown), "warnings": warnings, "complete": True}
+    artifacts.facts({**recording.provenance, **more})
 
 
 def tell_warnings(recording: Recording) -> list[str]:

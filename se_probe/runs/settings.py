@@ -53,7 +53,7 @@ class ArchitectureSettings(Settings):
     )
 
 
-class NetworkSettings(ArchitectureSettings):
+class NetworkSettings(Settings):
     """The network and its weights."""
 
     model: str | torch.nn.Module | LoadedModel | None = option(
@@ -277,6 +277,19 @@ class DrawSettings(FigureSettings):
     )
 
 
+class PlotSettings(DrawSettings):
+    """Draw the figures of a run again, without the network; of a scale experiment with its own choices."""
+
+    run: str | Path = option(help="A run's folder, or its recording.zarr.", kw_only=False, metavar="RUN")
+    out: str | Path | None = option(
+        default=None,
+        help="Folder in which figures/ is made. Default: the run's.",
+        panel=Panel.WHERE,
+        on_resume=OnResume.PLACE,
+        metavar="DIR",
+    )
+
+
 class FolderSettings(Settings):
     """Where results go, and what is shown meanwhile."""
 
@@ -302,8 +315,8 @@ class FolderSettings(Settings):
     )
 
 
-class NamedFolderSettings(FolderSettings):
-    """As `FolderSettings`, for a folder that has a name below `reports/`."""
+class NameSettings(Settings):
+    """The name of a run's folder below `reports/`."""
 
     name: str | None = option(
         default=None,
@@ -325,7 +338,7 @@ class ReportSettings(Settings):
     )
 
 
-class RunSettings(NamedFolderSettings, MachineSettings, DataSettings, NetworkSettings):
+class RunSettings(FolderSettings, NameSettings, MachineSettings, DataSettings, ArchitectureSettings, NetworkSettings):
     """What every verb that records asks for."""
 
     demo_model: ClassVar[str] = "demo:se"
@@ -378,8 +391,8 @@ class ExciteSettings(ReportSettings, FigureSettings, ExecutionSettings, Referenc
     )
     resume: bool = option(
         default=False,
-        help="Continue a run that was stopped, at --out or the last of its --name, with the same settings (--batch-size, "
-        "--workers and --device may differ); starts one where there is none.",
+        help="Continue a run that was stopped, at --out or the last of its --name, with the same settings "
+        "(--batch-size, --workers and --device may differ); starts one where there is none.",
         panel=Panel.WHERE,
         on_resume=OnResume.PLACE,
     )

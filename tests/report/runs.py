@@ -34,7 +34,7 @@ HOSTILE_MODEL = '</title><script>bad("model")</script>'
 HOSTILE_FILE = '"><img src=x onerror=bad()>.png'
 
 
-QUIET = {"workers": 0, "say": lambda line: None, "show_progress": False, "report": False}
+QUIET = {"workers": 0, "progress": False, "report": False}
 FINDING = Finding("Gates are alive.", "supported", "They move at SITE.", 0.25, (0.2, 0.3), ("SK_3_1",))
 HOSTILE_FINDING = Finding(HOSTILE[0], "cannot be judged", HOSTILE[1], None, None, (HOSTILE[1],))
 
