@@ -33,8 +33,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.ways import PEERS, Gates, Read, bare_forward, compiled_way, plain_loop, se_probe_ways
 from se_probe.gates import GateSite, find_gates
 from se_probe.recording.fast_copy import fast_copy
-from se_probe.recording.hooked import HookedNetwork, signals_for
-from se_probe.recording.malloc import keep_freed_memory
+from se_probe.recording.forward import HookedNetwork, signals_for
+from se_probe.recording.memory import keep_freed_memory
 
 MODELS = "legacy_seresnet50,skresnext50_32x4d,resnest50d"
 BASE = "plain hook loop"

@@ -13,7 +13,7 @@ from torch import nn
 from se_probe.gates import GateSite
 from se_probe.recording.compilation import compiled
 from se_probe.recording.fast_copy import FastCopy
-from se_probe.recording.hooked import HookedNetwork, Run
+from se_probe.recording.forward import ForwardPass, HookedNetwork
 
 Gates = list[torch.Tensor]
 # Takes a batch of images and gives the gates of all sites, in network order.
@@ -162,7 +162,7 @@ def compiled_way(copy: FastCopy, sites: Sequence[GateSite], size: tuple[int, ...
         return _reading(compiled(hooked, size))
 
 
-def _reading(run: Run, hooked: HookedNetwork | None = None) -> Read:
+def _reading(run: ForwardPass, hooked: HookedNetwork | None = None) -> Read:
     def read(images: torch.Tensor) -> Gates:
         with hooked.hooks() if hooked else nullcontext(), torch.inference_mode():
             return list(run(images)[1].values())

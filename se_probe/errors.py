@@ -1,4 +1,8 @@
-"""The one exception that stands for a user's mistake or an input that cannot be used, and what others say in a line."""
+"""Errors meant for users, and one-line summaries of foreign exceptions."""
+
+from __future__ import annotations
+
+_LONGEST = 300
 
 
 class SeProbeError(Exception):
@@ -28,3 +32,10 @@ class OtherRankError(SeProbeError):
 def first_line(error: BaseException) -> str:
     """Return what an error of a library says first, for one line of ours; its kind where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def one_line(error: BaseException) -> str:
+    """Return the type of an error and its message without line breaks, cut after 300 characters."""
+    message = " ".join(str(error).split())
+    message = f"{message[:_LONGEST]}…" if len(message) > _LONGEST else message
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -1,5 +1,6 @@
 """Every notebook runs from top to bottom in a kernel of this interpreter, and is committed as prose and code only."""
 
+import os
 from pathlib import Path
 
 import nbformat
@@ -38,6 +39,10 @@ def test_runs_from_top_to_bottom(path, kernel, tmp_path):
     place = {"metadata": {"path": str(folder)}}
     client = NotebookClient(notebook, km=kernel, timeout=CELL_SECONDS, resources=place)
     client.execute(cleanup_kc=True)  # ends the kernel, and closes its sockets
+    if "EXECUTED_NOTEBOOKS" in os.environ:  # `make docs` shows them
+        kept = FOLDER.parent / os.environ["EXECUTED_NOTEBOOKS"] / path.name
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, kept)
 
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert [output.text for output in outputs if output.get("name") == "stderr"] == []

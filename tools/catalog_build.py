@@ -1,4 +1,4 @@
-"""Writes the table of the catalog that ships with the package: `python -m tools.catalog_build`.
+"""Write the table of the catalog that ships with the package: `python -m tools.catalog_build`.
 
 Run it after an upgrade of timm or torchvision, or after a change to how gates are found. It examines some 1,200
 architectures at about half a second each; with names (shell patterns) as arguments it renews only those.
@@ -6,27 +6,38 @@ architectures at about half a second each; with names (shell patterns) as argume
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
 
+import timm
 import torch
+import torchvision
+from torch.overrides import TorchFunctionMode
+from torchvision.models import get_model, get_model_weights
 
-from se_probe.models.catalog import matches, pretrained_networks
-from se_probe.models.catalog_table import Findings, read_shipped, write_table
-from se_probe.models.examination import examine
+from se_probe.errors import one_line
+from se_probe.gates import discover
+from se_probe.models.catalog import Examined, matches, pretrained_networks, shipped_table
+from se_probe.models.torchvision_source import size_argument
 
 SECONDS_EACH = 120
 
 
-def build_table(patterns: Sequence[str]) -> dict[str, Findings]:
+def build_table(patterns: Sequence[str]) -> dict[str, Examined]:
     """Return the table with the networks that match any pattern examined anew, and gone ones left out.
 
     An architecture that takes longer than two minutes is entered as not examined.
     """
-    shipped, known = read_shipped(), pretrained_networks()
+    shipped, known = shipped_table(), pretrained_networks()
     table = {spec: shipped[spec] for spec in known if spec in shipped}
     wanted = [spec for spec, tags in known.items() if any(matches(pattern, spec, tags) for pattern in patterns)]
     for done, spec in enumerate(wanted, start=1):
@@ -34,6 +45,68 @@ def build_table(patterns: Sequence[str]) -> dict[str, Findings]:
             table[spec] = examine(spec)
         print(f"{done}/{len(wanted)} {spec}: {table[spec]}", file=sys.stderr, flush=True)
     return table
+
+
+def write_table(path: Path, table: Mapping[str, Examined]) -> None:
+    """Write a table with the versions it was made with."""
+    lines = [f"  {json.dumps(spec)}: {json.dumps(table[spec])}" for spec in sorted(table)]
+    text = f'{{"versions": {json.dumps(_versions())}, "networks": {{\n' + ",\n".join(lines) + "\n}}\n"
+    path.write_text(text, encoding="utf-8")
+
+
+def examine(spec: str) -> Examined:
+    """Return the gates of a timm or torchvision architecture by family, or why it could not be examined."""
+    library, _, name = spec.rpartition(":")
+    # What an architecture warns of while it is built is of no interest here.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            network, input_size = _torchvision_on_meta(name) if library else _timm_on_meta(name)
+            sites = discover(network.eval(), input_size).sites
+        except Exception as error:  # one architecture of a thousand must not end the build
+            return one_line(error)
+    return dict(Counter(site.family for site in sites))
+
+
+def _timm_on_meta(name: str) -> tuple[torch.nn.Module, tuple[int, ...]]:
+    with torch.device("meta"):
+        network: torch.nn.Module = timm.create_model(name)
+    return network, tuple(timm.data.resolve_model_data_config(network)["input_size"])
+
+
+def _torchvision_on_meta(name: str) -> tuple[torch.nn.Module, tuple[int, ...]]:
+    crop = get_model_weights(name).DEFAULT.transforms().crop_size[0]
+    with _ParametersOnMeta():
+        network: torch.nn.Module = get_model(name, weights=None, **size_argument(name))
+    return network.to("meta"), (3, crop, crop)
+
+
+class _ParametersOnMeta(TorchFunctionMode):
+    """Puts what `torch.empty` makes, the parameters, on the meta device and leaves other tensors alone.
+
+    torchvision's RegNets read their widths from tensors while they are built, which the meta device forbids.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call `func`, with the meta device for `torch.empty`."""
+        options = dict(kwargs or {})
+        if func is torch.empty:
+            options["device"] = "meta"
+        return func(*args, **options)
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "se-probe": version("se-probe"),
+        "timm": timm.__version__,
+        "torchvision": torchvision.__version__.partition("+")[0],
+    }
 
 
 @contextmanager

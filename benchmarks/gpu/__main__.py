@@ -65,12 +65,12 @@ SECTIONS: tuple[Section, ...] = (
     decoding.pixels,
     decoding.on_a_core,
     throughput.eager,
+    throughput.compiled,
     decoding.loader,
     decoding.whole_runs,
     ranks.nccl,
     ranks.shared_recording,
     cuda_tests,
-    throughput.compiled,
 )
 
 
@@ -80,6 +80,8 @@ def main() -> int:
     warnings.simplefilter("ignore")
     logging.getLogger("torch").setLevel(logging.ERROR)
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device.type == "cuda":
+        device = torch.device("cuda", torch.cuda.current_device())
     machine = machine_facts(device)
     print(", ".join(f"{key} {value}" for key, value in machine.items()), flush=True)
     outcomes: list[Outcome] = []

@@ -34,6 +34,9 @@ class Encoded:
 
     blobs: Sequence[bytes]
 
+    def fingerprint(self, path: str) -> None:
+        """Return None: these images are the same in every run."""
+
     def open(self, path: str) -> Image.Image:
         """Return the image, undecoded."""
         return open_bytes(self.blobs[int(path) % len(self.blobs)])

@@ -17,9 +17,8 @@ from se_probe.analysis.curves import default_within, excitation_curves, within_c
 from se_probe.analysis.decodability import site_decodability
 from se_probe.analysis.findings import Finding, findings
 from se_probe.analysis.health import channel_health, site_health
-from se_probe.analysis.intervals import class_mean_intervals
 from se_probe.analysis.measures import measure_tables, signal_tables
-from se_probe.analysis.protocols import RecordingLike, SiteLike
+from se_probe.analysis.protocols import GateRecording, RecordingLike, SiteLike
 from se_probe.analysis.sampling import default_panels, sample_channels, select_sites
 from se_probe.analysis.similarity import class_similarity, cluster_classes, site_similarity
 from se_probe.analysis.specificity import channel_specificity, site_specificity
@@ -27,6 +26,7 @@ from se_probe.analysis.tables import class_table, recording_tables, site_table
 
 __all__ = [
     "Finding",
+    "GateRecording",
     "RecordingLike",
     "SiteLike",
     "ablation_classes_table",
@@ -34,7 +34,6 @@ __all__ = [
     "ablation_tables",
     "channel_health",
     "channel_specificity",
-    "class_mean_intervals",
     "class_similarity",
     "class_statistics",
     "class_table",

@@ -32,7 +32,7 @@ def ablation_sites_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFra
     Raises:
         SeProbeError: the ablation is empty or does not fit together.
 
-    Source: `kernels.proportions`, `kernels.paired`.
+    Source: `stats.proportions`, `stats.paired`.
     """
     changes = outcome_changes(ablation)
     kl = changes.values["kl"]
@@ -98,6 +98,20 @@ def site_importance(table: pd.DataFrame, specificity: pd.DataFrame) -> pd.DataFr
     left = specificity[["site", "stage", "between_class_sd", "omega_squared", "ci_low", "ci_high", "verdict"]]
     right = alone[["site", "nll_change", "nll_ci_low", "nll_ci_high", "top1_change", "top1_ci_low", "top1_ci_high"]]
     return left.merge(right, on="site", validate="one_to_one")
+
+
+def importance_correlations(table: pd.DataFrame) -> dict[str, float]:
+    """Return Spearman's correlation over sites of the rise of NLL with each measure of specificity, by its column.
+
+    `table` is that of `site_importance`. Sites where either is missing are left out; a measure with fewer than three
+    sites is absent.
+    """
+    found = {}
+    for column in ("between_class_sd", "omega_squared"):
+        known = table.dropna(subset=[column, "nll_change"])
+        if len(known) > 2:
+            found[column] = float(known[column].corr(known["nll_change"], method="spearman"))
+    return found
 
 
 def ablation_tables(ablation: AblationLike, costs: pd.DataFrame | None = None) -> dict[str, pd.DataFrame]:

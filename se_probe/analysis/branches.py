@@ -4,26 +4,19 @@ Source: Zhang et al., ResNeSt: Split-Attention Networks, arXiv 2004.08955.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from se_probe.analysis.protocols import RecordingLike, SiteLike
+from se_probe.analysis.protocols import GateRecording, RecordingLike, SiteLike
 from se_probe.analysis.stats.moments import equal_weight_mean, sample_variance
 from se_probe.analysis.stats.states import branch_entropy
-from se_probe.analysis.stats.variance import components, omega_squared
+from se_probe.analysis.stats.variance import between_class_sd, components, omega_squared
 from se_probe.errors import SeProbeError
 
 Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
-
-
-class GateRecording(RecordingLike, Protocol):
-    """A recording with the gates of single images."""
-
-    def gates(self, site: str, /) -> xr.DataArray:
-        """`(image, [branch,] channel)` of the chosen classes' images, with the coordinate `class`."""
 
 
 def shares_one(site: SiteLike) -> bool:
@@ -35,20 +28,20 @@ def split_attention(recording: RecordingLike) -> pd.DataFrame:
     """Mean attention of every branch (radix split) of every site, over all classes with equal weights.
 
     Returns one row a site and branch: `site`, `stage`, `block`, `activation`, `branches`, `branch`; `mean`
-    over classes and channels; `channel_sd` and `between_class_sd`, unbiased spreads of the means of channels and, root
-    mean square over channels, of classes. A softmax over R branches has the mean 1/R over them; a single
+    over classes and channels; `channel_sd`, the unbiased standard deviation between the means of channels;
+    `between_class_sd` as in all tables. A softmax over R branches has the mean 1/R over them; a single
     branch is a sigmoid gate, whose mean lies anywhere between 0 and 1.
     """
     rows = []
     for site in recording.sites:
-        means = _with_branches(recording.moments(site.name)["mean"].compute()).transpose("branch", "channel", "class")
-        for branch, values in enumerate(means.values):
-            channels = equal_weight_mean(values)
-            spreads = {
+        for branch, _, part in _parts(recording.moments(site.name).compute(), 1):
+            channels = equal_weight_mean(part["mean"].transpose("channel", "class"))
+            numbers = {
+                "mean": float(channels.mean()),
                 "channel_sd": float(np.sqrt(sample_variance(channels))),
-                "between_class_sd": float(np.sqrt(np.mean(sample_variance(values)))),
+                "between_class_sd": _dependence(part)["between_class_sd"],
             }
-            rows.append({**_facts(site), "branch": branch, "mean": float(channels.mean()), **spreads})
+            rows.append({**_facts(site), "branch": branch, **numbers})
     return pd.DataFrame(rows)
 
 
@@ -85,8 +78,7 @@ def cardinal_groups(recording: RecordingLike, cardinality: Mapping[str, int] | N
     Returns one row a site, branch and group: `site`, `stage`, `block`, `activation`, `branches`, `branch`,
     `group`, `groups`, `groups_known`, `channels`, `mean`; `between_class_sd` and `within_class_sd`,
     bias-corrected spreads between and within classes in gate units (root mean square over channels); `omega_squared`,
-    the share of the variance that lies between classes, pooled over channels. The spreads are NaN where a class has
-    one image.
+    the share of the variance that lies between classes, pooled over channels. Classes with one image are left out.
 
     Raises:
         SeProbeError: the channels of a site cannot be divided into K groups.
@@ -135,12 +127,14 @@ def _parts(moments: xr.Dataset, groups: int) -> Iterator[tuple[int, int, xr.Data
 
 def _dependence(moments: xr.Dataset) -> dict[str, float]:
     mean, m2 = (moments[name].transpose("channel", "class").values for name in ("mean", "m2"))
-    pooled = components(moments["count"].values, mean, m2).pooled()
+    count = moments["count"].values
+    kept = count >= 2 if np.any(count >= 2) else np.ones_like(count, dtype=bool)
+    pooled = components(count[kept], mean[:, kept], m2[:, kept]).pooled()
     channels = mean.shape[0]
     return {
         "channels": channels,
         "mean": float(mean.mean()),
-        "between_class_sd": float(np.sqrt(np.maximum(pooled.between, 0) / channels)),
+        "between_class_sd": float(between_class_sd(pooled, int(kept.sum())) / np.sqrt(channels)),
         "within_class_sd": float(np.sqrt(pooled.within / channels)),
         "omega_squared": float(omega_squared(pooled)),
     }

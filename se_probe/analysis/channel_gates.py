@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from se_probe.analysis.gates import GateRecording, chosen_sites
+from se_probe.analysis.gates import chosen_sites
+from se_probe.analysis.protocols import GateRecording
 from se_probe.errors import SeProbeError
 
 

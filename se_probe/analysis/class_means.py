@@ -22,12 +22,14 @@ def clustered_class_means(
     classes: Sequence[str] | None = None,
     channels: int | None = HEATMAP_CHANNELS,
     seed: int = 0,
+    *,
+    order: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Mean gate of `classes` (None: all seen) in sampled channels (None: all) of a site.
 
     Returns one row a class, branch and channel: `site`, `activation`, `site_channels`, `class`, `branch`,
     `channel`, `mean`, and the places `row` and `column` that average-linkage clustering gives to the class and to
-    the channel, by the root mean square difference of their means.
+    the channel, by the root mean square difference of their means. With `order`, classes stand in that order instead.
 
     Raises:
         SeProbeError: an unknown site, a class without images, or fewer than one channel.
@@ -37,8 +39,9 @@ def clustered_class_means(
     moments = moments if classes is None else select_classes(moments, classes)
     picked = sample_channels(found.channels, channels, seed)
     means = moments["mean"].isel(channel=picked).to_numpy().reshape(moments.sizes["class"], -1).astype(np.float64)
-    rows, columns = _places(means), _places(means.T)
     names = moments["class"].to_numpy().astype(str)
+    rows = _places(means) if order is None else np.array([list(order).index(name) for name in names])
+    columns = _places(means.T)
     size = means.shape[1]
     return pd.DataFrame(
         {

@@ -81,7 +81,7 @@ def compare_recordings(
     Raises:
         SeProbeError: fewer than two recordings, or too few images in common.
 
-    Source: the kernels in `kernels.alignment`; Kriegeskorte et al., Representational similarity analysis,
+    Source: `stats.alignment`; Kriegeskorte et al., Representational similarity analysis,
     Frontiers in Systems Neuroscience 2 (2008).
     """
     shared = shared_images(recordings)
@@ -105,8 +105,7 @@ def relative_depth(sites: int) -> NDArray[np.float64]:
 
 
 def _profile(label: str, recording: NarrowedRecording, resamples: int, seed: int) -> pd.DataFrame:
-    # The permutation test is not shown, and one permutation is the least there can be.
-    specific = site_specificity(recording, permutations=1, resamples=resamples, seed=seed)
+    specific = site_specificity(recording, resamples=resamples, seed=seed)
     health = site_health(recording)[["site", *_HEALTH]]
     prefix = "" if len(recording.classes) >= intervals.FEWEST_CLASSES else "chosen_"
     facts = specific[["site", "stage", "block", "classes", "images", "between_class_sd", "within_class_sd", "verdict"]]

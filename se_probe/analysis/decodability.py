@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from se_probe.analysis.each_site import each_site
-from se_probe.analysis.gates import GateRecording, GateSiteLike, chosen_sites, site_facts, site_gates, site_moments
+from se_probe.analysis.gates import chosen_sites, site_facts, site_gates, site_moments
+from se_probe.analysis.protocols import GateRecording, GateSiteLike
 from se_probe.analysis.stats.decoding import FOLDS, REPEATS, decode
 
 
@@ -27,7 +28,7 @@ def site_decodability(
     Raises:
         SeProbeError: an unknown site.
 
-    Source: `kernels.decoding.decode`.
+    Source: `stats.decoding.decode`.
     """
     rows = each_site(lambda site: _row(recording, site, folds, repeats, seed), chosen_sites(recording, sites))
     return pd.DataFrame(rows)

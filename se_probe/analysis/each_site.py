@@ -6,7 +6,7 @@ from typing import TypeVar
 from joblib import Parallel, cpu_count, delayed
 from threadpoolctl import threadpool_limits
 
-from se_probe.analysis.gates import GateSiteLike
+from se_probe.analysis.protocols import GateSiteLike
 
 Measured = TypeVar("Measured")
 # Each holds some hundred megabytes where a recording has a thousand classes.

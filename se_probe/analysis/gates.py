@@ -3,49 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from numpy.typing import NDArray
 
-from se_probe.analysis.protocols import SiteLike
+from se_probe.analysis.protocols import GateRecording, GateSiteLike
 from se_probe.analysis.sampling import select_sites
-from se_probe.analysis.stats.moments import Floats, equal_weight_mean, sample_variance
+from se_probe.analysis.stats.moments import Floats, equal_weight_mean
 from se_probe.analysis.stats.states import channel_states, site_verdict
-from se_probe.analysis.stats.variance import Components, components
+from se_probe.analysis.stats.variance import Components, between_class_sd, components
 from se_probe.errors import SeProbeError
-
-
-class GateSiteLike(SiteLike, Protocol):
-    """A site that also says whether its gates have a scale of their own."""
-
-    @property
-    def bounded(self) -> bool:
-        """Whether the gate lies between 0 and 1."""
-
-
-class GateRecording(Protocol):
-    """The part of a recording that the measures read."""
-
-    @property
-    def sites(self) -> Sequence[GateSiteLike]:
-        """Sites in network order."""
-
-    @property
-    def chosen(self) -> Sequence[str]:
-        """Names of the chosen classes."""
-
-    @property
-    def classes(self) -> pd.DataFrame:
-        """The classes seen: `name`, `wnid` (missing where it has none), …."""
-
-    def moments(self, site: str, /) -> xr.Dataset:
-        """`count` (class), `mean` and `m2` (class, [branch,] channel) of every class seen."""
-
-    def gates(self, site: str, /) -> xr.DataArray:
-        """Gates (image, [branch,] channel) of the chosen classes, with the coordinate `class`."""
 
 
 @dataclass(frozen=True)
@@ -152,8 +120,8 @@ def total_sd(parts: Components) -> Floats:
 def channel_facts(moments: SiteMoments) -> pd.DataFrame:
     """One row a column: `site`, `branch`, `channel`, and the spread of its gate in gate units.
 
-    `between_class_sd`: standard deviation of class means. `within_class_sd`: over images of a class, root mean
-    square over classes. `state`: see `kernels.health.channel_states`.
+    `between_class_sd`: standard deviation between the true means of classes, without the noise of the means.
+    `within_class_sd`: over images of a class, root mean square over classes. `state`: see `stats.states`.
     """
     site = moments.site
     return pd.DataFrame(
@@ -161,7 +129,7 @@ def channel_facts(moments: SiteMoments) -> pd.DataFrame:
             "site": site.name,
             "branch": np.repeat(np.arange(site.branches), site.channels),
             "channel": np.tile(np.arange(site.channels), site.branches),
-            "between_class_sd": np.sqrt(sample_variance(moments.mean)),
+            "between_class_sd": between_class_sd(moments.components, len(moments.names)),
             "within_class_sd": np.sqrt(moments.components.within),
             "state": moments.states,
         }
@@ -171,8 +139,8 @@ def channel_facts(moments: SiteMoments) -> pd.DataFrame:
 def site_facts(moments: SiteMoments) -> dict[str, object]:
     """What every row about a site begins with: where it is, of what it was measured, and its absolute spread.
 
-    `between_class_sd` and `within_class_sd` as in `channel_facts`, root mean square over channels. `verdict`: see
-    `kernels.health.site_verdict`.
+    `between_class_sd` and `within_class_sd` as in `channel_facts`, root mean square over channels; that of a network
+    whose classes do not differ is 0 in about half of all cases. `verdict`: see `stats.states.site_verdict`.
     """
     site = moments.site
     return {
@@ -181,7 +149,16 @@ def site_facts(moments: SiteMoments) -> dict[str, object]:
         "block": site.block,
         "classes": len(moments.names),
         "images": int(moments.count.sum()),
-        "between_class_sd": float(np.sqrt(np.mean(sample_variance(moments.mean)))),
-        "within_class_sd": float(np.sqrt(np.mean(moments.components.within))),
+        **class_spreads(moments),
         "verdict": site_verdict(moments.mean_gate, moments.states),
+    }
+
+
+def class_spreads(moments: SiteMoments) -> dict[str, float]:
+    """`between_class_sd` and `within_class_sd` of a site, see `site_facts`."""
+    pooled, columns = moments.components.pooled(), len(moments.mean)
+    between = between_class_sd(pooled, len(moments.names))
+    return {
+        "between_class_sd": float(between / np.sqrt(columns)),
+        "within_class_sd": float(np.sqrt(pooled.within / columns)),
     }

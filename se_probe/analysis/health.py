@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from se_probe.analysis.each_site import each_site
 from se_probe.analysis.gates import (
-    GateRecording,
-    GateSiteLike,
     SiteGates,
     channel_facts,
     chosen_sites,
@@ -19,6 +17,7 @@ from se_probe.analysis.gates import (
     site_moments,
     total_sd,
 )
+from se_probe.analysis.protocols import GateRecording, GateSiteLike
 from se_probe.analysis.stats.moments import Floats, equal_weight_mean, equal_weight_standard_error
 from se_probe.analysis.stats.states import CLOSED, OPEN, STATES, branch_entropy, effective_rank
 
@@ -50,7 +49,7 @@ def site_health(recording: GateRecording, sites: Sequence[str] | None = None) ->
     Raises:
         SeProbeError: an unknown site.
 
-    Source: the kernels in `kernels.health`.
+    Source: `stats.states`.
     """
     return pd.DataFrame(each_site(partial(_site, recording), chosen_sites(recording, sites)))
 

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from se_probe.analysis.decodability import site_decodability
-from se_probe.analysis.gates import GateRecording
 from se_probe.analysis.health import channel_health, site_health
+from se_probe.analysis.protocols import GateRecording
 from se_probe.analysis.similarity import site_similarity
 from se_probe.analysis.specificity import specificity_tables
 

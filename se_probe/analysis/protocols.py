@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+import pandas as pd
 import xarray as xr
 
 
@@ -59,3 +60,26 @@ class RecordingLike(Protocol):
 
     def moments(self, site: str, /) -> xr.Dataset:
         """`count` (class), `mean` and `m2` (class, [branch,] channel) of every class seen."""
+
+
+class GateSiteLike(SiteLike, Protocol):
+    """A site that also says whether its gates have a scale of their own."""
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the gate lies between 0 and 1."""
+
+
+class GateRecording(RecordingLike, Protocol):
+    """A recording with the gates of single images, which the measures read."""
+
+    @property
+    def sites(self) -> Sequence[GateSiteLike]:
+        """Sites in network order."""
+
+    @property
+    def classes(self) -> pd.DataFrame:
+        """The classes seen: `name`, `wnid` (missing where it has none), …."""
+
+    def gates(self, site: str, /) -> xr.DataArray:
+        """Gates (image, [branch,] channel) of the chosen classes, with the coordinate `class`."""

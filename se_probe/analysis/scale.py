@@ -9,8 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 import xarray as xr
+from scipy.stats import norm
 
 from se_probe.analysis.protocols import RecordingLike, SiteLike
+from se_probe.analysis.stats.intervals import CONFIDENCE
 from se_probe.errors import SeProbeError
 
 ATTENTION, GATE, NONE = "attention difference", "mean gate", "no larger kernel"
@@ -102,22 +104,40 @@ def image_values(recordings: Scales) -> pd.DataFrame:
 
 
 def response(values: pd.DataFrame) -> pd.DataFrame:
-    """One row a site and scale: means over images of `image_values`, in which every class counts the same.
+    """Return means over images of `image_values` by site and scale, every class with equal weight.
 
-    Columns: those of `SITE_COLUMNS`, `scale`, `images`, `value` and `change`.
+    Returns:
+        A row a site and scale: the columns of `SITE_COLUMNS`, `scale`, `images`, and `value` and `change` with their
+        95 % limits over images of these classes, `…_ci_low` and `…_ci_high` (stratified by class, normal; NaN where a
+        class has one image).
     """
     keys = [*SITE_COLUMNS, "scale"]
-    by_class = values.groupby([*keys, "class"], sort=False)[["value", "change"]].mean()
+    columns = ["value", "change"]
+    grouped = values.groupby([*keys, "class"], sort=False)[columns]
+    by_class = grouped.mean()
     table = by_class.groupby(keys, sort=False).mean()
+    classes = by_class.groupby(keys, sort=False)["change"].size()
+    squared = (grouped.var() / grouped.count()).groupby(keys, sort=False)
     table["images"] = values.groupby(keys, sort=False).size()
-    return table.reset_index()[[*keys, "images", "value", "change"]]
+    for name in columns:
+        error = squared[name].apply(pd.Series.sum, skipna=False) ** 0.5 / classes
+        table[f"{name}_ci_low"], table[f"{name}_ci_high"] = _limits(table[name], error)
+    limits = [f"{name}_ci_{end}" for name in columns for end in ("low", "high")]
+    return table.reset_index()[[*keys, "images", *columns, *limits]]
+
+
+def _limits(mean: pd.Series, error: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """Return normal 95 % limits."""
+    reach = float(norm.ppf((1 + CONFIDENCE) / 2)) * error
+    return mean - reach, mean + reach
 
 
 def class_values(recordings: Scales) -> pd.DataFrame:
-    """`site_value` of the mean gates of every class seen, one row a scale, site and class.
+    """Return `site_value` of the mean gates of every class seen, a row a scale, site and class.
 
-    Columns: those of `SITE_COLUMNS`, `scale`, `class`, `class_index`, `images`, `value`. Sites without a
-    larger kernel among several branches are left out.
+    Columns: those of `SITE_COLUMNS`, `scale`, `class`, `class_index`, `images`, `value`, and its 95 % limits over
+    images, `ci_low` and `ci_high`, NaN for classes of which no single images were kept. Sites without a larger kernel
+    among several branches are left out.
     """
     tables = []
     for scale in sorted(recordings):
@@ -127,9 +147,19 @@ def class_values(recordings: Scales) -> pd.DataFrame:
             if quantity_of(site) == NONE:
                 continue
             mean = recordings[scale].moments(site.name)["mean"].sel({"class": classes["name"].tolist()}).compute()
-            tables.append(facts.assign(scale=scale, **_facts(site), value=site_value(mean, site).values))
-    columns = [*SITE_COLUMNS, "scale", "class", "class_index", "images", "value"]
+            table = facts.assign(scale=scale, **_facts(site), value=site_value(mean, site).values)
+            error = table["class"].map(_class_errors(recordings[scale], site))
+            table["ci_low"], table["ci_high"] = _limits(table["value"], error)
+            tables.append(table)
+    columns = [*SITE_COLUMNS, "scale", "class", "class_index", "images", "value", "ci_low", "ci_high"]
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+
+
+def _class_errors(recording: ScaleRecording, site: KernelSite) -> pd.Series:
+    """Return the standard error over images of a site's value, by class, for the images whose gates were kept."""
+    gates = recording.gates(site.name)
+    values = pd.Series(site_value(gates, site).to_numpy(), index=gates["image"].to_numpy())
+    return values.groupby(recording.images["class"].reindex(values.index)).sem()
 
 
 def example_values(recordings: Scales, values: pd.DataFrame, paths: Sequence[str], points: int = 16) -> pd.DataFrame:

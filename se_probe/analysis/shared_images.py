@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from se_probe.analysis.gates import GateRecording, GateSiteLike
+from se_probe.analysis.protocols import GateRecording, GateSiteLike
 from se_probe.errors import SeProbeError
 
 FEWEST_CLASSES = 2

@@ -13,7 +13,8 @@ from se_probe.analysis.stats.paired import holm, paired_interval, sign_flip_test
 
 LEVEL = 0.05
 NEGLIGIBLE = 0.001
-"""A shift whose whole interval lies within so many gate units of zero is called none, whatever its p value."""
+"""The smallest shift that counts, in gate units: it is found only where the whole interval lies beyond, and called none
+only where the whole interval lies within, so that more images turn neither into the other."""
 VERDICTS = {
     ATTENTION: ("moves to the larger kernel", "moves to the smaller kernel"),
     GATE: ("opens", "closes"),
@@ -35,7 +36,8 @@ def shift_tests(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
         `sd`, the spread over images of the value at the first scale; `risen`, the share of images whose
         value rose; `effect` with `ci_low` and `ci_high` (95 %, in gate units), `p`, `p_holm`, `resampling_unit`
         ("class" or "image") and `verdict`: "cannot be judged" where there are too few units for any significant result,
-        or no larger kernel; `classes_risen`, the number of classes whose mean rose.
+        or no larger kernel; "no shift found" between a shift and none; `classes_risen`, the number of classes whose
+        mean rose.
     """
     return pd.concat([_pair_tests(values, pair, seed) for pair in _pairs(values)], ignore_index=True)
 
@@ -106,9 +108,8 @@ def _verdict(quantity: str, numbers: Floats, *, enough: bool) -> str:
         return UNJUDGED
     if max(abs(low), abs(high)) < NEGLIGIBLE:
         return STAYS
-    if p > LEVEL:
-        return NOT_FOUND
-    return VERDICTS[quantity][int(effect < 0)]
+    beyond = low > NEGLIGIBLE or high < -NEGLIGIBLE
+    return VERDICTS[quantity][int(effect < 0)] if p <= LEVEL and beyond else NOT_FOUND
 
 
 def _sentence(row: Mapping[Hashable, Any]) -> str:

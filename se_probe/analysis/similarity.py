@@ -8,13 +8,16 @@ import xarray as xr
 
 from se_probe.analysis.classes import select_classes
 from se_probe.analysis.each_site import each_site
-from se_probe.analysis.gates import GateRecording, GateSiteLike, SiteMoments, chosen_sites, site_facts, site_moments
+from se_probe.analysis.gates import SiteMoments, chosen_sites, site_facts, site_moments
+from se_probe.analysis.protocols import GateRecording, GateSiteLike
 from se_probe.analysis.stats import similarity as kernels
 from se_probe.analysis.stats.moments import Floats
+from se_probe.analysis.stats.paired import holm
 from se_probe.analysis.stats.similarity import Clustering
 from se_probe.labels.wordnet import wordnet_paths
 
-Paths = Mapping[str, Sequence[str]]
+Paths = Mapping[str, Sequence[str] | Sequence[Sequence[str]]]
+"""A path from the root to each class, or all such paths, by class name."""
 SITES_AT_ONCE = 16
 """Sites whose distances between classes are held at once: 8 MB each for a thousand classes, and their ranks."""
 
@@ -55,32 +58,33 @@ def site_similarity(
     sites: Sequence[str] | None = None,
     paths: Paths | None = None,
     *,
-    permutations: int = 199,
+    permutations: int | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Similarity of all classes seen at `sites` (None: all), one row each.
 
-    `paths` gives the place of classes in a hierarchy, from its root to the class, by class name; by default
-    WordNet 3.0, where classes have a wnid that it knows.
+    `paths` gives the place of classes in a hierarchy by class name: the path from its root to the class, or all of
+    several; by default those of WordNet 3.0, where classes have a wnid that it knows.
 
     After the facts of `site_facts`, over all pairs of classes: the mean `correlation` of their mean gates and
     the root mean square `distance` in gate units, with jackknife errors over classes; `true_distance`, the
     distance without the part that is noise (0 where noise explains it all); `cophenetic`, how well a tree
     describes the distances.
     Then the rank correlation of distances with distances in the hierarchy, `hierarchy_correlation`, with
-    `hierarchy_ci_low`, `hierarchy_ci_high` and `hierarchy_p`, over `hierarchy_classes` classes; NaN where too few
-    have a place.
+    `hierarchy_ci_low`, `hierarchy_ci_high` and Mantel's `hierarchy_p`, over `hierarchy_classes` classes; NaN where too
+    few have a place. `hierarchy_p_holm` is corrected over the sites (Holm).
 
     Raises:
         SeProbeError: an unknown site.
 
-    Source: the kernels in `kernels.similarity`.
+    Source: `stats.similarity`.
     """
     places = _wordnet(recording) if paths is None else paths
     found, rows = chosen_sites(recording, sites), []
     for start in range(0, len(found), SITES_AT_ONCE):
         rows += _rows(recording, found[start : start + SITES_AT_ONCE], places, permutations, seed)
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table.assign(hierarchy_p_holm=holm(table["hierarchy_p"].to_numpy(dtype=np.float64)))
 
 
 def _wordnet(recording: GateRecording) -> Paths:
@@ -91,7 +95,7 @@ def _wordnet(recording: GateRecording) -> Paths:
 
 
 def _rows(
-    recording: GateRecording, sites: Sequence[GateSiteLike], places: Paths, permutations: int, seed: int
+    recording: GateRecording, sites: Sequence[GateSiteLike], places: Paths, permutations: int | None, seed: int
 ) -> list[dict[str, object]]:
     """One row a site; sites that saw the same classes share the shuffles of the hierarchy."""
 
@@ -128,12 +132,12 @@ def _row(moments: SiteMoments, distances: Floats) -> dict[str, object]:
 
 
 def _hierarchy_correlations(
-    names: Sequence[str], distances: list[Floats], places: Paths, permutations: int, seed: int
+    names: Sequence[str], distances: list[Floats], places: Paths, permutations: int | None, seed: int
 ) -> list[dict[str, object]]:
     rows = [row for row, name in enumerate(names) if name in places]
     results = [kernels.MatrixCorrelation(np.nan, np.nan, np.nan, np.nan)] * len(distances)
     if len(rows) >= kernels.FEWEST_CLASSES:
-        meaning = kernels.hierarchy_distance([places[names[row]] for row in rows])
+        meaning = kernels.hierarchy_distance([_all_paths(places[names[row]]) for row in rows])
         known = [matrix[np.ix_(rows, rows)] for matrix in distances]
         results = kernels.matrix_correlations(known, meaning, permutations=permutations, seed=seed)
     return [
@@ -146,3 +150,9 @@ def _hierarchy_correlations(
         }
         for result in results
     ]
+
+
+def _all_paths(paths: Sequence[str] | Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """The paths to a class, of which there may be one that is given by itself."""
+    nodes = [path for path in paths if isinstance(path, str)]
+    return [tuple(nodes)] if nodes else [tuple(path) for path in paths]

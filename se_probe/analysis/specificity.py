@@ -1,14 +1,13 @@
 """How class-specific gates are: shares of variance, tests and selectivity, by channel and by site."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from se_probe.analysis.each_site import each_site
 from se_probe.analysis.gates import (
-    GateRecording,
-    GateSiteLike,
     SiteGates,
     SiteMoments,
     channel_facts,
@@ -17,123 +16,161 @@ from se_probe.analysis.gates import (
     site_gates,
     site_moments,
 )
+from se_probe.analysis.protocols import GateRecording, GateSiteLike
+from se_probe.analysis.stats.class_tests import ClassTest, anova_type_test, bootstrap_test, false_discovery
 from se_probe.analysis.stats.intervals import omega_squared_over_classes, omega_squared_over_images
-from se_probe.analysis.stats.permutation import PermutationTest, false_discovery, permutation_test
-from se_probe.analysis.stats.selectivity import selectivity
-from se_probe.analysis.stats.variance import f_test
+from se_probe.analysis.stats.moments import Floats
+from se_probe.analysis.stats.paired import holm
+from se_probe.analysis.stats.selectivity import selectivity, selectivity_by_chance
+from se_probe.analysis.stats.variance import Components, omega_squared
 
 DISCOVERY_RATE = 0.05
 """Expected share of false ones among the channels called class-dependent."""
+FEWEST_JUDGED = 0.5
+"""Share of a site's channels that must be judged for the share of significant ones to be given."""
+
+
+@dataclass(frozen=True)
+class _Site:
+    """What both tables are computed from, of one site."""
+
+    moments: SiteMoments
+    gates: SiteGates
+    f: Floats
+    p: Floats
+    chosen: ClassTest
 
 
 def channel_specificity(
-    recording: GateRecording, sites: Sequence[str] | None = None, *, permutations: int = 999, seed: int = 0
+    recording: GateRecording, sites: Sequence[str] | None = None, *, resamples: int = 999, seed: int = 0
 ) -> pd.DataFrame:
-    """Class-specificity of every channel of `sites` (None: all).
+    """Measure the class-specificity of every channel of `sites` (None: all).
 
-    Returns one row a site, branch and channel. First the facts of `channel_facts` (`between_class_sd`,
-    `within_class_sd` in gate units, `state`). Over all classes seen: `omega_squared` with `ci_low` and `ci_high`
-    (another draw of classes), `f`, `p` and `q` (false-discovery adjusted over the site's channels), `best_class`,
-    `selectivity`, `d_prime` and their errors. Over the images of the chosen classes: `p_permutation` and
-    `q_permutation`. NaN where the data cannot tell.
+    Returns:
+        One row a site, branch and channel. First the facts of `channel_facts` (`between_class_sd`, `within_class_sd`
+        in gate units, `state`). Over all classes seen: `omega_squared` with `ci_low` and `ci_high` (another draw of as
+        many classes); `f`, `p` and `q` of `anova_type_test` (q: false-discovery adjusted over the site's channels);
+        `best_class`; `selectivity` and `d_prime` with their errors, and `selectivity_null` and `d_prime_null`, what
+        chance alone gives with these classes and counts. Over the images of the chosen classes: `chosen_p` and
+        `chosen_q` of `bootstrap_test`. NaN where the data cannot tell.
 
     Raises:
         SeProbeError: an unknown site.
 
-    Source: the kernels in `kernels.variance`, `kernels.intervals`, `kernels.nulls`, `kernels.selectivity`.
+    Source: `stats.variance`, `stats.intervals`, `stats.class_tests`, `stats.selectivity`.
     """
 
     def measured(site: GateSiteLike) -> pd.DataFrame:
-        return _channels(site_moments(recording, site), _chance(site_gates(recording, site), permutations, seed))
+        return _channels(_read(recording, site, resamples, seed), seed)
 
     return pd.concat(each_site(measured, chosen_sites(recording, sites)), ignore_index=True)
 
 
 def site_specificity(
-    recording: GateRecording,
-    sites: Sequence[str] | None = None,
-    *,
-    permutations: int = 999,
-    resamples: int = 999,
-    seed: int = 0,
+    recording: GateRecording, sites: Sequence[str] | None = None, *, resamples: int = 999, seed: int = 0
 ) -> pd.DataFrame:
-    """Class-specificity of `sites` (None: all) as a whole, one row each.
+    """Measure the class-specificity of `sites` (None: all) as a whole.
 
-    After the facts of `site_facts`: `omega_squared`, the sum over channels of the variance between classes
-    over the sum of the total variance, so that a channel counts by how much it moves; `ci_low` and `ci_high` for
-    another draw of classes and their images (jackknife over classes); `significant_share`, the share of channels
-    that depend on the class with a false-discovery rate of `DISCOVERY_RATE` (F test). All of these are over
-    all classes seen. Then the same share among the chosen classes alone, `chosen_omega_squared` with
-    `chosen_ci_low` and `chosen_ci_high` for another draw of images of these classes (bootstrap over images), and
-    `chosen_p` of the permutation test. A share tells nothing about size: read `between_class_sd`, `within_class_sd` and
-    `verdict` with it.
+    A share tells nothing about size: read `between_class_sd`, `within_class_sd` and `verdict` with it. Shares depend
+    on how many classes there are, since the classes themselves are the population: K classes drawn at random from many
+    have (K − 1)/K of the variance between them. `omega_squared` and `chosen_omega_squared` are of different numbers of
+    classes and must not be compared; compare the latter with `random_omega_squared`.
+
+    Returns:
+        One row a site. After the facts of `site_facts`, over all classes seen: `omega_squared`, the sum over channels
+        of the variance between classes over the sum of the total variance, so that a channel counts by how much it
+        moves; `ci_low` and `ci_high` for another draw of as many classes and their images; `significant_share`, the
+        share of channels that depend on the class with a false-discovery rate of `DISCOVERY_RATE`, among the
+        `judged_share` of channels for which `anova_type_test` has a p value (NaN below `FEWEST_JUDGED`).
+        Then among the `chosen_classes` alone, with `chosen_images`: `chosen_omega_squared` with `chosen_ci_low` and
+        `chosen_ci_high` for another draw of images of these classes (bootstrap over images), `random_omega_squared`,
+        what as many classes drawn at random from all seen would have on average, and `chosen_p` of `bootstrap_test`
+        with `chosen_p_holm`, adjusted over the sites (Holm).
 
     Raises:
         SeProbeError: an unknown site.
     """
 
     def measured(site: GateSiteLike) -> dict[str, object]:
-        moments, gates = site_moments(recording, site), site_gates(recording, site)
-        return _site(moments, gates, _chance(gates, permutations, seed), resamples, seed)
+        return _site(_read(recording, site, resamples, seed), resamples, seed)
 
-    return pd.DataFrame(each_site(measured, chosen_sites(recording, sites)))
+    return _over_sites(each_site(measured, chosen_sites(recording, sites)))
 
 
 def specificity_tables(
-    recording: GateRecording, *, permutations: int = 999, resamples: int = 999, seed: int = 0
+    recording: GateRecording, *, resamples: int = 999, seed: int = 0
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`site_specificity` and `channel_specificity` of all sites, which are read and shuffled once for both."""
+    """`site_specificity` and `channel_specificity` of all sites, which are read and tested once for both."""
 
     def measured(site: GateSiteLike) -> tuple[dict[str, object], pd.DataFrame]:
-        moments, gates = site_moments(recording, site), site_gates(recording, site)
-        chance = _chance(gates, permutations, seed)
-        return _site(moments, gates, chance, resamples, seed), _channels(moments, chance)
+        read = _read(recording, site, resamples, seed)
+        return _site(read, resamples, seed), _channels(read, seed)
 
     rows, tables = zip(*each_site(measured, recording.sites), strict=True)
-    return pd.DataFrame(rows), pd.concat(tables, ignore_index=True)
+    return _over_sites(list(rows)), pd.concat(tables, ignore_index=True)
 
 
-def _chance(gates: SiteGates, permutations: int, seed: int) -> PermutationTest:
-    return permutation_test(gates.values, gates.labels, permutations=permutations, seed=seed)
+def _read(recording: GateRecording, site: GateSiteLike, resamples: int, seed: int) -> _Site:
+    moments, gates = site_moments(recording, site), site_gates(recording, site)
+    f, p = anova_type_test(moments.count, moments.mean, moments.m2)
+    return _Site(moments, gates, f, p, bootstrap_test(gates.groups, resamples=resamples, seed=seed))
 
 
-def _channels(moments: SiteMoments, chance: PermutationTest) -> pd.DataFrame:
-    arrays = (moments.count, moments.mean, moments.m2)
-    share, stands_out, (f, p) = omega_squared_over_classes(*arrays), selectivity(*arrays), f_test(*arrays)
-    return channel_facts(moments).assign(
+def _channels(site: _Site, seed: int) -> pd.DataFrame:
+    arrays = (site.moments.count, site.moments.mean, site.moments.m2)
+    share, stands_out = omega_squared_over_classes(*arrays), selectivity(*arrays)
+    by_chance = selectivity_by_chance(*arrays, seed=seed)
+    return channel_facts(site.moments).assign(
         omega_squared=share.estimate,
-        low=share.low,
-        high=share.high,
-        f=f,
-        p=p,
-        q=false_discovery(p),
-        p_permutation=chance.channel,
-        q_permutation=false_discovery(chance.channel),
-        best_class=np.array(moments.names)[stands_out.best],
+        ci_low=share.low,
+        ci_high=share.high,
+        f=site.f,
+        p=site.p,
+        q=false_discovery(site.p),
+        chosen_p=site.chosen.channel,
+        chosen_q=false_discovery(site.chosen.channel),
+        best_class=np.array(site.moments.names)[stands_out.best],
         selectivity=stands_out.index,
         selectivity_error=stands_out.index_error,
+        selectivity_null=by_chance[0],
         d_prime=stands_out.d_prime,
         d_prime_error=stands_out.d_prime_error,
+        d_prime_null=by_chance[1],
     )
 
 
-def _site(
-    moments: SiteMoments, gates: SiteGates, chance: PermutationTest, resamples: int, seed: int
-) -> dict[str, object]:
-    arrays = (moments.count, moments.mean, moments.m2)
-    share = omega_squared_over_classes(*arrays, pool=True)
-    chosen = omega_squared_over_images(gates.groups, resamples=resamples, seed=seed)
-    q = false_discovery(f_test(*arrays)[1])
+def _site(site: _Site, resamples: int, seed: int) -> dict[str, object]:
+    share = omega_squared_over_classes(site.moments.count, site.moments.mean, site.moments.m2, pool=True)
+    chosen = omega_squared_over_images(site.gates.groups, resamples=resamples, seed=seed)
+    q = false_discovery(site.p)
+    judged = float(np.mean(np.isfinite(q)))
+    significant = float(np.mean(q[np.isfinite(q)] <= DISCOVERY_RATE)) if judged >= FEWEST_JUDGED else float("nan")
     return {
-        **site_facts(moments),
+        **site_facts(site.moments),
         "omega_squared": float(share.estimate),
         "ci_low": float(share.low),
         "ci_high": float(share.high),
-        "significant_share": float(np.mean(q <= DISCOVERY_RATE)) if np.isfinite(q).any() else float("nan"),
-        "chosen_classes": len(gates.names),
-        "chosen_images": len(gates.values),
+        "significant_share": significant,
+        "judged_share": judged,
+        "chosen_classes": len(site.gates.names),
+        "chosen_images": len(site.gates.values),
         "chosen_omega_squared": float(chosen.estimate),
         "chosen_ci_low": float(chosen.low),
         "chosen_ci_high": float(chosen.high),
-        "chosen_p": chance.site,
+        "random_omega_squared": _of_random_classes(site.moments, len(site.gates.names)),
+        "chosen_p": site.chosen.site,
     }
+
+
+def _of_random_classes(moments: SiteMoments, classes: int) -> float:
+    """ω² that `classes` classes drawn at random from those seen would have on average, NaN for one."""
+    seen, parts = len(moments.names), moments.components.pooled()
+    if min(seen, classes) < 2:
+        return float("nan")
+    between = parts.between * (1 - 1 / classes) / (1 - 1 / seen)
+    return float(omega_squared(Components(np.asarray(between), parts.within)))
+
+
+def _over_sites(rows: Sequence[dict[str, object]]) -> pd.DataFrame:
+    table = pd.DataFrame(rows)
+    return table.assign(chosen_p_holm=holm(table["chosen_p"].to_numpy(dtype=np.float64)))

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from se_probe.analysis.classes import class_statistics, reference_statistics, select_classes
 from se_probe.analysis.curves import statistics_table
-from se_probe.analysis.protocols import RecordingLike, SiteLike
+from se_probe.analysis.gates import class_spreads, site_moments
+from se_probe.analysis.protocols import GateRecording, GateSiteLike, RecordingLike
 from se_probe.analysis.stats.moments import equal_weight_mean, sample_variance
 
 CLASS_COLUMNS = ("site", "branch", "channel", "class", "role", "count", "mean", "variance", "standard_error")
@@ -35,27 +35,27 @@ def class_table(recording: RecordingLike, classes: Sequence[str] | None = None) 
     return pd.concat(tables, ignore_index=True)[list(CLASS_COLUMNS)]
 
 
-def site_table(recording: RecordingLike) -> pd.DataFrame:
+def site_table(recording: GateRecording) -> pd.DataFrame:
     """One row a site, in network order: what it is, where its gates lie and what moves them.
 
     After the site's facts come `classes` and `images` seen; `mean`, over classes with equal weights and over
-    channels; and three unbiased standard deviations: `channel_sd` between the means of channels, `between_class_sd`
-    between class means as measured (root mean square over channels; NaN for one class), `within_class_sd` between
-    images of a class (root mean square over channels and the classes with two images or more; NaN where none
-    has). All three near zero is a collapsed gate. `lowest` and `highest` bound the means of the chosen
-    classes. Branches count like channels, so softmax over R branches has the mean 1/R.
+    channels; `channel_sd`, the unbiased standard deviation between the means of channels; `between_class_sd` and
+    `within_class_sd` as in all tables (see `gates.site_facts`), NaN where no class has two images. All three near
+    zero is a collapsed gate. `lowest` and `highest` bound the means of the chosen classes. Branches count like
+    channels, so softmax over R branches has the mean 1/R.
     """
     return pd.DataFrame([_site_row(recording, site) for site in recording.sites])
 
 
-def recording_tables(recording: RecordingLike) -> dict[str, pd.DataFrame]:
+def recording_tables(recording: GateRecording) -> dict[str, pd.DataFrame]:
     """Return the tables of sites and of class-wise statistics by the name of their file, compressed for its size."""
     return {"sites.csv": site_table(recording), "class_statistics.csv.gz": class_table(recording)}
 
 
-def _site_row(recording: RecordingLike, site: SiteLike) -> dict[str, object]:
+def _site_row(recording: GateRecording, site: GateSiteLike) -> dict[str, object]:
     moments = recording.moments(site.name).compute()
     chosen = select_classes(moments, recording.chosen)["mean"]
+    channels = equal_weight_mean(moments["mean"].transpose(..., "class")).ravel()
     return {
         "site": site.name,
         "module": site.module,
@@ -68,20 +68,9 @@ def _site_row(recording: RecordingLike, site: SiteLike) -> dict[str, object]:
         "reduction": site.reduction,
         "classes": moments.sizes["class"],
         "images": int(moments["count"].sum()),
-        **_spreads(moments),
+        "mean": float(channels.mean()),
+        "channel_sd": float(np.sqrt(sample_variance(channels))),
+        **class_spreads(site_moments(recording, site)),
         "lowest": float(chosen.min()),
         "highest": float(chosen.max()),
-    }
-
-
-def _spreads(moments: xr.Dataset) -> dict[str, float]:
-    statistics = class_statistics(moments)
-    means = statistics["mean"].transpose(..., "class")
-    channels = equal_weight_mean(means)
-    variances = statistics["variance"].isel({"class": np.flatnonzero(statistics["count"] >= 2)})
-    return {
-        "mean": float(channels.mean()),
-        "channel_sd": float(np.sqrt(sample_variance(channels.ravel()))),
-        "between_class_sd": float(np.sqrt(sample_variance(means).mean())),
-        "within_class_sd": float(np.sqrt(variances.mean())) if variances.size else float("nan"),
     }

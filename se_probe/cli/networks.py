@@ -56,18 +56,14 @@ def models(
     """List the pretrained networks of timm and torchvision that have gates. Nothing is downloaded."""
     from se_probe.models.catalog import catalog
 
-    aside = console(stderr=True)
-    found = catalog(
-        pattern,
-        progress=lambda done, total, name: aside.print(f"examining {name} ({done + 1} of {total})", markup=False),
-    )
+    found = catalog(pattern)
     if not found.entries:
         raise SeProbeError(
             f"no pretrained network with gates matches {pattern!r} ({found.without_gates} without gates do); "
             "try a shorter part of the name."
         )
     for name, reason in found.unexamined.items():
-        aside.print(f"not examined: {name}: {reason}", markup=False)
+        console(stderr=True).print(f"not examined: {name}: {reason}", markup=False)
     if as_json:
         print_json(
             [{"name": e.spec, "family": e.family, "gates": e.gates, "weights": list(e.weights)} for e in found.entries]

@@ -1,6 +1,10 @@
-"""The demo's three small networks: squeeze-and-excitation, selective kernels, split attention; built with timm."""
+"""The bundled networks, built with timm: `demo`, trained on drawings, and `photo`, trained on photographs.
 
-from collections.abc import Mapping
+The demo has squeeze-and-excitation, selective kernels and split attention, the photographs the first two.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
 from importlib.resources import as_file, files
 from typing import Any
 
@@ -13,6 +17,7 @@ from se_probe.demo.stimuli import STIMULUS_SIZE
 from se_probe.demo.subjects import SUBJECTS
 from se_probe.errors import SeProbeError
 
+_WEIGHTS = files("se_probe.demo") / "weights"
 _LAYOUT: Mapping[str, Any] = {"layers": (2, 2, 2, 3), "stem_type": "deep", "stem_width": 8}
 _SELECTIVE_KERNEL = {"rd_ratio": 1 / 16, "rd_divisor": 8, "split_input": False}
 _ARCHITECTURES: Mapping[str, Mapping[str, Any]] = {
@@ -31,6 +36,17 @@ _ARCHITECTURES: Mapping[str, Mapping[str, Any]] = {
 DEMO_MODELS: tuple[str, ...] = tuple(_ARCHITECTURES)
 """Kinds of the demo's networks; "sa" is split attention, as in ResNeSt."""
 
+_PHOTO_ARCHITECTURES: Mapping[str, str] = {"se": "seresnet50", "sk": "skresnet50"}
+
+PHOTO_MODELS: tuple[str, ...] = tuple(_PHOTO_ARCHITECTURES)
+"""Kinds of the networks that were trained on photographs."""
+
+PHOTO_SIZE = 64
+"""Side of their input in pixels: that of Tiny-ImageNet's photographs."""
+
+PHOTO_WNIDS: tuple[str, ...] = tuple(json.loads((_WEIGHTS / "photo_wnids.json").read_text("utf-8")))
+"""The classes of Tiny-ImageNet that they tell apart, in the order of their output units."""
+
 
 def demo_network(kind: str) -> torch.nn.Module:
     """Build the demo network of this kind with its bundled weights, in eval mode.
@@ -40,10 +56,7 @@ def demo_network(kind: str) -> torch.nn.Module:
     Raises:
         SeProbeError: if there is no such kind.
     """
-    network = build_network(kind)
-    with as_file(files("se_probe.demo") / "weights" / f"{kind}.safetensors") as path:
-        network.load_state_dict(load_file(path))
-    return network.eval()
+    return _with_weights(build_network(kind), kind)
 
 
 def build_network(kind: str) -> torch.nn.Module:
@@ -55,16 +68,46 @@ def build_network(kind: str) -> torch.nn.Module:
     if kind not in _ARCHITECTURES:
         raise SeProbeError(f"there is no demo network {kind!r}; choose one of {', '.join(DEMO_MODELS)}")
     wnids = [subject.wnid for subject in SUBJECTS.values()]
-    preprocessing = {
-        "input_size": (3, STIMULUS_SIZE, STIMULUS_SIZE),
+    network: torch.nn.Module = timm.create_model(
+        **_ARCHITECTURES[kind], **_LAYOUT, num_classes=len(wnids), pretrained_cfg=_config(STIMULUS_SIZE, wnids)
+    )
+    return network
+
+
+def photo_network(kind: str) -> torch.nn.Module:
+    """Build the network of this kind that was trained on photographs, with its bundled weights, in eval mode.
+
+    It is a quarter-width ResNet-50 without max-pool for 50 classes of Tiny-ImageNet (64×64 pixels). Its
+    preprocessing and, in output order, its wnids (`label_names`) are in `pretrained_cfg`.
+
+    Raises:
+        SeProbeError: if there is no such kind.
+    """
+    if kind not in _PHOTO_ARCHITECTURES:
+        raise SeProbeError(f"there is no photo network {kind!r}; choose one of {', '.join(PHOTO_MODELS)}")
+    network: torch.nn.Module = timm.create_model(
+        _PHOTO_ARCHITECTURES[kind],
+        channels=(16, 32, 64, 128),
+        num_classes=len(PHOTO_WNIDS),
+        pretrained_cfg=_config(PHOTO_SIZE, PHOTO_WNIDS),
+    )
+    network.maxpool = torch.nn.Identity()
+    return _with_weights(network, f"photo_{kind}")
+
+
+def _config(side: int, wnids: Sequence[str]) -> dict[str, Any]:
+    return {
+        "input_size": (3, side, side),
         "mean": IMAGENET_DEFAULT_MEAN,
         "std": IMAGENET_DEFAULT_STD,
         "interpolation": "bicubic",
         "crop_pct": 1.0,
         "num_classes": len(wnids),
-        "label_names": wnids,
+        "label_names": list(wnids),
     }
-    network: torch.nn.Module = timm.create_model(
-        **_ARCHITECTURES[kind], **_LAYOUT, num_classes=len(wnids), pretrained_cfg=preprocessing
-    )
-    return network
+
+
+def _with_weights(network: torch.nn.Module, name: str) -> torch.nn.Module:
+    with as_file(_WEIGHTS / f"{name}.safetensors") as path:
+        network.load_state_dict(load_file(path))
+    return network.eval()

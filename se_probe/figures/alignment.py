@@ -1,4 +1,4 @@
-"""The alignment figure: how alike the gates at every site of one network and every site of another are."""
+"""Alignment: similarity between the gates of every pair of sites of two networks."""
 
 import math
 
@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from se_probe.analysis.stats.moments import Floats
 from se_probe.figures import style
-from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.notebook_figure import NotebookFigure
-from se_probe.figures.settle import freeze_layout
+from se_probe.figures.frame import Wording, framed
 from se_probe.figures.style import CurveStyle, class_styles
 
 MEASURES = {"cka": "CKA over images", "rsa": "RSA over classes"}
@@ -25,9 +23,9 @@ STILL = ("collapsed", "constant", "saturated")
 
 
 def alignment(
-    table: pd.DataFrame, *, demo: bool, title: str = "Similarity of representation", caption: str | None = None
+    table: pd.DataFrame, *, demo: bool, title: str = "Alignment of representations", caption: str | None = None
 ) -> Figure:
-    """Heat maps of CKA and, where there is any, RSA, between the sites of two runs, and how much their gates move.
+    """Draw heat maps of CKA and, if available, RSA between the sites of two runs, beside the spread of their gates.
 
     `table` is that part of `Comparison.alignment` which is about one pair of runs. Since both measures are blind
     to scale, the standard deviation of the gates over images stands beside each axis, and a site whose gates
@@ -38,10 +36,14 @@ def alignment(
     runs = [str(table[side].iloc[0]) for side in ("first", "other")]
     looks = class_styles(runs)
     shown = [name for name in MEASURES if table[name].notna().any()] or ["cka"]
-    with style.house_style():
-        figure = NotebookFigure(figsize=(style.DOUBLE_COLUMN, 3))
-        ratios = {"width_ratios": [*(1.0 for _ in shown), 0.3], "height_ratios": [0.25, 1.0]}
-        grid = figure.subplots(2, len(shown) + 1, sharex="col", sharey="row", squeeze=False, gridspec_kw=ratios)
+    wording = Wording(title, f"sites of {runs[1]}", f"sites of {runs[0]}", caption, _note(table), demo)
+    height = max(3, 1 + math.ceil(table["first_site"].nunique() / SITES_A_ROW))
+    options = {
+        "sharex": "col",
+        "sharey": "row",
+        "gridspec_kw": {"width_ratios": [*(1.0 for _ in shown), 0.3], "height_ratios": [0.25, 1.0]},
+    }
+    with framed(wording, looks, style.DOUBLE_COLUMN, (2, len(shown) + 1), height, **options) as (figure, grid):
         grid[0, -1].set_axis_off()
         for column, name in enumerate(shown):
             mesh = _heat_map(grid[1, column], table, name)
@@ -51,9 +53,6 @@ def alignment(
         _name_sites(grid[1, 0], grid[1, : len(shown)], table)
         bar = grid[0, -1].inset_axes((0.05, 0.55, 0.9, 0.2))
         figure.colorbar(mesh, cax=bar, orientation="horizontal", ticks=(0, 0.5, 1)).outline.set_linewidth(0)
-        wording = Wording(title, f"sites of {runs[1]}", f"sites of {runs[0]}", caption, _note(table), demo)
-        add_frame(figure, wording, looks, max(3, 1 + math.ceil(table["first_site"].nunique() / SITES_A_ROW)))
-        freeze_layout(figure)
     return figure
 
 
@@ -117,6 +116,6 @@ def _names(table: pd.DataFrame, side: str) -> list[str]:
 
 
 def _note(table: pd.DataFrame) -> str:
-    words = "dot: the most alike site in each row; negative values have the darkest colour"
+    words = "Dot: the most alike site in each row; negative values have the darkest colour"
     still = table["first_verdict"].isin(STILL).any() or table["other_verdict"].isin(STILL).any()
-    return f"{words}; (site): its gates hardly move, so that there is next to nothing to compare" if still else words
+    return f"{words}. (site): its gates hardly move, so that there is next to nothing to compare." if still else words

@@ -1,6 +1,7 @@
 """Figures with the sites of a network along the x axis: panels one above the other, and lines over sites."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,9 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from se_probe.figures import style
-from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.notebook_figure import NotebookFigure
-from se_probe.figures.settle import freeze_layout
+from se_probe.figures.frame import Wording, framed
 from se_probe.figures.style import CurveStyle
 
 NARROW = 20
@@ -24,23 +23,31 @@ def look(order: int, *, dashed: bool = False) -> CurveStyle:
     return CurveStyle(style.COLOURS[order], style.DASHES[int(dashed)], style.MARKERS[order], 0.9, 3, order)
 
 
+BAND = style.area_style(style.COLOURS[0], 0.22)
+"""The legend's sample of `plot_band` around the first line."""
+
+
+def points_look(order: int) -> CurveStyle:
+    """Return the style of points without a line."""
+    return replace(look(order), linestyle="none")
+
+
 def draw_by_site(
     table: pd.DataFrame, panels: Mapping[str, Draw], wording: Wording, styles: Mapping[str, CurveStyle]
 ) -> Figure:
     """A panel for each title of `panels`, drawn by its function from `table`, a row a site in network order."""
     sites = [str(name) for name in table["site"]]
-    with style.house_style():
-        width = style.SINGLE_COLUMN if len(sites) <= NARROW else style.DOUBLE_COLUMN
-        figure = NotebookFigure(figsize=(width, len(panels)))
-        grid = figure.subplots(len(panels), 1, squeeze=False, sharex=True).ravel()
-        for axes, (title, draw) in zip(grid, panels.items(), strict=True):
+    with framed(wording, styles, site_width(len(sites)), (len(panels), 1), sharex=True) as (figure, grid):
+        for axes, (title, draw) in zip(grid.ravel(), panels.items(), strict=True):
             draw(axes, table)
             axes.set_title(title, loc="left", fontweight="bold", pad=4)
-        grid[-1].set_xlim(-0.6, len(sites) - 0.4)
-        _name_sites(grid[-1], sites)
-        add_frame(figure, wording, styles, len(panels))
-        freeze_layout(figure)
+        name_sites(grid[-1, 0], sites)
     return figure
+
+
+def site_width(sites: int) -> float:
+    """Return the width of a figure with this many sites along the x axis."""
+    return style.SINGLE_COLUMN if sites <= NARROW else style.DOUBLE_COLUMN
 
 
 def plot_line(axes: Axes, values: pd.Series, style_of: CurveStyle, hollow: pd.Series | None = None) -> None:
@@ -66,7 +73,7 @@ def plot_line(axes: Axes, values: pd.Series, style_of: CurveStyle, hollow: pd.Se
 
 def plot_band(axes: Axes, low: pd.Series, high: pd.Series, style_of: CurveStyle) -> None:
     """The band between two limits."""
-    axes.fill_between(np.arange(len(low)), low, high, color=style_of.color, alpha=0.22, linewidth=0)
+    axes.fill_between(np.arange(len(low)), low, high, color=style_of.color, alpha=BAND.alpha, linewidth=0)
 
 
 def plot_level(axes: Axes, values: pd.Series, words: str) -> None:
@@ -83,6 +90,8 @@ def plot_level(axes: Axes, values: pd.Series, words: str) -> None:
     )
 
 
-def _name_sites(axes: Axes, sites: Sequence[str]) -> None:
-    every = -(-len(sites) // (2 * NARROW))
+def name_sites(axes: Axes, sites: Sequence[str], most: int = 2 * NARROW) -> None:
+    """Label the x axis with the sites at 0, 1, …; with more than `most` of them every second, third … one."""
+    every = -(-len(sites) // most)
+    axes.set_xlim(-0.6, len(sites) - 0.4)
     axes.set_xticks(range(0, len(sites), every), list(sites[::every]), rotation=90)

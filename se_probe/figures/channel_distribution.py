@@ -6,30 +6,28 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from se_probe.figures import style
-from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.notebook_figure import NotebookFigure
+from se_probe.figures.frame import Wording, framed
 from se_probe.figures.panels import UNIT_LIMITS
-from se_probe.figures.settle import freeze_layout
 
 GOLDEN = 0.6180339887498949
 """Multiples of the golden ratio fill a unit interval evenly, in any number."""
-NOTE = "A dot an image; box: quartiles and median; whiskers: all images."
+NOTE = "Dot: an image. Box: quartiles and median. Whiskers: range."
 
 
 def channel_distribution(
-    gates: pd.DataFrame, *, demo: bool, title: str = "One channel by class", caption: str | None = None
+    gates: pd.DataFrame, *, demo: bool, title: str = "Channel distribution by class", caption: str | None = None
 ) -> Figure:
-    """Gates of single images, a row of dots a class, with median, quartiles and range.
+    """Draw the gates of single images, a row of dots per class, with median, quartiles and range.
 
-    `gates` is the table of `channel_gates`. The x axis is 0 to 1 where gates are bounded. Where a dot lies
-    across its row has no meaning.
+    `gates` is the table of `channel_gates`. The x axis is 0 to 1 where gates are bounded. The vertical position of a
+    dot within its row has no meaning.
     """
     first = gates.iloc[0]
     names = list(gates["class"].unique())
     branch = f" · branch {first['branch']}" if gates["branch"].iloc[0] or "softmax" in first["activation"] else ""
-    with style.house_style():
-        figure = NotebookFigure(figsize=(style.SINGLE_COLUMN, 1))
-        axes = figure.subplots()
+    wording = Wording(title, "gate", "", caption, NOTE, demo)
+    with framed(wording, {}, style.SINGLE_COLUMN, (1, 1), 1 + len(names) // 8) as (figure, grid):
+        axes = grid[0, 0]
         for row, (name, look) in enumerate(style.class_styles(names).items()):
             _draw_row(axes, gates.loc[gates["class"] == name, "gate"].to_numpy(), row, look.color)
         axes.set_yticks(range(len(names)), names)
@@ -39,8 +37,6 @@ def channel_distribution(
         if first["activation"] != "unbounded" and gates["gate"].between(0, 1).all():
             axes.set_xlim(*UNIT_LIMITS)
         axes.set_title(f"{first['site']}{branch} · channel {first['channel']}", loc="left", fontweight="bold", pad=4)
-        add_frame(figure, Wording(title, "gate", "", caption, NOTE, demo), {}, 1 + len(names) // 8)
-        freeze_layout(figure)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Similarity of classes: a dendrogram beside the matrix of distances."""
+"""Class similarity: a dendrogram beside the matrix of distances."""
 
 import numpy as np
 import pandas as pd
@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from scipy.cluster import hierarchy
 
 from se_probe.figures import style
-from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.matrix import add_colour_bar, draw_matrix, name_rows
-from se_probe.figures.notebook_figure import NotebookFigure
-from se_probe.figures.settle import freeze_layout
+from se_probe.figures.frame import Wording, framed
+from se_probe.figures.matrix import add_colour_bar, draw_matrix, name_columns, name_rows
 
 WIDTHS = (1, 2.6, 0.1)
+FEW = 12
+"""Classes up to which one column is wide enough."""
+NOTE = "Tree: distance at which classes merge, gate units."
 
 
 def class_similarity_matrix(
@@ -23,27 +24,26 @@ def class_similarity_matrix(
     *,
     site: str,
     demo: bool,
-    title: str = "Similarity of classes",
+    title: str = "Class similarity",
     caption: str | None = None,
 ) -> Figure:
-    """Root mean square difference of the mean gates of every pair of classes, ordered as the tree beside it.
+    """Draw the root mean square difference between the mean gates of every pair of classes, beside the tree.
 
-    `pairs` is the table of `pair_table` and `linkage` that of the clustering it was made with. Dark is alike.
+    `pairs` is the table of `pair_table` and `linkage` that of its clustering. Dark pairs are alike.
     """
     distances = pairs.pivot(index="row", columns="column", values="distance").to_numpy()
     names = pairs.drop_duplicates("row").sort_values("row")["class"].tolist()
-    with style.house_style():
-        figure = NotebookFigure(figsize=(style.SINGLE_COLUMN if len(names) <= 12 else style.DOUBLE_COLUMN, 1))
-        tree, matrix, bar = figure.subplots(1, 3, width_ratios=WIDTHS)
+    small = len(names) <= FEW
+    width, height = (style.SINGLE_COLUMN, 2) if small else (style.DOUBLE_COLUMN, 3.6)
+    wording = Wording(title, "", "", caption, NOTE, demo)
+    with framed(wording, {}, width, (1, 3), height, width_ratios=WIDTHS) as (figure, grid):
+        tree, matrix, bar = grid[0]
         _draw_tree(tree, linkage)
         image = draw_matrix(matrix, distances, "viridis", (0.0, float(distances.max()) or 1.0))
-        matrix.set_xticks([])
         name_rows(matrix, names)
+        name_columns(matrix, names)
         matrix.set_title(site, loc="left", fontweight="bold", pad=4)
         add_colour_bar(figure, bar, image, "distance, gate units")
-        wording = Wording(title, "tree: distance at which classes merge, gate units", "", caption, None, demo)
-        add_frame(figure, wording, {}, 2 if len(names) <= 12 else 3)
-        freeze_layout(figure)
     return figure
 
 

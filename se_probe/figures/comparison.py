@@ -1,4 +1,6 @@
-"""The comparison figure: class specificity, spread and saturation of several networks over relative depth."""
+"""Comparison profiles: class specificity, spread and saturation of several networks over relative depth."""
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -7,48 +9,44 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from se_probe.figures import style
-from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.notebook_figure import NotebookFigure
-from se_probe.figures.settle import freeze_layout
+from se_probe.figures.frame import Wording, framed
 from se_probe.figures.style import CurveStyle, class_styles
 
 PANELS = {
-    "specificity": "class specificity ω²",
-    "dynamic": "channels whose gates move",
     "between_class_sd": "SD between class means",
-    "open": "channels that stay open",
+    "dynamic": "channels whose gates move",
     "within_class_sd": "SD between images of a class",
+    "open": "channels that stay open",
+    "specificity": "class specificity ω²",
     "closed": "channels that stay closed",
 }
+HOLLOW = "Hollow: most channels of the site hardly move."
 SPREADS = ("between_class_sd", "within_class_sd")
 OVER = {
-    "classes": "bands of ω²: 95 % for another draw of classes",
-    "images": "bands of ω²: 95 % for another draw of images of these classes",
+    "classes": "Bands of ω²: 95 % interval over classes.",
+    "images": "Bands of ω²: 95 % interval over images of these classes.",
 }
 SMALLEST = 1e-5  # gate units; what is smaller is drawn here, for a logarithm
 
 
 def comparison_profiles(
-    sites: pd.DataFrame, *, demo: bool, title: str = "Gates by relative depth", caption: str | None = None
+    sites: pd.DataFrame, *, demo: bool, title: str = "Comparison profiles by relative depth", caption: str | None = None
 ) -> Figure:
-    """What the gates of each run do at each site over relative depth, a line a run.
+    """Draw specificity, spread and states of channels of each run over relative depth, a line per run.
 
-    `sites` is the table of `Comparison.sites`. On the left the share of variance between classes, and below it the
-    standard deviations that it is a share of, in gate units; on the right the shares of channels in each state.
+    `sites` is the table of `Comparison.sites`. The left panels show the standard deviations, in gate units, and below
+    them the share of variance between classes; the right panels the shares of channels in each state. Sites whose gates
+    are not live have hollow markers.
     """
     looks = class_styles(list(sites["run"].unique()))
-    with style.house_style():
-        figure = NotebookFigure(figsize=(style.DOUBLE_COLUMN, 3))
-        grid = figure.subplots(3, 2, sharex=True).ravel()
-        for axes, (column, name) in zip(grid, PANELS.items(), strict=True):
+    note = " ".join([OVER[str(sites["specificity_over"].iloc[0])], *([HOLLOW] if _still(sites).any() else [])])
+    wording = Wording(title, "relative depth of the site", "share, or gate units (SD)", caption, note, demo)
+    with framed(wording, looks, style.DOUBLE_COLUMN, (3, 2), sharex=True) as (figure, grid):
+        for axes, (column, name) in zip(grid.ravel(), PANELS.items(), strict=True):
             for run, rows in sites.groupby("run", sort=False):
                 _plot(axes, rows, column, looks[str(run)])
             axes.set_title(name, loc="left", fontweight="bold", pad=4)
             _scale(axes, sites, column)
-        note = OVER[str(sites["specificity_over"].iloc[0])]
-        wording = Wording(title, "relative depth of the site", "share, or gate units (SD)", caption, note, demo)
-        add_frame(figure, wording, looks, 3)
-        freeze_layout(figure)
     return figure
 
 
@@ -63,12 +61,16 @@ def _plot(axes: Axes, rows: pd.DataFrame, column: str, look: CurveStyle) -> None
             alpha=0.16,
             linewidth=0,
         )
-    axes.plot(
-        depth,
-        np.maximum(values, SMALLEST) if column in SPREADS else values,
-        **look.marked_line(),
-        clip_on=False,
-    )
+    shown = np.maximum(values, SMALLEST) if column in SPREADS else values
+    axes.plot(depth, shown, **look.marked_line(), clip_on=False)
+    still = _still(rows).to_numpy()
+    if still.any():
+        hollow = replace(look, linestyle="none").marked_line() | {"markerfacecolor": "white", "markeredgewidth": 0.7}
+        axes.plot(depth[still], shown[still], **hollow, clip_on=False, zorder=4)
+
+
+def _still(sites: pd.DataFrame) -> pd.Series:
+    return sites["verdict"] != "live"
 
 
 def _scale(axes: Axes, sites: pd.DataFrame, column: str) -> None:

@@ -8,9 +8,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullForma
 
 from se_probe.figures import style
 from se_probe.figures.by_site import draw_by_site, look
-from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.notebook_figure import NotebookFigure
-from se_probe.figures.settle import freeze_layout
+from se_probe.figures.frame import Wording, framed
 from se_probe.figures.style import CurveStyle
 
 PARTS = {"squeeze": "#56B4E9", "excitation": "#0072B2", "scale": "#E69F00"}
@@ -20,14 +18,14 @@ MEANINGS = {
     "scale": "scale, multiplications",
 }
 COUNTED, FORMULA = "counted", "2 C² / r"
-COUNTED_LOOK = CurveStyle("#b8b8b8", "-", "s", 0.9, 3, 0)
-FORMULA_LOOK = CurveStyle("black", "-", "_", 0, 4, 1)
+COUNTED_LOOK = style.area_style("#b8b8b8")
+FORMULA_LOOK = CurveStyle("black", "none", "_", 0, 4, 1)
 PARAMETERS, OPERATIONS = "parameters", "operations"
 INCREASES = {PARAMETERS: look(4), OPERATIONS: look(0)}
 
 
 def cost_by_site(
-    table: pd.DataFrame, *, demo: bool, title: str = "Cost of the gates", caption: str | None = None
+    table: pd.DataFrame, *, demo: bool, title: str = "Cost of the gates by site", caption: str | None = None
 ) -> Figure:
     """Parameters of every site above, its operations for one image below, over sites.
 
@@ -35,7 +33,7 @@ def cost_by_site(
     """
     marked = table["formula_parameters"].notna().any()
     looks = {COUNTED: COUNTED_LOOK} | ({FORMULA: FORMULA_LOOK} if marked else {})
-    looks |= {MEANINGS[part]: CurveStyle(colour, "-", "s", 0.9, 3, 0) for part, colour in PARTS.items()}
+    looks |= {MEANINGS[part]: style.area_style(colour) for part, colour in PARTS.items()}
     panels = {PARAMETERS: _parameters, "operations for one image": _operations}
     return draw_by_site(table, panels, Wording(title, "site", "", caption, None, demo), looks)
 
@@ -48,16 +46,14 @@ def cost_by_reduction(
     `sweep` is the table of `reduction_sweep`; the network's own ratio is drawn dark.
     """
     looks = {COUNTED: COUNTED_LOOK, "(2 / r) Σ C²": FORMULA_LOOK, **INCREASES}
-    with style.house_style():
-        figure = NotebookFigure(figsize=(style.SINGLE_COLUMN, 2))
-        above, below = figure.subplots(2, 1, sharex=True)
+    wording = Wording(title, "reduction ratio r", "", caption, _note(sweep), demo)
+    with framed(wording, looks, style.SINGLE_COLUMN, (2, 1), sharex=True) as (figure, grid):
+        above, below = grid.ravel()
         _gate_parameters(above, sweep)
         _increases(below, sweep)
         places = np.arange(len(sweep))
         below.set_xticks(places, [f"{ratio:g}" for ratio in sweep["reduction"]])
         below.set_xlim(-0.6, len(sweep) - 0.4)
-        add_frame(figure, Wording(title, "reduction ratio r", "", caption, _note(sweep), demo), looks, 2)
-        freeze_layout(figure)
     return figure
 
 

@@ -1,10 +1,10 @@
-"""Decodability by depth: whether the class can be read off the gates."""
+"""Decodability: accuracy of a linear classifier from the gates to the class, by site."""
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from se_probe.figures.by_site import draw_by_site, look, plot_band, plot_level, plot_line
+from se_probe.figures.by_site import BAND, draw_by_site, look, plot_band, plot_level, plot_line
 from se_probe.figures.frame import Wording
 
 ACCURACY, CLASSES = "balanced accuracy of a linear classifier", "spread between class means"
@@ -13,9 +13,13 @@ NOTE = "Hollow: most channels hardly move ({0}). A classifier reads gates that h
 
 
 def decodability(
-    table: pd.DataFrame, *, demo: bool, title: str = "Class from gates", caption: str | None = None
+    table: pd.DataFrame,
+    *,
+    demo: bool,
+    title: str = "Decodability of the class from the gates",
+    caption: str | None = None,
 ) -> Figure:
-    """Accuracy on images held out, with its 95 % interval and chance, above; the gates' spread below, over sites.
+    """Draw the accuracy on held-out images with its 95 % interval and chance above, the gates' spread below.
 
     `table` is that of `site_decodability`. Sites whose gates are not live have hollow markers.
     """
@@ -34,4 +38,5 @@ def decodability(
 
     panels = {f"accuracy among {classes} classes": accuracy, "standard deviation, gate units": spread}
     note = NOTE.format(" or ".join(still)) if still else None
-    return draw_by_site(table, panels, Wording(title, "site", "", caption, note, demo), LOOKS)
+    looks = {ACCURACY: LOOKS[ACCURACY], "95 % interval": BAND, CLASSES: LOOKS[CLASSES]}
+    return draw_by_site(table, panels, Wording(title, "site", "", caption, note, demo), looks)

@@ -1,14 +1,15 @@
-"""The depth profile: how class-specific the gates of every site are."""
+"""Depth profile: class specificity of the gates by site."""
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from se_probe.figures.by_site import draw_by_site, look, plot_band, plot_level, plot_line
+from se_probe.figures.by_site import BAND, draw_by_site, look, plot_band, plot_level, plot_line
 from se_probe.figures.frame import Wording
 
 SHARE, CLASSES, IMAGES = "share between classes, ω²", "between class means", "between images of a class"
 LOOKS = {SHARE: look(0), CLASSES: look(4), IMAGES: look(2, dashed=True)}
+INTERVAL = "95 % interval"
 HOLLOW_NOTE = "Hollow: most channels hardly move ({0})."
 
 
@@ -17,10 +18,10 @@ def depth_profile(
     *,
     demo: bool,
     least_spread: float,
-    title: str = "Class specificity by depth",
+    title: str = "Depth profile of class specificity",
     caption: str | None = None,
 ) -> Figure:
-    """Share of the gates' variance between classes above, the spreads that it is a share of below, over sites.
+    """Draw the share of the gates' variance between classes above, and the standard deviations below, over sites.
 
     `specificity` is the table of `site_specificity`; the band is its 95 % interval over classes. `least_spread` is
     drawn as the spread below which a gate counts as independent of the image. Sites whose gates are not live have
@@ -39,6 +40,7 @@ def depth_profile(
         plot_level(axes, pd.Series([least_spread] * len(table)), "hardly moves below")
         axes.set_ylim(bottom=0)
 
-    panels = {"share of variance, 95 % interval": share, "standard deviation, gate units": spread}
+    panels = {"share of variance": share, "standard deviation, gate units": spread}
     note = HOLLOW_NOTE.format(" or ".join(still)) if still else None
-    return draw_by_site(specificity, panels, Wording(title, "site", "", caption, note, demo), LOOKS)
+    looks = {SHARE: LOOKS[SHARE], INTERVAL: BAND, **LOOKS}
+    return draw_by_site(specificity, panels, Wording(title, "site", "", caption, note, demo), looks)

@@ -1,14 +1,21 @@
-"""What stands around the panels of a figure: title, caption and legend above, note and demo label below."""
+"""The frame of a figure: title, caption and legend above the panels, note and demo label below."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
 
+import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.text import Text
+from numpy.typing import NDArray
 
 from se_probe.figures import style
 from se_probe.figures.style import CurveStyle
@@ -22,11 +29,14 @@ TEXT_LINE = 0.125
 LABEL_LINE = 0.16
 PANEL_HEIGHT = 1.6
 LABEL_CHARACTERS = 40
+SCREEN_DPI = 144
+DIGITS = 6
+"""Digits of a panel's position, as a share of the figure: a thousandth of a pixel."""
 
 
 @dataclass(frozen=True)
 class Wording:
-    """The words around the panels; `note` says how branches are shown, `demo` puts the demo label."""
+    """The text around the panels; `demo` adds the demo label."""
 
     title: str
     x_label: str
@@ -36,8 +46,57 @@ class Wording:
     demo: bool
 
 
-def add_frame(figure: Figure, wording: Wording, styles: Mapping[str, CurveStyle], rows: int) -> None:
-    """Add the words and the legend to a figure with `rows` rows of panels, and set its height to fit."""
+class NotebookFigure(Figure):
+    """A matplotlib Figure that displays itself in a notebook without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        stream = BytesIO()
+        with style.house_style():
+            self.savefig(stream, format="png", dpi=SCREEN_DPI)
+        return stream.getvalue()
+
+
+@contextmanager
+def framed(
+    wording: Wording,
+    styles: Mapping[str, CurveStyle],
+    width: float,
+    panels: tuple[int, int],
+    rows: float | None = None,
+    **subplots: Any,
+) -> Iterator[tuple[NotebookFigure, NDArray[np.object_]]]:
+    """Yield a figure in the house style with a grid of axes to fill, then add the frame and fix the layout.
+
+    Args:
+        wording: title, labels, caption and note.
+        styles: name → style of the legend's entries.
+        width: of the figure, in inches.
+        panels: rows and columns of the grid.
+        rows: height of the panels, in rows of `PANEL_HEIGHT`; by default the rows of the grid.
+        subplots: further arguments of `Figure.subplots`.
+    """
+    with style.house_style():
+        figure = NotebookFigure(figsize=(width, panels[0]))
+        yield figure, figure.subplots(*panels, squeeze=False, **subplots)
+        add_frame(figure, wording, styles, panels[0] if rows is None else rows)
+        freeze_layout(figure)
+
+
+def freeze_layout(figure: Figure) -> None:
+    """Lay a figure out and keep the rounded positions of its panels, so that the same figure gives the same bytes.
+
+    The solver of the layout leaves differences in the last digits between runs, which end up in names within SVG.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_position(tuple(np.round(axes.get_position(original=True).bounds, DIGITS)))
+    for text in figure.texts:
+        text.set_in_layout(True)  # pyplot in a notebook crops a figure to what is in its layout
+
+
+def add_frame(figure: Figure, wording: Wording, styles: Mapping[str, CurveStyle], rows: float) -> None:
+    """Add the text and the legend to a figure with `rows` rows of panels, and set its height to fit."""
     title = _fitted(figure, figure.suptitle(wording.title, fontsize=8.5, fontweight="bold", in_layout=False))
     caption = _fitted(figure, _quiet(figure, wording.caption, "top"))
     note = _fitted(figure, _quiet(figure, wording.note, "bottom"))
@@ -125,20 +184,8 @@ def _legend(figure: Figure, styles: Mapping[str, CurveStyle]) -> Legend:
 
 
 def _legend_of(figure: Figure, styles: Mapping[str, CurveStyle], columns: int) -> Legend:
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=look.color,
-            linestyle=look.linestyle,
-            linewidth=1.2,
-            marker=look.marker,
-            markersize=3.4,
-        )
-        for look in styles.values()
-    ]
     return figure.legend(
-        handles,
+        [_handle(look) for look in styles.values()],
         [textwrap.fill(name, LABEL_CHARACTERS, break_on_hyphens=False) for name in styles],
         loc="upper left",
         ncols=columns,
@@ -150,3 +197,37 @@ def _legend_of(figure: Figure, styles: Mapping[str, CurveStyle], columns: int) -
         columnspacing=1.5,
         labelspacing=0.35,
     )
+
+
+def _handle(look: CurveStyle) -> Patch | Line2D:
+    """Return the legend's sample of a style, drawn as the panels draw it."""
+    if look.area:
+        return Patch(facecolor=look.color, alpha=look.alpha, linewidth=0)
+    return Line2D(
+        [],
+        [],
+        color=look.color,
+        linestyle=look.linestyle,
+        linewidth=look.linewidth,
+        marker=look.marker,
+        markersize=3.4,
+        markeredgewidth=1.0 if look.marker == "_" else 0,
+    )
+
+
+def model_line(model: Mapping[str, str], *, complete: bool = True) -> str:
+    """Return a network and its weights in words, without saying a name twice."""
+    name, weights = model["name"], model["weights"]
+    line = name if weights == f"as built by {name}" else f"{name}, {weights}"
+    return line if complete else f"{line} · INCOMPLETE RUN"
+
+
+def curves_caption(network: str, curves: pd.DataFrame) -> str:
+    """Return the network, the images behind each curve, and the estimator of the reference, in one line."""
+    counts = curves.loc[curves["role"] == "class", "count"]
+    low, high = int(counts.min()), int(counts.max())
+    number = str(low) if low == high else f"{low} to {high}"
+    parts = [network, f"{number} image{'s' if high > 1 else ''} per class"]
+    for name, rows in curves[curves["role"] == "reference"].groupby("class"):
+        parts.append(f"{name}: {int(rows['count'].iloc[0])} images, equal weight per class")
+    return " · ".join(parts)

@@ -1,4 +1,4 @@
-"""The health profile: how many channels of every site move, stand open, closed or still, and where gates lie."""
+"""Health profile: states of the channels and saturation of the gates, by site."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from se_probe.figures import style
 from se_probe.figures.by_site import draw_by_site, look, plot_line
 from se_probe.figures.frame import Wording
-from se_probe.figures.style import CurveStyle
 
 STATES = ("dynamic", "constant", "open", "closed")
 MEANINGS = {"dynamic": "moves", "constant": "still", "open": "still, near 1", "closed": "still, near 0"}
@@ -18,15 +17,15 @@ LINES = {OPEN: look(4), CLOSED: look(0, dashed=True)}
 
 
 def health_profile(
-    health: pd.DataFrame, *, demo: bool, title: str = "Health of the gates", caption: str | None = None
+    health: pd.DataFrame, *, demo: bool, title: str = "Health profile of the gates", caption: str | None = None
 ) -> Figure:
-    """Shares of channels in each state above, shares of single gates near 1 and 0 below, over sites.
+    """Draw the shares of channels in each state above, and of single gates near 1 and 0 below, over sites.
 
     `health` is the table of `site_health`. A channel moves where its standard deviation over images reaches
-    `kernels.health.STATIC_SD`. Single gates are those of the images of the chosen classes, with two standard errors;
+    `stats.states.STATIC_SD`. Single gates are those of the images of the chosen classes, with two standard errors;
     they are missing where gates are unbounded.
     """
-    swatches = {MEANINGS[state]: CurveStyle(FILLS[state], "-", "s", 0.9, 3, 0) for state in STATES}
+    swatches = {MEANINGS[state]: style.area_style(FILLS[state]) for state in STATES}
     lines = LINES if health["open_share"].notna().any() else {}
     panels = {"channels, share": _states, "single gates, share": _saturation}
     shown = {key: panels[key] for key in list(panels)[: 1 + bool(lines)]}

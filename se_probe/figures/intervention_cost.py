@@ -1,4 +1,4 @@
-"""What interventions cost by site: each site alone, from a site to the last, and whole stages."""
+"""Intervention cost: change of accuracy and NLL for each site alone, from a site to the last, and whole stages."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,55 +10,50 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from se_probe.figures import style
-from se_probe.figures.by_site import NARROW, look
-from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.notebook_figure import NotebookFigure
-from se_probe.figures.settle import freeze_layout
+from se_probe.figures.by_site import NARROW, look, name_sites, points_look, site_width
+from se_probe.figures.frame import Wording, framed
 from se_probe.figures.style import CurveStyle
 
 SITE, CUMULATIVE, STAGE = "site", "cumulative", "stage"
 SCOPES = (SITE, CUMULATIVE, STAGE)
 """The scopes that have a place along the sites; others are in the table only."""
-LOOKS = {SITE: look(0), CUMULATIVE: look(4), STAGE: replace(look(2), marker=None)}
+LOOKS = {SITE: points_look(0), CUMULATIVE: look(4), STAGE: replace(look(2), marker=None, linewidth=1.6)}
 WORDS = {SITE: "this site alone", CUMULATIVE: "from this site to the last", STAGE: "a whole stage"}
 MEASURES = {"top1": ("top1_change", "top-1 accuracy, points", 100.0), "nll": ("nll_change", "NLL, nats", 1.0)}
 """Of each measure its change, what the panel is called, and the factor that puts it into that unit."""
-NO_INTERVAL = "Without a bar: no interval, since the outputs of all images are the same as before or too few are known."
+NO_INTERVAL = "Without a bar: no interval, because no output changed or too few images have a known class."
 
 
 def intervention_cost(
-    table: pd.DataFrame, *, demo: bool, title: str = "What interventions cost", caption: str | None = None
+    table: pd.DataFrame, *, demo: bool, title: str = "Intervention cost", caption: str | None = None
 ) -> Figure:
-    """Change of top-1 accuracy above and of NLL below, with 95 % intervals, over sites in network order.
+    """Draw the change of top-1 accuracy above and of NLL below, with 95 % intervals, over sites in network order.
 
-    `table` holds the rows of `ablation_sites_table` with one replacement. On the left each site alone, on the right,
-    where there are any, sites replaced from the last backwards, a point at the first of them, and whole stages, a bar
-    over their sites. Lines part the stages.
+    `table` holds the rows of `ablation_sites_table` with one replacement. The left panels show each site alone. The
+    right panels show sites replaced from the last backwards, as a point at the first of them, and whole stages, as a
+    line over their sites. Grey lines separate the stages.
     """
     order = site_order(table)
     groups = [[SITE], [CUMULATIVE, STAGE]]
     columns = [[scope for scope in group if (table["scope"] == scope).any()] for group in groups]
     columns = [group for group in columns if group]
     scopes = [scope for group in columns for scope in group]
-    with style.house_style():
-        wide = len(columns) > 1 or len(order) > NARROW
-        figure = NotebookFigure(figsize=(style.DOUBLE_COLUMN if wide else style.SINGLE_COLUMN, 2))
-        grid = figure.subplots(2, len(columns), squeeze=False, sharex=True)
+    missing = table.loc[table["scope"].isin(scopes), ["nll_ci_low", "nll_ci_high"]].isna().any(axis=None)
+    wording = Wording(title, "site", "change", caption, NO_INTERVAL if missing else None, demo)
+    styles = {WORDS[scope]: LOOKS[scope] for scope in scopes}
+    width = style.DOUBLE_COLUMN if len(columns) > 1 else site_width(len(order))
+    with framed(wording, styles, width, (2, len(columns)), sharex=True) as (figure, grid):
         for axes_row, (change, words, factor) in zip(grid, MEASURES.values(), strict=True):
             for axes, group in zip(axes_row, columns, strict=True):
                 _draw(axes, table, group, order, (change, factor))
                 axes.set_title(words, loc="left", fontweight="bold", pad=4)
-        _name_sites(grid, order, len(columns))
-        missing = table.loc[table["scope"].isin(scopes), ["nll_ci_low", "nll_ci_high"]].isna().any(axis=None)
-        note = NO_INTERVAL if missing else None
-        styles = {WORDS[scope]: LOOKS[scope] for scope in scopes}
-        add_frame(figure, Wording(title, "site", "change", caption, note, demo), styles, 2)
-        freeze_layout(figure)
+        for axes in grid[-1]:
+            name_sites(axes, order, NARROW if len(columns) > 1 else 2 * NARROW)
     return figure
 
 
 def site_order(table: pd.DataFrame) -> list[str]:
-    """All sites that were replaced, as a row that holds them all has them, else as those alone and the rest come."""
+    """Return all replaced sites, in the order of the row that holds them all, else of the rows."""
     lists = [sites.split(",") for sites in table["sites"]]
     longest, alone = max(lists, key=len), [sites for sites in lists if len(sites) == 1]
     every = {site for sites in lists for site in sites}
@@ -89,25 +84,19 @@ def _points(
     places = spans.mean(axis=1) if scope == STAGE else spans[:, 0]
     axes.vlines(places, low, high, color=look_of.color, linewidth=1.0, zorder=3)
     if scope == STAGE:
-        axes.hlines(values, spans[:, 0] - 0.35, spans[:, 1] + 0.35, color=look_of.color, linewidth=1.6, zorder=3)
+        axes.hlines(
+            values, spans[:, 0] - 0.35, spans[:, 1] + 0.35, color=look_of.color, linewidth=look_of.linewidth, zorder=3
+        )
         return
     ordered = np.argsort(places)
-    line = look_of.linestyle if scope == CUMULATIVE else "none"
     axes.plot(
         places[ordered],
         values[ordered],
         color=look_of.color,
-        linestyle=line,
+        linestyle=look_of.linestyle,
         linewidth=look_of.linewidth,
         marker=look_of.marker,
         markersize=3.2,
         markeredgewidth=0,
         zorder=4,
     )
-
-
-def _name_sites(grid: np.ndarray, order: list[str], columns: int) -> None:
-    every = -(-len(order) // (NARROW if columns > 1 else 2 * NARROW))
-    for axes in grid[-1]:
-        axes.set_xlim(-0.6, len(order) - 0.4)
-        axes.set_xticks(range(0, len(order), every), order[::every], rotation=90)

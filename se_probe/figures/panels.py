@@ -1,7 +1,7 @@
-"""The grid of panels that the excitation figures share: one for each site, or for each branch of a site."""
+"""The grid of panels of the excitation figures: one per site, or per branch of a site."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -9,18 +9,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from se_probe.figures import style
-from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.notebook_figure import NotebookFigure
-from se_probe.figures.settle import freeze_layout
+from se_probe.figures.frame import Wording, framed
+from se_probe.figures.matrix import draw_matrix, name_size
 from se_probe.figures.style import CurveStyle
 
 COLUMNS = 3
-DENSE = 100  # points on a line above which it gets thinner
+DENSE = 100
+"""Channels above which lines become spikes: strips of colours instead."""
 TITLE_GAP = 6  # pixels at 100 dpi
 UNIT_LIMITS = (-0.03, 1.03)
 MIRROR_NOTE = "Two branches share every channel, so that branch 0 is one minus branch 1, which is drawn."
+
+MOST_STRIPS = 60
+"""Classes above which strips have no names."""
 
 Draw = Callable[[Axes, pd.DataFrame, CurveStyle], None]
 
@@ -40,16 +44,19 @@ class Panel:
     @property
     def unit(self) -> bool:
         """Whether the y axis is 0 to 1: the gate is bounded, and no mean leaves that range."""
-        bounded = self.rows["activation"].iloc[0] != "unbounded"
-        return bounded and bool(self.rows["mean"].between(0, 1).all())
+        return in_unit_range(self.rows)
+
+
+def in_unit_range(rows: pd.DataFrame) -> bool:
+    """Return whether a gate is bounded and every mean lies between 0 and 1."""
+    return rows["activation"].iloc[0] != "unbounded" and bool(rows["mean"].between(0, 1).all())
 
 
 def split_into_panels(curves: pd.DataFrame) -> tuple[list[Panel], str | None]:
-    """A panel for each site or branch in order of appearance, and a note where a branch is left out.
+    """Return a panel for each site or branch in order of appearance, and a note if a branch is left out.
 
-    Of two branches whose means add up to one (softmax over the paths of SK or a radix of two) only the second
-    is drawn, in SKNet the larger kernel, as in that paper's figures: the first is its mirror image. Other
-    branches get a panel each.
+    Of two branches whose means add up to one (softmax over the paths of SK or a radix of two) only the second is drawn,
+    in SKNet the larger kernel, as in that paper's figures; the first is its mirror image.
     """
     panels: list[Panel] = []
     note = None
@@ -64,39 +71,80 @@ def split_into_panels(curves: pd.DataFrame) -> tuple[list[Panel], str | None]:
     return panels, note
 
 
-def draw_panels(panels: Sequence[Panel], wording: Wording, draw: Draw, order: Sequence[str] = ()) -> Figure:
-    """A figure at its printed size in which `draw` has drawn every class of every panel.
+def draw_panels(
+    panels: Sequence[Panel], wording: Wording, draw: Draw, order: Sequence[str] = (), *, strips: str = "mean"
+) -> Figure:
+    """Return a figure in which `draw` has drawn every class of every panel.
 
-    Classes take their styles in `order`, those not in it after that in the order of the table.
+    Classes take their styles in `order`, those not in it after that in the order of the table. With more classes than
+    colours, or more channels than a line can show, panels are strips of the column `strips` instead.
     """
-    with style.house_style():
-        styles = _styles(panels[0].rows, order)
-        columns = _columns(panels)
-        rows = -(-len(panels) // columns)
-        figure = NotebookFigure(figsize=(style.SINGLE_COLUMN if columns == 1 else style.DOUBLE_COLUMN, rows))
-        grid = figure.subplots(rows, columns, squeeze=False).ravel()
-        for unused in grid[len(panels) :]:
-            unused.remove()
-        shown = list(zip(grid, panels, strict=False))
+    rows = panels[0].rows
+    if (
+        rows.loc[rows["role"] == "class", "class"].nunique() > len(style.COLOURS)
+        or max(panel.shown for panel in panels) > DENSE
+    ):
+        return _draw_strips(panels, replace(wording, y_label=""), strips)
+    styles = _styles(rows, order)
+    columns = _columns(panels)
+    shape = -(-len(panels) // columns), columns
+    with framed(wording, styles, style.SINGLE_COLUMN if columns == 1 else style.DOUBLE_COLUMN, shape) as (figure, grid):
+        shown = _shown(grid, panels)
         titles = [_fill(axes, panel, styles, draw) for axes, panel in shown]
         if all(panel.unit for panel in panels):
             for axes, _ in shown:
-                axes.tick_params(labelleft=axes.get_subplotspec().is_first_col())
-        add_frame(figure, wording, styles, rows)
-        freeze_layout(figure)  # makes the ticks too, which take the style of the moment
+                axes.tick_params(labelleft=_is_first_column(axes))
+    with style.house_style():
         for (axes, panel), title in zip(shown, titles, strict=True):
             _name_share(axes, panel, title)
     return figure
 
 
+def _shown(grid: NDArray[np.object_], panels: Sequence[Panel]) -> list[tuple[Axes, Panel]]:
+    """Return the axes with their panels, and remove the axes that are left over."""
+    for unused in grid.ravel()[len(panels) :]:
+        unused.remove()
+    return list(zip(grid.ravel(), panels, strict=False))
+
+
+def _is_first_column(axes: Axes) -> bool:
+    place = axes.get_subplotspec()
+    return place is not None and place.is_first_col()
+
+
+def _draw_strips(panels: Sequence[Panel], wording: Wording, column: str) -> Figure:
+    """Draw every panel as a matrix of classes by channels, with one scale of colours for all."""
+    values = pd.concat([panel.rows[column] for panel in panels])
+    unit = column == "mean" and all(panel.unit for panel in panels)
+    limits = (0.0, 1.0) if unit else (min(0.0, float(values.min())), float(values.max()))
+    names = list(panels[0].rows["class"].unique())
+    columns = 1 if len(panels) == 1 else 2
+    shape = -(-len(panels) // columns), columns
+    height = shape[0] * (0.6 + 0.055 * min(len(names), MOST_STRIPS))
+    with framed(wording, {}, style.DOUBLE_COLUMN, shape, height) as (figure, grid):
+        shown = _shown(grid, panels)
+        for axes, panel in shown:
+            cells = panel.rows.pivot(index="class", columns="position", values=column).loc[names]
+            image = draw_matrix(axes, cells.to_numpy(), "viridis", limits)
+            named = _is_first_column(axes) and len(names) <= MOST_STRIPS
+            axes.set_yticks(range(len(names)) if named else [], names if named else [], fontsize=name_size(len(names)))
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=True))
+            axes.set_title(panel.title, loc="left", fontweight="bold", pad=4)
+        bar = figure.colorbar(image, ax=[axes for axes, _ in shown], fraction=0.02, pad=0.01)
+        bar.outline.set_visible(False)
+        bar.ax.grid(False)
+        bar.set_label("mean gate" if column == "mean" else "standard deviation over images")
+    return figure
+
+
 def x_label(curves: pd.DataFrame) -> str:
-    """What the x axis counts: channels themselves, or the sampled ones."""
+    """Return the label of the x axis: channels, or sampled channels."""
     sampled = (curves["channel"] != curves["position"]).any()
     return "sampled channels, in the order of their index" if sampled else "channel"
 
 
 def plot_mean(axes: Axes, rows: pd.DataFrame, look: CurveStyle) -> None:
-    """One line: the mean of a class over the positions, with sparse markers so that overlaid lines show."""
+    """Draw the mean of a class as a line with sparse markers, so that overlaid lines stay visible."""
     points = len(rows)
     spacing = max(1, points // 10)
     axes.plot(
@@ -104,7 +152,7 @@ def plot_mean(axes: Axes, rows: pd.DataFrame, look: CurveStyle) -> None:
         rows["mean"].to_numpy(),
         color=look.color,
         linestyle=look.linestyle,
-        linewidth=look.linewidth * min(1, (DENSE / points) ** 0.5),
+        linewidth=look.linewidth,
         marker=look.marker,
         markersize=3,
         markeredgewidth=0,
@@ -148,7 +196,7 @@ def _fill(axes: Axes, panel: Panel, styles: Mapping[str, CurveStyle], draw: Draw
 
 
 def _name_share(axes: Axes, panel: Panel, title: Text) -> None:
-    """Say to the right of the title how many channels are shown, as briefly as the room there asks for."""
+    """State to the right of the title how many channels are shown, in the longest form that fits."""
     channels = int(panel.rows["site_channels"].iloc[0])
     share = f"{panel.shown} of {channels} channels" if panel.shown < channels else f"all {channels} channels"
     for text in (share, f"{panel.shown}/{channels}", ""):

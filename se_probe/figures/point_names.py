@@ -1,4 +1,4 @@
-"""Names beside the points of a scatter, where there is room for them."""
+"""Names beside the points of a scatter plot."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,20 +11,30 @@ from numpy.typing import NDArray
 from se_probe.figures import style
 
 NAME_SIZE = 6
-RADII = (4, 9, 15, 22, 30)
+RADII = (4, 9, 15, 22, 30, 40, 52)
 DIRECTIONS = ((1, 1), (-1, 1), (1, -1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1))
 """Across and up; slanting first, since intervals run the other ways."""
-POINT_SIDE = 5  # pixels at 100 dpi that a point's marker covers
+POINT_SIDE, BAR_SIDE = 5, 1
+"""Pixels at 100 dpi: side of a point's marker, half the width of a bar."""
+Bars = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 
-def name_points(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], names: Sequence[str]) -> None:
-    """Write each name near its point, clear of other names and points, with a thin line where it lies further off.
+def name_points(
+    axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], names: Sequence[str], bars: Sequence[Bars] = ()
+) -> None:
+    """Write each name near its point, clear of points, interval bars and other names.
 
-    The figure must be laid out. A name without any room lies over others at its point: none is left out.
+    A thin line joins a name that is further off with its point. The figure must be laid out. `bars` are interval bars
+    as (x from, x to, y from, y to), in data units. A name without any room overlaps others: none is left out.
     """
-    places = axes.transData.transform(np.column_stack([x, y]))
     half = POINT_SIDE / 2
+    places = axes.transData.transform(np.column_stack([x, y]))
     taken = [Bbox.from_bounds(left - half, below - half, POINT_SIDE, POINT_SIDE) for left, below in places]
+    for left, right, low, high in bars:
+        ends = axes.transData.transform(np.column_stack([np.r_[left, right], np.r_[low, high]]))
+        for (x0, y0), (x1, y1) in zip(ends[: len(x)], ends[len(x) :], strict=True):
+            if np.isfinite([x0, y0, x1, y1]).all():
+                taken.append(Bbox([[x0 - BAR_SIDE, y0 - BAR_SIDE], [x1 + BAR_SIDE, y1 + BAR_SIDE]]))
     for point, name in zip(zip(x, y, strict=True), names, strict=True):
         taken.append(_box(_placed(axes, point, name, taken)))
 

@@ -1,4 +1,4 @@
-"""The figure "role of excitation": how the gates of a site differ between classes."""
+"""The figure "role of excitation": mean gates of a site by class."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,12 +10,12 @@ from se_probe.figures.panels import draw_panels, plot_mean, split_into_panels, x
 def role_of_excitation(
     curves: pd.DataFrame, *, demo: bool, title: str = "Role of excitation", caption: str | None = None
 ) -> Figure:
-    """Mean gate over sampled channels: a panel a site, a line a class, and one for all classes.
+    """Draw the mean gate over channels: a panel per site, a line per class and one for all classes.
 
-    `curves` is the table of `excitation_curves`. The y axis is 0 to 1 in every panel of a bounded gate, so
-    that panels compare; an unbounded gate has a scale of its own. Competing branches get a panel each, save
-    that of two branches which add up to one only the second is drawn. `demo` marks the figure as made from
-    demo stimuli.
+    `curves` is the table of `excitation_curves`. The y axis is 0 to 1 in every panel of a bounded gate, so that panels
+    compare; an unbounded gate has its own scale. Competing branches have a panel each; of two branches that add up to
+    one only the second is drawn. With more than six classes or 100 channels, lines cannot be told apart; a panel is
+    then a strip of colours per class. `demo` marks the figure as made from demo stimuli.
 
     Source: Hu et al., Squeeze-and-Excitation Networks, "Role of Excitation".
     """

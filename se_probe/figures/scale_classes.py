@@ -1,4 +1,6 @@
-"""The figure of classes: mean attention difference over class index, a line a scale, a panel a unit."""
+"""Scale by class: mean attention difference of every class at each scale, a panel per unit."""
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -7,67 +9,68 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from se_probe.figures import style
-from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.notebook_figure import NotebookFigure
+from se_probe.figures.frame import Wording, framed
 from se_probe.figures.scale_images import scale_styles
-from se_probe.figures.settle import freeze_layout
 from se_probe.figures.style import CurveStyle
 
 COLUMNS = 3
 NAMED = 12  # classes up to which the x axis has their names
-SPARSE = 60  # classes up to which lines have markers
+SPARSE = 60  # classes above which points become lines
+NOTE = "Bars: 95 % interval over images, for classes of which single images were kept."
 
 
 def scale_classes(
     classes: pd.DataFrame,
     *,
     demo: bool,
-    title: str = "Attention by class and scale",
+    title: str = "Scale by class: attention difference",
     caption: str | None = None,
 ) -> Figure:
-    """Mean difference of attention over classes at each scale; every panel has a y axis of its own.
+    """Draw the mean attention difference of every class at each scale; every panel has its own y axis.
 
-    `classes` is the table of `class_values` for the sites to show. Classes stand at their index; where one
-    has none, or a few classes are shown by name, at their position in the order of the table.
+    `classes` is the table of `class_values` for the sites to show, with 95 % limits over images where single images
+    were kept. Classes stand at their index; if one has none, or if few classes are shown by name, in the order of the
+    table. Few classes are points, because their order means nothing; many are joined by thin lines, as in the paper.
 
     Source: Li et al., Selective Kernel Networks, the per-class figure of the attention analysis.
     """
     sites, looks = list(classes["site"].unique()), scale_styles(sorted(classes["scale"].unique()))
     columns = min(COLUMNS, len(sites))
     lines = -(-len(sites) // columns)
-    with style.house_style():
-        figure = NotebookFigure(figsize=(style.SINGLE_COLUMN if columns == 1 else style.DOUBLE_COLUMN, lines))
-        grid = figure.subplots(lines, columns, squeeze=False).ravel()
+    known = classes["ci_low"].notna().any()
+    note = NOTE if known else None
+    wording = Wording(title, _x_label(classes), str(classes["quantity"].iloc[0]), caption, note, demo)
+    named = {f"{scale:g}×": _style(look, classes) for scale, look in looks.items()}
+    width = style.SINGLE_COLUMN if columns == 1 else style.DOUBLE_COLUMN
+    with framed(wording, named, width, (lines, columns), _height(classes, lines)) as (figure, panels):
+        grid = panels.ravel()
         for unused in grid[len(sites) :]:
             unused.remove()
         for axes, site in zip(grid, sites, strict=False):
             rows = classes[classes["site"] == site]
-            for scale, look in looks.items():
-                _plot(axes, rows[rows["scale"] == scale], look)
+            for place, (scale, look) in enumerate(looks.items()):
+                shift = 0.18 * (place - (len(looks) - 1) / 2)
+                _plot(axes, rows[rows["scale"] == scale], _style(look, classes), shift)
             axes.set_title(_title(rows), loc="left", fontweight="bold", pad=4)
             axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
-        wording = Wording(title, _x_label(classes), str(classes["quantity"].iloc[0]), caption, None, demo)
-        add_frame(figure, wording, {f"{scale:g}×": look for scale, look in looks.items()}, _height(classes, lines))
-        freeze_layout(figure)
     return figure
 
 
-def _plot(axes: Axes, rows: pd.DataFrame, look: CurveStyle) -> None:
+def _style(look: CurveStyle, classes: pd.DataFrame) -> CurveStyle:
+    """Return points for few classes, a thin line without markers for many."""
+    if classes["class"].nunique() > SPARSE:
+        return replace(look, linestyle="-", linewidth=0.4, marker=None)
+    return replace(look, linestyle="none")
+
+
+def _plot(axes: Axes, rows: pd.DataFrame, look: CurveStyle, shift: float) -> None:
     named, by_index = len(rows) <= NAMED, bool(rows["class_index"].notna().all())
     if by_index:
         rows = rows.sort_values("class_index")
     places = rows["class_index"].to_numpy(dtype=np.int64) if by_index and not named else np.arange(len(rows))
-    dense = len(rows) > SPARSE
-    axes.plot(
-        places,
-        rows["value"].to_numpy(),
-        color=look.color,
-        linestyle="-" if dense else look.linestyle,
-        linewidth=0.4 if dense else look.linewidth,
-        marker=None if dense else look.marker,
-        markersize=2.6,
-        markeredgewidth=0,
-    )
+    x = places if look.linestyle == "-" else places + shift
+    axes.plot(x, rows["value"].to_numpy(), **look.marked_line())
+    axes.vlines(x, rows["ci_low"], rows["ci_high"], color=look.color, linewidth=0.7)
     if named:
         axes.set_xticks(places, rows["class"].tolist(), rotation=90)
     else:

@@ -1,4 +1,4 @@
-"""The figure of single images: thumbnails at each scale, attention over channels, attention difference by unit."""
+"""Scale by image: thumbnails at each scale, attention over channels, attention difference by unit."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from se_probe.figures import style
-from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.notebook_figure import NotebookFigure
-from se_probe.figures.settle import freeze_layout
+from se_probe.figures.frame import Wording, framed
 from se_probe.figures.style import CurveStyle
 
 PLOT_SHARE = 0.8  # width of a plot, of that of a row of thumbnails
@@ -25,10 +23,10 @@ def scale_images(
     thumbnails: Mapping[tuple[str, float], NDArray[np.uint8]],
     *,
     demo: bool,
-    title: str = "Attention and the size of the object",
+    title: str = "Scale by image: attention",
     caption: str | None = None,
 ) -> Figure:
-    """A row an image: its thumbnails at each scale, a line a scale over channels, and bars of units.
+    """Draw a row per image: its thumbnails at each scale, a line per scale over channels, and bars of units.
 
     `examples` is the table of `example_values`, `thumbnails` holds square pictures `(side, side, 3)` by path
     and scale. Lines and bars have the same y axis in every row.
@@ -37,10 +35,11 @@ def scale_images(
     """
     paths, scales = list(examples["path"].unique()), sorted(examples["scale"].unique())
     looks = scale_styles(scales)
-    with style.house_style():
-        figure = NotebookFigure(figsize=(style.DOUBLE_COLUMN, len(paths)))
-        ratios = [1.0] * len(scales) + [PLOT_SHARE * len(scales)] * 2
-        grid = figure.subplots(len(paths), len(ratios), squeeze=False, width_ratios=ratios)
+    ratios = [1.0] * len(scales) + [PLOT_SHARE * len(scales)] * 2
+    shape = len(paths), len(ratios)
+    styles = {f"{scale:g}×": look for scale, look in looks.items()}
+    wording = Wording(title, "", "", caption, None, demo)
+    with framed(wording, styles, style.DOUBLE_COLUMN, shape, width_ratios=ratios) as (figure, grid):
         for path, axes in zip(paths, grid, strict=True):
             rows = examples[examples["path"] == path]
             for scale, picture in zip(scales, axes, strict=False):
@@ -51,14 +50,11 @@ def scale_images(
         for column in grid.T[-2:]:
             _same_scale(column)
         _label_columns(grid, examples, scales)
-        wording = Wording(title, "", "", caption, None, demo)
-        add_frame(figure, wording, {f"{scale:g}×": look for scale, look in looks.items()}, len(paths))
-        freeze_layout(figure)
     return figure
 
 
 def scale_styles(scales: Sequence[float]) -> dict[float, CurveStyle]:
-    """How each scale is drawn, the same in all figures of scales."""
+    """Return the style of each scale, the same in all figures."""
     return dict(zip(scales, style.class_styles([str(scale) for scale in scales]).values(), strict=True))
 
 

@@ -1,4 +1,6 @@
-"""Class specificity of sites against what they matter: a point a site."""
+"""Specificity and importance: class specificity of each site against the cost of replacing it."""
+
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -8,10 +10,8 @@ from matplotlib.ticker import MaxNLocator
 
 from se_probe.figures import style
 from se_probe.figures.by_site import look
-from se_probe.figures.frame import Wording, add_frame
-from se_probe.figures.notebook_figure import NotebookFigure
+from se_probe.figures.frame import Wording, framed
 from se_probe.figures.point_names import name_points
-from se_probe.figures.settle import freeze_layout
 
 PANELS = {"between_class_sd": "spread between class means, gate units", "omega_squared": "share between classes, ω²"}
 MOST_NAMES = 24
@@ -19,28 +19,42 @@ NOTE = "Hollow: most channels hardly move ({0})."
 
 
 def specificity_importance(
-    table: pd.DataFrame, *, demo: bool, title: str = "Specificity and importance", caption: str | None = None
+    table: pd.DataFrame,
+    *,
+    demo: bool,
+    correlations: Mapping[str, float] | None = None,
+    title: str = "Specificity and importance",
+    caption: str | None = None,
 ) -> Figure:
-    """Rise of NLL when a site alone is replaced, with its 95 % interval, over both measures of class specificity.
+    """Draw the rise of NLL when a site alone is replaced, with its 95 % interval, over two measures of specificity.
 
     `table` is that of `site_importance`; sites whose gates are not live have hollow points. ω² has its interval over
-    classes.
+    classes. `correlations` maps a measure's column to Spearman's correlation over the sites, which the panel states.
     """
     still = [str(verdict) for verdict in table["verdict"].unique() if verdict != "live"]
-    with style.house_style():
-        figure = NotebookFigure(figsize=(style.DOUBLE_COLUMN, 1))
-        grid = figure.subplots(1, len(PANELS), sharey=True)
-        for axes, (column, words) in zip(grid, PANELS.items(), strict=True):
+    note = NOTE.format(" or ".join(still)) if still else None
+    wording = Wording(title, "class specificity", "rise of NLL, nats", caption, note, demo)
+    with framed(wording, {}, style.DOUBLE_COLUMN, (1, len(PANELS)), 2, sharey=True) as (figure, grid):
+        for axes, (column, words) in zip(grid[0], PANELS.items(), strict=True):
             _draw(axes, table, column)
             axes.set_title(words, loc="left", fontweight="bold", pad=4)
-        note = NOTE.format(" or ".join(still)) if still else None
-        add_frame(figure, Wording(title, "class specificity", "rise of NLL, nats", caption, note, demo), {}, 2)
-        freeze_layout(figure)
-        if len(table) <= MOST_NAMES:
-            for axes, column in zip(grid, PANELS, strict=True):
-                known = table.dropna(subset=[column, "nll_change"])
-                name_points(axes, known[column].to_numpy(), known["nll_change"].to_numpy(), known["site"].tolist())
+            if correlations and column in correlations:
+                words = f"Spearman {correlations[column]:+.2f}"
+                axes.set_title(words, loc="right", fontsize=style.SMALL_TEXT, color=style.QUIET, pad=4)
+    if len(table) <= MOST_NAMES:
+        for axes, column in zip(grid[0], PANELS, strict=True):
+            _name_sites(axes, table.dropna(subset=[column, "nll_change"]), column)
     return figure
+
+
+def _name_sites(axes: Axes, known: pd.DataFrame, column: str) -> None:
+    x, y, low, high = (
+        known[name].to_numpy(dtype=np.float64) for name in (column, "nll_change", "nll_ci_low", "nll_ci_high")
+    )
+    bars = [(x, x, low, high)]
+    if column == "omega_squared":
+        bars.append((known["ci_low"].to_numpy(dtype=np.float64), known["ci_high"].to_numpy(dtype=np.float64), y, y))
+    name_points(axes, x, y, known["site"].tolist(), bars)
 
 
 def _draw(axes: Axes, table: pd.DataFrame, column: str) -> None:

@@ -1,4 +1,4 @@
-"""How every figure looks: colours, line styles, sizes in inches and points, and nothing global."""
+"""The look of every figure: colours, line styles, sizes in inches and points. Nothing global is changed."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import matplotlib.style as mpl_style
 
-SINGLE_COLUMN = 3.5
+SINGLE_COLUMN = 84 / 25.4
 DOUBLE_COLUMN = 7.16
 PAGE_HEIGHT = 9.5
 
@@ -21,7 +21,7 @@ SMALL_TEXT = 6.5
 # neighbours differ in lightness.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "X", "P", "<", "*", ">", "p", "h")
-Dashes = Literal["-"] | tuple[float, tuple[float, ...]]
+Dashes = Literal["-", "none"] | tuple[float, tuple[float, ...]]
 DASHES: tuple[Dashes, ...] = ("-", (0, (5, 1.2)))
 
 RC = {
@@ -62,7 +62,7 @@ RC = {
 
 @dataclass(frozen=True)
 class CurveStyle:
-    """How one class is drawn; markers tell classes apart where colours cannot."""
+    """Style of one curve, of points without a line (`linestyle` "none"), or of an area."""
 
     color: str
     linestyle: Dashes
@@ -70,6 +70,8 @@ class CurveStyle:
     linewidth: float
     zorder: float
     order: int
+    area: bool = False
+    alpha: float = 1.0
 
     def marked_line(self) -> dict[str, Any]:
         """Return the arguments of `Axes.plot` for a line with a small marker at every point."""
@@ -93,8 +95,13 @@ def house_style() -> Iterator[None]:
         yield
 
 
+def area_style(color: str, alpha: float = 1.0) -> CurveStyle:
+    """Return the style of bars or bands of one colour."""
+    return CurveStyle(color, "-", None, 0.9, 3, 0, area=True, alpha=alpha)
+
+
 def class_styles(names: Sequence[str]) -> dict[str, CurveStyle]:
-    """A style for each class, no two alike: colours turn after six, markers after twelve and then shift."""
+    """Return a style for each class, no two alike: colours repeat after six, with other dashes and markers."""
     return {name: _class_style(index) for index, name in enumerate(names)}
 
 

@@ -6,7 +6,7 @@
 `se-probe fold` copies this file beside the weights as `load.py`. se-probe folds and loads with it too, so that both
 make the same network. Nothing is unpickled. Every name and value of `folded.json` is checked against what a fold
 writes before it is used: no path in it is opened, none of its text becomes code, and of constructors only those of
-timm's networks, torchvision's classifiers and se-probe's demo are called, without weights and without a download.
+timm's networks, torchvision's classifiers and se-probe's own are called, without weights and without a download.
 Pass a network of your own as `network`.
 """
 
@@ -160,6 +160,7 @@ _MAKERS: Mapping[str, Callable[[str, Mapping[str, Any]], nn.Module]] = {
     "timm": lambda name, arguments: import_module("timm").create_model(name, pretrained=False, **arguments),
     "torchvision": _torchvision,
     "demo": lambda name, _arguments: import_module("se_probe.demo").demo_network(name),
+    "photo": lambda name, _arguments: import_module("se_probe.demo").photo_network(name),
 }
 
 

@@ -17,7 +17,7 @@ from se_probe.folding import rebuild
 from se_probe.folding.surgery import Folded
 from se_probe.io.files import write_file
 from se_probe.models import LoadedModel, load_model, model_of
-from se_probe.models.digest import state_digest
+from se_probe.models.network import state_digest
 from se_probe.models.spec import parse_spec
 from se_probe.recording.run_folder import FOLDED
 
@@ -103,11 +103,13 @@ def _unfolded(builder: Mapping[str, Any], network: str | nn.Module | LoadedModel
     if network is None:
         source, name, arguments = rebuild.checked_builder(builder)
         spec = name if source == "timm" else f"{source}:{name}"
-        return load_model(spec, model_args=arguments, random_weights=source != "demo")
+        return load_model(spec, model_args=arguments, random_weights=source not in {"demo", "photo"})
     source, rest = parse_spec(network)
     if source == "file" and "file_sha256" in builder:
         _check_file(Path(rest.rpartition(":")[0]).expanduser(), str(builder["file_sha256"]))
-    return load_model(network, model_args=builder.get("arguments"), random_weights=source not in {"file", "demo"})
+    return load_model(
+        network, model_args=builder.get("arguments"), random_weights=source not in {"file", "demo", "photo"}
+    )
 
 
 def _check_file(path: Path, expected: str) -> None:

@@ -21,7 +21,7 @@ from se_probe.gates import Constant, GateSite, intervene
 from se_probe.images import Selection
 from se_probe.models import LoadedModel
 from se_probe.recording import Recording, record
-from se_probe.recording.malloc import keep_freed_memory
+from se_probe.recording.memory import keep_freed_memory
 from se_probe.recording.run_folder import RunFolder
 
 PROBE_IMAGES = 4

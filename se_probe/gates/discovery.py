@@ -230,7 +230,10 @@ def _tap(gate: _Gate, calls: Counter[str]) -> HookPoint:
         call=call.index,
         calls=calls[call.module],
         shape=gate.shape,
-        products=tuple(Product(event.operation, event.index, event.operand, gate.axes) for event in gate.events),
+        products=tuple(
+            Product(e.operation, e.index, e.operand, gate.axes, len(e.feature_shape), e.origins) for e in gate.events
+        ),
+        products_in_call=first.calls[-1].products,
         product_call=first.calls[-1].index,
         product_calls=calls[first.calls[-1].module],
         logit=_of_width(first.lineage.bounded_by, math.prod(gate.shape)),

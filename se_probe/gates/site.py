@@ -18,8 +18,9 @@ class HookPoint:
     pass of the network. `shape` is the canonical shape without the image axis.
 
     `products` are the gate's multiplications, all made in the `product_call`-th of the `product_calls` calls of the
-    site's own module; `logit` is the operation that bounds the gate, whose input are the gate logits, and `squeeze`
-    the one whose output the gate is computed from, where there are such.
+    site's own module, in which there are `products_in_call` multiplications in all; `logit` is the operation that bounds
+    the gate, whose input are the gate logits, and `squeeze` the one whose output the gate is computed from, where
+    there are such.
     """
 
     kind: Literal["output", "product"]
@@ -30,6 +31,7 @@ class HookPoint:
     products: tuple[Product, ...]
     product_call: int
     product_calls: int
+    products_in_call: int
     logit: Operation | None = None
     squeeze: Operation | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 import time
@@ -16,6 +17,7 @@ from fsspec.core import url_to_fs
 from se_probe.errors import SeProbeError, first_line
 
 LARGEST = 2**30
+_END = 2048
 _PAUSES = (0.2, 1.0)
 
 
@@ -33,6 +35,13 @@ class Blob(Protocol):
     def length(self) -> int:
         """Return the number of bytes; OSError where the file cannot be looked at."""
 
+    def fingerprint(self) -> str:
+        """Return what changes with the contents: the size, and a digest of both ends or the store's own tag.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+
     def stream(self) -> AbstractContextManager[IO[bytes]]:
         """Open the whole file that holds the bytes, to seek in it."""
 
@@ -49,18 +58,27 @@ class FileBlob:
     size: int | None = None
 
     def read(self) -> bytes:
-        """Return the bytes; OSError also where it is no regular file, since a pipe would wait for ever."""
-        facts = os.stat(self.path)
-        if not stat.S_ISREG(facts.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
-        _require_size(facts.st_size if self.size is None else self.size)
-        with open(self.path, "rb") as stream:
+        """Return the bytes."""
+        _require_size(self.length())
+        with self.stream() as stream:
             stream.seek(self.offset)
             return stream.read() if self.size is None else stream.read(self.size)
 
     def length(self) -> int:
-        """Return the number of bytes."""
-        return os.stat(self.path).st_size if self.size is None else self.size
+        """Return the number of bytes; OSError also where it is no regular file, since a pipe would wait for ever."""
+        facts = os.stat(self.path)
+        if not stat.S_ISREG(facts.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        return facts.st_size if self.size is None else self.size
+
+    def fingerprint(self) -> str:
+        """Return the size and a digest of the first and last bytes, which stay the same where a file is copied."""
+        size = self.length()
+        with self.stream() as stream:
+            stream.seek(self.offset)
+            first = stream.read(min(size, _END))
+            stream.seek(self.offset + max(size - _END, 0))
+            return _fingerprint(size, first, stream.read(min(size, _END)))
 
     def stream(self) -> IO[bytes]:
         """Open the file."""
@@ -73,12 +91,16 @@ class FileBlob:
 
 @dataclass(frozen=True)
 class StoreBlob:
-    """A file in the store of a URL, by its path there; `size` bytes from `offset` on, the whole file where None."""
+    """A file in the store of a URL, by its path there; `size` bytes from `offset` on, the whole file where None.
+
+    `tag` is what the store says of the state of its contents: an ETag, a checksum or a time.
+    """
 
     url: str
     path: str
     size: int
     offset: int | None = None
+    tag: str = ""
 
     def read(self) -> bytes:
         """Return the bytes. A file that is gone is an OSError; a store that fails thrice is a SeProbeError."""
@@ -113,6 +135,10 @@ class StoreBlob:
         """Return the number of bytes, as listed."""
         return self.size
 
+    def fingerprint(self) -> str:
+        """Return the size and the store's tag of the contents, as listed; nothing is read."""
+        return f"{self.size}:{self.offset or 0}:{self.tag}"
+
     def stream(self) -> AbstractContextManager[IO[bytes]]:
         """Open the file, read ahead in blocks."""
         stream: AbstractContextManager[IO[bytes]] = _system(self.url, os.getpid()).open(self.path, "rb")
@@ -121,6 +147,15 @@ class StoreBlob:
     def part(self, offset: int, size: int) -> StoreBlob:
         """Return `size` bytes of the file from `offset` on."""
         return replace(self, offset=offset, size=size)
+
+
+def bytes_fingerprint(data: bytes) -> str:
+    """Return the fingerprint of a file that holds these bytes."""
+    return _fingerprint(len(data), data[:_END], data[-_END:])
+
+
+def _fingerprint(size: int, first: bytes, last: bytes) -> str:
+    return f"{size}:{hashlib.blake2b(first + last, digest_size=8).hexdigest()}"
 
 
 def _require_size(size: int) -> None:

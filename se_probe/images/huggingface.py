@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from se_probe.errors import SeProbeError
+from se_probe.images.blobs import FileBlob, bytes_fingerprint
 from se_probe.images.dataset_name import DatasetName, OpenedDataset, require
 from se_probe.images.imageset import open_bytes
 
@@ -27,6 +28,14 @@ class _Rows:
     def open(self, path: str) -> Image.Image:
         """Return the image of a row, undecoded."""
         return _image(self.rows[int(path.split("#", 1)[0])][self.column])
+
+    def fingerprint(self, path: str) -> str | None:
+        """Return the size and a digest of the image's ends."""
+        cell = self.rows[int(path.split("#", 1)[0])][self.column]
+        try:
+            return FileBlob(cell["path"]).fingerprint() if cell["bytes"] is None else bytes_fingerprint(cell["bytes"])
+        except OSError:
+            return "unreadable"
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,18 @@ _RASTER = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "AVIF
 
 @dataclass(frozen=True)
 class Sample:
-    """One image: its identity within the data (a path with "/", relative to the data's root) and its class."""
+    """One image.
+
+    Attributes:
+        path: its identity within the data, with "/" and relative to the data's root.
+        image_class: its class.
+        fingerprint: what changes with its contents, so that a resumed run can refuse other images under the same
+            names; None where nothing tells (streams, drawings), and in samples that were not selected.
+    """
 
     path: str
     image_class: ImageClass
+    fingerprint: str | None = field(default=None, compare=False, repr=False)
 
 
 class ImageSource(Protocol):
@@ -30,6 +38,9 @@ class ImageSource(Protocol):
 
     def open(self, path: str) -> Image.Image:
         """Return the image of the sample with that path, undecoded where it comes from a file."""
+
+    def fingerprint(self, path: str) -> str | None:
+        """Return what changes with the contents of that image, None where nothing tells."""
 
 
 @runtime_checkable
@@ -54,6 +65,13 @@ class FileSource:
             SeProbeError: the store that holds it cannot be reached.
         """
         return open_bytes(self.blobs[path].read())
+
+    def fingerprint(self, path: str) -> str:
+        """Return the size of a file and a digest of its ends, "unreadable" where it cannot be read."""
+        try:
+            return self.blobs[path].fingerprint()
+        except OSError:
+            return "unreadable"
 
 
 def open_bytes(data: bytes) -> Image.Image:

@@ -23,6 +23,7 @@ _WEB = re.compile(r"(?:(?:simplecache|filecache|blockcache)::)?https?://", re.IG
 _PASSWORD = re.compile(r"(?<=://)[^/@:]*:[^/@]*@")
 _SIGNED = re.compile(r"(?<=://)[^/@]*@|\?.*")
 _BLOCK = 512
+_TAGS = ("ETag", "etag", "md5Hash", "crc32c", "checksum", "LastModified", "mtime", "created")
 
 
 def list_place(place: str | Path) -> Listing:
@@ -57,10 +58,15 @@ def _store_listing(url: str, shown: str, system: Any, root: str) -> Listing:
     if not found:
         raise SeProbeError(f"{shown} holds no files, or does not exist; expected a folder of images or a .tar file")
     beside = _StoreNeighbours(url, root)
-    blobs = {path: StoreBlob(url, path, int(facts.get("size") or 0)) for path, facts in found.items()}
+    blobs = {path: StoreBlob(url, path, int(facts.get("size") or 0), tag=_tag(facts)) for path, facts in found.items()}
     if list(blobs) == [root]:
         return tar_listing(shown, {"": (shown, blobs[root])}, beside)
     return folder_listing(shown.rstrip("/"), _named(blobs, root, shown), beside)
+
+
+def _tag(facts: Mapping[str, Any]) -> str:
+    """Return what a store says of the state of a file's contents, under whichever of the usual names."""
+    return next((str(facts[key]) for key in _TAGS if facts.get(key)), "")
 
 
 def _strict(system: Any) -> dict[str, str]:
@@ -89,7 +95,7 @@ def _web_tar(url: str, shown: str, system: Any, path: str) -> Listing:
         )
     with storage_errors(shown):
         try:
-            size = system.info(path).get("size")
+            facts = system.info(path)
             with system.open(path, "rb", block_size=_BLOCK) as stream:
                 stream.seek(_BLOCK)
                 stream.read(_BLOCK)
@@ -102,7 +108,9 @@ def _web_tar(url: str, shown: str, system: Any, path: str) -> Listing:
                 f"{shown}: the server does not send parts of a file (Range requests), so that single images cannot be "
                 "read; download the tar and give its path"
             ) from error
-    return tar_listing(shown, {"": (shown, StoreBlob(url, path, int(size or 0)))}, _Alone())
+    return tar_listing(
+        shown, {"": (shown, StoreBlob(url, path, int(facts.get("size") or 0), tag=_tag(facts)))}, _Alone()
+    )
 
 
 def _why(error: FileNotFoundError) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
 from se_probe.errors import SeProbeError
-from se_probe.images.imageset import ImageSet, Sample
+from se_probe.images.imageset import ImageSet, ImageStream, Sample
 from se_probe.labels import ImageClass, LabelSpace
 
 Role = Literal["chosen", "reference"]
+_THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,10 @@ def select(
         for position in _draw(images, members, limits[image_class], seed)
     )
     asked = frozenset(chosen)
-    samples = images.samples
+    samples = _with_fingerprints(images, [images.samples[position] for position in positions])
     entries = tuple(
-        Selected(samples[p], "chosen" if samples[p].image_class in asked else "reference", p) for p in positions
+        Selected(sample, "chosen" if sample.image_class in asked else "reference", position)
+        for sample, position in zip(samples, positions, strict=True)
     )
     rule = _rule(per_class, reference_per_class, seed)
     return Selection(images, tuple(chosen), entries, per_class, reference_per_class, seed, rule)
@@ -106,6 +109,16 @@ def _draw(images: ImageSet, members: list[int], limit: int, seed: int) -> list[i
     if len(members) <= limit:
         return members
     return sorted(members, key=lambda position: _rank(images.samples[position], seed))[:limit]
+
+
+def _with_fingerprints(images: ImageSet, samples: Sequence[Sample]) -> list[Sample]:
+    source = images.source
+    if isinstance(source, ImageStream):
+        return list(samples)
+    # Threads, because opening a file of a network file system takes a millisecond.
+    with ThreadPoolExecutor(_THREADS) as pool:
+        prints = pool.map(source.fingerprint, [sample.path for sample in samples])
+        return [replace(sample, fingerprint=found) for sample, found in zip(samples, prints, strict=True)]
 
 
 def _rank(sample: Sample, seed: int) -> tuple[bytes, str]:

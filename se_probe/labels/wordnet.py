@@ -13,25 +13,21 @@ from pathlib import Path
 TABLE = Path(__file__).with_name("hypernyms.txt.gz")
 
 
-def wordnet_paths(wnids: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The path from the root ("entity") to each wnid, both included; wnids not in the table are left out.
+def wordnet_paths(wnids: Sequence[str]) -> dict[str, tuple[tuple[str, ...], ...]]:
+    """Return every path from the root ("entity") to each wnid, both included; wnids not in the table are left out.
 
-    Where a synset has several hypernyms, WordNet's first is followed.
+    A synset with several hypernyms has several paths, that of WordNet's first hypernyms first.
     """
-    parents = _first_hypernyms()
-    return {wnid: _path(wnid, parents) for wnid in wnids if wnid in parents}
+    return {wnid: _paths(wnid) for wnid in wnids if wnid in _hypernyms()}
 
 
 @cache
-def _first_hypernyms() -> dict[str, str | None]:
+def _hypernyms() -> dict[str, list[str]]:
     rows = (line.split() for line in gzip.decompress(TABLE.read_bytes()).decode().splitlines())
-    return {wnid: parents[0] if parents else None for wnid, *parents in rows}
+    return {wnid: parents for wnid, *parents in rows}
 
 
-def _path(wnid: str, parents: dict[str, str | None]) -> tuple[str, ...]:
-    path: list[str] = []
-    node: str | None = wnid
-    while node is not None:
-        path.append(node)
-        node = parents[node]
-    return tuple(reversed(path))
+@cache
+def _paths(wnid: str) -> tuple[tuple[str, ...], ...]:
+    parents = _hypernyms()[wnid]
+    return tuple((*path, wnid) for parent in parents for path in _paths(parent)) if parents else ((wnid,),)

@@ -12,8 +12,7 @@ from urllib.parse import urlparse
 import huggingface_hub
 import torch
 
-from se_probe.errors import SeProbeError
-from se_probe.models.messages import one_line
+from se_probe.errors import SeProbeError, one_line
 
 # The hub's client would retry for half a minute and urllib wait for the system's limit: ask once, briefly.
 _PROBE_SECONDS = 10.0

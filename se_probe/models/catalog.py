@@ -1,26 +1,34 @@
-"""The catalog of pretrained networks with gates that timm and torchvision know, without downloading anything."""
+"""The catalog of pretrained networks with gates that timm and torchvision know, without downloading anything.
+
+The counts of gates come from a table in the package, which `tools/catalog_build.py` makes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from importlib.resources import files
 
 import timm
 import torchvision
 from torchvision.models import get_model_weights
 
-from se_probe.models.catalog_table import Findings, read_tables, write_cache
-from se_probe.models.examination import examine
+# Gates by family, none for a network without gates, or why it could not be examined.
+Examined = Mapping[str, int] | str
 
-Progress = Callable[[int, int, str], None]
+_NEWER = "it is newer than the table in the package; se-probe gates NAME examines it"
 
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """A pretrained network with gates: `spec` is what `load_model` takes, `weights` the known weight tags.
+    """A pretrained network with gates.
 
-    `families` counts the gates of each family.
+    Attributes:
+        spec: what `load_model` takes.
+        weights: the known weight tags.
+        families: the number of gates of each family.
     """
 
     spec: str
@@ -40,9 +48,12 @@ class CatalogEntry:
 
 @dataclass(frozen=True)
 class Catalog:
-    """What a search found: `entries` have gates, `without_gates` counts the others.
+    """The networks that match a pattern.
 
-    `unexamined` names those that could not be examined, each with the reason.
+    Attributes:
+        entries: those with gates.
+        without_gates: how many have none.
+        unexamined: those of which the table does not know the gates, each with the reason.
     """
 
     entries: tuple[CatalogEntry, ...]
@@ -50,17 +61,15 @@ class Catalog:
     unexamined: Mapping[str, str]
 
 
-def catalog(pattern: str | None = None, *, progress: Progress | None = None) -> Catalog:
+def catalog(pattern: str | None = None) -> Catalog:
     """Return the pretrained networks with gates whose name matches `pattern`, all of them by default.
 
-    `pattern` is a part of the name, or with `*`, `?` or `[` in it a shell pattern for the whole of it. Networks
-    that the shipped table does not know (those of a newer timm or torchvision) are built without
-    memory or weights, examined and remembered in the user's cache; `progress` is then called with
-    how many are done, of how many, and the name of the next.
+    Args:
+        pattern: a part of the name; with `*`, `?` or `[` in it, a shell pattern for the whole name.
     """
     known = {spec: tags for spec, tags in pretrained_networks().items() if matches(pattern, spec, tags)}
-    table = _completed(known, progress)
-    found = {spec: table[spec] for spec in known}
+    table = shipped_table()
+    found = {spec: table.get(spec, _NEWER) for spec in known}
     return Catalog(
         tuple(
             CatalogEntry(spec, known[spec], kinds)
@@ -70,6 +79,14 @@ def catalog(pattern: str | None = None, *, progress: Progress | None = None) -> 
         sum(not kinds for kinds in found.values()),
         {spec: reason for spec, reason in found.items() if isinstance(reason, str)},
     )
+
+
+def shipped_table() -> dict[str, Examined]:
+    """Return the gates of each network that the table in the package knows."""
+    networks: dict[str, Examined] = json.loads(files("se_probe.models").joinpath("catalog.json").read_text("utf-8"))[
+        "networks"
+    ]
+    return networks
 
 
 def pretrained_networks() -> dict[str, tuple[str, ...]]:
@@ -92,16 +109,3 @@ def matches(pattern: str | None, spec: str, tags: tuple[str, ...]) -> bool:
     if set(wanted) & set("*?["):
         return any(fnmatchcase(name.lower(), wanted) for name in names)
     return any(wanted in name.lower() for name in names)
-
-
-def _completed(specs: Mapping[str, object], progress: Progress | None) -> dict[str, Findings]:
-    """Return the table with the missing networks examined, and keep those for the next time."""
-    table = read_tables()
-    missing = [spec for spec in specs if spec not in table]
-    for done, spec in enumerate(missing):
-        if progress is not None:
-            progress(done, len(missing), spec)
-        table[spec] = examine(spec)
-    if missing:
-        write_cache(table)
-    return table

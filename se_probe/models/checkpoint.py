@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import pickletools
+import struct
+import tarfile
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from se_probe.errors import SeProbeError
-from se_probe.models.checkpoint_claims import check_expansion
-from se_probe.models.messages import one_line, shorten
+from se_probe.errors import SeProbeError, one_line
 
 # Averaged weights first, as timm reads its own training checkpoints.
 _CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")
 # DataParallel, torch.compile, Lightning modules and networks kept as the backbone of another.
 _PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.")
+_NAMES_SHOWN = 3
+_REMEDY = "save its state_dict() or a safetensors file and give that"
+_DAMAGED: tuple[type[Exception], ...] = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
+    *(ValueError, IndexError, OverflowError, MemoryError, RuntimeError),
+)
+_LEGACY_PICKLES = 4  # magic number, protocol, system, content; the tensors' bytes follow
 
 
 @dataclass(frozen=True)
@@ -110,12 +121,12 @@ def _blocked(path: Path) -> str:
     names: Sequence[str] = ()
     with suppress(Exception):  # the same, on the way to a message
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    return f"holds more than tensors ({shorten(names)})" if names else "is damaged or holds more than tensors"
+    return f"holds more than tensors ({_shorten(names)})" if names else "is damaged or holds more than tensors"
 
 
 def _kind(content: object) -> str:
     if isinstance(content, Mapping):
-        return f"a dictionary of {shorten([str(key) for key in content])}" if content else "an empty dictionary"
+        return f"a dictionary of {_shorten([str(key) for key in content])}" if content else "an empty dictionary"
     return f"a {type(content).__name__}"
 
 
@@ -143,7 +154,7 @@ def _require_fit(
     reshaped = [key for key in expected if key in tensors and tensors[key].shape != expected[key].shape]
     shapes = [f"{key} {tuple(tensors[key].shape)} for {tuple(expected[key].shape)}" for key in reshaped]
     problems = [
-        f"{len(found)} {what} ({shorten(found)})"
+        f"{len(found)} {what} ({_shorten(found)})"
         for found, what in (
             (missing, "missing"),
             (unexpected, "left over"),
@@ -166,3 +177,60 @@ def _class_count_hint(shapes: Sequence[tuple[torch.Size, torch.Size]]) -> str | 
         return None
     found, wanted = counts.pop()
     return f"a classifier of {found} classes instead of {wanted} is asked for by --model-arg num_classes={found}"
+
+
+def _shorten(names: Sequence[str]) -> str:
+    """Return the first three names, with an ellipsis when there are more."""
+    shown = ", ".join(names[:_NAMES_SHOWN])
+    return f"{shown}, …" if len(names) > _NAMES_SHOWN else shown
+
+
+def check_expansion(path: Path) -> None:
+    """Check what a file claims against what it holds.
+
+    PyTorch itself compares the size of every tensor with the bytes that are there for it. But it expands compressed
+    records, which `torch.save` never writes, makes byte arrays of any length that a pickle names, and unpacks the
+    tars of its first versions into a temporary folder. A file that cannot be taken apart here passes: it is damaged,
+    and PyTorch says so.
+
+    Raises:
+        SeProbeError: the file is one of these.
+    """
+    if zipfile.is_zipfile(path):
+        with suppress(*_DAMAGED), zipfile.ZipFile(path) as archive:
+            _check_zip(path, archive)
+    elif tarfile.is_tarfile(path):
+        raise SeProbeError(f"{path.name} is a tar, as PyTorch wrote before version 0.2; {_REMEDY}")
+    else:
+        with path.open("rb") as stream:
+            for _ in range(_LEGACY_PICKLES):
+                _check_pickle(path, stream)
+
+
+def _check_zip(path: Path, archive: zipfile.ZipFile) -> None:
+    claimed, size = sum(record.file_size for record in archive.infolist()), path.stat().st_size
+    if claimed > size:
+        raise SeProbeError(
+            f"{path.name} would unpack to {claimed} bytes and has {size}; expected a checkpoint as torch.save writes "
+            "it, without compression"
+        )
+    for name in archive.namelist():
+        if name.endswith(".pkl"):
+            with archive.open(name) as stream:
+                _check_pickle(path, stream)
+
+
+def _check_pickle(path: Path, stream: IO[bytes]) -> None:
+    if any(name.rpartition(" ")[2] == "bytearray" for name in _globals(stream)):
+        raise SeProbeError(
+            f"{path.name} makes byte arrays, which no tensor needs and which could fill the memory; {_REMEDY}"
+        )
+
+
+def _globals(stream: IO[bytes]) -> Iterator[str]:
+    """Yield what a pickle refers to, as `module name`; nothing is called."""
+    # A damaged pickle ends the search: its reader will get no further either.
+    with suppress(*_DAMAGED):
+        for code, argument, _ in pickletools.genops(stream):
+            if code.name == "GLOBAL":
+                yield str(argument)

@@ -12,12 +12,10 @@ from typing import Any
 
 import torch
 
-from se_probe.errors import SeProbeError
-from se_probe.models.arguments import describe_call
-from se_probe.models.messages import near_names, one_line
+from se_probe.errors import SeProbeError, one_line
+from se_probe.models.configuration import output_labels, timm_preprocessing
 from se_probe.models.network import BuiltNetwork
-from se_probe.models.outputs import output_labels
-from se_probe.models.preprocessing import timm_preprocessing
+from se_probe.models.spec import describe_call, near_names
 
 
 def build_from_file(spec: str, model_args: Mapping[str, object]) -> BuiltNetwork:
@@ -43,7 +41,7 @@ def build_from_file(spec: str, model_args: Mapping[str, object]) -> BuiltNetwork
         "file",
         f"as built by {name}",
         timm_preprocessing(network, name, source=f"pretrained_cfg of {name}", model_args=model_args),
-        output_labels(network),
+        output_labels(network, name),
     )
 
 

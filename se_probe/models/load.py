@@ -10,19 +10,17 @@ from pathlib import Path
 import torch
 
 from se_probe.errors import SeProbeError
+from se_probe.models.bundled_source import build_bundled
 from se_probe.models.checkpoint import apply_checkpoint
-from se_probe.models.demo_source import build_demo
-from se_probe.models.digest import state_digest
+from se_probe.models.configuration import output_labels, timm_preprocessing
 from se_probe.models.file_source import build_from_file
-from se_probe.models.network import BuiltNetwork, LoadedModel
-from se_probe.models.outputs import output_labels
-from se_probe.models.preprocessing import timm_preprocessing
+from se_probe.models.network import BuiltNetwork, LoadedModel, state_digest
 from se_probe.models.spec import parse_spec
 from se_probe.models.timm_source import build_hub, build_timm
 from se_probe.models.torchvision_source import build_torchvision
 
 _LIBRARIES = {"timm": build_timm, "hf-hub": build_hub, "torchvision": build_torchvision}
-_OWN_WEIGHTS = {"file": build_from_file, "demo": build_demo}
+_OWN_WEIGHTS = ("file", "demo", "photo")
 
 
 def load_model(
@@ -33,39 +31,35 @@ def load_model(
     random_weights: bool = False,
     seed: int = 0,
 ) -> LoadedModel:
-    """Return the network that `spec` names, ready to be recorded.
+    """Return the network that `spec` names, ready to be recorded. The caller's random state is left as it was.
 
-    `spec` is a timm name, `torchvision:NAME`, `hf-hub:ORG/NAME`, `path/to/file.py:function` or `demo:KIND`;
-    `model_args` go to its builder. Weights are the pretrained ones (downloaded by timm or torchvision when
-    no cache holds them), those of `checkpoint`, or with `random_weights` an initialisation drawn from `seed`;
-    with the latter two nothing pretrained is looked for. The caller's random state is left as it was.
+    Args:
+        spec: a timm name, `torchvision:NAME`, `hf-hub:ORG/NAME`, `path/to/file.py:function`, `demo:KIND` or
+            `photo:KIND`.
+        checkpoint: a file with the weights; nothing pretrained is then looked for.
+        model_args: arguments of the network's builder.
+        random_weights: keep an initialisation drawn from `seed`; nothing pretrained is then looked for. Otherwise
+            weights are the pretrained ones, downloaded by timm or torchvision where no cache holds them.
+        seed: of the initialisation.
 
     Raises:
-        SeProbeError: the network, its arguments or its weights cannot be used; the message says why.
+        SeProbeError: the network, its arguments or its weights cannot be used, or it takes no photographs; the
+            message says why.
     """
-    source, rest = parse_spec(spec)
-    if random_weights and (checkpoint is not None or source in _OWN_WEIGHTS):
-        other = "a checkpoint was given" if checkpoint is not None else f"{spec} brings its own"
-        raise SeProbeError(f"random weights were asked for, but {other}; choose one of the two")
-    pretrained = checkpoint is None and not random_weights
-    with _seeded(seed):
-        built = _build(source, rest, dict(model_args or {}), pretrained=pretrained)
-    weights = f"random (seed {seed})" if random_weights else built.weights
-    if checkpoint is not None:
-        weights = apply_checkpoint(built.network, Path(checkpoint).expanduser(), built.name)
-    return _finish(built, weights)
+    return _for_images(_load(spec, checkpoint, model_args or {}, random_weights, seed))
 
 
 def load_architecture(spec: str, *, model_args: Mapping[str, object] | None = None) -> LoadedModel:
     """Return a network for which weights do not matter: nothing pretrained is looked for or downloaded.
 
-    Args as in `load_model`. Networks of files and of the demo come with the weights that they bring.
+    Its input may have any number of channels. Args as in `load_model`. Networks of files and the bundled ones come
+    with their own weights.
 
     Raises:
         SeProbeError: the network or its arguments cannot be used.
     """
     source, _ = parse_spec(spec)
-    return load_model(spec, model_args=model_args, random_weights=source not in _OWN_WEIGHTS)
+    return _load(spec, None, model_args or {}, source not in _OWN_WEIGHTS, 0)
 
 
 def model_of(network: torch.nn.Module, name: str | None = None) -> LoadedModel:
@@ -74,22 +68,48 @@ def model_of(network: torch.nn.Module, name: str | None = None) -> LoadedModel:
     Preprocessing and labels come from its `pretrained_cfg`, as timm writes them.
 
     Args:
-        network: any network for images.
+        network: any network for photographs, in eval mode.
         name: what to call it in recordings and figures, its class's name by default.
 
     Raises:
-        SeProbeError: its `pretrained_cfg` cannot be used.
+        SeProbeError: it is in training mode, its `pretrained_cfg` cannot be used, or its parameters have no values.
     """
     label = name or type(network).__name__
+    if any(module.training for module in network.modules()):
+        raise SeProbeError(
+            f"{label} is in training mode, in which batch statistics and dropout change its gates; call "
+            "network.eval() first"
+        )
+    _require_values(network, label)
     preprocessing = timm_preprocessing(network, label, source=f"pretrained_cfg of {label}", model_args={})
-    built = BuiltNetwork(deepcopy(network), label, "memory", "as given", preprocessing, output_labels(network))
-    return _finish(built, built.weights)
+    labels = output_labels(network, label)
+    built = BuiltNetwork(deepcopy(network), label, "memory", "as given", preprocessing, labels)
+    return _for_images(_finish(built, built.weights))
+
+
+def _load(
+    spec: str, checkpoint: str | Path | None, model_args: Mapping[str, object], random_weights: bool, seed: int
+) -> LoadedModel:
+    source, rest = parse_spec(spec)
+    if random_weights and (checkpoint is not None or source in _OWN_WEIGHTS):
+        other = "a checkpoint was given" if checkpoint is not None else f"{spec} brings its own"
+        raise SeProbeError(f"random weights were asked for, but {other}; choose one of the two")
+    pretrained = checkpoint is None and not random_weights
+    with _seeded(seed):
+        built = _build(source, rest, dict(model_args), pretrained=pretrained)
+    weights = f"random (seed {seed})" if random_weights else built.weights
+    _require_values(built.network, built.name)
+    if checkpoint is not None:
+        weights = apply_checkpoint(built.network, Path(checkpoint).expanduser(), built.name)
+    return _finish(built, weights)
 
 
 def _build(source: str, rest: str, model_args: Mapping[str, object], *, pretrained: bool) -> BuiltNetwork:
     if source in _LIBRARIES:
         return _LIBRARIES[source](rest, model_args, pretrained=pretrained)
-    return _OWN_WEIGHTS[source](rest, model_args)
+    if source == "file":
+        return build_from_file(rest, model_args)
+    return build_bundled(f"{source}:{rest}", model_args)
 
 
 def _finish(built: BuiltNetwork, weights: str) -> LoadedModel:
@@ -105,6 +125,26 @@ def _finish(built: BuiltNetwork, weights: str) -> LoadedModel:
         transform=built.preprocessing.transform,
         labels=built.labels,
     )
+
+
+def _for_images(model: LoadedModel) -> LoadedModel:
+    """Refuse a network whose input is no photograph."""
+    if model.input_size[0] != 3:
+        raise SeProbeError(
+            f"{model.name} expects {model.input_size[0]} input channels; photographs have 3, red, green and blue"
+        )
+    return model
+
+
+def _require_values(network: torch.nn.Module, name: str) -> None:
+    """Refuse parameters that have a shape only."""
+    state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    missing = [key for key, tensor in state.items() if tensor.device.type == "meta"]
+    if missing:
+        raise SeProbeError(
+            f"{len(missing)} tensors of {name} are on the meta device and have no values ({missing[0]} is the first); "
+            "build it on the CPU, or load weights with load_state_dict(..., assign=True)"
+        )
 
 
 @contextmanager

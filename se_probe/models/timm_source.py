@@ -11,8 +11,7 @@ import torch
 from huggingface_hub.errors import HFValidationError
 from timm.models import PretrainedCfg
 
-from se_probe.errors import SeProbeError
-from se_probe.models.arguments import describe_call, refuse_weight_arguments
+from se_probe.errors import SeProbeError, one_line
 from se_probe.models.availability import (
     cached_hub_file,
     hub_failure,
@@ -20,10 +19,9 @@ from se_probe.models.availability import (
     require_url,
     url_failure,
 )
-from se_probe.models.messages import near_names, one_line
+from se_probe.models.configuration import network_config, output_labels, timm_preprocessing
 from se_probe.models.network import BuiltNetwork
-from se_probe.models.outputs import output_labels
-from se_probe.models.preprocessing import network_config, timm_preprocessing
+from se_probe.models.spec import describe_call, near_names, refuse_weight_arguments
 
 _BUILD_ERRORS = (TypeError, ValueError, RuntimeError, AssertionError, NotImplementedError, AttributeError)
 # timm prefers safetensors to the pickled file of the same weights.
@@ -49,7 +47,7 @@ def build_timm(name: str, model_args: Mapping[str, object], *, pretrained: bool)
         "timm",
         phrase + _untrained_classifier(network, config.num_classes),
         timm_preprocessing(network, configured, source=f"timm {configured}", model_args=model_args),
-        output_labels(network),
+        output_labels(network, name),
     )
 
 
@@ -76,9 +74,9 @@ def build_hub(hub_id: str, model_args: Mapping[str, object], *, pretrained: bool
         network,
         name,
         "hf-hub",
-        f"pretrained {hub_id}" + _untrained_classifier(network, network_config(network)["num_classes"]),
+        f"pretrained {hub_id}" + _untrained_classifier(network, network_config(network, name)["num_classes"]),
         timm_preprocessing(network, name, source=f"config.json of {name}", model_args=model_args),
-        output_labels(network),
+        output_labels(network, name),
     )
 
 

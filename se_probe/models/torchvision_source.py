@@ -10,13 +10,12 @@ import torch
 import torchvision
 from torchvision.models import Weights, get_model, get_model_weights, list_models
 
-from se_probe.errors import SeProbeError
+from se_probe.errors import SeProbeError, one_line
 from se_probe.labels import LabelSpace, imagenet
-from se_probe.models.arguments import describe_call, refuse_weight_arguments
 from se_probe.models.availability import cached_url_file, require_url, url_failure
-from se_probe.models.messages import near_names, one_line
+from se_probe.models.configuration import named_outputs
 from se_probe.models.network import BuiltNetwork, Preprocessing
-from se_probe.models.outputs import named_outputs
+from se_probe.models.spec import describe_call, near_names, refuse_weight_arguments
 
 _BUILD_ERRORS = (TypeError, ValueError, RuntimeError, AssertionError, NotImplementedError)
 

@@ -2,12 +2,12 @@
 
 from se_probe.recording.distributed import Ranks, place_of_environment, ranks_of_environment
 from se_probe.recording.engine import Execution
-from se_probe.recording.merge import merge
+from se_probe.recording.loop import record
+from se_probe.recording.merging import merge
 from se_probe.recording.provenance import provenance_of
-from se_probe.recording.record import record
 from se_probe.recording.recording import Recording, open_recording
 from se_probe.recording.resume import is_incomplete
-from se_probe.recording.verify import Verification, verify
+from se_probe.recording.verification import Verification, verify
 
 __all__ = [
     "Execution",

@@ -11,9 +11,8 @@ import pandas as pd
 import xarray as xr
 
 from se_probe.errors import SeProbeError
-from se_probe.recording.columns import Block, split, width
 from se_probe.recording.guard import root_attributes
-from se_probe.recording.header import INCOMPLETE, Header, header_of
+from se_probe.recording.header import INCOMPLETE, Header, SignalColumns, header_of, split, width
 from se_probe.recording.moments import ClassMoments
 from se_probe.recording.shards import IMAGE_COLUMNS, Shard, read_shards
 from se_probe.recording.store import Content, Part, shard_folder, tidy, tree_of, write
@@ -89,7 +88,7 @@ def _summary(shards: Path) -> _Summary:
     return _Summary(images, moments, skipped, covered)
 
 
-def _parts(shards: Path, blocks: Sequence[Block]) -> Iterator[Part]:
+def _parts(shards: Path, blocks: Sequence[SignalColumns]) -> Iterator[Part]:
     """Yield the signals of bounded numbers of images, one part at least."""
     held: list[Shard] = []
     starts: list[int] = []
@@ -105,7 +104,7 @@ def _parts(shards: Path, blocks: Sequence[Block]) -> Iterator[Part]:
         yield _part(held, starts, blocks)
 
 
-def _part(shards: Sequence[Shard], starts: Sequence[int], blocks: Sequence[Block]) -> Part:
+def _part(shards: Sequence[Shard], starts: Sequence[int], blocks: Sequence[SignalColumns]) -> Part:
     rows = [shard.rows + start for shard, start in zip(shards, starts, strict=True)]
     columns = np.concatenate([shard.gates for shard in shards]) if shards else np.empty((0, width(blocks)), np.float32)
     values = split(columns, blocks)

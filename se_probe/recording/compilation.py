@@ -11,12 +11,13 @@ from torch._inductor import config as inductor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from se_probe.errors import first_line
-from se_probe.recording.agreement import ACCEPTED, deviation
-from se_probe.recording.batch_size import seconds
-from se_probe.recording.hooked import HookedNetwork, Run, Signals, run_in_batches
+from se_probe.recording.deviation import ACCEPTED, deviation
+from se_probe.recording.forward import ForwardPass, HookedNetwork, Signals, run_in_batches, seconds
 
 # Compiling takes this many seconds and more: a run that takes no longer is not helped.
 _AT_LEAST = 30.0
+# A compiled network that takes this many times as long is given up; less may be noise of the measurement.
+_SLOWER = 1.25
 
 
 def compile_if_possible(
@@ -26,7 +27,7 @@ def compile_if_possible(
     expected: Signals | None,
     total: int,
     say: Callable[[str], None],
-) -> tuple[Run, dict[str, Any]]:
+) -> tuple[ForwardPass, dict[str, Any]]:
     """Return a compiled network, or the same one where it cannot be compiled, and what was measured.
 
     Args:
@@ -51,18 +52,23 @@ def compile_if_possible(
     far = 0.0 if expected is None else deviation(expected, found)
     if far > ACCEPTED:
         return _given_up(hooked, f"its gates move by {far:.1e}, more than {ACCEPTED:.0e}", say)
-    saved = before - seconds(run, batch) / size
+    after = min(seconds(run, batch), seconds(run, batch, warm=True)) / size
+    if after > _SLOWER * before:
+        return _given_up(
+            hooked, f"compiled, an image takes {1e3 * after:.1f} ms, and {1e3 * before:.1f} ms without", say
+        )
+    saved = before - after
     pays = f"pays from {took / saved:.0f} images on" if saved > 0 else "saves no time on this machine"
     say(f"compile   {took:.0f} s, saves {1e3 * saved:.1f} ms an image: {pays}; this run has {total}")
     return run, {"seconds": round(took, 1), "seconds_saved_per_image": saved, "largest_difference": far}
 
 
-def _given_up(hooked: HookedNetwork, reason: str, say: Callable[[str], None]) -> tuple[Run, dict[str, Any]]:
+def _given_up(hooked: HookedNetwork, reason: str, say: Callable[[str], None]) -> tuple[ForwardPass, dict[str, Any]]:
     say(f"note      the network is not compiled ({reason}); the run goes on without")
     return hooked, {"given_up": reason}
 
 
-def compiled(hooked: HookedNetwork, size: tuple[int, ...]) -> Run:
+def compiled(hooked: HookedNetwork, size: tuple[int, ...]) -> ForwardPass:
     """Trace a network with the hooks that are on it, compile what they saw, and return what runs it.
 
     The recorder itself is traced, so that its copies of gates become outputs of the graph wherever it reads

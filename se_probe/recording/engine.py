@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -13,16 +14,16 @@ from torch import nn
 
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateRecorder, GateSite
-from se_probe.recording.agreement import class_mean_deviation
-from se_probe.recording.batch_size import fastest_batch_size, seconds
 from se_probe.recording.compilation import compile_if_possible, filled
+from se_probe.recording.deviation import TrialImages, class_mean_deviation
 from se_probe.recording.fast_copy import FastCopy, fast_copy
-from se_probe.recording.hooked import HookedNetwork, Run, Signals, run_in_batches, signals_for
-from se_probe.recording.probe import Probe
+from se_probe.recording.forward import ForwardPass, HookedNetwork, Signals, run_in_batches, seconds, signals_for
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # Number of images on which a faster copy is held against the network; class means in another dtype need more.
 _CHECKED, _MEASURED = 8, 64
+# Size of the batch on which copies are timed on an accelerator where the run's own is yet to be chosen.
+_ON_ACCELERATOR = 64
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Execution:
             raise SeProbeError(f"an exact run and {other} were asked for; choose one of the two.")
 
     @property
-    def probes(self) -> int:
+    def trial_images(self) -> int:
         """Number of images that are looked at before the run."""
         if self.exact:
             return 0
@@ -81,7 +82,7 @@ class Engine:
         facts: what was chosen and measured, for the provenance.
     """
 
-    run: Run
+    run: ForwardPass
     batch_size: int
     facts: dict[str, Any]
 
@@ -98,7 +99,7 @@ def engine(
     network: nn.Module,
     sites: Sequence[GateSite],
     capture: Sequence[str],
-    probe: Probe,
+    trial: TrialImages,
     *,
     execution: Execution,
     batch_size: int | None,
@@ -111,7 +112,7 @@ def engine(
         network: the network, on its device; it is not changed.
         sites: those of its sites to record.
         capture: what to record beside the gates.
-        probe: some of the images, to compare on.
+        trial: some of the images, to compare on.
         execution: how it is run.
         batch_size: images in one forward pass, None for a measured choice.
         images: number of images of the run, which says whether compiling pays.
@@ -120,11 +121,13 @@ def engine(
     expected: Signals = {}
     fast = FastCopy(network, False, 0, 0.0, ())
     if not execution.exact:
-        expected = signals_for(HookedNetwork(network, sites, capture), probe.images)
-        fast = fast_copy(network, sites, capture, probe.images[:_CHECKED], expected)
+        expected = signals_for(HookedNetwork(network, sites, capture), trial.images)
+        checked = trial.images[:_CHECKED]
+        timed = filled(checked, batch_size or _ON_ACCELERATOR) if _on_accelerator(network) else checked
+        fast = fast_copy(network, sites, capture, checked, expected, timed)
     for reason in fast.rejected:
         say(f"note      the network is not run with {reason}")
-    before = _per_image(fast, sites, capture, probe) if execution.dtype else 0.0
+    before = _per_image(fast, sites, capture, trial) if execution.dtype else 0.0
     hooked = HookedNetwork(
         _in_dtype(fast.network, network, execution.dtype),
         sites,
@@ -133,26 +136,30 @@ def engine(
         channels_last=fast.channels_last,
     )
     with hooked.hooks():
-        size, rates = (batch_size, {}) if batch_size else _measured_size(hooked, probe, say)
+        size, rates = (batch_size, {}) if batch_size else _measured_size(hooked, trial, say)
         facts = {**fast.facts(), "batch_size": size, **rates}
-        run: Run = hooked
+        run: ForwardPass = hooked
         if execution.compile:
             held_to = None if execution.dtype else expected
-            run, facts["compilation"] = compile_if_possible(hooked, probe.images, size, held_to, images, say)
-        if execution.dtype or probe.decoded is not None:
-            facts["deviation"] = _deviation(run, size, probe, expected, say)
+            run, facts["compilation"] = compile_if_possible(hooked, trial.images, size, held_to, images, say)
+        if execution.dtype or trial.decoded is not None:
+            facts["deviation"] = _deviation(run, size, trial, expected, say)
         if execution.dtype:
-            taken = seconds(run, filled(probe.images[:size], size)) / size
+            taken = seconds(run, filled(trial.images[:size], size)) / size
             if taken > before:
                 times = f"{1e3 * taken:.0f} ms an image, not {1e3 * before:.0f}"
                 say(f"warning   {execution.dtype} is slower here: {times}")
         yield Engine(run, size, facts)
 
 
-def _per_image(fast: FastCopy, sites: Sequence[GateSite], capture: Sequence[str], probe: Probe) -> float:
+def _on_accelerator(network: nn.Module) -> bool:
+    return any(parameter.device.type != "cpu" for parameter in network.parameters())
+
+
+def _per_image(fast: FastCopy, sites: Sequence[GateSite], capture: Sequence[str], trial: TrialImages) -> float:
     """Return the seconds that an image takes before the dtype is changed."""
     hooked = HookedNetwork(fast.network, sites, capture, channels_last=fast.channels_last)
-    images = probe.images[:_CHECKED]
+    images = trial.images[:_CHECKED]
     with hooked.hooks():
         return seconds(hooked, images) / len(images)
 
@@ -163,19 +170,54 @@ def _in_dtype(candidate: nn.Module, network: nn.Module, dtype: str | None) -> nn
     return (deepcopy(network) if candidate is network else candidate).to(DTYPES[dtype])
 
 
-def _measured_size(run: Run, probe: Probe, say: Callable[[str], None]) -> tuple[int, dict[str, Any]]:
-    size, rates = fastest_batch_size(run, tuple(probe.images.shape[1:]))
+def _measured_size(run: ForwardPass, trial: TrialImages, say: Callable[[str], None]) -> tuple[int, dict[str, Any]]:
+    size, rates = fastest_batch_size(run, tuple(trial.images.shape[1:]))
     say(f"batch     {size} images; images a second: {', '.join(f'{rates[n]:.1f} at {n}' for n in rates)}")
     return size, {"images_per_second": {str(n): round(rate, 2) for n, rate in rates.items()}}
 
 
-def _deviation(run: Run, size: int, probe: Probe, expected: Signals, say: Callable[[str], None]) -> dict[str, Any]:
+def _deviation(
+    run: ForwardPass, size: int, trial: TrialImages, expected: Signals, say: Callable[[str], None]
+) -> dict[str, Any]:
     """Measure how far gates lie from the network's own, and say so."""
-    images = probe.images if probe.decoded is None else probe.decoded
-    facts = class_mean_deviation(expected, run_in_batches(run, images, size), probe.classes)
+    images = trial.images if trial.decoded is None else trial.decoded
+    facts = class_mean_deviation(expected, run_in_batches(run, images, size), trial.classes)
     say(
         f"note      class means of gates move by up to {facts['class_mean_largest']:.1e} (rms "
         f"{facts['class_mean_rms']:.1e}), single gates by up to {facts['gate_largest']:.1e}, measured on "
         f"{facts['images']} images of {facts['classes']} classes"
     )
     return facts
+
+
+SIZES = (4, 8, 16, 32, 64, 128, 256)
+# The search ends when this many seconds are gone, on whatever machine.
+BUDGET = 10.0
+# A larger batch must be this much faster to be worth its memory.
+WORTHWHILE = 1.03
+
+
+def fastest_batch_size(run: ForwardPass, input_size: tuple[int, ...]) -> tuple[int, dict[int, float]]:
+    """Return the batch size with the most images a second, and the images a second of each size that was tried.
+
+    Sizes grow until two in a row gain less than 3 %, the device's memory is full, or the time is up.
+
+    Args:
+        run: what runs a batch.
+        input_size: `(channels, height, width)`.
+    """
+    rates: dict[int, float] = {}
+    best = SIZES[0]
+    until = time.perf_counter() + BUDGET
+    for size in SIZES:
+        try:
+            rates[size] = size / seconds(run, torch.randn(size, *input_size))
+        except (RuntimeError, MemoryError):
+            if not rates:
+                raise
+            break
+        if rates[size] >= rates[best] * WORTHWHILE:
+            best = size
+        if best < size // 2 or time.perf_counter() > until:
+            break
+    return best, rates

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from se_probe.errors import first_line
 from se_probe.gates import GateSite
-from se_probe.recording.agreement import ACCEPTED, deviation
-from se_probe.recording.batch_norms import fold_batch_norms
-from se_probe.recording.batch_size import seconds
-from se_probe.recording.hooked import HookedNetwork, Signals, signals_for
+from se_probe.recording.deviation import ACCEPTED, deviation
+from se_probe.recording.forward import HookedNetwork, Signals, seconds, signals_for
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,12 @@ class FastCopy:
 
 
 def fast_copy(
-    network: nn.Module, sites: Sequence[GateSite], capture: Sequence[str], images: torch.Tensor, expected: Signals
+    network: nn.Module,
+    sites: Sequence[GateSite],
+    capture: Sequence[str],
+    images: torch.Tensor,
+    expected: Signals,
+    timed: torch.Tensor | None = None,
 ) -> FastCopy:
     """Return the fastest copy whose signals stay within `ACCEPTED` on some images.
 
@@ -60,6 +67,8 @@ def fast_copy(
         capture: what to record beside the gates.
         images: `(n, 3, H, W)`, on the host.
         expected: the network's own signals for these images first.
+        timed: the batch that copies are timed on; `images` by default. An accelerator needs a batch as large as the
+            run's: a small one measures how fast operations are launched.
     """
     expected = {key: values[: len(images)] for key, values in expected.items()}
     rejected: list[str] = []
@@ -78,7 +87,7 @@ def fast_copy(
         else:
             rejected.append(f"{_name(channels_last, fold)}: gates move by {far:.1e}, more than {ACCEPTED:.0e}")
     found = found if any(not item.channels_last for item in found) else [*found, FastCopy(network, False, 0, 0.0, ())]
-    return replace(_fastest(found, sites, capture, images), rejected=tuple(rejected))
+    return replace(_fastest(found, sites, capture, images if timed is None else timed), rejected=tuple(rejected))
 
 
 def _copy(
@@ -105,13 +114,80 @@ def _name(channels_last: bool, fold: bool) -> str:
 def _fastest(
     copies: Sequence[FastCopy], sites: Sequence[GateSite], capture: Sequence[str], images: torch.Tensor
 ) -> FastCopy:
-    """Return the copy that takes least time, each timed twice in turns; all of them have run these images."""
+    """Return the copy that takes least time for a batch, each timed twice in turns."""
     if len(copies) == 1:
         return copies[0]
     times = [float("inf")] * len(copies)
-    for _ in range(2):
+    for turn in range(2):
         for place, copy in enumerate(copies):
             hooked = HookedNetwork(copy.network, sites, capture, channels_last=copy.channels_last)
             with hooked.hooks():
-                times[place] = min(times[place], seconds(hooked, images, warm=True))
+                times[place] = min(times[place], seconds(hooked, images, warm=turn > 0))
     return copies[times.index(min(times))]
+
+
+# Classes whose forward is known; a subclass may compute its weight anew in every pass.
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, Conv2dSame)
+# What is left of a batch norm without its normalisation; its parts keep their paths.
+_REMAINDERS: Mapping[type[nn.Module], Callable[[Any], nn.Module]] = {
+    nn.BatchNorm1d: lambda norm: nn.Identity(),
+    nn.BatchNorm2d: lambda norm: nn.Identity(),
+    nn.BatchNorm3d: lambda norm: nn.Identity(),
+    BatchNormAct2d: lambda norm: nn.Sequential(OrderedDict(norm.named_children())),
+}
+
+
+def fold_batch_norms(network: nn.Module, batch: torch.Tensor) -> int:
+    """Fold batch norms into the convolutions whose output they normalise, in place; return how many.
+
+    The pairs are found in one forward pass by what goes out of the one and into the other, whatever the names.
+    That nothing else reads a convolution's output is not seen: hold the folded network against the plain one.
+
+    Args:
+        network: a network in evaluation mode that nobody else uses.
+        batch: input of that pass.
+    """
+    pairs = _pairs(network, batch)
+    for convolution_path, norm_path in pairs:
+        convolution: Any = network.get_submodule(convolution_path)
+        norm: Any = network.get_submodule(norm_path)
+        _replace(network, convolution_path, fuse_conv_bn_eval(convolution, norm))
+        _replace(network, norm_path, _REMAINDERS[type(norm)](norm))
+    return len(pairs)
+
+
+def _pairs(network: nn.Module, batch: torch.Tensor) -> list[tuple[str, str]]:
+    """Return the paths of convolutions and of the batch norms that take their output and nothing else."""
+    outputs: dict[str, list[torch.Tensor]] = defaultdict(list)
+    inputs: dict[str, list[torch.Tensor]] = defaultdict(list)
+    with ExitStack() as hooks, torch.no_grad():
+        for path, module in _own_modules(network):
+            if type(module) in _CONVOLUTIONS:
+                hook = module.register_forward_hook(lambda _m, _i, out, seen=outputs[path]: seen.append(out))
+            elif type(module) in _REMAINDERS and getattr(module, "running_mean", None) is not None:
+                hook = module.register_forward_pre_hook(lambda _m, args, seen=inputs[path]: seen.extend(args[:1]))
+            else:
+                continue
+            hooks.callback(hook.remove)
+        network(batch)
+    makers = {id(seen[0]): path for path, seen in outputs.items() if len(seen) == 1}
+    return [(makers[id(seen[0])], path) for path, seen in inputs.items() if len(seen) == 1 and id(seen[0]) in makers]
+
+
+def _own_modules(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return modules with their paths, without those that are shared, share a weight, or carry hooks."""
+    modules = list(network.named_modules(remove_duplicate=False))
+    places = Counter(id(module) for _, module in modules)
+    weights = Counter(id(module.weight) for _, module in modules if getattr(module, "weight", None) is not None)
+    return [
+        (path, module)
+        for path, module in modules
+        if places[id(module)] == 1
+        and weights[id(getattr(module, "weight", None))] <= 1
+        and not (module._forward_hooks or module._forward_pre_hooks)
+    ]
+
+
+def _replace(network: nn.Module, path: str, module: nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    setattr(network.get_submodule(parent), name, module.eval())

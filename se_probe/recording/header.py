@@ -1,16 +1,72 @@
-"""The attributes of a recording's root: what is known of it before its first image, and whether it is complete."""
+"""The attributes of a recording's root, and the columns in which its signals lie side by side."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
-from se_probe.recording.columns import Block
 from se_probe.recording.digest import facts_digest
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class SignalColumns:
+    """The columns of one signal of one site; `shape` is `(channel,)`, or `(branch, channel)` where branches compete."""
+
+    signal: str
+    site: str
+    shape: tuple[int, ...]
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return math.prod(self.shape)
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the axes of `shape`."""
+        return ("channel",) if len(self.shape) == 1 else ("branch", "channel")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return {"signal": self.signal, "site": self.site, "shape": list(self.shape)}
+
+    @classmethod
+    def from_dict(cls, facts: dict[str, Any]) -> SignalColumns:
+        """Read `to_dict` back."""
+        return cls(facts["signal"], facts["site"], tuple(facts["shape"]))
+
+
+def join(signals: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Return signals as `(image, column)`, on their device, without loss: float32 at least."""
+    return torch.cat([_at_least_float32(values.flatten(1)) for values in signals], dim=1)
+
+
+def _at_least_float32(values: torch.Tensor) -> torch.Tensor:
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def split(columns: NDArray[Scalar], blocks: Sequence[SignalColumns]) -> dict[SignalColumns, NDArray[Scalar]]:
+    """Return each block's part of `(row, column)`, as `(row, channel)` or `(row, branch, channel)`."""
+    stops = np.cumsum([block.width for block in blocks])[:-1]
+    parts = np.split(columns, stops, axis=1)
+    return {block: part.reshape(len(columns), *block.shape) for block, part in zip(blocks, parts, strict=True)}
+
+
+def width(blocks: Sequence[SignalColumns]) -> int:
+    """Return the number of columns of all blocks."""
+    return sum(block.width for block in blocks)
+
 
 SCHEMA = 2
 INCOMPLETE, COMPLETE = "incomplete", "complete"
@@ -22,7 +78,7 @@ class Header:
     """What is known of a recording before its first image; `selected` is the number of images that it is to cover."""
 
     sites: tuple[GateSite, ...]
-    blocks: tuple[Block, ...]
+    blocks: tuple[SignalColumns, ...]
     classes: tuple[dict[str, Any], ...]
     chosen: tuple[str, ...]
     selected: int
@@ -52,7 +108,7 @@ def header_of(attributes: dict[str, Any]) -> Header:
     try:
         header = Header(
             sites=tuple(GateSite(**facts) for facts in attributes["sites"]),
-            blocks=tuple(Block.from_dict(facts) for facts in attributes["signals"]),
+            blocks=tuple(SignalColumns.from_dict(facts) for facts in attributes["signals"]),
             classes=tuple(attributes["classes"]),
             chosen=tuple(attributes["chosen"]),
             selected=int(_selected(attributes)),

@@ -1,20 +1,24 @@
-"""What one batch adds to a recording: facts of its images, their signals, and the images that are left out."""
+"""Collect the results of batches (facts of images, signals, skipped images) and write them as shards."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from se_probe.images import Batch, Selected, Selection
+from se_probe.io.files import writing
 from se_probe.models import LoadedModel
-from se_probe.recording.columns import Block, split
-from se_probe.recording.inference import Results
-from se_probe.recording.shards import IMAGE_COLUMNS
+from se_probe.recording.forward import Results
+from se_probe.recording.header import SignalColumns, split
+from se_probe.recording.moments import ClassMoments
+from se_probe.recording.shards import IMAGE_COLUMNS, Shard
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class RecordedBatch:
 
 
 def take_in(
-    model: LoadedModel, selection: Selection, blocks: Sequence[Block], batch: Batch, passes: Sequence[Results]
+    model: LoadedModel, selection: Selection, blocks: Sequence[SignalColumns], batch: Batch, passes: Sequence[Results]
 ) -> RecordedBatch:
     """Put the results of a batch together; images with a signal that is no number are skipped and say where.
 
@@ -74,7 +78,7 @@ def _skip(selection: Selection, place: int, reason: str) -> dict[str, Any]:
     return {"place": place, "path": sample.path, "class": sample.image_class.name, "reason": reason}
 
 
-def _defect(row: NDArray[np.floating], blocks: Sequence[Block]) -> str:
+def _defect(row: NDArray[np.floating], blocks: Sequence[SignalColumns]) -> str:
     """Return what is wrong with the signals of an image: where they are no numbers, the first place by name."""
     parts = split(row[None], blocks)
     wrong = [block for block in blocks if not np.isfinite(parts[block]).all()]
@@ -104,3 +108,61 @@ def _label(model: LoadedModel, unit: int) -> str:
     if model.labels is None or not 0 <= unit < len(model.labels.classes):
         return ""
     return model.labels.classes[unit].name
+
+
+class ShardWriter:
+    """Puts shards into a folder whenever enough images are there, and at the end or at a stop.
+
+    Args:
+        folder: where the shards go.
+        shard_images: number of images, recorded or skipped, after which a shard is written.
+    """
+
+    def __init__(self, folder: Path, shard_images: int) -> None:
+        self._folder = folder
+        self._shard_images = shard_images
+        self._held: list[RecordedBatch] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._flush()
+
+    def add(self, batch: RecordedBatch) -> None:
+        """Add the next batch, of later places than those before.
+
+        Raises:
+            SeProbeError: the disk is full or the like; whole shards stay.
+        """
+        self._held.append(batch)
+        if sum(item.count for item in self._held) >= self._shard_images:
+            self._flush()
+
+    def _flush(self) -> None:
+        held, self._held = self._held, []
+        if held:
+            for shard in _shards(held):
+                with writing(self._folder.parent):
+                    shard.write(self._folder)
+
+
+def _shards(held: Sequence[RecordedBatch]) -> list[Shard]:
+    """Return what is held as one shard for each run of neighbouring places."""
+    images = pd.concat([batch.images for batch in held], ignore_index=True)
+    places = np.concatenate([batch.places for batch in held])
+    columns = np.concatenate([batch.columns for batch in held])
+    skipped = [skip for batch in held for skip in batch.skipped]
+    covered = np.sort(np.concatenate([places, np.array([skip["place"] for skip in skipped], dtype=np.int64)]))
+    shards = []
+    for run in np.split(covered, np.flatnonzero(np.diff(covered) > 1) + 1):
+        here = slice(*np.searchsorted(places, (run[0], run[-1] + 1)))
+        table, values = images[here].reset_index(drop=True), columns[here]
+        moments = ClassMoments()
+        moments.update(table["class"].tolist(), values)
+        rows = np.flatnonzero(table["role"] == "chosen")
+        left_out = [skip for skip in skipped if run[0] <= skip["place"] <= run[-1]]
+        shards.append(Shard(table, places[here], rows, values[rows], moments, left_out))
+    return shards

@@ -29,9 +29,8 @@ from numpy.typing import NDArray
 from zarr.storage import LocalStore
 
 from se_probe.io.files import atomic_write, sync, sync_tree
-from se_probe.recording.columns import Block, split, width
 from se_probe.recording.digest import ArrayDigest
-from se_probe.recording.header import COMPLETE, INCOMPLETE, Header, attributes_digest
+from se_probe.recording.header import COMPLETE, INCOMPLETE, Header, SignalColumns, attributes_digest, split, width
 from se_probe.recording.moments import ClassMoments
 from se_probe.recording.shards import IMAGE_COLUMNS, strings
 
@@ -45,7 +44,7 @@ class Part:
     """Signals of some images: their rows in the table of images, and the values of each block."""
 
     rows: NDArray[np.int64]
-    values: dict[Block, xr.Variable]
+    values: dict[SignalColumns, xr.Variable]
 
 
 @dataclass(frozen=True)

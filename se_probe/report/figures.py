@@ -15,48 +15,48 @@ _TITLES = {
         "After Hu et al., Squeeze-and-Excitation Networks.",
     ),
     "within_class": (
-        "Within classes",
+        "Within-class variation",
         "Mean gate in a band of one standard deviation over the images of a class, for the same sites and channels.",
     ),
     "depth_profile": (
-        "Class specificity by depth",
+        "Depth profile of class specificity",
         "Share of the gates' variance that lies between classes (ω², bias-corrected), above the spreads that it is a "
         "share of, in gate units.",
     ),
     "health_profile": (
-        "Health of the gates",
+        "Health profile of the gates",
         "Shares of channels whose gates move over images or hardly do, and of single gates near 1 and 0.",
     ),
     "class_heatmap": (
-        "Mean gates by class and channel",
+        "Class heat map of mean gates",
         "At the site whose class means lie furthest apart, classes and channels in the order of their clustering.",
     ),
     "class_similarity": (
-        "Similarity of classes",
+        "Class similarity",
         "Root mean square difference of mean gates between classes at the same site, beside their dendrogram.",
     ),
     "decodability": (
-        "Decodability by depth",
+        "Decodability of the class from the gates",
         "Accuracy with which a linear classifier tells the chosen classes of held-out images from a site's gates.",
     ),
     "channel_distribution": (
-        "One channel by class",
+        "Channel distribution by class",
         "Gates of single images in the channel with the largest share of variance between classes.",
     ),
 }
 _INTERVENTIONS = {
     "intervention_cost": (
-        "What interventions cost",
+        "Intervention cost",
         "Change of top-1 accuracy and of NLL with 95 % intervals: each site alone, sites from the last backwards, and "
         "whole stages.",
     ),
     "intervention_savings": (
-        "What would be saved",
+        "Intervention savings",
         "Change of top-1 accuracy against the parameters and the multiply–adds of the gate paths that would no longer "
         "be needed.",
     ),
     "intervention_classes": (
-        "Who is hurt",
+        "Interventions by class",
         "Rise of the NLL of every class when a site alone is replaced, the classes that are hurt most at the top.",
     ),
     "specificity_importance": (

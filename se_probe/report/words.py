@@ -66,7 +66,8 @@ _COLUMNS = {
     "omega_interval": ColumnWords("Interval of ω²", "95 % interval for another draw of classes and images"),
     "significant_share": ColumnWords(
         "Class-dependent",
-        "Share of channels whose gate depends on the class, with 5 % false discoveries (F test, Benjamini–Hochberg)",
+        "Share of channels whose gate depends on the class, with 5 % false discoveries (anova-type test, "
+        "Benjamini–Hochberg), among those of which the test can tell",
         2,
     ),
     "dynamic": ColumnWords("Dynamic", "Share of channels whose gate moves with the image", 2),
@@ -84,6 +85,12 @@ _COLUMNS = {
         "the others, as a share of their sum; compressed where gates lie near 0.5",
     ),
     "d_prime": ColumnWords("d′", "Distance of the highest class from the others in standard deviations over images"),
+    "selectivity_null": ColumnWords(
+        "Class selectivity by chance", "What the index would be on average if classes did not differ, at these counts"
+    ),
+    "d_prime_null": ColumnWords(
+        "d′ by chance", "What d′ would be on average if classes did not differ, at these counts"
+    ),
     "lowest": ColumnWords("Lowest", "Lowest mean of a chosen class in any channel"),
     "highest": ColumnWords("Highest", "Highest mean of a chosen class in any channel"),
 }

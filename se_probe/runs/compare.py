@@ -122,7 +122,7 @@ def _draw(comparison: Comparison, recordings: Mapping[str, Recording], artifacts
         caption += f"; statistics of classes over {len(comparison.shared.classes)} classes"
     figure = comparison_profiles(comparison.sites, demo=demo, caption=caption)
     paths = artifacts.figures([Drawn(figure, comparison.sites, "profiles")])
-    shown = [_report_figure("Gates by relative depth", PROFILES_NOTE, paths)]
+    shown = [_report_figure("Comparison profiles by relative depth", PROFILES_NOTE, paths)]
     for (first, other), rows in comparison.alignment.groupby(["first", "other"], sort=False):
         places = [comparison.runs.index(str(label)) + 1 for label in (first, other)]
         figure = alignment(rows, demo=demo, caption=caption)

@@ -16,21 +16,22 @@ from se_probe.analysis import (
     excitation_curves,
     within_class_curves,
 )
-from se_probe.analysis.ablation import ALONE, site_importance
+from se_probe.analysis.ablation import ALONE, importance_correlations, site_importance
 from se_probe.analysis.channel_gates import channel_gates
 from se_probe.analysis.class_means import clustered_class_means, pair_table
 from se_probe.analysis.stats.states import STATIC_SD
 from se_probe.figures import (
-    caption_line,
     channel_distribution,
     class_heatmap,
     class_similarity_matrix,
+    curves_caption,
     decodability,
     depth_profile,
     health_profile,
     intervention_classes,
     intervention_cost,
     intervention_savings,
+    model_line,
     role_of_excitation,
     specificity_importance,
     within_class,
@@ -85,20 +86,21 @@ def curves_drawn(recording: Recording, shown: Shown) -> list[Drawn]:
     """
     labels = recorded_labels(recording)
     present = [name for name in recording.chosen if name in set(recording.classes["name"])]
-    names = [item.image_class.name for item in labels.resolve_all(shown.classes)] if shown.classes else present
-    pair = (
-        [item.image_class.name for item in labels.resolve_all(shown.within)] if shown.within else default_within(names)
-    )
+    names = _resolved(labels, shown.classes) or present
+    pair = _resolved(labels, shown.within) or default_within(names)
     between = excitation_curves(recording, shown.sites, names, shown.channels, shown.seed)
     if not recording.provenance["data"]["reference_per_class"]:
         between = between[between["role"] == "class"]
     inside = within_class_curves(recording, pair, shown.sites, shown.channels, shown.seed)
-    model = recording.provenance["model"]
-    weights = model["weights"] if recording.complete else f"{model['weights']} · INCOMPLETE RUN"
-    captions = [caption_line(model["name"], weights, curves) for curves in (between, inside)]
+    network = model_line(recording.provenance["model"], complete=recording.complete)
+    captions = [curves_caption(network, curves) for curves in (between, inside)]
     first = role_of_excitation(between, demo=recording.demo, caption=captions[0])
     second = within_class(inside, demo=recording.demo, order=names, caption=captions[1])
     return [Drawn(first, between, "role_of_excitation"), Drawn(second, inside, "within_class")]
+
+
+def _resolved(labels: LabelSpace, classes: str | Sequence[str] | None) -> list[str]:
+    return [item.image_class.name for item in labels.resolve_all(classes)] if classes else []
 
 
 def recorded_labels(recording: Recording) -> LabelSpace:
@@ -139,19 +141,18 @@ def measures_drawn(recording: Recording, tables: Mapping[str, pd.DataFrame]) -> 
 
 
 def _measured_caption(recording: Recording) -> str:
-    model = recording.provenance["model"]
-    state = "" if recording.complete else " · INCOMPLETE RUN"
-    seen = f"{len(recording.images)} images of {len(recording.classes)} classes"
-    return f"{model['name']}, {model['weights']}{state} · {seen}"
+    network = model_line(recording.provenance["model"], complete=recording.complete)
+    return f"{network} · {len(recording.images)} images of {len(recording.classes)} classes"
 
 
 def _draw_site(recording: Recording, site: str, tables: Mapping[str, pd.DataFrame], caption: str) -> list[Drawn]:
     demo = recording.demo
     classes = recording.chosen if len(recording.classes) > MOST_CLASSES else None
-    means = clustered_class_means(recording, site, classes)
     similarity = class_similarity(recording, site, classes)
     clustering = cluster_classes(similarity)
     pairs = pair_table(similarity, clustering)
+    order = pairs.drop_duplicates("row").sort_values("row")["class"].tolist()
+    means = clustered_class_means(recording, site, classes, order=order)
     channels = tables["channel_specificity.csv.gz"]
     channels = channels[(channels["site"] == site) & channels["omega_squared"].notna()]
     drawn = [
@@ -216,7 +217,7 @@ def _drawn_interventions(
         drawn.append(Drawn(intervention_classes(classes, demo=demo, caption=caption), classes, "intervention_classes"))
     if len(alone) and specificity is not None:
         points = site_importance(rows, specificity)
-        drawn.append(
-            Drawn(specificity_importance(points, demo=demo, caption=caption), points, "specificity_importance")
-        )
+        correlations = importance_correlations(points)
+        figure = specificity_importance(points, demo=demo, correlations=correlations, caption=caption)
+        drawn.append(Drawn(figure, points, "specificity_importance"))
     return drawn

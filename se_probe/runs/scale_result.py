@@ -25,6 +25,7 @@ from se_probe.analysis.scale import (
 )
 from se_probe.analysis.shifts import overall_shifts, shift_sentences, shift_tests
 from se_probe.errors import SeProbeError
+from se_probe.figures import model_line
 from se_probe.figures.scale_classes import scale_classes
 from se_probe.figures.scale_images import scale_images
 from se_probe.figures.scale_response import scale_response
@@ -165,8 +166,8 @@ def write_thumbnails(path: Path, thumbnails: Mapping[tuple[str, float], NDArray[
 
 
 def _caption(run: ScaleRun, images: pd.DataFrame) -> str:
-    model, classes = run.base.provenance["model"], images["class"].nunique()
-    return f"{model['name']}, {model['weights']} · {len(images)} images of {classes} classes, {SCALE_METHODS[run.by]}"
+    network, classes = model_line(run.base.provenance["model"]), images["class"].nunique()
+    return f"{network} · {len(images)} images of {classes} classes, {SCALE_METHODS[run.by]}"
 
 
 def _read_thumbnails(path: Path) -> dict[tuple[str, float], NDArray[np.uint8]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -15,6 +18,13 @@ class Operation:
     index: int
 
 
+def describe_origin(origin: Operation | None) -> str:
+    """Return a description of an operand's origin for a message."""
+    if origin is None:
+        return "outside of the call"
+    return f"argument {origin.index}" if origin.name == "argument" else f"{origin.name} number {origin.index + 1}"
+
+
 @dataclass(frozen=True)
 class Product:
     """One multiplication inside a module call, and how its factor is read.
@@ -23,50 +33,125 @@ class Product:
         operation: which operation of the whole forward pass this is.
         index: which product of the module's call this is, from 0, counting those of its submodules.
         operand: position of the factor among the multiplication's arguments.
-        axes: axes of the factor that carry the gate, in canonical order; all the others are broadcast.
+        axes: axes of the factor that carry the gate, in canonical order; all others but `image_axis` are broadcast.
+        rank: number of axes of the factor.
+        origins: what computed the two operands, in the order of the arguments (see `Origins`).
+        image_axis: axis of the factor that the images are on.
+        view: shape in which the factor is read, -1 for the images; None where it is read as it is. Matrix products
+            (einsum, matmul) join the images and other axes.
+        written_out: whether the factor repeats its values over space, with memory for each.
     """
 
     operation: Operation
     index: int
     operand: int
     axes: tuple[int, ...]
+    rank: int
+    origins: tuple[Operation | None, ...]
+    image_axis: int = 0
+    view: tuple[int, ...] | None = None
+    written_out: bool = False
+
+    def read(self, args: Sequence[Any], shape: tuple[int, ...]) -> torch.Tensor:
+        """Return the gate from the arguments of the multiplication, `(image, *shape)`."""
+        return canonical(self._viewed(args[self.operand]), self.axes, shape, self.image_axis)
+
+    def replace(self, args: tuple[Any, ...], gate: torch.Tensor) -> tuple[Any, ...]:
+        """Return the arguments of the multiplication with a gate `(image, …)` in place of the factor's values."""
+        factor: torch.Tensor = args[self.operand]
+        made = factor_like(self._viewed(factor), self.axes, gate, self.image_axis)
+        if self.view is not None:
+            made = torch.empty_strided(factor.shape, factor.stride(), dtype=factor.dtype, device=factor.device).copy_(
+                made.reshape(factor.shape)
+            )
+        return *args[: self.operand], made, *args[self.operand + 1 :]
+
+    def _viewed(self, factor: torch.Tensor) -> torch.Tensor:
+        return factor if self.view is None else factor.reshape(self.view)
+
+    def difference(
+        self, name: str, args: Sequence[Any], origins: tuple[Operation | None, ...], shape: tuple[int, ...]
+    ) -> str | None:
+        """Return how a multiplication differs from this product, None where it is the same one in another pass.
+
+        Only names, shapes and strides are compared, so that nothing waits for the device.
+
+        Args:
+            name: name of the operation that multiplies.
+            args: its arguments.
+            origins: origins of its operands.
+            shape: canonical shape of the factor without the image axis.
+        """
+        if name != self.operation.name:
+            return f"the operation is {name}, not {self.operation.name}"
+        if origins != self.origins:
+            found, expected = (" and ".join(map(describe_origin, item)) for item in (origins, self.origins))
+            return f"its operands come from {found}, not from {expected}"
+        factor: torch.Tensor = args[self.operand]
+        if factor.dim() != self.rank or not self._carries(factor, math.prod(shape)):
+            return f"its factor has shape {tuple(factor.shape)}, which does not carry a gate of shape {shape}"
+        return None
+
+    def _carries(self, factor: torch.Tensor, values: int) -> bool:
+        """Whether a factor can carry that many values an image along the gate's axes, and none along the others."""
+        if self.view is not None:
+            return factor.numel() % math.prod(self.view) == 0
+        if max(self.axes) >= factor.dim() or math.prod(factor.shape[axis] for axis in self.axes) != values:
+            return False
+        others = _broadcast(factor, self.axes, self.image_axis)
+        return self.written_out or not any(factor.shape[axis] > 1 and factor.stride(axis) != 0 for axis in others)
 
 
-def canonical(factor: torch.Tensor, axes: tuple[int, ...], shape: tuple[int, ...]) -> torch.Tensor:
+def canonical(factor: torch.Tensor, axes: tuple[int, ...], shape: tuple[int, ...], image_axis: int = 0) -> torch.Tensor:
     """Return a factor as `(image, channel)` or `(image, branch, channel)`.
 
     Args:
-        factor: the factor of a multiplication, image axis first, broadcast or stride 0 outside `axes`.
+        factor: the factor of a multiplication, constant along all axes but `axes` and the image axis.
         axes: axes that carry the gate, the branch axis first where there is one.
         shape: canonical shape without the image axis; groups of channels are joined into it.
+        image_axis: axis of the images.
 
     Returns:
         A view of `factor` where its strides allow one.
     """
-    for axis in range(factor.dim() - 1, 0, -1):
-        if axis not in axes:
-            factor = factor.select(axis, 0)
-    in_place_order = sorted(axes)
-    order = [1 + in_place_order.index(axis) for axis in axes]
-    return factor.permute(0, *order).reshape(factor.shape[0], *shape)
+    kept = _selected(factor, axes, image_axis)
+    return kept.reshape(kept.shape[0], *shape)
 
 
-def factor_like(factor: torch.Tensor, axes: tuple[int, ...], gate: torch.Tensor) -> torch.Tensor:
+def factor_like(factor: torch.Tensor, axes: tuple[int, ...], gate: torch.Tensor, image_axis: int = 0) -> torch.Tensor:
     """Return a factor with the values of a gate and with the shape, strides, dtype and device of another factor.
 
     The inverse of `canonical`. With equal strides the network's next operations run as they would have run.
 
     Args:
-        factor: the factor of a multiplication, image axis first, broadcast or stride 0 outside `axes`.
+        factor: the factor of a multiplication, constant along all axes but `axes` and the image axis.
         axes: axes that carry the gate, the branch axis first where there is one.
         gate: `(image, …)`, as many values as `factor` has along the image axis and `axes`, in canonical order.
+        image_axis: axis of the images.
     """
     made = torch.empty_strided(factor.shape, factor.stride(), dtype=factor.dtype, device=factor.device)
-    kept = made
-    for axis in range(factor.dim() - 1, 0, -1):
-        if axis not in axes:
-            kept = kept.select(axis, 0)
-    in_place_order = sorted(axes)
-    kept = kept.permute(0, *(1 + in_place_order.index(axis) for axis in axes))
-    kept.copy_(gate.reshape(kept.shape))
+    values = gate.reshape(_selected(made, axes, image_axis).shape).permute(_inverse((image_axis, *axes)))
+    target = made
+    for axis in _broadcast(factor, axes, image_axis):
+        values = values.unsqueeze(axis)
+        # An expanded view has one element along the axis; a factor that is written out has a copy for each position.
+        target = target.narrow(axis, 0, 1) if factor.stride(axis) == 0 else target
+    target.copy_(values.expand(target.shape))
     return made
+
+
+def _broadcast(factor: torch.Tensor, axes: tuple[int, ...], image_axis: int) -> list[int]:
+    return [axis for axis in range(factor.dim()) if axis != image_axis and axis not in axes]
+
+
+def _selected(factor: torch.Tensor, axes: tuple[int, ...], image_axis: int) -> torch.Tensor:
+    """Return the view `(image, *axes)` of a factor, its first values along every other axis."""
+    for axis in reversed(_broadcast(factor, axes, image_axis)):
+        factor = factor.select(axis, 0)
+    in_place = sorted((image_axis, *axes))
+    return factor.permute([in_place.index(axis) for axis in (image_axis, *axes)])
+
+
+def _inverse(axes: tuple[int, ...]) -> list[int]:
+    """Return the permutation that puts values with axes in canonical order back into the factor's order."""
+    return [axes.index(axis) for axis in sorted(axes)]

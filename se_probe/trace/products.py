@@ -17,7 +17,7 @@ from torch import nn
 from se_probe.trace.geometry import Geometry, geometry
 from se_probe.trace.lineage import Lineage, derive
 from se_probe.trace.operation import Operation, canonical
-from se_probe.trace.watching import WatchMode, module_hooks, product_operands, storage_of, tensors_in
+from se_probe.trace.watching import Origins, WatchMode, module_hooks, product_operands, storage_of, tensors_in
 
 
 @dataclass
@@ -25,12 +25,13 @@ class Call:
     """One call of a module in the forward pass.
 
     `index` counts the module's calls, `products` the multiplications made inside this one; `inputs` are the
-    storages of its positional arguments.
+    storages of its positional arguments, `origins` tells what computed the tensors in it.
     """
 
     module: str
     index: int
     inputs: frozenset[int] = frozenset()
+    origins: Origins = field(default_factory=Origins)
     products: int = 0
     output_shape: tuple[int, ...] | None = None
 
@@ -59,6 +60,7 @@ class Event:
         operation: the multiplication, as an operation of the forward pass.
         index: position of the product in the innermost call.
         operand: position of the factor among the arguments.
+        origins: origins of both operands in the innermost call, in the order of the arguments.
         feature_shape: shape of the feature map.
         feature_storage: identity of the feature map's storage.
         feature_lineage: how the feature map was computed.
@@ -74,6 +76,7 @@ class Event:
     operation: Operation
     index: int
     operand: int
+    origins: tuple[Operation | None, ...]
     feature_shape: tuple[int, ...]
     feature_storage: int
     feature_lineage: Lineage
@@ -125,6 +128,7 @@ class _Candidate:
     feature: int
     factor: int
     storages: tuple[int, int]
+    origins: tuple[Operation | None, ...]
     before: tuple[Any, ...]
 
 
@@ -141,7 +145,7 @@ class _Tracer(WatchMode):
     def enter_hook(self, path: str) -> Any:
         def enter(_module: nn.Module, args: Any) -> None:
             inputs = frozenset(storage_of(item) for item in tensors_in(args))
-            self._stack.append(Call(path, self.trace.calls[path], inputs))
+            self._stack.append(Call(path, self.trace.calls[path], inputs, Origins(args)))
             self.trace.calls[path] += 1
 
         return enter
@@ -159,6 +163,8 @@ class _Tracer(WatchMode):
         candidate = self._candidate(func, args)
         event = self._event(candidate) if candidate else None
         output = func(*args, **kwargs)
+        for call in self._stack:
+            call.origins.note(func, args, output)
         self._follow(func, args, kwargs, output)
         if candidate and event:
             event.exact = _product_is_exact(self._operation.name, candidate, event.values, kwargs, output)
@@ -178,7 +184,8 @@ class _Tracer(WatchMode):
                 continue
             if (found := geometry(args[feature], args[factor], self._input_size)) is not None:
                 first = args[0].clone() if func._schema.is_mutable else args[0]
-                return _Candidate(found, feature, factor, storages, (first, *args[1:]))
+                origins = tuple(self._stack[-1].origins.of(args[place]) for place in operands)
+                return _Candidate(found, feature, factor, storages, origins, (first, *args[1:]))
         return None
 
     def _event(self, candidate: _Candidate) -> Event:
@@ -192,6 +199,7 @@ class _Tracer(WatchMode):
             operation=self._operation,
             index=self._stack[-1].products - 1,
             operand=candidate.factor,
+            origins=candidate.origins,
             feature_shape=tuple(feature.shape),
             feature_storage=feature_key,
             feature_lineage=self._stored[feature_key].lineage,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -29,6 +30,55 @@ def product_operands(func: Any, args: Sequence[Any]) -> tuple[int, int] | None:
     if operands is None or not all(isinstance(args[position], torch.Tensor) for position in operands):
         return None
     return operands
+
+
+# Devices and layouts differ in how they name a layer's operation and in where they copy.
+_KINDS = {"addmm": "linear", "mm": "linear", "bmm": "linear", "baddbmm": "linear"}
+_COPIES = {"clone": 0, "_to_copy": 0, "copy": 1, "contiguous": 0}
+
+
+@cache
+def _kind(func: Any) -> str:
+    name = operation_name(func)
+    return "batch norm" if "batch_norm" in name else _KINDS.get(name, name)
+
+
+@cache
+def _is_view(func: Any) -> bool:
+    aliases = [item.alias_info for item in func._schema.returns]
+    return any(alias is not None and not alias.is_write for alias in aliases)
+
+
+class Origins:
+    """What computed each tensor inside one module call: the n-th operation of its kind, or the n-th argument.
+
+    Views and copies have the origin of the tensor that they show. What is older than the call and no argument of it
+    has no origin. The answer is the same on every device, in every gradient mode and for every number of images.
+    """
+
+    def __init__(self, arguments: Sequence[Any] = ()) -> None:
+        self._counts: Counter[str] = Counter()
+        self._of: dict[int, Operation | None] = {}
+        for number, argument in enumerate(arguments):
+            if isinstance(argument, torch.Tensor):
+                self._of.setdefault(storage_of(argument), Operation("argument", number))
+
+    def note(self, func: Any, args: Sequence[Any], output: Any) -> None:
+        """Take note of an operation of the call that was computed."""
+        kind = _kind(func)
+        index = self._counts[kind]
+        self._counts[kind] += 1
+        if _is_view(func):
+            return
+        origin: Operation | None = Operation(kind, index)
+        if kind in _COPIES:
+            origin = self.of(args[_COPIES[kind]])
+        for item in (output,) if isinstance(output, torch.Tensor) else tensors_in(output):
+            self._of[storage_of(item)] = origin
+
+    def of(self, tensor: torch.Tensor) -> Operation | None:
+        """Return a tensor's origin."""
+        return self._of.get(storage_of(tensor))
 
 
 class WatchMode(TorchDispatchMode):

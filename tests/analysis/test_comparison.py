@@ -32,7 +32,7 @@ def test_relative_depth_runs_from_first_to_last():
 def test_profile_is_what_the_measures_say_of_the_same_images(compared):
     recordings, comparison = compared
     rows = comparison.sites[comparison.sites["run"] == "short"].reset_index(drop=True)
-    alone = site_specificity(recordings["short"], permutations=1, resamples=19)
+    alone = site_specificity(recordings["short"], resamples=19)
     health = site_health(recordings["short"])
     assert rows["depth"].tolist() == [0, 1]
     for column, expected in (

@@ -109,6 +109,6 @@ def test_the_real_collapsed_network_is_collapsed_at_every_site_and_the_healthy_o
 @needs_shared
 def test_shares_of_variance_alone_would_not_tell_the_two_networks_apart(real):
     name, recording = real
-    table = site_specificity(recording, permutations=1, resamples=9)
+    table = site_specificity(recording, resamples=9)
     assert table["omega_squared"].median() > 0.08
     assert (table["within_class_sd"].max() < 0.02) == name.endswith("collapsed")

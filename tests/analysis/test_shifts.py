@@ -115,6 +115,23 @@ def test_sigmoid_gates_open_or_close():
     np.testing.assert_allclose(tests["effect"], [0.05, -0.02], atol=0.003)
 
 
+def test_a_shift_below_the_smallest_that_counts_is_none_or_open_and_never_found():
+    """It was found with few images, whose interval reaches beyond the smallest, and called none with many."""
+    verdicts = {}
+    for images in (20, 500):
+        rng = np.random.default_rng(0)
+        base = rng.uniform(0.3, 0.6, (images, 5))
+        moved = base + 0.0008 + rng.normal(0, 0.001, (images, 1))
+        runs = {
+            s: ScaledStandIn([KernelSite("SE_2_1", 2, 1, 5)], ["pug"] * images, {"SE_2_1": gates})
+            for s, gates in ((1.0, base), (2.0, moved))
+        }
+        (row,) = shift_tests(image_values(runs)).to_dict("records")
+        assert row["p_holm"] < 0.05
+        verdicts[images] = row["verdict"]
+    assert verdicts == {20: "no shift found", 500: "stays (within 0.001)"}
+
+
 def test_sentence_carries_the_numbers():
     row = {
         "site": "SK_3_4", "verdict": "moves to the larger kernel", "quantity": "attention difference",

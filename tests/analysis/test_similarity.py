@@ -62,8 +62,22 @@ def test_agreement_with_a_given_hierarchy_that_made_the_gates():
     row = site_similarity(recording, paths=PATHS, permutations=199).iloc[0]
     assert row["hierarchy_classes"] == 6
     assert row["hierarchy_correlation"] > 0.7
-    assert row["hierarchy_p"] < 0.05
+    assert row["hierarchy_p"] == row["hierarchy_p_holm"] < 0.05
     assert row["hierarchy_ci_low"] < row["hierarchy_correlation"] < row["hierarchy_ci_high"]
+
+
+def test_several_paths_to_a_class_count_and_sites_are_corrected_for():
+    twice = {name: [path, path] for name, path in PATHS.items()}
+    sites = [SITES[0], SITES[1]]
+    raw = {"SE_2_1": gated_by_path(PATHS, 1), "SE_3_1": gated_by_path(PATHS, 3)}
+    recording = RawRecording(sites, ["pug"], raw)
+    once, again = (site_similarity(recording, paths=paths, permutations=199) for paths in (PATHS, twice))
+    np.testing.assert_allclose(again["hierarchy_correlation"], once["hierarchy_correlation"])
+    detour = {**PATHS, "banana": [PATHS["banana"], ("entity", "animal", "fish", "banana")]}
+    moved = site_similarity(recording, paths=detour, permutations=199)
+    assert (moved["hierarchy_correlation"] < once["hierarchy_correlation"]).all()
+    smallest = once["hierarchy_p"].min()
+    assert once["hierarchy_p_holm"].min() == pytest.approx(2 * smallest)
 
 
 def test_wordnet_is_the_hierarchy_where_classes_have_wnids():

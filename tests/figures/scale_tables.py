@@ -35,7 +35,9 @@ def classes(number=10, sites=("SK_2_2", "SK_3_2", "SK_5_3"), index=True):
             "scale": scale,
             "class": f"class {place}",
             "class_index": 10 * place if index else None,
-            "value": rng.normal(),
+            "value": (value := rng.normal()),
+            "ci_low": value - 0.1 if place < 4 else np.nan,
+            "ci_high": value + 0.1 if place < 4 else np.nan,
         }
         for site in sites
         for scale in SCALES
@@ -51,8 +53,12 @@ def levels(sites=("SE_2_1", "SE_2_2", "SE_3_1"), quantity="mean gate"):
             "site": site,
             "quantity": quantity,
             "scale": scale,
-            "value": rng.uniform(),
-            "change": rng.uniform() * (scale > 1),
+            "value": (value := rng.uniform()),
+            "change": (change := rng.uniform() * (scale > 1)),
+            "value_ci_low": value - 0.02,
+            "value_ci_high": value + 0.02,
+            "change_ci_low": change - 0.01,
+            "change_ci_high": change + 0.01,
         }
         for site in sites
         for scale in SCALES

@@ -37,6 +37,6 @@ def test_scale_is_the_range_of_the_gate():
 def test_words():
     figure = channel_distribution(channel_gates(RECORDING, "SK_4_1", 2, branch=1), demo=True)
     assert titles(figure) == ["SK_4_1 · branch 1 · channel 2"]
-    assert "A dot an image; box: quartiles and median; whiskers: all images." in texts(figure)
+    assert "Dot: an image. Box: quartiles and median. Whiskers: range." in texts(figure)
     assert "demo stimuli, not photographs" in texts(figure)
     assert titles(channel_distribution(channel_gates(RECORDING, "SE_2_1", 0), demo=False)) == ["SE_2_1 · channel 0"]

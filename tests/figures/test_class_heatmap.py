@@ -41,7 +41,14 @@ def test_words():
 def test_branches_lie_side_by_side():
     figure = class_heatmap(clustered_class_means(mixed_recording(), "SK_4_1"), demo=False)
     assert figure.axes[0].images[0].get_array().shape == (6, 6)
-    assert figure.get_supxlabel() == "channels of every branch, clustered"
+    assert figure.get_supxlabel() == "channel (branch:channel), clustered"
+
+
+def test_columns_have_the_indices_of_their_channels():
+    table = _table()
+    axes = class_heatmap(table, demo=False).axes[0]
+    columns = table.drop_duplicates("column").sort_values("column")["channel"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == [str(channel) for channel in columns]
 
 
 def test_more_classes_than_can_be_named_are_counted():

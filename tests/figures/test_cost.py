@@ -78,7 +78,7 @@ def test_the_sweep_shows_its_table_and_the_ratio_of_the_network():
 
 def test_words():
     figure = cost_by_site(sites(), demo=True, caption="a network")
-    assert figure.get_suptitle() == "Cost of the gates"
+    assert figure.get_suptitle() == "Cost of the gates by site"
     assert titles(figure) == ["parameters", "operations for one image"]
     assert {"demo stimuli, not photographs", "a network"} <= set(texts(figure))
     figure = cost_by_reduction(sweep(), demo=True)

@@ -39,9 +39,10 @@ def test_sites_that_are_not_live_are_hollow_and_the_note_says_so():
 
 def test_words():
     figure = depth_profile(site_table(), demo=True, least_spread=0.02, caption="a network")
-    assert figure.get_suptitle() == "Class specificity by depth"
-    assert titles(figure) == ["share of variance, 95 % interval", "standard deviation, gate units"]
-    assert legend_names(figure) == ["share between classes, ω²", "between class means", "between images of a class"]
+    assert figure.get_suptitle() == "Depth profile of class specificity"
+    assert titles(figure) == ["share of variance", "standard deviation, gate units"]
+    names = ["share between classes, ω²", "95 % interval", "between class means", "between images of a class"]
+    assert legend_names(figure) == names
     assert [label.get_text() for label in figure.axes[1].get_xticklabels()] == SITES
     assert {"demo stimuli, not photographs", "a network"} <= set(texts(figure))
 

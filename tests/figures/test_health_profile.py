@@ -38,7 +38,7 @@ def test_unbounded_gates_have_no_saturation():
 
 def test_words():
     figure = health_profile(site_table(), demo=True)
-    assert figure.get_suptitle() == "Health of the gates"
+    assert figure.get_suptitle() == "Health profile of the gates"
     assert titles(figure) == ["channels, share", "single gates, share"]
     assert legend_names(figure)[4:] == ["gates near 1", "gates near 0"]
     assert "demo stimuli, not photographs" in texts(figure)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from se_probe.figures.intervention_classes import UNSURE, intervention_classes
+from se_probe.figures.intervention_classes import SIGNIFICANT, intervention_classes
 from tests.analysis.ablated import SITES
 from tests.figures.intervention_tables import intervention_tables
 from tests.figures.tables import texts
@@ -24,17 +24,17 @@ def test_cells_are_the_data_and_the_most_hurt_class_is_at_the_top():
     assert low == -high < 0
 
 
-def test_cells_that_may_be_none_have_a_dot():
+def test_cells_whose_interval_excludes_zero_have_a_dot():
     figure = intervention_classes(TABLE, demo=True)
     axes = figure.axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
     found = set(zip(axes.lines[0].get_xdata(), axes.lines[0].get_ydata(), strict=True))
-    unsure = ALONE[(ALONE["nll_ci_low"] <= 0) & (ALONE["nll_ci_high"] >= 0)]
-    expected = {(SITES.index(row["sites"]), names.index(row["class"])) for row in unsure.to_dict("records")}
+    sure = ALONE[(ALONE["nll_ci_low"] > 0) | (ALONE["nll_ci_high"] < 0)]
+    expected = {(SITES.index(row["sites"]), names.index(row["class"])) for row in sure.to_dict("records")}
     assert found == expected
     assert 0 < len(expected) < len(ALONE)
     words = " ".join(texts(figure))
-    assert UNSURE in words
+    assert SIGNIFICANT in words
     assert "demo stimuli, not photographs" in words
 
 
@@ -53,7 +53,7 @@ def test_long_names_are_cut_and_very_many_classes_counted():
     many = pd.concat([ALONE.assign(**{"class": f"class {place}"}) for place in range(70)])
     many = many.drop_duplicates(["class", "sites"])
     axes = intervention_classes(many, demo=False).axes[0]
-    assert axes.get_ylabel() == "70 classes, the most hurt at the top"
+    assert axes.get_ylabel() == "70 classes, largest rise at the top"
 
 
 def test_classes_without_a_unit_are_left_out():

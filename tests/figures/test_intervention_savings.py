@@ -3,6 +3,7 @@
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 
 from se_probe.figures.intervention_savings import intervention_savings
 from tests.analysis.ablated import SITES
@@ -21,8 +22,13 @@ def test_points_and_intervals_are_the_data():
     figure = intervention_savings(TABLE, demo=False)
     alone = TABLE[TABLE["scope"] == "site"]
     for axes, column in zip(figure.axes[:2], ("parameters_saved", "multiply_adds_saved"), strict=True):
-        expected = alone.assign(points=100 * alone["top1_change"]).sort_values(column)
-        np.testing.assert_allclose(points(axes, "o"), expected[[column, "points"]])
+        expected = alone.assign(points=100 * alone["top1_change"]).sort_values(column, kind="stable")
+        found = points(axes, "o")
+        np.testing.assert_allclose(found[:, 1], expected["points"])
+        # Equal savings stand side by side around their value on the log axis.
+        middle = np.exp(pd.Series(np.log(found[:, 0])).groupby(expected[column].to_numpy()).mean())
+        np.testing.assert_allclose(middle, middle.index)
+        assert len(set(found[:, 0])) == len(found)
         bars = segments(axes.collections[0])
         np.testing.assert_allclose(bars[:, :, 1], 100 * expected[["top1_ci_low", "top1_ci_high"]].to_numpy())
     assert len(points(figure.axes[2], "v")) == 7

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from se_probe.figures import role_of_excitation
-from tests.figures.tables import curves, texts, titles
+from tests.figures.tables import FOUR, curves, legend_names, texts, titles
 
 
 def test_x_axis_names_channels_when_all_are_shown():
@@ -46,3 +46,18 @@ def test_four_branches_stand_side_by_side():
     figure = role_of_excitation(curves(sites, branches=4), demo=False)
     assert titles(figure) == [f"{site} · branch {branch}" for site in sites for branch in range(4)]
     assert figure.axes[0].get_gridspec().ncols == 4
+
+
+@pytest.mark.parametrize(("classes", "points"), [([f"class {place}" for place in range(7)], 10), (FOUR, 101)])
+def test_what_lines_cannot_show_is_strips_of_the_same_numbers(classes, points):
+    table = curves(["SE_3_4", "SE_5_3"], classes, points=points, site_channels=128)
+    figure = role_of_excitation(table, demo=False)
+    for axes, site in zip(figure.axes[:2], ("SE_3_4", "SE_5_3"), strict=True):
+        rows = table[table["site"] == site]
+        cells = axes.images[0].get_array()
+        names = list(rows["class"].unique())
+        for row, name in enumerate(names):
+            np.testing.assert_array_equal(cells[row], rows.loc[rows["class"] == name, "mean"])
+        assert axes.images[0].get_clim() == (0, 1)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == names
+    assert legend_names(figure) == []

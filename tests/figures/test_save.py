@@ -27,7 +27,7 @@ def test_files_and_nothing_else(saved):
 
 def test_png_has_three_hundred_dots_an_inch_and_the_title(saved):
     with Image.open(saved[0]) as image:
-        assert image.width == 1050
+        assert image.width == int(300 * 84 / 25.4)
         assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
         assert image.info["Title"] == "Role of excitation"
 

@@ -16,6 +16,8 @@ def test_levels_and_changes():
         np.testing.assert_array_equal(line.get_ydata(), table[table["scale"] == scale]["value"])
     for line, scale in zip(below.lines, SCALES[1:], strict=True):
         np.testing.assert_array_equal(line.get_ydata(), table[table["scale"] == scale]["change"])
+    bars = np.array([segment[:, 1] for segment in above.collections[0].get_segments()])
+    np.testing.assert_allclose(bars, table.loc[table["scale"] == 1.0, ["value_ci_low", "value_ci_high"]])
     assert titles(figure) == ["mean gate", "mean absolute change from 1×"]
     assert [tick.get_text() for tick in below.get_xticklabels()] == ["SE_2_1", "SE_2_2", "SE_3_1"]
     assert "demo stimuli, not photographs" in texts(figure)

@@ -30,6 +30,12 @@ def test_sites_whose_gates_hardly_move_are_hollow_and_the_note_says_so():
     assert expected <= set(texts(figure))
 
 
+def test_the_correlation_stands_in_its_panel():
+    figure = specificity_importance(importance_table(), demo=False, correlations={"omega_squared": -0.42})
+    first, second = figure.axes
+    assert (first.get_title(loc="right"), second.get_title(loc="right")) == ("", "Spearman -0.42")
+
+
 def test_very_many_sites_are_not_named():
     many = importance_table().loc[np.repeat(np.arange(8), 4)].reset_index(drop=True)
     assert not specificity_importance(many, demo=False).axes[0].texts

@@ -21,6 +21,15 @@ def test_line_and_band_are_the_data():
                 np.testing.assert_allclose([heights.min(), heights.max()], [mean - std, mean + std], rtol=1e-12)
 
 
+def test_a_band_ends_at_zero_and_one_and_the_note_counts_where():
+    table = curves(classes=TWO, reference=None).assign(std=0.6)
+    figure = within_class(table, demo=False)
+    corners = np.concatenate([band.get_paths()[0].vertices[:, 1] for band in figure.axes[0].collections])
+    assert (corners.min(), corners.max()) == (0, 1)
+    beyond = int(((table["mean"] - 0.6 < 0) | (table["mean"] + 0.6 > 1)).sum())
+    assert f"Bands end at 0 and 1; at {beyond} of {len(table)} points mean ± s.d. goes beyond." in texts(figure)
+
+
 def test_one_image_has_a_line_and_no_band():
     axes = within_class(curves(classes=TWO, reference=None, count=1), demo=False).axes[0]
     assert [line.get_label() for line in axes.lines] == TWO
@@ -29,7 +38,7 @@ def test_one_image_has_a_line_and_no_band():
 
 def test_words():
     figure = within_class(curves(classes=TWO, reference=None), demo=True)
-    assert figure.get_suptitle() == "Within classes"
+    assert figure.get_suptitle() == "Within-class variation"
     assert figure.get_supylabel() == "gate: mean ± s.d."
     assert legend_names(figure) == TWO
     assert "demo stimuli, not photographs" in texts(figure)

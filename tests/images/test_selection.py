@@ -1,4 +1,5 @@
 import os
+import tarfile
 from collections import Counter
 
 import pytest
@@ -152,3 +153,37 @@ def test_the_papers_fifty_of_each_class_on_real_photographs(tiny_imagenet):
     assert Counter(e.role for e in selection.entries) == {"chosen": 200, "reference": 2300}
     small = select(images, classes(images, "goldfish"), per_class=50, reference_per_class=10)
     assert Counter(e.role for e in small.entries) == {"chosen": 50, "reference": 490}
+
+
+def test_a_fingerprint_follows_the_contents_of_a_file_and_not_its_time(tree):
+    root = tree("goldfish/a.png", "goldfish/b.png", "pug/c.png")
+    before = fingerprints(root)
+    os.utime(root / "goldfish/a.png", (0, 0))
+    assert fingerprints(root) == before
+    assert len(set(before.values())) == 3
+    write_image(root / "goldfish/a.png", 77)
+    (root / "pug/c.png").unlink()
+    after = fingerprints(root)
+    assert {path for path in after if after[path] != before[path]} == {"goldfish/a.png"}
+
+
+def test_fingerprints_are_the_same_in_a_tar(tree, tmp_path_factory):
+    root = tree("goldfish/a.png", "pug/c.png")
+    tar = tmp_path_factory.mktemp("tar") / "images.tar"
+    with tarfile.open(tar, "w") as archive:
+        archive.add(root, "")
+    assert fingerprints(tar) == fingerprints(root)
+
+
+def test_what_cannot_be_read_has_a_fingerprint_too(tree):
+    root = tree("goldfish/a.png")
+    os.mkfifo(root / "goldfish/b.png")
+    (root / "goldfish/c.png").symlink_to("nowhere")
+    found = fingerprints(root)
+    assert (found["goldfish/b.png"], found["goldfish/c.png"]) == ("unreadable", "unreadable")
+
+
+def fingerprints(place):
+    images = open_images(place, imagenet())
+    selection = select(images, images.classes)
+    return {entry.sample.path: entry.sample.fingerprint for entry in selection.entries}

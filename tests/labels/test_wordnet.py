@@ -8,16 +8,26 @@ from se_probe.labels import wordnet
 from se_probe.labels.wordnet import wordnet_paths
 
 ENTITY, ANIMAL, DOG, ARTEFACT = "n00001740", "n00015388", "n02084071", "n00021939"
+DOMESTIC_ANIMAL = "n01317541"
 GOLDFISH, PUG, TABBY, AIRLINER = "n01443537", "n02110958", "n02123045", "n02690373"
 
 
 def test_paths_run_from_the_root_to_the_class():
     paths = wordnet_paths([GOLDFISH, PUG, TABBY, AIRLINER])
-    assert {path[0] for path in paths.values()} == {ENTITY}
-    assert all(path[-1] == wnid for wnid, path in paths.items())
-    assert [ANIMAL in paths[wnid] for wnid in (GOLDFISH, PUG, TABBY, AIRLINER)] == [True, True, True, False]
-    assert [DOG in paths[wnid] for wnid in (PUG, TABBY)] == [True, False]
-    assert ARTEFACT in paths[AIRLINER]
+    assert {path[0] for own in paths.values() for path in own} == {ENTITY}
+    assert all(path[-1] == wnid for wnid, own in paths.items() for path in own)
+    first = {wnid: own[0] for wnid, own in paths.items()}
+    assert [ANIMAL in first[wnid] for wnid in (GOLDFISH, PUG, TABBY, AIRLINER)] == [True, True, True, False]
+    assert [DOG in first[wnid] for wnid in (PUG, TABBY)] == [True, False]
+    assert ARTEFACT in first[AIRLINER]
+
+
+def test_a_synset_with_several_hypernyms_has_all_its_paths():
+    """In WordNet 3.0 a dog is a canine and a domestic animal."""
+    own = wordnet_paths([PUG])[PUG]
+    assert len(own) == 2
+    assert all(DOG in path for path in own)
+    assert [DOMESTIC_ANIMAL in path for path in own] == [False, True]
 
 
 def test_every_class_of_imagenet_has_a_path():

@@ -7,12 +7,9 @@ from pathlib import Path
 
 import pytest
 import timm
-import torch
 
-from se_probe.models import catalog_table
+import se_probe.models.catalog
 from se_probe.models.catalog import CatalogEntry, catalog, matches, pretrained_networks
-from se_probe.models.examination import examine
-from tools.catalog_build import build_table
 
 # Counted by eye in the networks' definitions and recorded before this package existed (FACTS of the project).
 KNOWN_GATES = {
@@ -30,37 +27,23 @@ KNOWN_GATES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put the user's cache, on any system, into a folder of the test's own."""
-    monkeypatch.setenv("SE_PROBE_CACHE", str(tmp_path / "cache" / "se-probe"))
-    return tmp_path / "cache" / "se-probe" / "catalog.json"
-
-
 @pytest.fixture
-def forgetful(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def old_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Give the package a table that knows one network only."""
-    (tmp_path / "package").mkdir()
     table = {"versions": {}, "networks": {"resnet18": {}}}
-    (tmp_path / "package" / "catalog.json").write_text(json.dumps(table))
-    monkeypatch.setattr(catalog_table, "files", lambda package: tmp_path / "package")
+    (tmp_path / "catalog.json").write_text(json.dumps(table))
+    monkeypatch.setattr(se_probe.models.catalog, "files", lambda package: tmp_path)
 
 
 @pytest.mark.parametrize(("spec", "families"), KNOWN_GATES.items())
-def test_the_shipped_table_has_the_known_counts(spec: str, families: dict[str, int], user_cache: Path) -> None:
+def test_the_shipped_table_has_the_known_counts(spec: str, families: dict[str, int]) -> None:
     entry = next(entry for entry in catalog(spec).entries if entry.spec == spec)
     assert dict(entry.families) == families
     assert entry.gates == sum(families.values())
-    assert not user_cache.exists()
 
 
-@pytest.mark.parametrize("spec", ["skresnet18", "resnest14d", "resnet18", "torchvision:mobilenet_v3_small"])
-def test_examining_an_architecture_agrees_with_the_shipped_table(spec: str) -> None:
-    assert examine(spec) == catalog_table.read_shipped()[spec]
-
-
-def test_the_shipped_table_covers_the_installed_libraries_or_the_rest_is_learnt() -> None:
-    shipped = json.loads((Path(catalog_table.__file__).parent / "catalog.json").read_text())
+def test_the_shipped_table_covers_the_libraries_that_it_was_made_with() -> None:
+    shipped = json.loads(Path(se_probe.models.catalog.__file__).with_suffix(".json").read_text())
     if shipped["versions"]["timm"] != timm.__version__:
         pytest.skip("the table was made with another timm")
     assert [spec for spec in pretrained_networks() if spec not in shipped["networks"]] == []
@@ -101,43 +84,9 @@ def test_a_pattern_reaches_torchvision_with_and_without_the_prefix() -> None:
         assert matches(pattern, "torchvision:mobilenet_v3_small", ("IMAGENET1K_V1",))
 
 
-@pytest.mark.usefixtures("forgetful")
-def test_what_the_table_lacks_is_examined_once_and_remembered(user_cache: Path) -> None:
-    seen: list[tuple[int, int, str]] = []
-    for _ in range(2):
-        found = catalog("skresnet18", progress=lambda *step: seen.append(step))
-        assert [(entry.spec, dict(entry.families)) for entry in found.entries] == [("skresnet18", {"SK": 8})]
-    assert seen == [(0, 1, "skresnet18")]
-    assert json.loads(user_cache.read_text())["networks"]["skresnet18"] == {"SK": 8}
-
-
-@pytest.mark.usefixtures("forgetful")
-@pytest.mark.parametrize("content", ["", "{}", '{"versions": {"timm": "0.1"}, "networks": {"skresnet18": {"SE": 99}}}'])
-def test_a_damaged_cache_or_one_of_other_versions_is_not_believed(user_cache: Path, content: str) -> None:
-    user_cache.parent.mkdir(parents=True)
-    user_cache.write_text(content)
-    assert dict(catalog("skresnet18").entries[0].families) == {"SK": 8}
-
-
-@pytest.mark.usefixtures("forgetful")
-def test_a_cache_that_cannot_be_written_does_not_matter(user_cache: Path) -> None:
-    user_cache.parent.parent.mkdir()
-    user_cache.parent.write_text("a file where the folder should be")
-    assert len(catalog("skresnet18").entries) == 1
-
-
-@pytest.mark.usefixtures("forgetful")
-def test_an_architecture_that_fails_is_named_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    def cannot_be_built() -> torch.nn.Module:
-        raise RuntimeError("needs a\ncompiler")
-
-    monkeypatch.setitem(timm.models._registry._model_entrypoints, "skresnet18", lambda **_: cannot_be_built())
+@pytest.mark.usefixtures("old_table")
+def test_what_the_table_lacks_is_named_with_the_command_that_examines_it() -> None:
     found = catalog("skresnet18")
     assert found.entries == ()
-    assert found.unexamined == {"skresnet18": "RuntimeError: needs a compiler"}
-
-
-@pytest.mark.usefixtures("forgetful")
-def test_building_the_table_examines_what_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    assert build_table(["skresnet18"]) == {"resnet18": {}, "skresnet18": {"SK": 8}}
-    assert capsys.readouterr().err == "1/1 skresnet18: {'SK': 8}\n"
+    assert list(found.unexamined) == ["skresnet18"]
+    assert "se-probe gates" in found.unexamined["skresnet18"]

@@ -3,7 +3,7 @@ import time
 import pytest
 import torch
 
-from se_probe.recording.batch_size import fastest_batch_size
+from se_probe.recording.engine import fastest_batch_size
 
 GATES = {("gate", "a"): torch.zeros(1, 1)}
 

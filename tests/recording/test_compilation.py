@@ -6,7 +6,7 @@ from torch import nn
 
 from se_probe.gates import find_gates
 from se_probe.recording.compilation import compiled
-from se_probe.recording.hooked import HookedNetwork
+from se_probe.recording.forward import HookedNetwork
 from tests.gates import networks
 from tests.gates.test_discovery import SIZE
 from tests.recording.test_engine import count_hooks, images, run
@@ -50,6 +50,15 @@ def test_compiled_gates_and_predictions_of_batches_of_any_size():
     assert lines[0] == "note      without compilation the run takes about 0 s: compiling will not pay"
     assert lines[1].startswith("compile   ")
     assert lines[1].endswith("this run has 10")
+
+
+def test_a_compiled_network_that_is_slower_is_given_up(monkeypatch):
+    times = iter([1.0, 1.5, 1.4])
+    monkeypatch.setattr("se_probe.recording.compilation.seconds", lambda *_args, **_options: next(times))
+    _, _, lines, prepared = run(two_gates(), images(3, SIZE), size=SIZE, batch_size=4, total=100, compile=True)
+    assert "350.0 ms" in lines[-1]
+    assert "250.0 ms without" in lines[-1]
+    assert prepared.facts["compilation"].keys() == {"given_up"}
 
 
 def test_weights_are_frozen_into_the_compiled_network():

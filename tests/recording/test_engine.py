@@ -9,8 +9,10 @@ from torch import nn
 
 from se_probe.errors import SeProbeError
 from se_probe.gates import find_gates
+from se_probe.recording.deviation import TrialImages
 from se_probe.recording.engine import Execution, engine
-from se_probe.recording.probe import Probe
+from se_probe.recording.fast_copy import fast_copy
+from se_probe.recording.forward import HookedNetwork, signals_for
 from tests.gates import networks
 from tests.gates.test_discovery import SIZE, WRITTEN, build
 from tests.recording.living import by_plain_hooks, living
@@ -30,7 +32,7 @@ def run(network, batch, *, size=IMAGE, batch_size=4, capture=(), total=100, **ch
     """Signals of a batch by an engine that was prepared on other images, what it said, and its facts."""
     lines = []
     sites = find_gates(network, size)
-    probe = Probe(images(4, size, seed=2), ["a", "a", "b", "b"])
+    probe = TrialImages(images(4, size, seed=2), ["a", "a", "b", "b"])
     options = {"execution": Execution(**choices), "batch_size": batch_size, "images": total, "say": lines.append}
     with engine(network, sites, capture, probe, **options) as prepared, torch.inference_mode():
         output, signals = prepared.run(batch)
@@ -79,6 +81,16 @@ def test_the_network_itself_is_left_as_it_was():
     assert list(after) == list(before)
     assert all(torch.equal(after[name], value) for name, value in before.items())
     assert all(value.is_contiguous() for value in after.values())
+
+
+def test_copies_are_timed_on_the_batch_that_is_given():
+    network, seen = living("legacy_seresnet18"), []
+    network.register_forward_pre_hook(lambda _module, args: seen.append(len(args[0])))
+    sites, checked = find_gates(network, IMAGE), images(2)
+    expected = signals_for(HookedNetwork(network, sites), checked)
+    copy = fast_copy(network, sites, (), checked, expected, timed=images(5))
+    assert copy.deviation <= 5e-6
+    assert seen.count(5) >= 4  # two copies, two turns
 
 
 class ReadTwice(nn.Module):

@@ -13,7 +13,7 @@ def test_papers_come_first_and_the_smaller_picture_is_taken(tmp_path):
     }.items():
         (tmp_path / name).write_bytes(b"x" * size)
     figures = run_figures(tmp_path)
-    assert [figure.title for figure in figures] == ["Role of excitation", "Within classes", "Anything else"]
+    assert [figure.title for figure in figures] == ["Role of excitation", "Within-class variation", "Anything else"]
     head, _, data = figures[0].picture.partition(",")
     assert head == "data:image/png;base64"
     assert base64.b64decode(data) == b"x" * 200

@@ -1,21 +1,24 @@
 """Findings: each claim about gates as a tested statement with a number, an interval and a verdict."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pandas as pd
 
+from se_probe.analysis.findings.context import context_sentences
 from se_probe.analysis.findings.depth import class_agnostic_early, class_specific_late, more_variance_late
 from se_probe.analysis.findings.evidence import Evidence, read_evidence
-from se_probe.analysis.findings.finding import COLUMNS, Finding, Verdict, findings_table
+from se_probe.analysis.findings.finding import Finding, Verdict, findings_table
 from se_probe.analysis.findings.health import branches_choose, gates_alive, nearly_constant, no_dead_channels
 from se_probe.analysis.findings.importance import specific_sites_matter_more
 from se_probe.analysis.findings.last_stage import last_stage_matters_less, same_pattern_last, saturated_before_last
 from se_probe.analysis.findings.removal import REMOVALS, last_stage_removed
-from se_probe.analysis.gates import GateRecording
+from se_probe.analysis.findings.summary import Summary, summary
 from se_probe.analysis.outcomes import AblationLike, Changes, outcome_changes
+from se_probe.analysis.protocols import GateRecording
 from se_probe.errors import SeProbeError
 
-__all__ = ["COLUMNS", "Finding", "Verdict", "findings", "findings_table"]
+__all__ = ["Finding", "Summary", "Verdict", "findings", "findings_table", "summary"]
 
 
 def findings(
@@ -26,19 +29,25 @@ def findings(
 ) -> list[Finding]:
     """Judge the six claims of the SENet paper about its gates, and what users ask about the health of theirs.
 
-    `tables` are those of `measure_tables`; what is needed of them is computed where None. With an `ablation` of the
-    same network in which the sites of the last stage were replaced, by the identity or their mean, claim 5 rests on
-    measured accuracy, a finding for each of the two; and whether the sites with class-specific gates matter more is
-    judged after the health of the gates, where sites were replaced one by one.
+    Early and late are halves of the stages. Claims about classes rest on all classes with five images or more, and
+    their intervals are for another draw of classes. Bars and minimum data are in `findings.thresholds`, the rule that
+    turns an interval into a verdict is `findings.finding.above`.
 
-    Returns the claims in the paper's order, then the health of the gates. Early and late are halves of the
-    stages; where a verdict lies is in `findings.thresholds`. Claims about classes rest on all classes with five
-    images or more, and their intervals are for another draw of classes.
+    Args:
+        recording: gates of a network; what is unbounded is not judged in gate units.
+        tables: those of `measure_tables`; what is needed of them is computed where None. A null recording and
+            covariates of the images in them are told beside the claims, see `findings.context`.
+        ablation: interventions on the same network. Where the sites of each stage were replaced together, by the
+            identity or their mean, claim 5 rests on measured accuracy, a finding for each of the two; where sites were
+            replaced one by one, whether those with class-specific gates matter more is judged too.
+
+    Returns:
+        The claims in the paper's order, then the health of the gates, then the importance of sites.
 
     Raises:
         SeProbeError: the recording has no image of any chosen class, or the ablation is of other sites.
 
-    Source: Hu et al., Squeeze-and-Excitation Networks, "Role of Excitation".
+    Source: Hu et al., Squeeze-and-Excitation Networks (arXiv 1709.01507), "Role of Excitation".
     """
     evidence = read_evidence(recording, tables)
     changes = None if ablation is None else _changes(ablation, evidence)
@@ -55,13 +64,19 @@ def findings(
         branches_choose(evidence),
         None if changes is None else specific_sites_matter_more(evidence, changes),
     ]
-    return [finding for finding in found if finding is not None]
+    told = context_sentences(tables or {})
+    return [
+        replace(finding, statement=f"{finding.statement} {told[finding.key]}") if finding.key in told else finding
+        for finding in found
+        if finding is not None
+    ]
 
 
 def _claim_five(evidence: Evidence, changes: Changes | None) -> list[Finding]:
     """What was measured of the last stage, else what a recording alone can say."""
     measured = [] if changes is None else [last_stage_removed(evidence, changes, kind) for kind in REMOVALS]
-    return [finding for finding in measured if finding is not None] or [last_stage_matters_less(evidence)]
+    found = [finding for finding in measured if finding is not None]
+    return found or [last_stage_matters_less(evidence, ablated=changes is not None)]
 
 
 def _changes(ablation: AblationLike, evidence: Evidence) -> Changes:

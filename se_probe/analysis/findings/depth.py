@@ -1,94 +1,133 @@
 """Claims about depth: class-agnostic early, class-specific late, and more variance within classes later."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from se_probe.analysis.findings.evidence import Evidence, SiteEvidence
-from se_probe.analysis.findings.finding import Finding, Verdict, above
-from se_probe.analysis.findings.thresholds import (
-    AGNOSTIC_SD,
-    FEWEST_SITES,
-    SMALL_RISE,
-    SMALL_SHARE,
-    SPECIFIC_SD,
+from se_probe.analysis.findings.finding import Finding, Verdict, above, all_of, below
+from se_probe.analysis.findings.sentences import (
+    PAPER,
+    left_out,
+    limits,
+    listed,
+    mostly_still,
+    names,
+    one_stage,
+    too_few_classes,
+    too_few_sites,
 )
-from se_probe.analysis.findings.words import limits, listed, names, not_moving, one_stage, too_little_data, undecided
+from se_probe.analysis.findings.thresholds import AGNOSTIC_SD, RISE_OF_SD, RISE_OF_SHARE, SPECIFIC_SD
 from se_probe.analysis.stats.moments import Floats
 
-SOURCE = 'SENet, "Role of Excitation"'
+_NEWS: dict[Verdict, str] = {
+    "supported": "The gates become class-specific with depth: the share of their variance between classes (ω²) rises "
+    "by {rise:.2f} from the first to the last site.",
+    "not supported": "The gates do not become class-specific with depth: the slope of the share of their variance "
+    "between classes (ω²) is {rise:+.2f} from the first to the last site.",
+    "cannot be judged": "Whether the gates become class-specific with depth stays open: the slope of the share of "
+    "their variance between classes (ω²) is {rise:+.2f} ({limits}) from the first to the last site.",
+}
 
 
 def class_agnostic_early(evidence: Evidence) -> Finding:
     """Claim 1: class means differ by less than `AGNOSTIC_SD` over the sites of the first half of the stages."""
-    key = "class-agnostic-early"
-    claim = f"In early stages the gates are nearly the same for all classes ({SOURCE})."
+    claim = Finding(
+        "class-agnostic-early",
+        f"In early stages the gates are nearly the same for all classes ({PAPER}).",
+        title="Early gates are alike for all classes",
+        quantity="standard deviation between class means at early sites, gate units",
+        bar=f"alike where class means differ by less than {AGNOSTIC_SD:g} gate units",
+    )
     early = evidence.early
-    moving = [site for site in early if site.moves]
-    reason = too_little_data(evidence) or one_stage(evidence)
-    if reason is None and 2 * len(moving) < len(early):
-        reason = not_moving(early)
+    reason = too_few_classes(evidence) or one_stage(evidence) or mostly_still(early)
     if reason is not None:
-        return undecided(key, claim, reason, early)
+        return claim.undecided(reason, names(early))
+    moving = [site for site in early if site.moves]
     spread, interval = class_spread(evidence, moving)
-    opposite: dict[Verdict, Verdict] = {"supported": "not supported", "not supported": "supported"}
-    differ = above(interval, AGNOSTIC_SD)
     statement = (
         f"Class means differ by {spread:.3f} gate units (standard deviation between classes without the noise of the "
         f"means, root mean square over channels; 95 % interval over classes {limits(interval)}) at "
-        f"{listed(moving)}; {evidence.classes} classes. Nearly the same means below {AGNOSTIC_SD:g}."
-        + _left_out([site for site in early if not site.moves])
+        f"{listed(moving)}; {evidence.classes} classes. They count as alike below {AGNOSTIC_SD:g}."
     )
-    return Finding(key, claim, opposite.get(differ, differ), statement, spread, interval, names(moving))
+    return replace(
+        claim,
+        verdict=below(interval, AGNOSTIC_SD),
+        result=f"class means differ by {spread:.3f} ({limits(interval)}), bar {AGNOSTIC_SD:g}",
+        statement=statement + left_out([site for site in early if not site.moves]),
+        value=spread,
+        interval=interval,
+        sites=names(moving),
+    )
 
 
 def class_specific_late(evidence: Evidence) -> Finding:
     """Claim 2: the share of variance between classes rises with depth, and late class means differ measurably."""
-    key = "class-specific-late"
-    claim = f"With depth the gates become specific to classes ({SOURCE})."
-    late = [site for site in evidence.late if site.moves]
-    reason = too_little_data(evidence) or one_stage(evidence)
-    if reason is None and 2 * len(late) < len(evidence.late):
-        reason = not_moving(evidence.late)
+    claim = Finding(
+        "class-specific-late",
+        f"With depth the gates become specific to classes ({PAPER}).",
+        title="Gates become class-specific with depth",
+        quantity="rise of ω², the share of variance between classes, from the first to the last site",
+        bar=f"a rise of ω² counts above {RISE_OF_SHARE:g}, a difference of late class means above {SPECIFIC_SD:g}",
+    )
     moving = [site for site in evidence.sites if site.moves]
-    reason = reason or _too_few_sites(moving)
+    reason = too_few_classes(evidence) or one_stage(evidence) or mostly_still(evidence.late) or too_few_sites(moving)
     if reason is not None:
-        return undecided(key, claim, reason, evidence.late)
+        return claim.undecided(reason, names(evidence.late))
+    late = [site for site in evidence.late if site.moves]
     shares = np.stack([site.between / (site.between + site.within) for site in moving])
     rise, interval = _rise(evidence, moving, shares)
     spread, reach = class_spread(evidence, late)
-    verdicts = above(interval, 0.0, SMALL_SHARE), above(reach, SPECIFIC_SD)
     statement = (
-        f"From the first to the last site the share of the gates' variance that lies between classes (ω², corrected "
-        f"for bias) changes by {rise:+.2f} (95 % interval over classes {limits(interval, 2)}): {shares[0, 0]:.2f} at "
-        f"{moving[0].name}, {shares[-1, 0]:.2f} at {moving[-1].name}, line through {len(moving)} sites. At "
-        f"{listed(late)} class means differ by {spread:.3f} gate units ({limits(reach)}); class-specific asks for "
-        f"more than {SPECIFIC_SD:g}. {evidence.classes} classes."
+        f"The share of the gates' variance that lies between classes (ω², corrected for bias) has a slope of "
+        f"{rise:+.2f} from the first to the last site (straight line through {len(moving)} sites; 95 % interval over "
+        f"classes {limits(interval, 2)}); a rise counts above {RISE_OF_SHARE:g}. {_extremes(moving, shares[:, 0], 2)} "
+        f"At {listed(late)} class means differ by {spread:.3f} gate units ({limits(reach)}); gates count as "
+        f"class-specific above {SPECIFIC_SD:g}. {evidence.classes} classes."
     )
-    statement += _left_out([site for site in evidence.sites if not site.moves])
-    return Finding(key, claim, _both(verdicts), statement, rise, interval, names(moving))
+    verdict = all_of([above(interval, RISE_OF_SHARE), above(reach, SPECIFIC_SD)])
+    return replace(
+        claim,
+        verdict=verdict,
+        news=_NEWS[verdict].format(rise=rise, limits=limits(interval, 2)),
+        result=f"slope of ω² over depth {rise:+.2f} ({limits(interval, 2)}), bar {RISE_OF_SHARE:g}",
+        statement=statement + left_out([site for site in evidence.sites if not site.moves]),
+        value=rise,
+        interval=interval,
+        sites=names(moving),
+    )
 
 
 def more_variance_late(evidence: Evidence) -> Finding:
     """Claim 6: the standard deviation over images of a class rises with depth."""
-    key = "more-variance-within-classes-late"
-    claim = f"Images of the same class differ more in later layers ({SOURCE})."
+    claim = Finding(
+        "more-variance-within-classes-late",
+        f"Images of the same class differ more in later layers ({PAPER}).",
+        title="More variance within classes in later layers",
+        quantity="rise of the standard deviation within classes from the first to the last site, gate units",
+        bar=f"a rise counts above {RISE_OF_SD:g} gate units",
+    )
     sites = [site for site in evidence.sites if site.site.bounded]
-    reason = too_little_data(evidence) or one_stage(evidence) or _too_few_sites(sites)
-    if reason is None and 2 * sum(site.moves for site in sites) < len(sites):
-        reason = not_moving([site for site in sites if not site.moves])
+    reason = too_few_classes(evidence) or one_stage(evidence) or mostly_still(evidence.sites) or too_few_sites(sites)
     if reason is not None:
-        return undecided(key, claim, reason, evidence.sites)
+        return claim.undecided(reason, names(evidence.sites))
     spreads = np.sqrt(np.stack([site.within for site in sites]))
     rise, interval = _rise(evidence, sites, spreads)
-    widest, narrowest = (sites[int(pick(spreads[:, 0]))] for pick in (np.argmax, np.argmin))
     statement = (
-        f"From the first to the last site the standard deviation over images of a class changes by {rise:+.3f} gate "
-        f"units (95 % interval over classes {limits(interval)}): {spreads[0, 0]:.3f} at {sites[0].name}, "
-        f"{spreads[-1, 0]:.3f} at {sites[-1].name}, line through {len(sites)} sites. It is smallest at "
-        f"{narrowest.name} ({spreads[:, 0].min():.3f}) and largest at {widest.name} ({spreads[:, 0].max():.3f})."
+        f"The standard deviation over images of a class has a slope of {rise:+.3f} gate units from the first to the "
+        f"last site (straight line through {len(sites)} sites; 95 % interval over classes {limits(interval)}); a rise "
+        f"counts above {RISE_OF_SD:g}. {_extremes(sites, spreads[:, 0], 3)}"
     )
-    return Finding(key, claim, above(interval, 0.0, SMALL_RISE), statement, rise, interval, names(sites))
+    return replace(
+        claim,
+        verdict=above(interval, RISE_OF_SD),
+        result=f"slope over depth {rise:+.3f} ({limits(interval)}), bar {RISE_OF_SD:g}",
+        statement=statement,
+        value=rise,
+        interval=interval,
+        sites=names(sites),
+    )
 
 
 def class_spread(evidence: Evidence, sites: Sequence[SiteEvidence]) -> tuple[float, tuple[float, float]]:
@@ -119,21 +158,10 @@ def _rise(evidence: Evidence, sites: Sequence[SiteEvidence], values: Floats) -> 
     return float(slopes[0]), evidence.limits(slopes)
 
 
-def _both(verdicts: tuple[Verdict, Verdict]) -> Verdict:
-    if "not supported" in verdicts:
-        return "not supported"
-    return "supported" if set(verdicts) == {"supported"} else "cannot be judged"
-
-
-def _too_few_sites(sites: Sequence[SiteEvidence]) -> str | None:
-    stages = {site.site.stage for site in sites}
-    if len(sites) >= FEWEST_SITES and len(stages) > 1:
-        return None
+def _extremes(sites: Sequence[SiteEvidence], values: Floats, decimals: int) -> str:
+    """Where a quantity is smallest and largest; single sites need not follow the line."""
+    low, high = int(np.argmin(values)), int(np.argmax(values))
     return (
-        f"{len(sites)} sites in {len(stages)} stages have bounded gates that depend on the image; a trend needs "
-        f"{FEWEST_SITES} in 2 stages."
+        f"It is smallest at {sites[low].name} ({values[low]:z.{decimals}f}) and largest at {sites[high].name} "
+        f"({values[high]:z.{decimals}f})."
     )
-
-
-def _left_out(sites: Sequence[SiteEvidence]) -> str:
-    return f" Left out, since the gates are unbounded or hardly move: {listed(sites)}." if sites else ""

@@ -1,4 +1,4 @@
-"""What findings rest on: variance between and within classes at every site, and the state that the site is in."""
+"""Read what findings rest on: variance between and within classes at every site, and the state of its gates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from se_probe.analysis.findings.thresholds import FEWEST_IMAGES
-from se_probe.analysis.gates import GateRecording, GateSiteLike, SiteMoments, site_moments
+from se_probe.analysis.gates import SiteMoments, site_moments
 from se_probe.analysis.health import site_health
+from se_probe.analysis.protocols import GateRecording, GateSiteLike
 from se_probe.analysis.stats.class_groups import class_groups, jackknife_limits, pooled_components_without
-from se_probe.analysis.stats.moments import Floats
-from se_probe.analysis.stats.states import STATIC_SD
+from se_probe.analysis.stats.intervals import CONFIDENCE
+from se_probe.analysis.stats.moments import Floats, sample_variance
+from se_probe.analysis.stats.states import CLOSED, STATIC_SD
 
 HEALTH = "site_health.csv"
 
@@ -28,6 +31,8 @@ class SiteEvidence:
         between: variance of true class means, mean over columns: with all classes, then without each group.
         within: variance over images of a class, likewise.
         health: the site's row of `site_health`.
+        moving: 95 % limits of the share of channels that move by `STATIC_SD` or more over images.
+        dead: 95 % limits of the number of channels that are closed for every image.
     """
 
     site: GateSiteLike
@@ -35,10 +40,12 @@ class SiteEvidence:
     between: Floats
     within: Floats
     health: Mapping[str, Any]
+    moving: tuple[float, float]
+    dead: tuple[int, int]
 
     @property
     def verdict(self) -> str:
-        """State of the site, see `kernels.health.site_verdict`."""
+        """State of the site, see `stats.states.site_verdict`."""
         return str(self.health["verdict"])
 
     @property
@@ -68,13 +75,17 @@ class Evidence:
 
     Attributes:
         sites: in network order.
-        classes: number of classes with `FEWEST_IMAGES` images or more; only these count.
-        groups: group of each class, see `kernels.class_groups`.
+        classes: number of classes with `FEWEST_IMAGES` images or more; only these count for claims about classes.
+        images: images of classes with two or more, which tell whether gates move.
+        moving_classes: number of these classes.
+        groups: group of each class, see `stats.class_groups`.
         chosen_images: images of each chosen class, whose single gates are kept.
     """
 
     sites: tuple[SiteEvidence, ...]
     classes: int
+    images: int
+    moving_classes: int
     groups: NDArray[np.int64]
     chosen_images: tuple[int, ...]
 
@@ -108,17 +119,18 @@ class Evidence:
 def read_evidence(recording: GateRecording, tables: Mapping[str, pd.DataFrame] | None) -> Evidence:
     """Read a recording once; `tables` are those of `measure_tables`, of which the health of sites is used."""
     health = (site_health(recording) if tables is None else tables[HEALTH]).set_index("site")
-    depths = np.linspace(0, 1, len(recording.sites))
     counts = recording.moments(recording.sites[0].name)["count"].to_series()
     classes = int(np.sum(counts >= FEWEST_IMAGES))
     groups = class_groups(classes)
     sites = []
-    for site, depth in zip(recording.sites, depths, strict=True):
-        between, within = _components(enough_images(site_moments(recording, site)), groups)
+    for site, depth in zip(recording.sites, np.linspace(0, 1, len(recording.sites)), strict=True):
+        moments = site_moments(recording, site)
+        between, within = _components(enough_images(moments), groups)
         row = {str(name): value for name, value in health.loc[site.name].items()}
-        sites.append(SiteEvidence(site, float(depth), between, within, row))
+        sites.append(SiteEvidence(site, float(depth), between, within, row, *_state_limits(moments)))
     chosen = tuple(int(counts.get(name, 0)) for name in recording.chosen)
-    return Evidence(tuple(sites), classes, groups, chosen)
+    several = counts[counts >= 2]
+    return Evidence(tuple(sites), classes, int(several.sum()), len(several), groups, chosen)
 
 
 def enough_images(moments: SiteMoments) -> SiteMoments:
@@ -137,3 +149,37 @@ def _components(moments: SiteMoments, groups: NDArray[np.int64]) -> tuple[Floats
     without = pooled_components_without(moments.count, moments.mean, moments.m2, groups)
     between, within = np.r_[whole.between, without.between], np.r_[whole.within, without.within]
     return between / columns, within / columns
+
+
+def _state_limits(moments: SiteMoments) -> tuple[tuple[float, float], tuple[int, int]]:
+    """95 % limits of the share of channels that move, and of the number of channels that are dead.
+
+    Both follow from limits of each channel's standard deviation over images, taken at one end for all channels, since
+    images move channels together.
+    """
+    low, high = _sd_limits(moments)
+    closed = moments.mean_gate <= CLOSED
+    dead = [int(np.sum(closed & (sd < STATIC_SD))) for sd in (high, low)]
+    moving = [float(np.mean(sd >= STATIC_SD)) for sd in (low, high)]
+    return (moving[0], moving[1]), (dead[0], dead[1])
+
+
+def _sd_limits(moments: SiteMoments) -> tuple[Floats, Floats]:
+    """95 % limits of the standard deviation of each column over images of classes of the kind, as if gates were normal.
+
+    The variance is a sum of two mean squares, within classes and of class means, each of which is χ² distributed.
+    Images of one class give no upper limit, because classes may differ; single images of classes give none at all.
+
+    Source: Graybill and Wang, Confidence Intervals on Nonnegative Linear Combinations of Variances, JASA 75 (1980).
+    """
+    within, classes = moments.components.within, len(moments.names)
+    freedom = int(np.sum(moments.count - 1)), classes - 1
+    if 0 in freedom:
+        low = np.sqrt(within * freedom[0] / stats.chi2.ppf((1 + CONFIDENCE) / 2, max(freedom[0], 1)))
+        return np.nan_to_num(low, nan=0.0), np.full_like(within, np.inf)
+    squares = within * (1 - np.mean(1 / moments.count)), sample_variance(moments.mean)
+    ends = []
+    for tail, sign in (((1 + CONFIDENCE) / 2, -1), ((1 - CONFIDENCE) / 2, 1)):
+        reaches = [(free / stats.chi2.ppf(tail, free) - 1) * part for free, part in zip(freedom, squares, strict=True)]
+        ends.append(sum(squares) + sign * np.hypot(*reaches))
+    return np.sqrt(np.maximum(ends[0], 0.0)), np.sqrt(ends[1])

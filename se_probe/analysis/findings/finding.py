@@ -1,12 +1,13 @@
-"""What a finding is, and findings as rows of words."""
+"""What a finding is, the rule that turns an interval into a verdict, and findings as a table."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-Verdict = Literal["supported", "not supported", "cannot be judged"]
+import pandas as pd
 
-COLUMNS = ("claim", "verdict", "number", "what was measured")
+Verdict = Literal["supported", "not supported", "cannot be judged"]
 
 
 @dataclass(frozen=True)
@@ -15,44 +16,88 @@ class Finding:
 
     Attributes:
         key: short name that stays the same, such as `class-agnostic-early`.
-        claim: the claim in words, with its source.
-        verdict: "cannot be judged" is said wherever the data do not tell.
-        statement: what was measured, with the names of sites and numbers in gate units.
+        claim: the claim in one sentence, with its source.
+        verdict: see `above`; "cannot be judged" wherever the data do not tell.
+        statement: what was measured, in full, with the names of sites and units.
         value: the number behind the verdict, None where none could be computed.
-        interval: its 95 % confidence limits; what they are for (other classes, other images) is in `statement`.
-        sites: the sites that are the evidence, in network order.
+        interval: its 95 % confidence limits; `statement` says for what draw (other classes, other images).
+        sites: names of the sites that are the evidence, in network order.
+        title: the claim in a few words.
+        result: what was found in a few words, with the number.
+        quantity: name and unit of `value`.
+        bar: what the value is held against, in words.
+        news: a sentence for the summary of a run, empty where the summary need not tell of it.
+        remedy: what helps, in a sentence, where something is known to.
+        next_command: verb and options of `se-probe` that would settle the question or act on the answer.
     """
 
     key: str
     claim: str
-    verdict: Verdict
-    statement: str
-    value: float | None
-    interval: tuple[float, float] | None
-    sites: tuple[str, ...]
+    verdict: Verdict = "cannot be judged"
+    statement: str = ""
+    value: float | None = None
+    interval: tuple[float, float] | None = None
+    sites: tuple[str, ...] = ()
+    title: str = ""
+    result: str = ""
+    quantity: str = ""
+    bar: str = ""
+    news: str = ""
+    remedy: str = ""
+    next_command: str = ""
 
     @property
-    def number(self) -> str:
-        """Value and interval in words, empty without a value."""
-        if self.value is None:
-            return ""
-        limits = f" ({' to '.join(_decimals(end) for end in self.interval)})" if self.interval else ""
-        return _decimals(self.value) + limits
+    def headline(self) -> str:
+        """One line: the title and what was found."""
+        return f"{self.title}: {self.result}"
+
+    def undecided(self, reason: str, sites: Sequence[str] = (), *, news: str = "", next_command: str = "") -> "Finding":
+        """Return the claim as one that cannot be judged, for the stated reason, whose first part is the result.
+
+        Where the reason ends by asking for more images, the next command records them, unless another is given.
+        """
+        result = re.split(r"[:;]|\.(?= |$)| at (?=\w+_\d)", reason, maxsplit=1)[0]
+        if result[1:2].islower() or result[1:2] == " ":
+            result = result[:1].lower() + result[1:]
+        asked = re.search(r"with (--[a-z-]+)\.$", reason)
+        more = f"excite {asked[1]} 50" if asked else ""
+        return replace(
+            self, statement=reason, result=result, sites=tuple(sites), news=news, next_command=next_command or more
+        )
 
 
-def _decimals(number: float) -> str:
-    """Three decimals, or two digits of a smaller number."""
-    return f"{number:.3f}" if abs(number) >= 0.01 or number == 0 else f"{number:.2g}"
+def findings_table(findings: Iterable[Finding]) -> pd.DataFrame:
+    """Return one row a finding: its fields, with the interval as `ci_low` and `ci_high` and sites joined by commas."""
+    rows = []
+    for finding in findings:
+        low, high = finding.interval or (None, None)
+        row = asdict(finding) | {"ci_low": low, "ci_high": high, "sites": ",".join(finding.sites)}
+        rows.append({name: value for name, value in row.items() if name != "interval"})
+    return pd.DataFrame(rows)
 
 
-def findings_table(findings: Iterable[Finding]) -> list[tuple[str, str, str, str]]:
-    """One row of plain text a finding, in the order of `COLUMNS`."""
-    return [(finding.claim, finding.verdict, finding.number, finding.statement) for finding in findings]
+def above(interval: tuple[float, float], bar: float) -> Verdict:
+    """Judge whether a number exceeds `bar`, the smallest that counts, from its confidence limits.
 
-
-def above(interval: tuple[float, float], bar: float, small: float | None = None) -> Verdict:
-    """Whether a number is above `bar`: all of its interval is, and some of it exceeds `small` too (None: `bar`)."""
+    Supported only if the lower limit exceeds the bar, not supported only if the upper limit stays below it. More data
+    narrow the interval, so that they settle what could not be judged and turn neither verdict into the other, beyond
+    the error rate of the interval. NaN limits cannot be judged.
+    """
     low, high = interval
-    if high <= (bar if small is None else small):
+    if low > bar:
+        return "supported"
+    return "not supported" if high < bar else "cannot be judged"
+
+
+def below(interval: tuple[float, float], bar: float) -> Verdict:
+    """Judge whether a number stays below `bar`, by the rule of `above`."""
+    low, high = interval
+    return above((-high, -low), -bar)
+
+
+def all_of(verdicts: Iterable[Verdict]) -> Verdict:
+    """Judge a claim with several parts: it falls with any of them, and stands only with all."""
+    found = set(verdicts)
+    if "not supported" in found:
         return "not supported"
-    return "supported" if low > bar else "cannot be judged"
+    return "supported" if found == {"supported"} else "cannot be judged"

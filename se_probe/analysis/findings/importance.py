@@ -1,14 +1,15 @@
 """What a recording alone cannot settle: whether the sites with the most class-specific gates also matter more."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from se_probe.analysis.findings.evidence import Evidence, SiteEvidence
 from se_probe.analysis.findings.finding import Finding, Verdict, above
 from se_probe.analysis.findings.health import SOURCE
+from se_probe.analysis.findings.sentences import limits, names, too_few_classes
 from se_probe.analysis.findings.thresholds import FEWEST_RANKED_SITES, SMALL_CORRELATION
-from se_probe.analysis.findings.words import limits, names, too_little_data, undecided
 from se_probe.analysis.outcomes import Changes
 from se_probe.analysis.stats.moments import Floats
 from se_probe.analysis.stats.paired import RESAMPLES, Strata, resampled_deviations
@@ -39,17 +40,30 @@ def specific_sites_matter_more(evidence: Evidence, changes: Changes) -> Finding 
     kind = max(REPLACED, key=lambda name: len(alone[name]))
     if not alone[kind]:
         return None
-    claim = f"Sites with more class-specific gates matter more ({SOURCE}): here each site alone with {REPLACED[kind]}."
+    claim = Finding(
+        KEY,
+        f"Sites with more class-specific gates matter more ({SOURCE}): here each site alone with {REPLACED[kind]}.",
+        title="Sites with more class-specific gates matter more",
+        quantity="rank correlation over sites of the spread between class means with the rise of NLL",
+        bar=f"a rank correlation counts above {SMALL_CORRELATION:g}",
+    )
     sites = [site for site in evidence.sites if site.name in alone[kind] and site.moves]
-    reason = too_little_data(evidence) or _too_few(sites, changes)
+    reason = too_few_classes(evidence) or _too_few(sites, changes)
     if reason is not None:
-        return undecided(KEY, claim, reason, sites)
+        return claim.undecided(reason, names(sites))
     units = _columns(changes.strata("nll"), [alone[kind][site.name] for site in sites])
     found = _correlations(sites, units)
-    statement = _statement(sites, units.mean, found)
     spread, share = found.values()
-    verdict = _verdict([spread, share])
-    return Finding(KEY, claim, verdict, statement, spread.value, (spread.low, spread.high), names(sites))
+    return replace(
+        claim,
+        verdict=_verdict([spread, share]),
+        result=f"rank correlation {spread.value:.2f} ({limits((spread.low, spread.high), 2)}), {share.value:.2f} with "
+        f"ω², bar {SMALL_CORRELATION:g}",
+        statement=_statement(sites, units.mean, found),
+        value=spread.value,
+        interval=(spread.low, spread.high),
+        sites=names(sites),
+    )
 
 
 def _specificity(sites: Sequence[SiteEvidence]) -> dict[str, Floats]:
@@ -91,7 +105,7 @@ def _columns(units: Strata, columns: Sequence[int]) -> Strata:
 
 
 def _verdict(found: Sequence[RankCorrelation]) -> Verdict:
-    verdicts = {above((one.low, one.high), 0.0, SMALL_CORRELATION) for one in found}
+    verdicts = {above((one.low, one.high), SMALL_CORRELATION) for one in found}
     return verdicts.pop() if len(verdicts) == 1 else "cannot be judged"
 
 
@@ -103,7 +117,8 @@ def _statement(sites: Sequence[SiteEvidence], rise: Floats, found: Mapping[str, 
     specific = sites[int(np.argmax(next(iter(specificity.values()))[0]))]
     return (
         f"Over {len(sites)} sites the rise of NLL correlates in rank with {' and with '.join(pairs)} (Spearman, 95 % "
-        f"interval for other sites); with depth held fixed by {' and '.join(fixed)}. {costly.name} costs most "
+        f"interval for other sites; counts above {SMALL_CORRELATION:g}); with depth held fixed by "
+        f"{' and '.join(fixed)}. {costly.name} costs most "
         f"({rise.max():+.3f} nats), the class means of {specific.name} differ most. A correlation over sites is no "
         "proof that specificity is what costs."
     )

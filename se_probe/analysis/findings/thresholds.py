@@ -6,6 +6,10 @@ from se_probe.analysis.stats.states import STATIC_SD
 FEWEST_IMAGES = 5
 """Images that a class must have to count: its variance has a relative error of 70 % with five, less over classes."""
 
+FEWEST_IMAGES_IN_ALL = 20
+"""Images of classes with two or more, below which nothing is said about whether gates move: with 20 images the limits
+of a standard deviation are 0.8 and 1.5 times its estimate, with two they are 0.4 and 32 times."""
+
 FEWEST_SITES = 4
 """A trend over fewer sites is one or two differences between neighbours."""
 
@@ -17,10 +21,10 @@ SPECIFIC_SD = STATIC_SD
 """Class means that differ by less are no class-specific gates, whatever share of the variance that is: a gate
 that moves by less over all images counts as independent of the input."""
 
-SMALL_SHARE = 0.1
-"""A rise of the share between classes from the first site to the last by less is none to speak of."""
+RISE_OF_SHARE = 0.1
+"""The smallest rise of the share between classes, from the first site to the last, that counts."""
 
-SMALL_RISE = STATIC_SD
+RISE_OF_SD = STATIC_SD
 """Likewise for the standard deviation within classes, in gate units."""
 
 MOST_GATES = 0.5
@@ -41,10 +45,11 @@ ONE_BRANCH_ENTROPY = 0.3
 MARGINAL_LOSS = 1.0
 """Percentage points of top-1 accuracy up to which a loss is marginal: one image in a hundred. It is less than SE blocks
 as a whole gain ResNet-50 in the paper (1.5 points), and about as fine as a few thousand images can tell: with 2,500, of
-which 4 % change, the interval reaches 0.8 points to either side. A lead of one stage over another by less is none."""
+which 4 % change, the interval reaches 0.8 points to either side. A stage matters less than the others where they lose
+more than this beyond what it loses."""
 
 FEWEST_RANKED_SITES = 8
 """Sites whose order by two measures is compared: with seven, not even a rank correlation of 0.9 is told from none."""
 
 SMALL_CORRELATION = 0.3
-"""A rank correlation up to this is none to speak of: less than a tenth of the variance of the ranks is shared."""
+"""The smallest rank correlation that counts: less is under a tenth of the variance of the ranks."""

@@ -69,7 +69,7 @@ def cka_matrix(first: list[Floats], second: list[Floats]) -> Floats:
 def rsa_matrix(first: list[Floats], second: list[Floats]) -> Floats:
     """Spearman correlation over pairs of classes of every one of `first` with every one of `second`.
 
-    Each is a square matrix of distances between the same classes, as in `kernels.similarity.matrix_correlation`, which
+    Each is a square matrix of distances between the same classes, as in `stats.similarity.matrix_correlation`, which
     has limits for a single pair. NaN for fewer than `FEWEST_CLASSES` classes and for a matrix that has only ties
     or lacks a distance.
 

@@ -31,7 +31,7 @@ def pooled_components_without(
 
     What is left after a group is taken away must hold two classes or more.
 
-    Source: `kernels.variance.components`, whose sums over classes are taken here from sums over groups.
+    Source: `stats.variance.components`, whose sums over classes are taken here from sums over groups.
     """
     member = np.eye(groups.max() + 1)[groups]
     images, means = np.asarray(count, dtype=np.float64), np.asarray(mean, dtype=np.float64)

@@ -167,13 +167,15 @@ def resampled_deviations(differences: Strata, *, seed: int = 0) -> Floats:
 def holm(p: Sequence[float] | Floats) -> Floats:
     """Adjusted p values that keep the chance of any false rejection among all of them at the level.
 
+    NaN stays NaN and does not count as a test.
+
     Source: Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6
     (1979).
     """
     values = np.asarray(p, dtype=np.float64)
-    order = np.argsort(values, kind="stable")
-    steps = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
-    adjusted = np.empty_like(values)
+    order = np.argsort(values, kind="stable")[: np.isfinite(values).sum()]
+    steps = np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1))
+    adjusted = np.full_like(values, np.nan)
     adjusted[order] = np.minimum(steps, 1.0)
     return adjusted
 

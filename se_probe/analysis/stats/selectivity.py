@@ -35,7 +35,7 @@ def selectivity(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Selectivity
     one that sits at 0.5 ± 0.001 has at most 0.002. d′ = (µ_max − µ_rest) / √((σ²_max + σ²_rest)/2) has no
     such compression, but no scale either: it can be large where the gate hardly moves. σ²_rest is that of the
     equal-weight mixture of the other classes. Both choose the highest class from the same images, so they
-    lie above 0 by chance too; whether classes differ at all is the F test's business. NaN for one class.
+    lie above 0 by chance too: `selectivity_by_chance` says how far. NaN for one class.
 
     Source: Morcos et al., On the importance of single directions for generalization, ICLR 2018; Green and
     Swets, Signal Detection Theory (1966), with unequal variances as in Simpson and Fitter, Psychological
@@ -59,10 +59,39 @@ def selectivity(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Selectivity
     with_difference = -_over_rest(deviation * noise, best) / others
     d_prime, d_prime_error = _d_prime(top - rest, top_noise + rest_noise, pooled, of_pooled / 4, with_difference)
     defined = (means.min(axis=-1) >= 0) & (top > 0)
-    index, index_error = _index(np.where(defined, top, np.nan), rest, top_noise, rest_noise)
+    highest = np.where(defined, top, np.nan)
+    index = _index(highest, rest)
+    index_error = 2 * np.sqrt(rest**2 * top_noise + highest**2 * rest_noise) / (highest + rest) ** 2
     if means.shape[-1] < 2:
         index, index_error, d_prime, d_prime_error = (np.full(top.shape, np.nan) for _ in range(4))
     return Selectivity(best, index, index_error, d_prime, d_prime_error)
+
+
+def selectivity_by_chance(
+    count: ArrayLike, mean: ArrayLike, m2: ArrayLike, *, draws: int = 999, seed: int = 0
+) -> tuple[Floats, Floats]:
+    """Index and d′ that `selectivity` would give on average if classes did not differ at all, a channel each.
+
+    The class with the highest mean is chosen from the same images, so that both lie above 0 by chance: the more so the
+    more classes and the fewer images there are. Under this null all classes have the channel's mean and its variance
+    within classes, and gates are normal; d′ then depends on the counts alone. NaN for one class or where a class has
+    one image, the index also where a class mean is negative.
+    """
+    means, images = np.asarray(mean, dtype=np.float64), np.asarray(count, dtype=np.float64)
+    within = np.mean(unbiased_variance(images, m2), axis=-1)
+    if means.shape[-1] < 2 or images.min() < 2:
+        return np.full_like(within, np.nan), np.full_like(within, np.nan)
+    rng = np.random.default_rng(seed)
+    drawn = rng.normal(size=(draws, images.size)) / np.sqrt(images)
+    spreads = rng.chisquare(images - 1, size=drawn.shape)
+    by_chance = selectivity(images, drawn, spreads)
+    top, rest = _at(drawn, by_chance.best), _over_rest(drawn, by_chance.best)
+    centre, sd = means.mean(axis=-1), np.sqrt(within)
+    safe = np.where((means.min(axis=-1) >= 0) & (centre > 0), centre, np.nan)
+    # A channel at a time as one number: the mean over draws of the index of its drawn means.
+    ratio = (sd / safe)[..., None]
+    index = np.mean(ratio * (top - rest) / (2 + ratio * (top + rest)), axis=-1)
+    return np.asarray(index), np.where(within > 0, np.mean(by_chance.d_prime), np.nan)
 
 
 def _at(values: Floats, place: NDArray[np.int64]) -> Floats:
@@ -74,10 +103,8 @@ def _over_rest(values: Floats, best: NDArray[np.int64]) -> Floats:
     return np.asarray((values.sum(axis=-1) - _at(values, best)) / max(values.shape[-1] - 1, 1))
 
 
-def _index(top: Floats, rest: Floats, top_noise: Floats, rest_noise: Floats) -> tuple[Floats, Floats]:
-    total = top + rest
-    error = 2 * np.sqrt(rest**2 * top_noise + top**2 * rest_noise) / total**2
-    return (top - rest) / total, error
+def _index(top: Floats, rest: Floats) -> Floats:
+    return np.asarray((top - rest) / (top + rest))
 
 
 def _d_prime(

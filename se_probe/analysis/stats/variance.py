@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from se_probe.analysis.stats.moments import Floats, unbiased_variance
 
@@ -62,19 +61,12 @@ def omega_squared(parts: Components) -> Floats:
     return np.where(total > 0, parts.between / safe, np.nan)
 
 
-def f_test(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> tuple[Floats, Floats]:
-    """F statistic of the one-way analysis of variance over the last axis, and its p value.
+def between_class_sd(parts: Components, classes: int) -> Floats:
+    """Standard deviation between the true means of classes, without the noise of the means, in the unit of the gates.
 
-    Weights classes by their counts, as the test asks for. Exact for normal gates of equal variance, and
-    robust otherwise where counts are equal. NaN where nothing varies within classes.
-
-    Source: Fisher, Statistical Methods for Research Workers (1925).
+    √(K/(K − 1) · between), that of a population of classes of which K were drawn; 0 where noise explains all, NaN
+    for a single class.
     """
-    images, means = np.asarray(count, dtype=np.float64), np.asarray(mean, dtype=np.float64)
-    total, classes = images.sum(), means.shape[-1]
-    grand = np.sum(images * means, axis=-1, keepdims=True) / total
-    between = np.sum(images * (means - grand) ** 2, axis=-1) / max(classes - 1, 1)
-    within = np.sum(np.asarray(m2, dtype=np.float64), axis=-1) / max(total - classes, 1)
-    judged = (within > 0) & (classes > 1) & (total > classes)
-    f = np.where(judged, between / np.where(judged, within, 1.0), np.nan)
-    return f, np.asarray(stats.f.sf(f, classes - 1, total - classes), dtype=np.float64)
+    if classes < 2:
+        return np.full_like(parts.between, np.nan)
+    return np.asarray(np.sqrt(np.maximum(parts.between, 0.0) * classes / (classes - 1)))

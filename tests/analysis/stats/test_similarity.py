@@ -57,7 +57,7 @@ def test_squared_distance_is_free_of_the_noise_of_the_means():
 
 
 def test_hierarchy_distance_by_hand():
-    paths = [("e", "animal", "dog", "pug"), ("e", "animal", "fish"), ("e", "thing"), ("other",)]
+    paths = [[("e", "animal", "dog", "pug")], [("e", "animal", "fish")], [("e", "thing")], [("other",)]]
     expected = [
         [0, 1 - 4 / 7, 1 - 2 / 6, 1],
         [1 - 4 / 7, 0, 1 - 2 / 5, 1],
@@ -68,7 +68,18 @@ def test_hierarchy_distance_by_hand():
 
 
 def test_paths_that_part_do_not_meet_again():
-    assert hierarchy_distance([("e", "a", "x"), ("e", "b", "x")])[0, 1] == pytest.approx(1 - 2 / 6)
+    assert hierarchy_distance([[("e", "a", "x")], [("e", "b", "x")]])[0, 1] == pytest.approx(1 - 2 / 6)
+
+
+def test_of_several_paths_the_most_similar_pair_counts():
+    pug = [("e", "animal", "dog", "pug"), ("e", "pet", "pug")]
+    tabby = [("e", "animal", "cat", "tabby"), ("e", "pet", "tabby"), ("e", "thing", "tabby")]
+    expected = [[0, 1 - 4 / 6], [1 - 4 / 6, 0]]
+    np.testing.assert_allclose(hierarchy_distance([pug, tabby]), expected)
+
+
+def test_p_can_be_as_small_as_a_correction_over_many_sites_needs():
+    assert matrix_correlation(points(6, 10), points(6, 10) ** 2).p == 1 / 10_000
 
 
 def test_pair_mean_and_its_jackknife_error():
@@ -98,14 +109,14 @@ def test_a_tree_describes_an_ultrametric_perfectly_and_ties_not_at_all():
     assert np.isnan(cluster(np.ones((3, 3)) - np.eye(3)).cophenetic)
 
 
-def test_agreement_is_spearmans_correlation_of_the_pairs():
+def test_matrix_correlation_is_spearmans_correlation_of_the_pairs():
     first, second = points(4, 12), points(5, 12)
     found = matrix_correlation(first, second, permutations=9)
     assert found.correlation == pytest.approx(stats.spearmanr(squareform(first), squareform(second)).statistic)
     assert found.low < found.correlation < found.high
 
 
-def test_agreement_with_itself_is_perfect():
+def test_matrix_correlation_with_itself_is_perfect():
     found = matrix_correlation(points(6, 10), points(6, 10) ** 2, permutations=99)
     assert found.correlation == pytest.approx(1)
     assert found.p == 0.01

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from se_probe.analysis.stats.variance import Components, components, f_test, omega_squared
+from se_probe.analysis.stats.variance import Components, components, omega_squared
 from tests.analysis.stats.samples import draw, moments
 
 
@@ -62,23 +61,3 @@ def test_nothing_to_share_is_nan():
     assert np.isnan(omega_squared(components(*moments([np.eye(3)])))).all()
     assert np.isnan(omega_squared(components(*moments([np.eye(3), np.ones((1, 3))])))).all()
     assert omega_squared(Components(np.array([1.0]), np.array([0.0]))) == [1.0]
-
-
-def test_f_is_scipys():
-    groups = draw(6, [3, 8, 21], 25, share=0.1)
-    f, p = f_test(*moments(groups))
-    expected = stats.f_oneway(*groups)
-    np.testing.assert_allclose(f, expected.statistic, rtol=1e-10)
-    np.testing.assert_allclose(p, expected.pvalue, rtol=1e-8)
-
-
-def test_f_test_rejects_null_data_at_the_nominal_rate():
-    _, p = f_test(*moments(draw(7, [5, 10, 20, 7], 4000)))
-    assert np.mean(p <= 0.05) == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / 4000))
-
-
-def test_f_of_dead_channels_and_single_classes_is_nan():
-    for groups in ([np.full((3, 2), 0.5)] * 2, [np.eye(2)], [np.ones((1, 2)), np.zeros((1, 2))]):
-        f, p = f_test(*moments(groups))
-        assert np.isnan(f).all()
-        assert np.isnan(p).all()

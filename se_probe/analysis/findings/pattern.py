@@ -1,0 +1,117 @@
+"""How alike the patterns of classes over channels are, and how far they are scaled, without the noise of the means."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from se_probe.analysis.gates import SiteGates, SiteMoments
+from se_probe.analysis.stats.class_groups import jackknife_limits
+from se_probe.analysis.stats.intervals import CONFIDENCE
+from se_probe.analysis.stats.moments import Floats, unbiased_variance
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Likeness of the true patterns of classes at a site, with 95 % limits for another draw of classes.
+
+    Attributes:
+        correlation: of a class with the mean of the others, over columns; at most 1, NaN where there is no pattern.
+        interval: its limits.
+        log_scale: natural logarithm of the factor within which 95 % of the classes scale the pattern of the others.
+        log_scale_interval: its limits.
+    """
+
+    correlation: float
+    interval: tuple[float, float]
+    log_scale: float
+    log_scale_interval: tuple[float, float]
+
+
+def class_pattern(moments: SiteMoments, gates: SiteGates, groups: NDArray[np.int64]) -> Pattern:
+    """Compare the mean gates of each class with the mean of the other classes.
+
+    Means are noisy by s²/n in each column, which pulls correlations towards 0 and scales apart; it is taken away.
+    Images move columns together, and how much less or more noise that leaves in a pattern is measured on `gates`, the
+    images of the chosen classes. `groups` are those of `class_groups`.
+
+    Source: Spearman, The Proof and Measurement of Association between Two Things (1904), with the noise known.
+    """
+    covariance = pattern_covariance(moments, gates)
+    kept = [groups != group for group in range(int(groups.max()) + 1)]
+    without = np.array([likeness(covariance[np.ix_(keep, keep)]) for keep in kept])
+    whole = likeness(covariance)
+    low, high = jackknife_limits(whole, without, groups)
+    scales, noise = _scales(moments, gates)
+    spread = float(np.var(scales, ddof=1))
+    left = np.array([np.var(scales[keep], ddof=1) for keep in kept])
+    ends = jackknife_limits(float(np.log(spread)), np.log(left), groups)
+    return Pattern(
+        min(whole, 1.0),
+        (low, min(high, 1.0)),
+        _reach(spread - noise),
+        (_reach(float(np.exp(ends[0])) - noise), _reach(float(np.exp(ends[1])) - noise)),
+    )
+
+
+def pattern_covariance(moments: SiteMoments, gates: SiteGates) -> Floats:
+    """Covariance over columns of the true means of every pair of classes, unbiased: `(class, class)`.
+
+    Of two classes the noise is independent; from the variance of each class its own noise is taken. What all columns
+    share of it shifts the pattern as a whole, so that it is no part of this variance.
+    """
+    centred = moments.mean - moments.mean.mean(axis=0)
+    noise = np.mean(unbiased_variance(moments.count, moments.m2), axis=0) / moments.count
+    columns = len(moments.mean)
+    shared = _design_effect(gates, np.ones(columns)) / columns
+    return np.asarray(centred.T @ centred / columns - np.diag(noise * (1 - shared)))
+
+
+def likeness(covariance: Floats) -> float:
+    """Correlation of a class with the mean of the others, from the covariances of all; NaN without a variance.
+
+    It is the root of the share of the classes' variance that lines through the mean of the others explain, so that
+    classes count by their variance and a class whose variance is lost in noise does no harm.
+    """
+    own = np.diag(covariance)
+    product = covariance.sum(axis=1) - own
+    rest = covariance.sum() - 2 * product - own
+    if own.sum() <= 0 or np.any(rest <= 0):
+        return float("nan")
+    share = float(np.sum(np.sign(product) * product**2 / rest) / own.sum())
+    return float(np.sign(share) * abs(share) ** 0.5)
+
+
+def _scales(moments: SiteMoments, gates: SiteGates) -> tuple[Floats, float]:
+    """Scale of the others' pattern that fits each class best, and the variance of it that is noise."""
+    mean, others = moments.mean, moments.mean.shape[1] - 1
+    rest = (mean.sum(axis=1, keepdims=True) - mean) / others
+    squares = np.sum(rest**2, axis=0)
+    direction = rest / squares
+    variance = unbiased_variance(moments.count, moments.m2) / moments.count
+    noise = np.mean(np.sum(direction**2 * variance, axis=0)) * _design_effect(gates, mean.mean(axis=1))
+    return np.asarray(np.sum(mean * direction, axis=0)), float(noise)
+
+
+def _design_effect(gates: SiteGates, weights: Floats) -> float:
+    """Variance over images of a weighted sum of columns, as a multiple of what independent columns would give.
+
+    Source: Kish, Survey Sampling (1965), section 8.2.
+    """
+    together, apart = 0.0, 0.0
+    for group in _several(gates.groups):
+        values = np.asarray(group, dtype=np.float64)
+        together += float(np.var(values @ weights, ddof=1))
+        apart += float(np.var(values, axis=0, ddof=1) @ weights**2)
+    return together / apart if apart > 0 else 1.0
+
+
+def _several(groups: Sequence[NDArray[np.floating]]) -> list[NDArray[np.floating]]:
+    return [group for group in groups if len(group) > 1]
+
+
+def _reach(variance: float) -> float:
+    """Half the width of the range around 1 that holds 95 % of normal scales, on the logarithmic scale."""
+    return float(stats.norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt(max(variance, 0.0)))

@@ -1,0 +1,90 @@
+"""What a run found, for a reader with thirty seconds: three sentences, a line a claim, and the next command."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from se_probe.analysis.findings.finding import Finding, Verdict
+
+HEALTH = ("gates-alive", "no-dead-channels", "nearly-constant-sites", "branches-choose")
+"""Keys of the findings that are questions of users; the others are claims of the paper, or follow from them."""
+MOST_SENTENCES = 3
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The top of a report, a comparison or a run's output.
+
+    Attributes:
+        sentences: what was found, the worst news first.
+        claims: a line for each claim: its title, its verdict, and what was found.
+        next: the command to run next, None where nothing is left to suggest.
+    """
+
+    sentences: tuple[str, ...]
+    claims: tuple[str, ...]
+    next: str | None
+
+
+def summary(
+    findings: Sequence[Finding], *, recorded: str = "", warnings: Sequence[str] = (), arguments: str = "--run RUN"
+) -> Summary:
+    """Summarise the findings of a run.
+
+    Args:
+        findings: those of `findings.findings`.
+        recorded: what was recorded, in a sentence, such as the network and the numbers of images and classes.
+        warnings: what a reader must know before believing anything: shuffled labels, skipped images.
+        arguments: what follows the verb in a command on the same network and images.
+
+    Returns:
+        Bad news of the gates first (collapsed, saturated, constant, not to be judged), then the warnings, then what
+        else was found, up to three sentences; neither bad news nor a warning is ever left out.
+    """
+    by_key = {finding.key: finding for finding in findings}
+    alive = by_key.get("gates-alive")
+    bad = alive is not None and alive.verdict != "supported"
+    first = [alive.news] if alive is not None and bad else []
+    told = [by_key[key].news for key in ("no-dead-channels", "class-specific-late") if key in by_key]
+    rest = [
+        "" if alive is None else alive.remedy if bad else alive.news,
+        *told,
+        _claims_counted([finding for finding in findings if finding.key not in HEALTH]),
+        recorded,
+    ]
+    urgent = [*first, *(_sentence(warning) for warning in warnings)]
+    room = max(MOST_SENTENCES - len(urgent), 0)
+    sentences = [*urgent, *[sentence for sentence in rest if sentence][:room]]
+    return Summary(
+        tuple(sentences),
+        tuple(_line(finding) for finding in findings if finding.key not in HEALTH),
+        _next(findings, arguments),
+    )
+
+
+def _line(finding: Finding) -> str:
+    return f"{finding.title}: {finding.verdict}; {finding.result}"
+
+
+def _claims_counted(claims: Sequence[Finding]) -> str:
+    """How many claims got each verdict, and which are supported."""
+    if not claims:
+        return ""
+    verdicts: tuple[Verdict, ...] = ("supported", "not supported", "cannot be judged")
+    counts = {verdict: sum(claim.verdict == verdict for claim in claims) for verdict in verdicts}
+    parts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    return f"Of {len(claims)} claims about gates: {parts}."
+
+
+def _next(findings: Sequence[Finding], arguments: str) -> str | None:
+    """More images where the health of gates cannot be judged, else what acts on it, else what settles a claim."""
+    order = sorted(findings, key=lambda finding: (finding.key != "gates-alive", finding.key in HEALTH))
+    command = next((finding.next_command for finding in order if finding.next_command), None)
+    if command is None:
+        return None
+    verb, _, options = command.partition(" ")
+    return " ".join(part for part in ("se-probe", verb, arguments, options) if part)
+
+
+def _sentence(text: str) -> str:
+    """Begin with a capital and end with a stop."""
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"

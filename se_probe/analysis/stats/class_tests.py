@@ -1,0 +1,144 @@
+"""Do the means of classes differ: tests that allow each class a variance of its own, and false-discovery control.
+
+The classical F test and a permutation of labels suppose that classes differ in their means only. Gates do not: where
+one class has few images and a large variance, either calls channels class-dependent far too often. What holds where is
+measured by `benchmarks/levels.py`, and summarised in `docs/analyses.md`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from se_probe.analysis.stats.moments import Floats, unbiased_variance
+
+FEWEST_DEGREES = 5.0
+"""Degrees of freedom over which the noise of class means must be spread for `anova_type_test`."""
+FEWEST_CARRIERS = 16.0
+"""Images, in effect, that must carry the noise of class means in a channel for `bootstrap_test`."""
+MOST_UNEVEN = 2.0
+"""Largest class over the smallest, in images, up to which `bootstrap_test` holds its level in single channels."""
+TIE = 1e-9
+"""Sums of the same numbers in another order differ in their last digits; a tie must count as one."""
+
+
+@dataclass(frozen=True)
+class ClassTest:
+    """p values of the difference between the means of classes, NaN where there is none that can be relied on.
+
+    Attributes:
+        channel: one a column.
+        site: of all columns together.
+    """
+
+    channel: Floats
+    site: float
+
+
+def anova_type_test(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> tuple[Floats, Floats]:
+    """Anova-type statistic of the equality of class means (last axis), and its p value, from class moments.
+
+    F = [Σ (m_k − m̄)² / (K − 1)] / mean(s²_k / n_k), every class with the same weight; with equal counts it is Fisher's
+    F. Its degrees of freedom are Box's, from the variance of each class, so that neither variances nor counts need be
+    equal. The approximation asks for noise that is spread over classes: p is NaN where it has fewer than
+    `FEWEST_DEGREES` degrees of freedom, and so for five classes or fewer. F is NaN where nothing varies within classes.
+
+    Source: Brunner, Dette and Munk, Box-type approximations in nonparametric factorial designs, JASA 92 (1997).
+    """
+    images, means = np.asarray(count, dtype=np.float64), np.asarray(mean, dtype=np.float64)
+    classes = means.shape[-1]
+    # Of the noise of class means. A class with one image has none that is known.
+    noise = unbiased_variance(images, m2) / images
+    total = noise.sum(axis=-1)
+    judged = (total > 0) & (classes > 1)
+    safe = np.where(judged, total, 1.0)
+    spread = np.sum((means - means.mean(axis=-1, keepdims=True)) ** 2, axis=-1)
+    f = np.where(judged, classes * spread / (max(classes - 1, 1) * safe), np.nan)
+    share = noise / safe[..., None]
+    squares = np.sum(share**2, axis=-1)
+    over = ((classes - 1) / classes) ** 2 / (squares * (1 - 2 / classes) + 1 / classes**2)
+    under = 1 / np.maximum(np.sum(share**2 / np.maximum(images - 1, 1), axis=-1), np.finfo(np.float64).tiny)
+    p = np.where(judged & (over >= FEWEST_DEGREES), stats.f.sf(f, over, under), np.nan)
+    return f, np.asarray(p, dtype=np.float64)
+
+
+def bootstrap_test(groups: Sequence[NDArray[np.floating]], *, resamples: int = 999, seed: int = 0) -> ClassTest:
+    """Test whether the mean gates of classes differ, from `groups`, an array `(image, column)` a class.
+
+    The statistic is that of `anova_type_test`, for the site with numerator and denominator summed over columns. Its
+    distribution is that over resamples of the images of each class about the class's own mean, so that classes keep
+    their variances and the shape of their distributions; p = (1 + as extreme) / (1 + resamples), never 0.
+
+    NaN for fewer than two classes, a class with one image, and where nothing varies. For single channels also where
+    fewer than `FEWEST_CARRIERS` images in effect carry the noise of the means, such as a gate that opens for one image
+    in fifty, and where a class has over `MOST_UNEVEN` times the images of another: there no test holds its level.
+
+    Source: Konietschke, Bathke, Harrar and Pauly, Parametric and nonparametric bootstrap methods for general MANOVA,
+    Journal of Multivariate Analysis 140 (2015); for the effective number Kish, Survey Sampling (1965), section 11.7.
+    """
+    columns = groups[0].shape[1]
+    sizes = [len(group) for group in groups]
+    if len(groups) < 2 or min(sizes) < 2:
+        return ClassTest(np.full(columns, np.nan), float("nan"))
+    means = np.stack([group.mean(axis=0, dtype=np.float64) for group in groups])
+    rest = [np.asarray(group, dtype=np.float64) - mean for group, mean in zip(groups, means, strict=True)]
+    rng = np.random.default_rng(seed)
+    drawn = [_resample(residuals, resamples, rng) for residuals in rest]
+    spread, noise = _spread(means), np.asarray(sum(np.sum(own**2, axis=0) / (n * (n - 1)) for own, n in _sized(rest)))
+    drawn_spread, drawn_noise = _spread(np.stack([mean for mean, _ in drawn])), sum(noise for _, noise in drawn)
+    channel = _exceeded(spread, noise, drawn_spread, np.asarray(drawn_noise))
+    site = _exceeded(spread.sum(), noise.sum(), drawn_spread.sum(axis=1), np.asarray(drawn_noise).sum(axis=1))
+    uneven = max(sizes) > MOST_UNEVEN * min(sizes)
+    judged = (_carriers(rest) >= FEWEST_CARRIERS) & (not uneven)
+    return ClassTest(np.where(judged, channel, np.nan), float(site))
+
+
+def false_discovery(p: Floats) -> Floats:
+    """Adjusted p values: those at most q make up a set with an expected share of false ones of at most q.
+
+    NaN stays NaN and does not count as a test. Valid for tests that are independent or positively dependent.
+
+    Source: Benjamini and Hochberg, Journal of the Royal Statistical Society B 57 (1995).
+    """
+    adjusted = np.full(p.shape, np.nan)
+    judged = np.isfinite(p)
+    if judged.any():
+        adjusted[judged] = stats.false_discovery_control(p[judged])
+    return adjusted
+
+
+def _resample(rest: Floats, resamples: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Mean of each resample of a class's residuals, and the estimated variance of that mean: `(resample, column)`."""
+    images = len(rest)
+    draws = rng.multinomial(images, np.full(images, 1 / images), size=resamples) / images
+    means = np.asarray(draws @ rest)
+    squares = np.asarray(draws @ rest**2)
+    # Of a resample of one image over and over, rounding leaves a little.
+    variance = np.where(squares - means**2 > TIE * squares, squares - means**2, 0.0)
+    return means, variance / (images - 1)
+
+
+def _spread(means: Floats) -> Floats:
+    """Sum of squares between classes (first axis), each with the same weight."""
+    return np.asarray(np.sum((means - means.mean(axis=0)) ** 2, axis=0))
+
+
+def _exceeded(spread: Floats, noise: Floats, drawn_spread: Floats, drawn_noise: Floats) -> Floats:
+    """p of spread/noise among the ratios that were drawn (first axis); NaN where there is no noise."""
+    # In products: a resample without any noise, whose ratio would be infinite, counts as more extreme.
+    extreme = np.sum(drawn_spread * noise >= spread * drawn_noise * (1 - TIE), axis=0)
+    return np.asarray(np.where(noise > 0, (1 + extreme) / (1 + len(drawn_spread)), np.nan))
+
+
+def _carriers(rest: Sequence[Floats]) -> Floats:
+    """How many images, in effect, carry the noise of the class means in each column."""
+    shares = [own**2 / n**2 for own, n in _sized(rest)]
+    total = np.asarray(sum(share.sum(axis=0) for share in shares))
+    squares = np.asarray(sum(np.sum(share**2, axis=0) for share in shares))
+    return np.asarray(total**2 / np.where(squares > 0, squares, 1.0))
+
+
+def _sized(groups: Sequence[Floats]) -> list[tuple[Floats, int]]:
+    return [(group, len(group)) for group in groups]

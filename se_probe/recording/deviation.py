@@ -1,0 +1,105 @@
+"""Compare the gates of two ways to run a network on a few of the selected images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from se_probe.images import DeviceDecoder, Selected, Selection, batches
+from se_probe.images.imageset import ImageStream
+from se_probe.models import LoadedModel
+from se_probe.recording.forward import Signals
+
+# What recorded values may differ by from those of the plain network, relative to values above 1.
+TOLERANCE = 1e-5
+# What is accepted on the images that are looked at, which leaves room for all the others.
+ACCEPTED = TOLERANCE / 2
+
+
+def deviation(expected: Signals, found: Signals) -> float:
+    """Return the largest difference between signals, relative where a signal has values above 1.
+
+    A value that is NaN in one and not in the other counts as infinitely far.
+    """
+    return max((_deviation(values, found[key]) for key, values in expected.items()), default=0.0)
+
+
+def _deviation(expected: torch.Tensor, found: torch.Tensor) -> float:
+    if expected.numel() == 0:
+        return 0.0
+    expected, found = expected.cpu().double(), found.cpu().double()
+    same = (expected == found) | (expected.isnan() & found.isnan())
+    gaps = torch.where(same, 0.0, (found - expected).abs()).nan_to_num(nan=torch.inf)
+    finite = expected[expected.isfinite()].abs()
+    scale = max(1.0, float(finite.max())) if finite.numel() else 1.0
+    return float(gaps.max()) / scale
+
+
+def class_mean_deviation(expected: Signals, found: Signals, classes: Sequence[str]) -> dict[str, Any]:
+    """Return how far class means of gates and single gates move, in gate units.
+
+    Args:
+        expected, found: signals of the same images.
+        classes: class of each image.
+
+    Returns:
+        Largest and root-mean-square differences of class means and largest difference of a single gate, with
+        the numbers of images and classes that they were measured on.
+    """
+    names = list(dict.fromkeys(classes))
+    members = torch.tensor([[name == other for other in classes] for name in names], dtype=torch.float64)
+    weights = members / members.sum(1, keepdim=True)
+    gaps = [
+        (found[key].cpu().double() - values.cpu().double()).flatten(1)
+        for key, values in expected.items()
+        if key[0] == "gate"
+    ]
+    single = torch.cat(gaps, dim=1)
+    means = weights @ single
+    return {
+        "class_mean_largest": float(means.abs().max()),
+        "class_mean_rms": float(means.square().mean().sqrt()),
+        "gate_largest": float(single.abs().max()),
+        "images": len(classes),
+        "classes": len(names),
+    }
+
+
+@dataclass(frozen=True)
+class TrialImages:
+    """Images `(n, 3, H, W)`, on the host, the class of each, and the images as a device decodes them, on it."""
+
+    images: torch.Tensor
+    classes: Sequence[str]
+    decoded: torch.Tensor | None = None
+
+
+def trial_images(
+    model: LoadedModel, selection: Selection, count: int, decoder: DeviceDecoder | None = None
+) -> TrialImages:
+    """Return up to `count` images, spread evenly, of the chosen classes where there are any; of a stream, the first.
+
+    Where none are asked for or can be decoded, one image of noise is returned in their place.
+    """
+    noise = TrialImages(torch.randn(1, *model.input_size, generator=torch.Generator().manual_seed(0)), [""])
+    if not count:
+        return noise
+    chosen = [entry for entry in selection.entries if entry.role == "chosen"] or selection.entries
+    chosen = sorted(chosen, key=lambda entry: entry.position)
+    entries = chosen[:count] if isinstance(selection.images.source, ImageStream) else _spread(chosen, count)
+    part = replace(selection, entries=tuple(entries))
+    batch = next(batches(part, model.transform, batch_size=count, workers=0))
+    if not batch.indices:
+        return noise
+    classes = [entries[index].sample.image_class.name for index in batch.indices]
+    if decoder is None:
+        return TrialImages(batch.images, classes)
+    decoded = next(batches(part, model.transform, batch_size=count, workers=0, decoder=decoder))
+    return TrialImages(batch.images, classes, decoded.images if decoded.indices == batch.indices else None)
+
+
+def _spread(entries: Sequence[Selected], count: int) -> Sequence[Selected]:
+    return [entries[index * len(entries) // count] for index in range(count)] if count < len(entries) else entries

@@ -1,0 +1,165 @@
+"""Forward passes with a recorder on the network: batches to the device, signals and predictions back to the host."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from se_probe.gates import GateRecorder, GateSite
+from se_probe.recording.header import join
+from se_probe.recording.memory import OutOfMemoryRetry
+
+Signals = dict[tuple[str, str], torch.Tensor]
+_AT_ONCE = 8
+# Takes images and gives the network's output, None where it was not asked for, and the signals of all sites.
+ForwardPass = Callable[[torch.Tensor], tuple[object, Signals]]
+
+
+class HookedNetwork:
+    """A network that gives the signals of its sites with its output; hooks are on it inside `hooks()`.
+
+    Args:
+        network: the network, on its device.
+        sites: those of its sites to record.
+        capture: what to record beside the gates.
+        predictions: whether its output is wanted; else a pass ends after the last site.
+        channels_last: whether the input is laid out in memory with channels last.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        sites: Sequence[GateSite],
+        capture: Sequence[str] = (),
+        *,
+        predictions: bool = True,
+        channels_last: bool = False,
+    ) -> None:
+        self._network = network
+        self._recorder = GateRecorder(network, sites, capture)
+        self._predictions = predictions
+        self._layout = torch.channels_last if channels_last else torch.contiguous_format
+        reference = next(network.parameters(), torch.empty(0))
+        self._device = reference.device
+        self._dtype = reference.dtype if reference.is_floating_point() else torch.float32
+
+    @contextmanager
+    def hooks(self) -> Iterator[None]:
+        """Put hooks on the network, and take them off again."""
+        with self._recorder:
+            yield
+
+    def place(self, images: torch.Tensor) -> torch.Tensor:
+        """Return images on the network's device, in its dtype and layout, without waiting for the device."""
+        # Across first: a copy that also converts would do so on the host and wait.
+        there = images.to(self._device, non_blocking=True)
+        return there.to(self._dtype, memory_format=self._layout)
+
+    def run(self, images: torch.Tensor) -> tuple[object, Signals]:
+        """Return the network's output and its signals for images that are in place."""
+        if not self._predictions:
+            return None, self._recorder.run(images)
+        output = self._network(images)
+        return output, self._recorder.signals
+
+    def __call__(self, images: torch.Tensor) -> tuple[object, Signals]:
+        """Put images in place and run them."""
+        return self.run(self.place(images))
+
+
+def signals_for(hooked: HookedNetwork, images: torch.Tensor) -> Signals:
+    """Return the signals of a network for some images, on its device."""
+    with hooked.hooks():
+        return run_in_batches(hooked, images, _AT_ONCE)
+
+
+def run_in_batches(run: ForwardPass, images: torch.Tensor, size: int) -> Signals:
+    """Return the signals for images that may be more than one batch, fewer at a time where memory is short."""
+    forward = OutOfMemoryRetry(lambda batch, _units: run(batch)[1], say=lambda line: None)
+    with torch.inference_mode():
+        parts = [part for batch in images.split(size) for part in forward(batch, [])]
+    return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the network gave for a batch, on the host.
+
+    Attributes:
+        columns: `(image, column)`, all signals of all sites side by side.
+        predicted: output unit of the network's first choice, -1 where its output is no vector of logits.
+        probability: softmax probability of the first choice, NaN where there is none.
+        class_probability: probability of the image's own class, NaN where the network has no unit for it.
+    """
+
+    columns: NDArray[np.floating]
+    predicted: NDArray[np.int64]
+    probability: NDArray[np.float64]
+    class_probability: NDArray[np.float64]
+
+
+class Transfer:
+    """Results on their way from the device; `results` waits for them."""
+
+    def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
+        on_cuda = tensors[0].is_cuda
+        self._tensors = [tensor.to("cpu", non_blocking=on_cuda) for tensor in tensors]
+        self._arrived = torch.cuda.Event() if on_cuda else None
+        if self._arrived is not None:
+            self._arrived.record()
+
+    def results(self) -> Results:
+        """Wait for the device and return the results."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        columns, predicted, probability, class_probability = (tensor.numpy() for tensor in self._tensors)
+        return Results(columns, predicted, probability.astype(np.float64), class_probability.astype(np.float64))
+
+
+def start(run: ForwardPass, images: torch.Tensor, units: Sequence[int]) -> Transfer:
+    """Start a forward pass and the transfer of its results.
+
+    Args:
+        run: what runs a batch (see `se_probe.recording.engine`).
+        images: `(n, 3, H, W)` on the host.
+        units: output unit of each image's class, -1 where there is none.
+    """
+    with torch.inference_mode():
+        output, signals = run(images)
+        columns = join(signals.values())
+        own = torch.tensor(units).to(columns.device, non_blocking=True)
+        return Transfer([columns, *_choices(output, own)])
+
+
+def _choices(output: object, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    missing = torch.full(own.shape, torch.nan, device=own.device)
+    if not (isinstance(output, torch.Tensor) and output.shape[:1] == own.shape and output.dim() == 2):
+        return torch.full_like(own, -1), missing, missing
+    probabilities = output.double().softmax(1) if output.dtype == torch.float64 else output.float().softmax(1)
+    probability, predicted = probabilities.max(1)
+    known = (own >= 0) & (own < output.shape[1])
+    of_class = probabilities.gather(1, torch.where(known, own, 0)[:, None])[:, 0]
+    return predicted, probability, torch.where(known, of_class, missing)
+
+
+def seconds(run: ForwardPass, images: torch.Tensor, *, warm: bool = False) -> float:
+    """Return how long a batch takes, the second time; the first time if such a batch has been run, `warm`."""
+    with torch.inference_mode():
+        if not warm:
+            _wait(run(images)[1])
+        start = time.perf_counter()
+        _wait(run(images)[1])
+        return time.perf_counter() - start
+
+
+def _wait(signals: dict[tuple[str, str], torch.Tensor]) -> None:
+    """Wait for the device, which works behind the program's back."""
+    for values in signals.values():
+        values[:1].cpu()
