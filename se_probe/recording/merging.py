@@ -19,7 +19,7 @@ from se_probe.recording.guard import root_attributes
 from se_probe.recording.header import Header, header_of
 from se_probe.recording.moments import ClassMoments, Moments
 from se_probe.recording.recording import STORE_NAME, Recording, open_recording
-from se_probe.recording.resume import FREE_SETTINGS, differences, listed
+from se_probe.recording.resume import differences, free_settings, listed
 from se_probe.recording.shards import IMAGE_COLUMNS
 from se_probe.recording.store import Content, Part, create, names_of_moments, tidy, write
 
@@ -92,7 +92,7 @@ def _require_fit(parts: Sequence[Recording]) -> None:
 def _essence(recording: Recording) -> dict[str, Any]:
     """Return what recordings that are joined must share."""
     provenance = recording.provenance
-    free = (*FREE_SETTINGS, "capture")
+    free = (*free_settings(provenance), "capture")
     return {
         "model": provenance["model"],
         "settings": {key: value for key, value in provenance["settings"].items() if key not in free},
