@@ -13,11 +13,13 @@ from se_probe.analysis.classes import (
     reference_statistics,
     select_classes,
 )
+from se_probe.analysis.covariates import image_covariates, site_covariates
 from se_probe.analysis.curves import default_within, excitation_curves, within_class_curves
 from se_probe.analysis.decodability import site_decodability
 from se_probe.analysis.findings import Finding, findings
 from se_probe.analysis.health import channel_health, site_health
 from se_probe.analysis.measures import measure_tables, signal_tables
+from se_probe.analysis.null import beside_null
 from se_probe.analysis.protocols import GateRecording, RecordingLike, SiteLike
 from se_probe.analysis.sampling import default_panels, sample_channels, select_sites
 from se_probe.analysis.similarity import class_similarity, cluster_classes, site_similarity
@@ -32,6 +34,7 @@ __all__ = [
     "ablation_classes_table",
     "ablation_sites_table",
     "ablation_tables",
+    "beside_null",
     "channel_health",
     "channel_specificity",
     "class_similarity",
@@ -42,6 +45,7 @@ __all__ = [
     "default_within",
     "excitation_curves",
     "findings",
+    "image_covariates",
     "measure_tables",
     "recording_tables",
     "reference_name",
@@ -50,6 +54,7 @@ __all__ = [
     "select_classes",
     "select_sites",
     "signal_tables",
+    "site_covariates",
     "site_decodability",
     "site_health",
     "site_importance",

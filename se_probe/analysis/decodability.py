@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from se_probe.analysis.each_site import each_site
-from se_probe.analysis.gates import chosen_sites, site_facts, site_gates, site_moments
+from se_probe.analysis.gates import chosen_sites, each_site, site_facts, site_gates, site_moments
 from se_probe.analysis.protocols import GateRecording, GateSiteLike
 from se_probe.analysis.stats.decoding import FOLDS, REPEATS, decode
 

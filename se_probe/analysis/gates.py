@@ -1,19 +1,26 @@
-"""What the measures read of a site: its moments and its gates as plain arrays, and its absolute spread."""
+"""What the measures read of a site: its moments, its gates, and its absolute spread; several sites at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, cpu_count, delayed
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from se_probe.analysis.protocols import GateRecording, GateSiteLike
 from se_probe.analysis.sampling import select_sites
 from se_probe.analysis.stats.moments import Floats, equal_weight_mean
-from se_probe.analysis.stats.states import channel_states, site_verdict
+from se_probe.analysis.stats.states import FEWEST_STATE_IMAGES, channel_states, site_verdict
 from se_probe.analysis.stats.variance import Components, between_class_sd, components
 from se_probe.errors import SeProbeError
+
+Measured = TypeVar("Measured")
+MOST_AT_ONCE = 8
+"""Sites that are measured at once; each holds some hundred megabytes where a recording has a thousand classes."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +53,9 @@ class SiteMoments:
 
     @cached_property
     def states(self) -> NDArray[np.str_]:
-        """State of each column, see `channel_states`."""
-        return channel_states(self.mean_gate, total_sd(self.components), bounded=self.site.bounded)
+        """State of each column, see `channel_states`; "unknown" for fewer than `FEWEST_STATE_IMAGES` images."""
+        spread = np.where(self.count.sum() < FEWEST_STATE_IMAGES, np.nan, total_sd(self.components))
+        return channel_states(self.mean_gate, spread, bounded=self.site.bounded)
 
 
 @dataclass(frozen=True)
@@ -162,3 +170,45 @@ def class_spreads(moments: SiteMoments) -> dict[str, float]:
         "between_class_sd": float(between / np.sqrt(columns)),
         "within_class_sd": float(np.sqrt(pooled.within / columns)),
     }
+
+
+def channel_gates(recording: GateRecording, site: str, channel: int, branch: int = 0) -> pd.DataFrame:
+    """Gate of every image of the chosen classes in one channel (of one branch) of a site.
+
+    Returns one row an image, chosen classes in their order: `site`, `activation`, `branch`, `channel`, `class`,
+    `image`, its row in the recording's table of images, and `gate`.
+
+    Raises:
+        SeProbeError: an unknown site, or a channel or branch that it does not have.
+    """
+    (found,) = chosen_sites(recording, [site])
+    for kind, number, size in (("channel", channel, found.channels), ("branch", branch, found.branches)):
+        if not 0 <= number < size:
+            raise SeProbeError(f"{site} has no {kind} {number}; expected 0 to {size - 1}")
+    gates = recording.gates(site).isel(channel=channel).compute()
+    gates = gates.isel(branch=branch) if "branch" in gates.dims else gates
+    images = gates["image"].to_numpy() if "image" in gates.coords else np.arange(gates.sizes["image"])
+    table = pd.DataFrame(
+        {
+            "site": site,
+            "activation": found.activation,
+            "branch": branch,
+            "channel": channel,
+            "class": gates["class"].to_numpy().astype(str),
+            "image": images,
+            "gate": gates.to_numpy().astype(np.float64),
+        }
+    )
+    order = {name: place for place, name in enumerate(recording.chosen)}
+    return table.sort_values("class", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+
+
+def each_site(measure: Callable[[GateSiteLike], Measured], sites: Sequence[GateSiteLike]) -> list[Measured]:
+    """Return what a function gives for each site, in order.
+
+    Sites go to threads, each of which has one thread of the linear algebra library: matrices are so small that
+    more would wait for each other, and sums do not depend on the machine's number of cores.
+    """
+    at_once = min(MOST_AT_ONCE, cpu_count())
+    with threadpool_limits(1, "blas"):
+        return list(Parallel(at_once, backend="threading")(delayed(measure)(site) for site in sites))

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from se_probe.analysis.each_site import each_site
 from se_probe.analysis.gates import (
     SiteGates,
     channel_facts,
     chosen_sites,
+    each_site,
     site_facts,
     site_gates,
     site_moments,

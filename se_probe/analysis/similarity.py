@@ -7,8 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from se_probe.analysis.classes import select_classes
-from se_probe.analysis.each_site import each_site
-from se_probe.analysis.gates import SiteMoments, chosen_sites, site_facts, site_moments
+from se_probe.analysis.gates import SiteMoments, chosen_sites, each_site, site_facts, site_moments
 from se_probe.analysis.protocols import GateRecording, GateSiteLike
 from se_probe.analysis.stats import similarity as kernels
 from se_probe.analysis.stats.moments import Floats

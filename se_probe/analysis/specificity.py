@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from se_probe.analysis.each_site import each_site
 from se_probe.analysis.gates import (
     SiteGates,
     SiteMoments,
     channel_facts,
     chosen_sites,
+    each_site,
     site_facts,
     site_gates,
     site_moments,
@@ -27,7 +27,8 @@ from se_probe.analysis.stats.variance import Components, omega_squared
 DISCOVERY_RATE = 0.05
 """Expected share of false ones among the channels called class-dependent."""
 FEWEST_JUDGED = 0.5
-"""Share of a site's channels that must be judged for the share of significant ones to be given."""
+"""Share of a site's channels that must have a p value of `anova_type_test` for any to be given: where most have none,
+those of the others are not reliable either."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,11 @@ def specificity_tables(
     return _over_sites(list(rows)), pd.concat(tables, ignore_index=True)
 
 
+def reliable(p: Floats) -> Floats:
+    """The p values of a site, none where too few of its channels have one."""
+    return p if np.mean(np.isfinite(p)) >= FEWEST_JUDGED else np.full_like(p, np.nan)
+
+
 def _read(recording: GateRecording, site: GateSiteLike, resamples: int, seed: int) -> _Site:
     moments, gates = site_moments(recording, site), site_gates(recording, site)
     f, p = anova_type_test(moments.count, moments.mean, moments.m2)
@@ -125,8 +131,8 @@ def _channels(site: _Site, seed: int) -> pd.DataFrame:
         ci_low=share.low,
         ci_high=share.high,
         f=site.f,
-        p=site.p,
-        q=false_discovery(site.p),
+        p=reliable(site.p),
+        q=false_discovery(reliable(site.p)),
         chosen_p=site.chosen.channel,
         chosen_q=false_discovery(site.chosen.channel),
         best_class=np.array(site.moments.names)[stands_out.best],
@@ -142,16 +148,15 @@ def _channels(site: _Site, seed: int) -> pd.DataFrame:
 def _site(site: _Site, resamples: int, seed: int) -> dict[str, object]:
     share = omega_squared_over_classes(site.moments.count, site.moments.mean, site.moments.m2, pool=True)
     chosen = omega_squared_over_images(site.gates.groups, resamples=resamples, seed=seed)
-    q = false_discovery(site.p)
-    judged = float(np.mean(np.isfinite(q)))
-    significant = float(np.mean(q[np.isfinite(q)] <= DISCOVERY_RATE)) if judged >= FEWEST_JUDGED else float("nan")
+    q = false_discovery(reliable(site.p))
+    known = q[np.isfinite(q)]
     return {
         **site_facts(site.moments),
         "omega_squared": float(share.estimate),
         "ci_low": float(share.low),
         "ci_high": float(share.high),
-        "significant_share": significant,
-        "judged_share": judged,
+        "significant_share": float(np.mean(known <= DISCOVERY_RATE)) if known.size else float("nan"),
+        "judged_share": float(np.mean(np.isfinite(site.p))),
         "chosen_classes": len(site.gates.names),
         "chosen_images": len(site.gates.values),
         "chosen_omega_squared": float(chosen.estimate),

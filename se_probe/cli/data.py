@@ -47,8 +47,7 @@ def fetch(
 @data_app.command("list", cls=with_examples(("se-probe data list",)))
 def list_sets(as_json: AsJson = False) -> None:
     """Show the public sets: what they hold, their size and licence, and whether they are on this machine."""
-    from se_probe.images.public import PUBLIC_SETS, state_of
-    from se_probe.images.public.place import readable_size
+    from se_probe.images.public import PUBLIC_SETS, readable_size, state_of
 
     states = {name: state_of(public) for name, public in PUBLIC_SETS.items()}
     if as_json:

@@ -21,7 +21,8 @@ from se_probe.folding.absorb import Absorbed, RefusedError, absorb_after, absorb
 from se_probe.folding.locate import ProductNode, locate
 from se_probe.folding.plan import DeviationCheck, FoldPlan, changed_copy, tolerance_of
 from se_probe.gates import Constant, GateRecorder, GateSite
-from se_probe.gates.recorder import check_recordable, module_of
+from se_probe.gates.chosen import choose_sites
+from se_probe.gates.passes import check_recordable, module_of
 from se_probe.gates.site import hook_point_of
 from se_probe.trace.folding_flow import Flow, Operand, Value, flow_of
 from se_probe.trace.watching import storage_of
@@ -71,7 +72,10 @@ class Folded:
 
 
 def fold_gates(
-    network: nn.Module, constants: Mapping[GateSite, ArrayLike], batch: torch.Tensor, tolerance: float | None = None
+    network: nn.Module,
+    constants: Mapping[GateSite, ArrayLike] | Mapping[str, ArrayLike],
+    batch: torch.Tensor,
+    tolerance: float | None = None,
 ) -> Folded:
     """Return a copy of a network whose gates at some sites are constants, without what computed them.
 
@@ -82,7 +86,7 @@ def fold_gates(
 
     Args:
         network: the network, in evaluation mode; it is not changed.
-        constants: site as `find_gates` returned it → gate, `(channel,)` or `(branch, channel)`.
+        constants: site as `find_gates` returned it, or its name → gate, `(channel,)` or `(branch, channel)`.
         batch: `(image, 3, H, W)`, two images or more on which gates differ, on the network's device.
         tolerance: largest deviation allowed; by default 1e-5 in float32, see `tolerance_of`.
 
@@ -90,10 +94,12 @@ def fold_gates(
         SeProbeError: the network is in training mode or wrapped, or the constants do not fit their sites.
     """
     check_recordable(network)
+    sites = choose_sites(network, constants, input_size=batch.shape[1:])
+    constants = dict(zip(sites, constants.values(), strict=True))
     for site, given in constants.items():
         Constant(given).check(site)
     probe = DeviationCheck(network, batch, tolerance_of(batch.dtype) if tolerance is None else tolerance)
-    found, refused = _located(network, list(constants), batch)
+    found, refused = _located(network, sites, batch)
     values = {site: torch.as_tensor(np.asarray(constants[site])) for site in found}
     fixing = {site: partial(_multiplied, site=site, constant=values[site], places=found[site]) for site in found}
     plan, failed = probe.applied(FoldPlan(), fixing)

@@ -151,7 +151,7 @@ def _sites(
             activation=_activation(gate),
             reduction=channels / width if width and width < channels else None,
             kernels=_kernels(gate),
-            hook_point=_tap(gate, watched.calls),
+            hook_point=_tap(gate, watched),
         )
 
 
@@ -219,7 +219,7 @@ def _check(name: str, gate: _Gate) -> None:
             )
 
 
-def _tap(gate: _Gate, calls: Counter[str]) -> HookPoint:
+def _tap(gate: _Gate, watched: Trace) -> HookPoint:
     """HookPoint a module whose output is the gate, the innermost one, else the multiplications."""
     first = gate.events[0]
     source = next((call for call, output in first.sources if _is_gate(output, gate)), None)
@@ -228,16 +228,17 @@ def _tap(gate: _Gate, calls: Counter[str]) -> HookPoint:
         kind="product" if source is None else "output",
         module=call.module,
         call=call.index,
-        calls=calls[call.module],
+        calls=watched.calls[call.module],
         shape=gate.shape,
         products=tuple(
             Product(e.operation, e.index, e.operand, gate.axes, len(e.feature_shape), e.origins) for e in gate.events
         ),
         products_in_call=first.calls[-1].products,
         product_call=first.calls[-1].index,
-        product_calls=calls[first.calls[-1].module],
+        product_calls=watched.calls[first.calls[-1].module],
         logit=_of_width(first.lineage.bounded_by, math.prod(gate.shape)),
         squeeze=_of_width(first.lineage.squeezed_by, gate.shape[-1]),
+        operations=tuple(watched.operations.items()),
     )
 
 

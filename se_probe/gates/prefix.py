@@ -6,7 +6,7 @@ Read off one dry pass in which every elementary operation is seen with the stora
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,10 +81,15 @@ def watch(network: nn.Module, batch: torch.Tensor) -> Pass:
     return watcher.seen
 
 
-def prefix_of(seen: Pass, site: GateSite) -> Prefix | None:
-    """Return what may be left out before the first product of a site; None where nothing can be told to be safe."""
+def prefix_of(seen: Pass, site: GateSite, sites: Sequence[GateSite]) -> Prefix | None:
+    """Return what may be left out before the first product of a site; None where nothing can be told to be safe.
+
+    Calls that make products of `sites` are left out whole or not at all, since their products are checked.
+    """
     point = hook_point_of(site)
-    within = _within(seen.calls, min(seen.products[site.module, point.product_call, p.index] for p in point.products))
+    first = min(seen.products[site.module, point.product_call, p.index] for p in point.products)
+    checked = {(item.module, hook_point_of(item).product_call) for item in sites}
+    within = _within(seen.calls, first, checked)
     entries: dict[str, list[int | None]] = defaultdict(list)
     for call, skipped in zip(seen.calls, within, strict=True):
         if call.parent is None or within[call.parent] is None:
@@ -100,14 +105,23 @@ def prefix_of(seen: Pass, site: GateSite) -> Prefix | None:
     return Prefix({path: row for path, row in entries.items() if any(row)}, needed, changed)
 
 
-def _within(calls: Sequence[Call], first: int) -> list[int | None]:
-    """Return for each call the outermost call around it, or itself, that ends before the step `first`."""
+def _within(calls: Sequence[Call], first: int, checked: Set[tuple[str, int]]) -> list[int | None]:
+    """Return for each call the outermost call around it, or itself, that ends before the step `first`.
+
+    What is inside one of the `checked` calls, (module, index), ends with it.
+    """
     within: list[int | None] = []
+    held: list[bool] = []
     for number, call in enumerate(calls):
         around = None if call.parent is None else within[call.parent]
-        ends = call.parent is not None and call.output is not None and call.end <= first
+        held.append(call.parent is not None and (held[call.parent] or _key(calls[call.parent]) in checked))
+        ends = call.parent is not None and call.output is not None and call.end <= first and not held[number]
         within.append(around if around is not None else number if ends else None)
     return within
+
+
+def _key(call: Call) -> tuple[str, int]:
+    return call.module, call.index
 
 
 def _changed_by_skipped(seen: Pass, within: Sequence[int | None], number: int) -> bool:

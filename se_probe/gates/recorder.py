@@ -1,60 +1,72 @@
-"""Captures the gates of every batch with forward hooks that come off again, whatever happens."""
+"""Record the gates of every forward pass: the factors by which the network multiplies, read at the products."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from contextlib import ExitStack
-from types import TracebackType
-from typing import Any, Self
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
 from se_probe.errors import SeProbeError
-from se_probe.gates.signals import SignalMode, signal_shape, signals_of
-from se_probe.gates.site import GateSite, HookPoint, hook_point_of
-from se_probe.trace.operation import canonical
-from se_probe.trace.watching import ProductMode, WatchMode
+from se_probe.gates.chosen import choose_sites
+from se_probe.gates.passes import PassFollower, SiteProduct, another_way, others_complete, pop_mode, push_mode
+from se_probe.gates.signals import OperationMode, feature_of, signal_shape, signals_of, spatial_mean
+from se_probe.gates.site import GateSite
 
 
-class GateRecorder:
-    """Gives the gates of each forward pass of a network.
+class GateRecorder(PassFollower):
+    """Record the gates of each forward pass of a network.
 
     Args:
         network: the network, in evaluation mode. Wrappers that run copies of it or leave hooks out
             (DataParallel, torch.compile, scripting) are refused.
-        sites: what `find_gates` returned for it, or some of them.
-        capture: what to read beside the gates: "logit", "squeeze", "feature" (see `se_probe.gates.signals`).
+        sites: what `find_gates` returned for it, some of them, or their names; by default all sites of the network.
+            Sites that are not given, or named, are found by a dry pass.
+        capture: what to read beside the gates: "original", "logit", "squeeze", "feature"
+            (see `se_probe.gates.signals`).
+        input_size: size of the dry pass's input, as for `find_gates`.
+        inputs: an example of the network's input for the dry pass, as for `find_gates`.
 
     Example:
-        >>> with GateRecorder(network, find_gates(network)) as recorder:
+        >>> with GateRecorder(network) as recorder:
         ...     network(batch)
         ...     recorder.gates["SE_2_3"]  # (image, channel), the factor that the network multiplied by
 
-    A gate is copied where it is produced if a module's output is the gate, and at the multiplication
-    otherwise, on the network's device and in its dtype, without waiting for the device. Later in-place
-    operations do not reach it. `run(batch)` ends the pass after the last of the sites.
+    A gate is copied at the multiplication, on the network's device and in its dtype, without waiting for the device.
+    Later in-place operations do not reach it. Under an intervention the gate is the changed one, whichever of the two
+    was entered first; "original" captures the gate before it was changed.
+
+    Every pass must make the products of the dry pass; a pass that does not is refused. Passes may be made by any entry
+    point that reaches all sites, such as `network.forward_features`, in the thread that entered the recorder; those of
+    other threads are not recorded. `run(batch)` ends the pass after the last of the sites.
 
     Raises:
         SeProbeError: the network is in training mode or wrapped, or a site does not belong to it.
     """
 
-    def __init__(self, network: nn.Module, sites: Sequence[GateSite], capture: Sequence[str] = ()) -> None:
-        self._network = network
+    def __init__(
+        self,
+        network: nn.Module,
+        sites: Iterable[GateSite | str] | None = None,
+        capture: Sequence[str] = (),
+        *,
+        input_size: Sequence[int] | None = None,
+        inputs: Any = None,
+    ) -> None:
         self._signals = signals_of(capture)
-        self._points = {site.name: hook_point_of(site) for site in sites}
+        super().__init__(network, choose_sites(network, sites, input_size=input_size, inputs=inputs))
         self._shapes = {
             (signal, name): shape
             for signal in self._signals
-            for name, point in self._points.items()
+            for name, point in self.points.items()
             if (shape := signal_shape(point, signal)) is not None
         }
-        self._hooks = ExitStack()
-        self._calls: Counter[tuple[str, str]] = Counter()
-        self._caught: dict[tuple[str, str], torch.Tensor] = {}
-        self._modes: list[WatchMode] = []
+        self._parts: dict[tuple[str, str], dict[int, torch.Tensor]] = defaultdict(dict)
+        self._operations: OperationMode | None = None
         self._published: dict[tuple[str, str], torch.Tensor] | None = None
+        self._images: int | None = None
         self._stops = False
 
     @property
@@ -80,9 +92,10 @@ class GateRecorder:
             SeProbeError: as for `gates`.
         """
         if self._published is None:
+            reached = f" (it did not reach {', '.join(self.missed)})" if self.missed else ""
             raise SeProbeError(
                 "the recorder holds no gates: no forward pass of the network has come to its end since it was "
-                "entered, or the last one failed; run network(batch) inside the with block."
+                f"entered, or the last one failed{reached}; run network(batch) inside the with block."
             )
         return self._published
 
@@ -91,197 +104,77 @@ class GateRecorder:
 
         Where more than the gates is captured the pass runs to its end.
 
+        Args:
+            batch: `(image, …)`, the network's input.
+
         Raises:
             SeProbeError: as for `gates`.
         """
         self._stops = self._signals == ("gate",)
         try:
-            self._network(batch)
+            self.network(batch)
         except _LastSite:
-            self._end(self._network, (batch,), None)
+            self._end()
         finally:
             self._stops = False
         return self.signals
 
-    def __enter__(self) -> Self:
-        check_recordable(self._network)
-        outputs, products = _by_module(self._points, "output"), _by_module(self._points, "product")
-        with ExitStack() as hooks:
-            hooks.callback(self._leave_modes)
-            hooks.callback(self._network.register_forward_pre_hook(self._begin).remove)
-            for path, names in outputs.items():
-                hooks.callback(
-                    module_of(self._network, path).register_forward_hook(self._output_hook(path, names)).remove
-                )
-            for path, names in products.items():
-                module, (enter, leave) = module_of(self._network, path), self._product_hooks(path, names)
-                hooks.callback(module.register_forward_pre_hook(enter).remove)
-                hooks.callback(module.register_forward_hook(leave, always_call=True).remove)
-            hooks.callback(self._network.register_forward_hook(self._leave, always_call=True).remove)
-            hooks.callback(self._network.register_forward_hook(self._end).remove)
-            self._hooks = hooks.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._hooks.close()
-
-    def _begin(self, network: nn.Module, _args: Any) -> None:
+    def begin_pass(self, batch: Any) -> None:
+        """Forget the pass before."""
         self._published = None
-        self._calls.clear()
-        self._caught.clear()
-        if network.training:
-            raise SeProbeError(_TRAINING)
-        if self._signals != ("gate",):
-            self._enter_mode(SignalMode(self._points, self._signals))
+        self._parts.clear()
+        self._images = len(batch) if isinstance(batch, torch.Tensor) and batch.dim() else None
+        if not {"logit", "squeeze"}.isdisjoint(self._signals):
+            if self.elsewhere:
+                raise SeProbeError(
+                    "logits and squeezes are read from whole passes, and a part of the network was called; call "
+                    "network(...) itself, or record without them."
+                )
+            self._operations = OperationMode(self.points, self._signals)
+            push_mode(self, self._operations)
 
-    def _enter_mode(self, mode: WatchMode) -> None:
-        mode.__enter__()
-        self._modes.append(mode)
+    def leave_pass(self) -> None:
+        """Stop watching the operations of the pass."""
+        pop_mode(self)
 
-    def _leave_mode(self) -> None:
-        mode = self._modes.pop()
-        mode.__exit__(None, None, None)
-        self._caught.update(mode.caught())
+    def before(self, item: SiteProduct, original: tuple[Any, ...], args: tuple[Any, ...]) -> None:
+        """Copy the factor of a product."""
+        shape = item.point.product_shape
+        self._keep("gate", item, item.product.read(args, shape).clone())
+        if "original" in self._signals:
+            self._keep("original", item, item.product.read(original, shape).clone())
+        if "feature_before" in self._signals:
+            self._keep("feature_before", item, spatial_mean(item, feature_of(item.product, args)))
 
-    def _leave(self, _network: nn.Module, _args: Any, _output: Any) -> None:
-        while self._modes:
-            self._leave_mode()
+    def after(self, item: SiteProduct, output: torch.Tensor) -> None:
+        """Read the feature map that a product makes."""
+        if "feature_after" in self._signals:
+            self._keep("feature_after", item, spatial_mean(item, output))
 
-    def _stop_after_last_site(self) -> None:
-        """End the pass where nothing is left to be read, if that was asked for."""
-        if self._stops and self._caught.keys() >= self._shapes.keys() and not self._miscounted():
+    def _keep(self, signal: str, item: SiteProduct, values: torch.Tensor) -> None:
+        self._parts[signal, item.site][item.part] = values
+
+    def _leave_call(self) -> None:
+        super()._leave_call()
+        if self._stops and self.complete and others_complete(self.network):
             raise _LastSite
 
-    def _miscounted(self) -> set[str]:
-        return {point.module for point in self._points.values() if self._calls[_key(point)] != point.calls}
-
-    def _end(self, _network: nn.Module, args: Any, _output: Any) -> None:
+    def end_pass(self) -> None:
         """Publish the batch, whole or not at all."""
-        wrong = self._miscounted()
-        missing = [" of ".join(key) for key in self._shapes if key not in self._caught]
-        images = {values.shape[0] for values in self._caught.values()}
-        if args and isinstance(args[0], torch.Tensor):
-            images.add(args[0].shape[0])
-        if wrong or missing or len(images) > 1:
-            raise SeProbeError(
-                f"this forward pass took another way than the dry pass: modules called more or less often "
-                f"{sorted(wrong)}, not reached {missing}, images {sorted(images)}; the batch is not recorded."
-            )
-        self._published = {key: self._caught[key] for key in self._shapes}
-
-    def _output_hook(self, path: str, names: Sequence[str]) -> Any:
-        by_call = {self._points[name].call: name for name in names}
-        key = "output", path
-
-        def catch(_module: nn.Module, _args: Any, output: torch.Tensor) -> None:
-            name = by_call.get(self._calls[key])
-            self._calls[key] += 1
-            if name is not None:
-                shape = self._points[name].shape
-                self._caught["gate", name] = output.detach().reshape(-1, *shape).clone()
-                self._stop_after_last_site()
-
-        return catch
-
-    def _product_hooks(self, path: str, names: Sequence[str]) -> tuple[Any, Any]:
-        by_call: dict[int, dict[str, HookPoint]] = defaultdict(dict)
-        for name in names:
-            by_call[self._points[name].call][name] = self._points[name]
-        key = "product", path
-
-        def enter(_module: nn.Module, _args: Any) -> None:
-            self._enter_mode(_Reading(by_call.get(self._calls[key], {})))
-            self._calls[key] += 1
-
-        def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
-            self._leave_mode()
-            self._stop_after_last_site()
-
-        return enter, leave
-
-    def _leave_modes(self) -> None:
-        """An interrupt skips the hooks that follow it; leave what they would have left."""
-        while self._modes:
-            self._modes.pop().__exit__(None, None, None)
+        caught = {key: _joined([parts[i] for i in sorted(parts)]) for key, parts in self._parts.items()}
+        if self._operations is not None:
+            caught |= self._operations.caught()
+            self._operations = None
+        missing = [" of ".join(key) for key in self._shapes if key not in caught]
+        images = {len(values) for values in caught.values()} | {self._images or len(next(iter(caught.values())))}
+        if missing or len(images) > 1:
+            raise another_way(f"not reached {missing}, images {sorted(images)}")
+        self._published = {key: caught[key] for key in self._shapes}
 
 
-class _Reading(ProductMode):
-    """Reads factors off the multiplications inside one module call."""
-
-    def __init__(self, points: dict[str, HookPoint]) -> None:
-        self._wanted = {product.index: product for point in points.values() for product in point.products}
-        super().__init__(self._wanted)
-        self._points = points
-        self._shapes = {product.index: point.product_shape for point in points.values() for product in point.products}
-        self._factors: dict[int, torch.Tensor] = {}
-
-    def at_product(self, index: int, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        product = self._wanted[index]
-        self._factors[index] = canonical(args[product.operand], product.axes, self._shapes[index]).clone()
-        return args
-
-    def caught(self) -> dict[tuple[str, str], torch.Tensor]:
-        """Return the gates of the sites whose factors were all seen."""
-        caught = {}
-        for name, point in self._points.items():
-            factors = [self._factors[item.index] for item in point.products if item.index in self._factors]
-            if len(factors) == len(point.products):
-                caught["gate", name] = factors[0] if len(factors) == 1 else torch.stack(factors, dim=1)
-        return caught
+def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.stack(list(parts), dim=1)
 
 
 class _LastSite(Exception):  # noqa: N818 it is no error
     """Ends a forward pass whose last site was read."""
-
-
-_TRAINING = (
-    "the network is in training mode, in which batch statistics and dropout change its gates; "
-    "call network.eval() before it is recorded."
-)
-
-
-def check_recordable(network: nn.Module) -> None:
-    """Raise SeProbeError where forward hooks on a network would miss gates or see a part of a batch."""
-    if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        raise SeProbeError(
-            f"the network is wrapped in {type(network).__name__}, whose replicas run without the recorder; "
-            "pass network.module and run that."
-        )
-    if isinstance(network, torch.jit.ScriptModule):
-        raise SeProbeError(
-            "the network is scripted, and hooks on its modules do not run; pass the Python network that it was "
-            "scripted from."
-        )
-    for path, module in network.named_modules():
-        if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
-            raise SeProbeError(
-                f"{path or 'the network'} is compiled by torch.compile, which may leave out hooks that are "
-                "registered later; pass the network from before it was compiled (compiled._orig_mod) and run that."
-            )
-    if any(module.training for module in network.modules()):
-        raise SeProbeError(_TRAINING)
-
-
-def module_of(network: nn.Module, path: str) -> nn.Module:
-    """Return the module of a site at that path; raise SeProbeError where the network has none."""
-    try:
-        return network.get_submodule(path)
-    except AttributeError:
-        raise SeProbeError(
-            f"the network has no module {path!r}, where a site is tapped; pass the sites that find_gates "
-            "returned for this very network."
-        ) from None
-
-
-def _key(point: HookPoint) -> tuple[str, str]:
-    return point.kind, point.module
-
-
-def _by_module(points: dict[str, HookPoint], kind: str) -> dict[str, list[str]]:
-    modules: dict[str, list[str]] = defaultdict(list)
-    for name, point in points.items():
-        if point.kind == kind:
-            modules[point.module].append(name)
-    return modules

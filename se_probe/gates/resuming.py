@@ -42,7 +42,7 @@ class Resumable:
         noise = noise_for(network, input_size)
         seen = watch(network, noise)
         self._calls = seen.calls
-        self._prefixes = {site.name: found for site in sites if (found := prefix_of(seen, site)) is not None}
+        self._prefixes = {site.name: found for site in sites if (found := prefix_of(seen, site, sites)) is not None}
         self._try_out(noise, sites)
 
     @property

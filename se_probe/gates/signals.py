@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from se_probe.errors import SeProbeError
+from se_probe.gates.passes import SiteProduct, another_way, is_reading, reading
 from se_probe.gates.site import HookPoint
 from se_probe.trace.operation import Operation, Product, canonical
 from se_probe.trace.watching import PRODUCTS, WatchMode
 
-# What can be captured, and the signals that each gives. "feature" is the spatial mean of the feature map.
+# What can be captured, and the signals that each gives. "original" is the gate before an intervention changed it,
+# "feature" the spatial mean of the feature map.
 CAPTURES: Mapping[str, tuple[str, ...]] = {
     "gate": ("gate",),
+    "original": ("original",),
     "logit": ("logit",),
     "squeeze": ("squeeze",),
     "feature": ("feature_before", "feature_after"),
 }
-
-_Key = tuple[str, str, int]
 
 
 def signals_of(capture: Sequence[str]) -> tuple[str, ...]:
@@ -47,57 +47,65 @@ def signal_shape(point: HookPoint, signal: str) -> tuple[int, ...] | None:
     return None if signal == "logit" and point.logit is None else point.shape
 
 
-class SignalMode(WatchMode):
-    """Reads the signals of all sites off the operations of one forward pass of the network."""
+class OperationMode(WatchMode):
+    """Read the logits and squeezes of all sites off the operations of one forward pass of the network."""
 
     def __init__(self, points: Mapping[str, HookPoint], signals: Sequence[str]) -> None:
         super().__init__()
-        self._parts: dict[_Key, torch.Tensor] = {}
-        self._inputs: dict[Operation, list[tuple[_Key, Callable[[Any], torch.Tensor]]]] = defaultdict(list)
-        self._outputs: dict[Operation, list[tuple[_Key, Callable[[Any], torch.Tensor]]]] = defaultdict(list)
+        self._caught: dict[tuple[str, str], torch.Tensor] = {}
+        self._logits: dict[Operation, list[tuple[str, HookPoint]]] = defaultdict(list)
+        self._squeezes: dict[Operation, list[tuple[str, HookPoint]]] = defaultdict(list)
+        self._expected: dict[str, int] = {}
         for name, point in points.items():
-            if "logit" in signals and point.logit:
-                self._inputs[point.logit].append((("logit", name, 0), partial(_logit, point)))
-            if "squeeze" in signals and point.squeeze:
-                self._outputs[point.squeeze].append((("squeeze", name, 0), partial(_squeeze, point)))
-            for part, product in enumerate(point.products if "feature_before" in signals else ()):
-                before, after = ("feature_before", name, part), ("feature_after", name, part)
-                self._inputs[product.operation].append((before, partial(_feature_before, point, product)))
-                self._outputs[product.operation].append((after, partial(_spatial_mean, point, product)))
+            for signal, operation, wanted in (
+                ("logit", point.logit, self._logits),
+                ("squeeze", point.squeeze, self._squeezes),
+            ):
+                if signal in signals and operation is not None:
+                    wanted[operation].append((name, point))
+                    self._expected[operation.name] = dict(point.operations)[operation.name]
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if is_reading():
+            return func(*args, **(kwargs or {}))
+        return super().__torch_dispatch__(func, types, args, kwargs)
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run an operation; read its inputs before it may overwrite them, and its output."""
+        """Run an operation; read its input before it may overwrite it, and its output."""
         operation = self._operation
-        for key, read in self._inputs.get(operation, ()):
-            self._parts[key] = read(args)
+        with reading():
+            for name, point in self._logits.get(operation, ()):
+                self._caught["logit", name] = args[0].detach().reshape(-1, *point.shape).clone()
         output = func(*args, **kwargs)
-        for key, read in self._outputs.get(operation, ()):
-            self._parts[key] = read(output)
+        with reading():
+            for name, point in self._squeezes.get(operation, ()):
+                self._caught["squeeze", name] = output.detach().reshape(-1, point.shape[-1]).clone()
         return output
 
     def caught(self) -> dict[tuple[str, str], torch.Tensor]:
-        """Return (signal, site) → `(image, channel)` or `(image, branch, channel)`."""
-        parts: dict[tuple[str, str], list[torch.Tensor]] = defaultdict(list)
-        for signal, name, part in sorted(self._parts, key=lambda key: key[2]):
-            parts[signal, name].append(self._parts[signal, name, part])
-        return {key: item[0] if len(item) == 1 else torch.stack(item, dim=1) for key, item in parts.items()}
+        """Return (signal, site) → `(image, channel)` or `(image, branch, channel)`.
+
+        Raises:
+            SeProbeError: the pass made another number of such operations than the dry pass.
+        """
+        for name, expected in self._expected.items():
+            if self._counts[name] != expected:
+                raise another_way(f"it made {self._counts[name]} operations {name}, not {expected}")
+        return self._caught
 
 
-def _logit(point: HookPoint, args: tuple[Any, ...]) -> torch.Tensor:
-    logits: torch.Tensor = args[0].detach()
-    return logits.reshape(-1, *point.shape).clone()
+def feature_of(product: Product, args: Sequence[Any]) -> torch.Tensor:
+    """Return the feature map among the arguments of a product."""
+    feature: torch.Tensor = next(args[i] for i in PRODUCTS[product.operation.name] if i != product.operand)
+    return feature
 
 
-def _squeeze(point: HookPoint, output: torch.Tensor) -> torch.Tensor:
-    return output.detach().reshape(-1, point.shape[-1]).clone()
+def spatial_mean(item: SiteProduct, values: torch.Tensor) -> torch.Tensor:
+    """Return the spatial mean of a product's feature map or output, `(image, channel)` or with branches.
 
-
-def _feature_before(point: HookPoint, product: Product, args: tuple[Any, ...]) -> torch.Tensor:
-    feature = next(args[i] for i in PRODUCTS[product.operation.name] if i != product.operand)
-    return _spatial_mean(point, product, feature)
-
-
-def _spatial_mean(point: HookPoint, product: Product, values: torch.Tensor) -> torch.Tensor:
-    free = [axis for axis in range(1, values.dim()) if axis not in product.axes]
-    dtype = torch.promote_types(values.dtype, torch.float32)
-    return canonical(values.detach().mean(free, keepdim=True, dtype=dtype), product.axes, point.product_shape)
+    Half precision is averaged in float32.
+    """
+    product = item.product
+    free = [axis for axis in range(values.dim()) if axis != product.image_axis and axis not in product.axes]
+    mean = values.detach().mean(free, keepdim=True, dtype=torch.promote_types(values.dtype, torch.float32))
+    return canonical(mean, product.axes, item.point.product_shape, product.image_axis)

@@ -17,10 +17,10 @@ class HookPoint:
     multiplications that the forward of `module` makes. `call` is which of the module's `calls` in one forward
     pass of the network. `shape` is the canonical shape without the image axis.
 
-    `products` are the gate's multiplications, all made in the `product_call`-th of the `product_calls` calls of the
-    site's own module, in which there are `products_in_call` multiplications in all; `logit` is the operation that bounds
+    `products` are the gate's multiplications. All are made in the `product_call`-th of the `product_calls` calls of
+    the site's own module, which makes `products_in_call` multiplications in all. `logit` is the operation that bounds
     the gate, whose input are the gate logits, and `squeeze` the one whose output the gate is computed from, where
-    there are such.
+    there are such. `operations` tells how many operations of each name the pass makes.
     """
 
     kind: Literal["output", "product"]
@@ -34,6 +34,7 @@ class HookPoint:
     products_in_call: int
     logit: Operation | None = None
     squeeze: Operation | None = None
+    operations: tuple[tuple[str, int], ...] = field(default=(), repr=False, compare=False)
 
     @property
     def product_shape(self) -> tuple[int, ...]:

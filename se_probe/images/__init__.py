@@ -1,7 +1,7 @@
 """Labelled images: layouts on disk, named data sets, selection by a stated rule, loading in batches."""
 
-from se_probe.images.check import label_disagreement
-from se_probe.images.device_decode import DeviceDecoder
+from se_probe.images.classes import label_disagreement
+from se_probe.images.decode import DeviceDecoder
 from se_probe.images.imageset import ImageSet, Sample
 from se_probe.images.loader import Batch, Skip, batches
 from se_probe.images.open import demo_images, open_images

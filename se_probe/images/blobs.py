@@ -8,8 +8,9 @@ import os
 import stat
 import time
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from io import BytesIO
 from typing import IO, Any, Protocol
 
 from fsspec.core import url_to_fs
@@ -22,7 +23,7 @@ _PAUSES = (0.2, 1.0)
 
 
 class Blob(Protocol):
-    """Where the bytes of one file lie; can be pickled, so that any process reads them."""
+    """Where the bytes of one file are; it can be pickled, so that any process reads them."""
 
     def read(self) -> bytes:
         """Return the bytes.
@@ -81,12 +82,40 @@ class FileBlob:
             return _fingerprint(size, first, stream.read(min(size, _END)))
 
     def stream(self) -> IO[bytes]:
-        """Open the file."""
+        """Open the file; OSError where it is no regular file."""
+        self.length()
         return open(self.path, "rb")
 
     def part(self, offset: int, size: int) -> FileBlob:
         """Return `size` bytes of the file from `offset` on."""
         return replace(self, offset=offset, size=size)
+
+
+@dataclass(frozen=True)
+class BytesBlob:
+    """Bytes that were read already."""
+
+    data: bytes = field(repr=False)
+
+    def read(self) -> bytes:
+        """Return the bytes."""
+        return self.data
+
+    def length(self) -> int:
+        """Return the number of bytes."""
+        return len(self.data)
+
+    def fingerprint(self) -> str:
+        """Return the size and a digest of the ends."""
+        return bytes_fingerprint(self.data)
+
+    def stream(self) -> IO[bytes]:
+        """Open the bytes as a file."""
+        return BytesIO(self.data)
+
+    def part(self, offset: int, size: int) -> BytesBlob:
+        """Return `size` bytes from `offset` on."""
+        return BytesBlob(self.data[offset : offset + size])
 
 
 @dataclass(frozen=True)
@@ -120,7 +149,7 @@ class StoreBlob:
                         f"{len(_PAUSES) + 1} attempts; the image is not skipped, since it may be sound"
                     ) from error
                 time.sleep(pause)
-        raise AssertionError("the last attempt returns or raises")
+        raise RuntimeError("unreachable: the last attempt returns or raises")
 
     def _fetched(self) -> bytes:
         system = _system(self.url, os.getpid())

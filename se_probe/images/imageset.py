@@ -55,7 +55,7 @@ class ImageStream(Protocol):
 class FileSource:
     """Images in files, or at places inside tar files, on disk or in a store."""
 
-    blobs: Mapping[str, Blob]
+    blobs: Mapping[str, Blob] = field(repr=False)
 
     def open(self, path: str) -> Image.Image:
         """Return the image, undecoded.

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import csv
 import unicodedata
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from se_probe.errors import SeProbeError
 from se_probe.images.blobs import Blob
 from se_probe.images.listing import Listing, is_image, read_text
-from se_probe.labels import is_wnid
+from se_probe.labels import LabelSpace, is_wnid
 
 TINY_ANNOTATIONS = "val_annotations.txt"
 KAGGLE_SOLUTION = "LOC_val_solution.csv"
 _TEXT_SUFFIXES = (".txt", ".csv", ".tsv", ".lst")
 _LARGEST_TEXT = 64 * 2**20
+_LINES_SHOWN = 3
+_LONGEST_SHOWN = 60
+_EXPECTED = (
+    'a text file beside or in it with a line "name label" for each image (label: the network\'s output index, a wnid, '
+    "or after a comma or tab the name of one of its classes)"
+)
 
 
 @dataclass(frozen=True)
@@ -24,21 +32,21 @@ class LabelFile:
     """The label text of each image, by the image's name in the listing."""
 
     name: str
-    labelled: Mapping[str, str]
+    labelled: Mapping[str, str] = field(repr=False)
 
 
 def read_tiny_annotations(text: str) -> dict[str, str]:
     """Return the wnid of each image name in the text of Tiny-ImageNet's `val_annotations.txt`.
 
     Raises:
-        SeProbeError: a line is not `name wnid x y width height`.
+        SeProbeError: a line is not `name wnid x y width height`, or an image has two wnids.
     """
     rows = [line.split() for line in text.splitlines() if line.strip()]
     broken = next((row for row in rows if len(row) < 2 or not is_wnid(row[1])), None)
     if broken is not None or not rows:
         found = " ".join(broken) if broken else "nothing"
         raise SeProbeError(f'{TINY_ANNOTATIONS} holds "{found}"; expected lines of an image name and its wnid')
-    return {row[0]: row[1] for row in rows}
+    return _one_label_each(TINY_ANNOTATIONS, ((row[0], row[1]) for row in rows))
 
 
 def read_kaggle_solution(text: str) -> dict[str, str]:
@@ -47,39 +55,39 @@ def read_kaggle_solution(text: str) -> dict[str, str]:
     Raises:
         SeProbeError: the columns are not `ImageId,PredictionString`, or an image has not exactly one class.
     """
-    reader = csv.DictReader(text.splitlines())
-    if reader.fieldnames is None or list(reader.fieldnames)[:2] != ["ImageId", "PredictionString"]:
-        raise SeProbeError(
-            f"{KAGGLE_SOLUTION} has the columns {', '.join(reader.fieldnames or ())}; expected ImageId,PredictionString"
-        )
-    labels = {}
-    for row in reader:
-        wnids = {word for word in (row["PredictionString"] or "").split() if is_wnid(word)}
+    try:
+        rows = [row for row in csv.reader(text.splitlines()) if row]
+    except csv.Error as error:
+        raise SeProbeError(f"{KAGGLE_SOLUTION} cannot be read ({error}); expected Kaggle's file as it is") from error
+    if not rows or rows[0][:2] != ["ImageId", "PredictionString"]:
+        found = _shown(", ".join(rows[0])) if rows else ""
+        raise SeProbeError(f"{KAGGLE_SOLUTION} has the columns {found}; expected ImageId,PredictionString")
+    labels = []
+    for name, *cells in rows[1:]:
+        wnids = {word for word in "".join(cells[:1]).split() if is_wnid(word)}
         if len(wnids) != 1:
-            raise SeProbeError(
-                f"{KAGGLE_SOLUTION} gives {row['ImageId']} {len(wnids)} classes; expected exactly one wnid"
-            )
-        labels[row["ImageId"]] = wnids.pop()
-    return labels
+            raise SeProbeError(f"{KAGGLE_SOLUTION} gives {name} {len(wnids)} classes; expected exactly one wnid")
+        labels.append((name, wnids.pop()))
+    return _one_label_each(KAGGLE_SOLUTION, labels)
 
 
-def find_label_file(listing: Listing, images: Iterable[str]) -> LabelFile:
+def find_label_file(listing: Listing, images: Iterable[str], labels: LabelSpace | None) -> LabelFile:
     """Return the text file beside or in the folder that labels every one of the images.
 
-    Its lines are `name label`; the name may lack folders or the extension, the label is an index or a wnid.
+    Its lines are `name label`, after a header or not; the name may lack folders or the extension. Between tabs or
+    commas the label is an index, a wnid or the name of a class in `labels`; after a space an index or a wnid.
 
     Raises:
-        SeProbeError: there is none, it leaves an image out, two of them disagree, or it is the devkit's list of
-            class ids, whose order is not that of the network's output.
+        SeProbeError: there is none, it leaves an image out, gives one two labels or is not clear, two files disagree,
+            or it is the devkit's list of class ids, whose order is not that of the network's output.
     """
     wanted = tuple(images)
-    files = [
-        _applied(name, pairs, wanted)
-        for name, text in _texts(listing)
-        if (pairs := _label_lines(text)) is not None and _names_any(pairs, wanted)
-    ]
+    texts = _texts(listing)
+    found = [(name, text, _labelled(name, text, wanted, labels)) for name, text in texts]
+    files = [LabelFile(name, labelled) for name, _, labelled in found if labelled]
     if not files:
-        raise SeProbeError(_no_label_file(listing, wanted))
+        unclear = next(((name, text) for name, text, labelled in found if labelled is not None), None)
+        raise SeProbeError(_unclear(listing, *unclear) if unclear else _no_label_file(listing, wanted, texts))
     partial = next((file for file in files if len(file.labelled) < len(wanted)), None)
     if partial is not None:
         missing = next(name for name in wanted if name not in partial.labelled)
@@ -93,6 +101,18 @@ def find_label_file(listing: Listing, images: Iterable[str]) -> LabelFile:
     return files[0]
 
 
+def _one_label_each(file: str, rows: Iterable[tuple[str, str]]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for name, label in rows:
+        if labels.setdefault(name, label) != label:
+            raise _contradiction(file, name, labels[name], label)
+    return labels
+
+
+def _contradiction(file: str, name: str, one: str, other: str) -> SeProbeError:
+    return SeProbeError(f"{file} gives {name} two classes, {one} and {other}; expected one: correct the wrong line")
+
+
 def _texts(listing: Listing) -> list[tuple[str, str]]:
     blobs = {name: listing.files[name] for name in listing.others} | dict(listing.beside.files())
     texts = ((name, _text_or_none(blob, name)) for name, blob in blobs.items() if name.lower().endswith(_TEXT_SUFFIXES))
@@ -100,60 +120,109 @@ def _texts(listing: Listing) -> list[tuple[str, str]]:
 
 
 def _text_or_none(blob: Blob, name: str) -> str | None:
-    # Any file may lie beside the images; one that cannot be read, or is no text, says nothing about them.
+    # Any file may be beside the images; one that cannot be read, or is no text, says nothing about them.
     try:
         return read_text(blob, name) if blob.length() <= _LARGEST_TEXT else None
     except (OSError, SeProbeError):
         return None
 
 
-def _label_lines(text: str) -> dict[str, str] | None:
+def _labelled(file: str, text: str, images: tuple[str, ...], labels: LabelSpace | None) -> dict[str, str] | None:
+    """Return the labels of those images that a file labels.
+
+    None where the file names no image; nothing where it does, and its lines are not clear.
+    """
     rows = [_name_and_label(line) for line in text.splitlines() if line.strip()]
-    if not rows or not all(name and (is_wnid(label) or label.isdecimal()) for name, label in rows):
+    exact, stems = _by_name(rows, _base), _by_name(rows, _stem)
+    # `a.png` and `a` both mean a.png; `a.jpg` does only where neither is there.
+    given = {image: [*exact.get(_base(image), []), *exact.get(_stem(image), [])] for image in images}
+    given = {image: texts or stems.get(_stem(image), []) for image, texts in given.items()}
+    named = {image: list(dict.fromkeys(texts)) for image, texts in given.items() if texts}
+    if not named:
         return None
-    labels = {_stem(name): label for name, label in rows}
-    contradicted = any(labels[_stem(name)] != label for name, label in rows)
-    return None if contradicted else labels
+    if not _are_labels(rows, named, labels):
+        return {}
+    for image, texts in named.items():
+        if len(texts) > 1:
+            raise _contradiction(file, image, texts[0], texts[1])
+    return {image: texts[0] for image, texts in named.items()}
 
 
-def _name_and_label(line: str) -> tuple[str, str]:
-    """Return a line's parts before and after its last tab, else its last comma, else its last space."""
-    separator = next((sign for sign in ("\t", ",") if sign in line), None)
+def _by_name(rows: Iterable[_Row], key: Callable[[str], str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(key(row.name), []).append(row.label)
+    return found
+
+
+def _are_labels(rows: Sequence[_Row], named: Mapping[str, Iterable[str]], labels: LabelSpace | None) -> bool:
+    """Return whether every line has a label, the first one excepted where it can be a header."""
+    stems = {_stem(image) for image in named}
+    header = len(rows) > 1 and _stem(rows[0].name) not in stems
+    lines = rows[1:] if header and not _is_number(rows[0].label) else rows
+    if all(row.name and _is_number(row.label) for row in lines):
+        return True
+    return labels is not None and all(row.separated and labels.candidates(row.label) for row in lines)
+
+
+def _is_number(label: str) -> bool:
+    return is_wnid(label) or label.isdecimal()
+
+
+class _Row(NamedTuple):
+    """The parts of a line; `separated` by a tab or comma and not by a space."""
+
+    name: str
+    label: str
+    separated: bool
+
+
+def _name_and_label(line: str) -> _Row:
+    """Return a line's parts before and after its last tab, else its last comma, semicolon or space."""
+    separator = next((sign for sign in ("\t", ",", ";") if sign in line), None)
+    if separator and '"' in line:
+        with suppress(csv.Error):
+            cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True))
+            if len(cells) == 2:
+                return _Row(cells[0].strip(), cells[1].strip(), True)
     parts = line.rsplit(separator, 1)
     name, label = (part.strip() for part in (*parts, "")[:2])
-    if separator == "," and name[:1] == name[-1:] == '"':
-        name = name[1:-1].replace('""', '"')
-    return name, label
+    return _Row(name, label, separator is not None)
+
+
+def _base(name: str) -> str:
+    # Composed, because a label file and a file system may write one accent in two ways.
+    return PurePosixPath(unicodedata.normalize("NFC", name)).name
 
 
 def _stem(name: str) -> str:
-    # Composed, because a label file and a file system may write one accent in two ways.
-    path = PurePosixPath(unicodedata.normalize("NFC", name))
-    return path.stem if is_image(path.name) else path.name
+    base = _base(name)
+    return PurePosixPath(base).stem if is_image(base) else base
 
 
-def _names_any(pairs: Mapping[str, str], images: tuple[str, ...]) -> bool:
-    return any(_stem(name) in pairs for name in images)
-
-
-def _applied(name: str, pairs: Mapping[str, str], images: tuple[str, ...]) -> LabelFile:
-    return LabelFile(name, {image: pairs[_stem(image)] for image in images if _stem(image) in pairs})
-
-
-def _no_label_file(listing: Listing, images: tuple[str, ...]) -> str:
-    expected = (
-        'a text file beside or in it with a line "name label" for each image (label: the network\'s output index, '
-        "or a wnid)"
+def _unclear(listing: Listing, name: str, text: str) -> str:
+    first = " | ".join(_shown(line) for line in text.splitlines()[:_LINES_SHOWN])
+    return (
+        f"{listing.root}: {name} names images, but not every line is a name and a label; it begins with: {first}; "
+        f"expected {_EXPECTED}"
     )
-    devkit = [name for name, text in _texts(listing) if _is_devkit(text)]
+
+
+def _shown(line: str) -> str:
+    line = " ".join(line.split())
+    return line if len(line) <= _LONGEST_SHOWN else f"{line[:_LONGEST_SHOWN]}…"
+
+
+def _no_label_file(listing: Listing, images: tuple[str, ...], texts: Iterable[tuple[str, str]]) -> str:
+    devkit = [name for name, text in texts if _is_devkit(text)]
     if devkit:
         return (
             f"{listing.root}: {devkit[0]} lists class ids without image names, as the ILSVRC devkit does, and its "
-            f"ids follow another order than the network's output; expected {expected}"
+            f"ids follow another order than the network's output; expected {_EXPECTED}"
         )
     return (
-        f"{listing.root}: {len(images)} images such as {images[0]} lie flat and nothing says their classes; "
-        f"expected {expected}, names <wnid>_*.JPEG, or a folder for each class"
+        f"{listing.root}: {len(images)} images such as {images[0]} are in one folder and nothing says their classes; "
+        f"expected {_EXPECTED}, names <wnid>_*.JPEG, or a folder for each class"
     )
 
 

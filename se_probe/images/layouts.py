@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from se_probe.errors import SeProbeError
@@ -16,7 +17,7 @@ from se_probe.images.labelfiles import (
     read_kaggle_solution,
     read_tiny_annotations,
 )
-from se_probe.images.listing import Listing, read_text
+from se_probe.images.listing import IMAGE_EXTENSIONS, Listing, read_text
 from se_probe.labels import LabelSpace, is_wnid
 
 EXPECTED = (
@@ -34,7 +35,7 @@ class Layout:
     """What was found, in words with a `{kind}` to fill in, and the label text of each image."""
 
     words: str
-    labelled: Mapping[str, str]
+    labelled: Mapping[str, str] = field(repr=False)
 
 
 def detect_layout(listing: Listing, labels: LabelSpace | None) -> Layout:
@@ -48,7 +49,8 @@ def detect_layout(listing: Listing, labels: LabelSpace | None) -> Layout:
     annotated = _tiny_imagenet(listing) or _kaggle(listing)
     if annotated is not None:
         return annotated
-    _refuse_webdataset(listing)
+    if is_webdataset(listing):
+        return webdataset_layout(listing)
     folders = _by_folder(listing.images)
     if len(folders) == 1:
         return _one_folder(listing, next(iter(folders)), labels)
@@ -109,13 +111,50 @@ def _refuse_unlabelled(listing: Listing, name: str, images: Iterable[str], label
         raise SeProbeError(f"{listing.root}: {name} has no label for {missing}; expected a label for each image")
 
 
-def _refuse_webdataset(listing: Listing) -> None:
-    stem = os.path.splitext(listing.images[0])[0]
-    if f"{stem}.cls" in listing.files:
+def is_webdataset(listing: Listing) -> bool:
+    """Return whether the first image has a `.cls` file beside it, as WebDataset's shards do."""
+    return f"{os.path.splitext(listing.images[0])[0]}.cls" in listing.files
+
+
+def webdataset_layout(listing: Listing) -> Layout:
+    """Return the class index of each record of WebDataset's shards, from its `.cls` or `.json` file.
+
+    Raises:
+        SeProbeError: there are no images, or one has no class.
+    """
+    records: dict[str, dict[str, str]] = {}
+    for name in listing.files:
+        key, field = _record_key(name)
+        records.setdefault(key, {})[field] = name
+    labelled = {}
+    for fields in records.values():
+        image = next((name for field, name in fields.items() if f".{field}" in IMAGE_EXTENSIONS), None)
+        if image is not None:
+            labelled[image] = _record_label(listing, fields, image)
+    if not labelled:
+        raise SeProbeError(f"{listing.root} holds no images ({len(listing.files)} files); expected WebDataset's shards")
+    return Layout("WebDataset's records labelled by {kind}", labelled)
+
+
+def _record_key(name: str) -> tuple[str, str]:
+    # As webdataset does: the key ends at the first dot of the file's name.
+    folder, slash, file = name.rpartition("/")
+    stem, _, field = file.partition(".")
+    return folder + slash + stem, field.lower()
+
+
+def _record_label(listing: Listing, fields: Mapping[str, str], image: str) -> str:
+    try:
+        text = listing.text(fields["cls"]) if "cls" in fields else json.loads(listing.text(fields["json"]))["label"]
+        index = int(text)
+    except (KeyError, TypeError, ValueError, RecursionError):
+        index = -1
+    if index < 0:
         raise SeProbeError(
-            f"{listing.root} holds {listing.images[0]} with a .cls file beside it, as WebDataset's shards do; "
-            f"expected such data as wds/{listing.root}"
+            f"{listing.root}: {image} has no class index; expected a .cls file or a label in a .json file (an output "
+            "index)"
         )
+    return str(index)
 
 
 def _by_folder(images: Iterable[str]) -> dict[str, list[str]]:
@@ -133,10 +172,10 @@ def _one_folder(listing: Listing, folder: str, labels: LabelSpace | None) -> Lay
     leaf = os.path.basename(folder)
     if leaf and (is_wnid(leaf) or (labels is not None and labels.candidates(leaf))):
         return _class_folders(listing, {folder: list(listing.images)})
-    return _flat(listing, folder)
+    return _flat(listing, folder, labels)
 
 
-def _flat(listing: Listing, folder: str) -> Layout:
+def _flat(listing: Listing, folder: str, labels: LabelSpace | None) -> Layout:
     names = {image: os.path.basename(image) for image in listing.images}
     named = {image: match[1] for image, name in names.items() if (match := _FLAT_WNID.fullmatch(name))}
     if len(named) == len(names):
@@ -147,7 +186,7 @@ def _flat(listing: Listing, folder: str) -> Layout:
             f"{listing.root}: {len(named)} files are named <wnid>_* and {len(names) - len(named)} are not ({other}); "
             f"{EXPECTED}"
         )
-    file = find_label_file(listing, listing.images)
+    file = find_label_file(listing, listing.images, labels)
     what = "flat ILSVRC files" if all(map(_ILSVRC.fullmatch, names.values())) else "flat files"
     return Layout(f"{what}{_below(folder)} labelled by {{kind}} in {file.name}", file.labelled)
 

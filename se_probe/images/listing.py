@@ -9,12 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from se_probe.errors import SeProbeError
-from se_probe.images.blobs import Blob, FileBlob
+from se_probe.images.blobs import Blob, BytesBlob, FileBlob
 
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+_LABELS = (".cls", ".json")
+_LARGEST_LABEL = 4096
 _UNREADABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -191,26 +193,33 @@ def _visible(root: str, found: Iterable[tuple[str, Blob]], beside: Surroundings)
 
 def _tar_members(blob: Blob, shown: str, prefix: str) -> Iterator[tuple[str, Blob]]:
     try:
-        with blob.stream() as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
-            yield from _members(tar, blob, prefix, 0)
+        with blob.stream() as stream:
+            yield from _members(stream, blob, prefix, 0)
     except (tarfile.TarError, OSError, EOFError) as error:
         raise SeProbeError(
-            f"{readable(shown)} is not a readable .tar file ({error}); expected a folder of images or an "
+            f"{readable(shown)} is not a readable .tar file ({error}); expected a folder of images or a whole, "
             "uncompressed tar: unpack a compressed one first"
         ) from error
 
 
-def _members(tar: tarfile.TarFile, whole: Blob, prefix: str, start: int) -> Iterator[tuple[str, Blob]]:
-    for member in tar:
-        if not member.isreg():
-            continue
-        name = prefix + member.name.removeprefix("./")
-        inner = tar.extractfile(member) if name.lower().endswith(".tar") else None
-        if inner is None:
-            yield name, whole.part(start + member.offset_data, member.size)
-            continue
-        with tarfile.open(fileobj=inner, mode="r:") as child:
-            yield from _members(child, whole, name[: -len(".tar")] + "/", start + member.offset_data)
+def _members(stream: IO[bytes], whole: Blob, prefix: str, start: int) -> Iterator[tuple[str, Blob]]:
+    with tarfile.open(fileobj=stream, mode="r:") as tar:
+        for member in tar:
+            inner = tar.extractfile(member) if member.isreg() else None
+            if inner is None:
+                continue
+            name = prefix + member.name.removeprefix("./")
+            if name.lower().endswith(".tar"):
+                yield from _members(inner, whole, name[: -len(".tar")] + "/", start + member.offset_data)
+            elif name.lower().endswith(_LABELS) and member.size <= _LARGEST_LABEL:
+                # Read in passing: one by one, a remote tar's thousands of labels would take as many requests.
+                yield name, BytesBlob(inner.read())
+            else:
+                yield name, whole.part(start + member.offset_data, member.size)
+        # tarfile takes a tar that was cut short, or is damaged within, for one that ends there.
+        stream.seek(tar.offset)
+        if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError(f"it is cut short or damaged at byte {start + tar.offset}")
 
 
 def _is_hidden(name: str) -> bool:

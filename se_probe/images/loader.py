@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from multiprocessing import Lock
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
-from se_probe.errors import SeProbeError
-from se_probe.images.decode import UndecodableImageError, decode_rgb
-from se_probe.images.device_decode import DeviceDecoder, encoded_jpeg
+from se_probe.errors import SeProbeError, first_line
+from se_probe.images.decode import DeviceDecoder, UndecodableImageError, decode_rgb, encoded_jpeg
 from se_probe.images.imageset import ImageSource, ImageStream, open_bytes
 from se_probe.images.selection import Selection
 
 Transform = Callable[[Image.Image], torch.Tensor]
 _Opener = Callable[[], Image.Image]
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Batch:
     """
 
     indices: tuple[int, ...]
-    images: torch.Tensor
+    images: torch.Tensor = field(repr=False)
     skipped: tuple[Skip, ...]
 
     def pin_memory(self) -> Batch:
@@ -49,8 +52,22 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class _Packed:
+    """A batch whose images go from a worker to this process through a pipe, without shared memory."""
+
+    batch: Batch
+    images: NDArray[np.float32]
+
+    def unpacked(self) -> Batch:
+        return replace(self.batch, images=torch.from_numpy(self.images))
+
+    def pin_memory(self) -> Batch:
+        return self.unpacked().pin_memory()
+
+
+@dataclass(frozen=True)
 class _Failure:
-    """Why no more images can be read; a worker hands it over, since an exception would come with its traceback."""
+    """Why no more images can be read; a worker returns it, since an exception would come with its traceback."""
 
     reason: str
 
@@ -78,8 +95,14 @@ def batches(
     """Return the selected images in the selection's order, whatever the number of worker processes.
 
     A batch covers `batch_size` selected images; those that cannot be decoded are left out of its tensor. A
-    stream has no random access, so it is read by one worker at the most. With a `decoder`, workers only read
-    JPEGs, and batches are on its device.
+    stream has no random access, so it is read by one worker at the most.
+
+    Args:
+        selection: the images.
+        transform: makes the network's input of an image.
+        batch_size: selected images in a batch.
+        workers: processes that decode; 0 for this one, which is also used where none can be started.
+        decoder: decodes JPEGs on its device. Workers then only read them, and batches are on that device.
 
     Raises:
         ValueError: `batch_size` is below 1 or `workers` below 0.
@@ -92,21 +115,39 @@ def batches(
         items, workers = _StreamedItems(selection, source, read), min(workers, 1)
     else:
         items = _Items(selection, source, read)
-    loader: DataLoader[_Item] = DataLoader(
-        items,
-        batch_size=batch_size,
-        num_workers=workers,
-        collate_fn=_collate if decoder is None else _unstacked,
-        pin_memory=torch.cuda.is_available(),
-        # Without one of its own the loader would draw from the caller's random numbers.
-        generator=torch.Generator().manual_seed(0),
-    )
-    for batch in loader:
+    for batch in _loaded(items, batch_size, workers, _collate if decoder is None else _unstacked):
         if decoder is not None:
             batch = _collate(_decoded(batch, decoder, transform))
+        if isinstance(batch, _Packed):
+            batch = batch.unpacked()
         if isinstance(batch, _Failure):
             raise SeProbeError(batch.reason)
         yield batch
+
+
+def _loaded(items: Dataset[_Item], batch_size: int, workers: int, collate: Callable[[list[_Item]], Any]) -> Any:
+    """Return an iterator over collated items, in this process where the system starts no others."""
+
+    def loader(processes: int) -> DataLoader[_Item]:
+        return DataLoader(
+            items,
+            batch_size=batch_size,
+            num_workers=processes,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            # Without one of its own the loader would draw from the caller's random numbers.
+            generator=torch.Generator().manual_seed(0),
+        )
+
+    try:
+        # As many as the loader makes for its queues: it ends untidily where one of them fails.
+        _ = [Lock() for _ in range(4 * (workers + 2) if workers else 0)]
+        return iter(loader(workers))
+    except OSError as error:
+        if not workers:
+            raise
+        _LOG.warning("images are decoded in one process: no others can be started (%s)", first_line(error))
+        return iter(loader(0))
 
 
 def _item(index: int, path: str, opener: _Opener, *, transform: Transform, encoded: bool) -> _Item:
@@ -183,11 +224,24 @@ def _one(item: _Encoded, decoder: DeviceDecoder, transform: Transform) -> _Item:
         return Skip(item.index, item.path, str(error))
 
 
-def _collate(items: list[_Item]) -> Batch | _Failure:
+def _collate(items: list[_Item]) -> Batch | _Packed | _Failure:
     failure = next((item for item in items if isinstance(item, _Failure)), None)
     if failure is not None:
         return failure
     decoded = [item for item in items if isinstance(item, tuple)]
     skipped = tuple(item for item in items if isinstance(item, Skip))
     images = torch.stack([tensor for _, tensor in decoded]) if decoded else torch.empty(0, 3, 0, 0)
-    return Batch(tuple(index for index, _ in decoded), images, skipped)
+    batch = Batch(tuple(index for index, _ in decoded), images, skipped)
+    return batch if get_worker_info() is None else _for_transfer(batch)
+
+
+def _for_transfer(batch: Batch) -> Batch | _Packed:
+    """Put a worker's batch into shared memory, or into an array where there is no room (64 MB is Docker's default).
+
+    The loader's queue would do so itself, in a thread whose errors reach nobody: the run would wait for ever.
+    """
+    try:
+        batch.images.share_memory_()
+    except RuntimeError:
+        return _Packed(replace(batch, images=torch.empty(0)), batch.images.numpy())
+    return batch

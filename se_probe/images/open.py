@@ -10,30 +10,37 @@ from PIL import Image
 from se_probe.errors import SeProbeError
 from se_probe.images.classes import match_labels
 from se_probe.images.imageset import FileSource, ImageSet, Sample, sample_order
-from se_probe.images.layouts import Layout, detect_layout
-from se_probe.images.listing import readable
+from se_probe.images.layouts import Layout, detect_layout, webdataset_layout
+from se_probe.images.listing import Listing, readable
 from se_probe.images.public import fetched_folder, full_name, is_public_name, public_set
-from se_probe.images.remote import list_place, shown_url
-from se_probe.images.timm_datasets import is_dataset_name, open_dataset
+from se_probe.images.remote import list_place, list_shards, shown_url
+from se_probe.images.timm_datasets import DatasetName, is_dataset_name, open_hugging_face
 from se_probe.io.urls import is_url
 from se_probe.labels import LabelSpace, imagenet
 
 
-def open_images(data: str | Path, labels: LabelSpace | None) -> ImageSet:
+def open_images(data: str | Path, labels: LabelSpace | None = None) -> ImageSet:
     """Return the labelled images of a folder, a .tar file, a public set, or a data set named as timm names it.
 
-    A folder or .tar may lie behind a URL of fsspec's (`s3://`, `gs://`, `memory://` ...), a .tar on a web server too.
-    `labels` are the network's, None when they are not known. Folders: `<wnid>/`, `<class name>/`, `<index>/`
-    (the number of the network's output unit), flat `<wnid>_*.JPEG`, flat files with a label file, the
-    validation images of Tiny-ImageNet and of Kaggle's ImageNet. Names: `hfds/NAME`, `hfids/NAME`, `wds/PLACE`,
-    `tfds/NAME`, each with `#SPLIT` where there are several, and the public sets that `se_probe.fetch` brings
-    (`imagenetv2`, `tiny-imagenet`); a folder called like one of them is given as `./hfds/...`.
+    A folder or .tar may be behind a URL of fsspec's (`s3://`, `gs://`, `memory://` ...), a .tar on a web server too.
+    Folders: `<wnid>/`, `<class name>/`, `<index>/` (the number of the network's output unit), flat `<wnid>_*.JPEG`,
+    flat files with a label file, the validation images of Tiny-ImageNet and of Kaggle's ImageNet.
+
+    Args:
+        data: a path; a URL; a public set that `se_probe.fetch` brings (`imagenetv2`, `tiny-imagenet`); `hfds/NAME` or
+            `hfids/NAME`, with `#SPLIT` where there are several; `wds/PLACE`, a folder or pattern of shards. A folder
+            called like one of them is given as `./hfds/...`.
+        labels: the network's classes; without them, names and WordNet ids are classes of the data's own.
 
     Raises:
         SeProbeError: there is nothing there, or it is not clear which image is of which class.
     """
     if is_dataset_name(str(data)):
-        return open_dataset(str(data), labels)
+        name = DatasetName.parse(str(data))
+        if name.kind != "wds":
+            return open_hugging_face(name, labels)
+        listing = list_shards(str(data).partition("/")[2], name.text)
+        return replace(_image_set(listing, webdataset_layout(listing), labels), title=name.text)
     if isinstance(data, str) and is_public_name(data):
         public = _open_files(fetched_folder(data), labels, by_index=public_set(data)[0].imagenet_indices)
         return replace(public, title=full_name(data))
@@ -42,9 +49,13 @@ def open_images(data: str | Path, labels: LabelSpace | None) -> ImageSet:
 
 def _open_files(place: str | Path, labels: LabelSpace | None, *, by_index: bool = False) -> ImageSet:
     listing = list_place(place)
-    title = readable(listing.root)
     layout = detect_layout(listing, labels)
-    layout = _indices_as_wnids(layout, title) if by_index else layout
+    layout = _indices_as_wnids(layout, readable(listing.root)) if by_index else layout
+    return replace(_image_set(listing, layout, labels), location=_location(place))
+
+
+def _image_set(listing: Listing, layout: Layout, labels: LabelSpace | None) -> ImageSet:
+    title = readable(listing.root)
     matched = match_labels(layout.labelled.values(), labels, title)
     samples = (Sample(name, matched.by_text[text]) for name, text in layout.labelled.items())
     return ImageSet(
@@ -54,7 +65,6 @@ def _open_files(place: str | Path, labels: LabelSpace | None, *, by_index: bool 
         layout=f"{layout.words.format(kind=matched.kind)} {matched.summary(len(layout.labelled))}",
         ignored=len(listing.files) - len(layout.labelled) + listing.hidden,
         source=FileSource({name: listing.files[name] for name in layout.labelled}),
-        location=_location(place),
     )
 
 

@@ -1,11 +1,11 @@
-"""List the images behind a URL of fsspec's: a folder in any layout, or a tar that is read in place."""
+"""List the images of a place: a folder in any layout or a tar, on disk or behind a URL of fsspec's, or shards."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,13 +15,16 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractFileSystem
 
 from se_probe.errors import SeProbeError, first_line
-from se_probe.images.blobs import Blob, StoreBlob
+from se_probe.images.blobs import Blob, FileBlob, StoreBlob
 from se_probe.images.listing import Listing, folder_listing, list_files, readable, tar_listing
 from se_probe.io.urls import is_url, storage_errors
 
 _WEB = re.compile(r"(?:(?:simplecache|filecache|blockcache)::)?https?://", re.IGNORECASE)
 _PASSWORD = re.compile(r"(?<=://)[^/@:]*:[^/@]*@")
 _SIGNED = re.compile(r"(?<=://)[^/@]*@|\?.*")
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
+_MOST_SHARDS = 10_000
 _BLOCK = 512
 _TAGS = ("ETag", "etag", "md5Hash", "crc32c", "checksum", "LastModified", "mtime", "created")
 
@@ -40,7 +43,7 @@ def list_place(place: str | Path) -> Listing:
     if isinstance(system, LocalFileSystem):
         return list_files(Path(root))
     if _WEB.match(url):
-        return _web_tar(url, shown, system, root)
+        return _web_tar(url)
     return _store_listing(url, shown, system, root.rstrip("/"))
 
 
@@ -87,30 +90,95 @@ def _named(blobs: Mapping[str, Blob], root: str, shown: str) -> Iterator[tuple[s
             yield name, blob
 
 
-def _web_tar(url: str, shown: str, system: Any, path: str) -> Listing:
-    if not urlsplit(path).path.lower().endswith(".tar"):
-        raise SeProbeError(
-            f"{shown} is no .tar file, and a web server does not list what a folder holds; expected the address of a "
-            ".tar, a store that can be listed (s3://, gs:// ...), or shards as wds/https://..."
-        )
+def list_shards(place: str, where: str) -> Listing:
+    """Return the files in the tars that a folder, or a pattern such as `data/val-{000..007}.tar`, means.
+
+    Each tar stands for a folder of its name. No command is run, whatever the pattern says.
+
+    Raises:
+        SeProbeError: there are none, two have one name, or one cannot be read.
+    """
+    if Path(place).expanduser().is_dir() or not place.endswith(".tar"):
+        return list_place(place)
+    tars: dict[str, tuple[str, Blob]] = {}
+    for tar in _expanded(place, where):
+        name = f"{PurePosixPath(tar).name}/"
+        if name in tars:
+            raise SeProbeError(f"{where} means two shards called {name[:-1]}; expected shards of different names")
+        tars[name] = _tar(tar)
+    return tar_listing(where, tars, _Alone())
+
+
+def _expanded(pattern: str, where: str) -> list[str]:
+    """Return what ranges (`{000..007}`) and lists (`{a,b}`) in braces stand for."""
+    found = _BRACES.search(pattern)
+    if found is None:
+        if set(pattern) & set("{}$"):
+            raise _no_pattern(where)
+        return [pattern]
+    items = found[1].split(",")
+    if bounds := _RANGE.fullmatch(found[1]):
+        first, last = int(bounds[1]), int(bounds[2])
+        if last - first >= _MOST_SHARDS:
+            raise SeProbeError(f"{where} means {last - first + 1} shards; expected at most {_MOST_SHARDS}")
+        items = [f"{number:0{len(bounds[1])}d}" for number in range(first, last + 1)]
+    elif len(items) == 1:
+        raise _no_pattern(where)
+    before, after = pattern[: found.start()], pattern[found.end() :]
+    return [f"{before}{item}{rest}" for item in items for rest in _expanded(after, where)]
+
+
+def _no_pattern(where: str) -> SeProbeError:
+    return SeProbeError(
+        f"{where} has braces or a $ that are no pattern; expected a folder of shards, or a pattern such as "
+        "wds/data/val-{000..007}.tar or wds/data/{a,b}.tar"
+    )
+
+
+def _tar(place: str) -> tuple[str, Blob]:
+    """Return what a tar is called in messages, and its bytes."""
+    if not is_url(place):
+        path = Path(place).expanduser()
+        if not path.is_file():
+            raise SeProbeError(f"{readable(place)} does not exist or is no file; expected a .tar file")
+        return str(path), FileBlob(str(path))
+    shown = shown_url(place)
+    with storage_errors(shown):
+        system, path = url_to_fs(place)
+    if isinstance(system, LocalFileSystem):
+        return _tar(str(path))
     with storage_errors(shown):
         try:
             facts = system.info(path)
-            with system.open(path, "rb", block_size=_BLOCK) as stream:
-                stream.seek(_BLOCK)
-                stream.read(_BLOCK)
         except FileNotFoundError as error:
             raise SeProbeError(
                 f"{shown} cannot be read ({_why(error)}); expected the address of a .tar file"
             ) from error
-        except ValueError as error:
-            raise SeProbeError(
-                f"{shown}: the server does not send parts of a file (Range requests), so that single images cannot be "
-                "read; download the tar and give its path"
-            ) from error
-    return tar_listing(
-        shown, {"": (shown, StoreBlob(url, path, int(facts.get("size") or 0), tag=_tag(facts)))}, _Alone()
-    )
+        if _WEB.match(place):
+            _require_ranges(system, path, shown)
+    return shown, StoreBlob(place, path, int(facts.get("size") or 0), tag=_tag(facts))
+
+
+def _web_tar(url: str) -> Listing:
+    shown = shown_url(url)
+    if not urlsplit(url).path.lower().endswith(".tar"):
+        raise SeProbeError(
+            f"{shown} is no .tar file, and a web server does not list what a folder holds; expected the address of a "
+            ".tar, a store that can be listed (s3://, gs:// ...), or shards as wds/https://..."
+        )
+    return tar_listing(shown, {"": _tar(url)}, _Alone())
+
+
+def _require_ranges(system: Any, path: str, shown: str) -> None:
+    try:
+        with system.open(path, "rb", block_size=_BLOCK) as stream:
+            stream.seek(_BLOCK)
+            stream.read(_BLOCK)
+    except ValueError as error:
+        raise SeProbeError(
+            f"{shown}: the server does not send parts of a file (Range requests), so that single images cannot be "
+            "read; download the tar and give its path"
+        ) from error
 
 
 def _why(error: FileNotFoundError) -> str:

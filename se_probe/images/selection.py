@@ -42,6 +42,12 @@ class Selection:
     seed: int
     rule: str
 
+    def __repr__(self) -> str:
+        return (
+            f"Selection({len(self.entries)} of {len(self.images.samples)} images of {self.images.title!r}, "
+            f"{len(self.chosen)} chosen classes)"
+        )
+
 
 def select(
     images: ImageSet,

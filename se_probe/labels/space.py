@@ -62,6 +62,9 @@ class LabelSpace:
     classes: tuple[ImageClass, ...]
     title: str
 
+    def __repr__(self) -> str:
+        return f"LabelSpace({self.title!r}, {len(self.classes)} classes)"
+
     def __post_init__(self) -> None:
         """Refuse two classes with one identity."""
         for what, keys in (

@@ -60,6 +60,9 @@ class Catalog:
     without_gates: int
     unexamined: Mapping[str, str]
 
+    def __repr__(self) -> str:
+        return f"Catalog({len(self.entries)} networks with gates, {self.without_gates} without)"
+
 
 def catalog(pattern: str | None = None) -> Catalog:
     """Return the pretrained networks with gates whose name matches `pattern`, all of them by default.

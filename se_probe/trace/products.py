@@ -89,10 +89,11 @@ class Event:
 
 @dataclass
 class Trace:
-    """What a pass saw: the products in network order, and how often each module was called."""
+    """What a pass saw: the products in network order, how often each module was called, and its operations by name."""
 
     events: list[Event] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
+    operations: Counter[str] = field(default_factory=Counter)
 
 
 def trace(network: nn.Module, batch: torch.Tensor) -> Trace:
@@ -108,6 +109,7 @@ def trace(network: nn.Module, batch: torch.Tensor) -> Trace:
     tracer = _Tracer(batch)
     with torch.no_grad(), module_hooks(network, tracer.enter_hook, tracer.leave), tracer:
         network(batch)
+    tracer.trace.operations = tracer._counts
     return tracer.trace
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from se_probe.analysis.channel_gates import channel_gates
+from se_probe.analysis.gates import channel_gates
 from se_probe.figures.channel_distribution import channel_distribution
 from tests.analysis.raw_recording import mixed_recording
 from tests.figures.tables import texts, titles

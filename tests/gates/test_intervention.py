@@ -292,10 +292,7 @@ class TestRefuses:
         network = build(networks.Undecided)
         (site,) = find_gates(network, SIZE)
         network.gate_block.skip = True
-        message = (
-            r"^this forward pass took another way than the dry pass: the gates of SE_1_1 were not replaced; its "
-            r"output is not that of an intervention\.$"
-        )
+        message = r"another way than the dry pass .*: the module of SE_1_1 made 0 products, not 1; nothing of it is"
         with pytest.raises(SeProbeError, match=message):
             changed(network, {site: Identity()}, images(2))
 

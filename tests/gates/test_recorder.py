@@ -106,7 +106,6 @@ def test_hooks_are_gone_on_exit_and_after_an_exception(kind):
     with GateRecorder(network, sites):
         assert count_hooks(network) > 0
     assert count_hooks(network) == 0
-    assert count_hooks(network) == 0
     with pytest.raises(RuntimeError), GateRecorder(network, sites):
         network(torch.randn(2, 4, 32, 32))
     assert count_hooks(network) == 0
@@ -146,11 +145,8 @@ def test_another_way_through_the_network_is_refused():
     network = build(networks.Undecided)
     sites = find_gates(network, SIZE)
     network.gate_block.skip = True
-    message = (
-        "this forward pass took another way than the dry pass: modules called more or less often [], not reached "
-        "['gate of SE_1_1'], images [2]; the batch is not recorded."
-    )
-    with GateRecorder(network, sites), pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
+    message = r"another way than the dry pass .*: the module of SE_1_1 made 0 products, not 1; .* Find the sites with"
+    with GateRecorder(network, sites), pytest.raises(SeProbeError, match=message):
         network(torch.randn(2, *SIZE))
 
 
@@ -190,11 +186,8 @@ def test_wrappers_are_refused_with_a_reason():
 def test_sites_of_another_network_are_refused():
     sites = find_gates(timm.create_model("legacy_seresnet18"), (3, 64, 64))
     network = build(networks.Functional)
-    message = (
-        "the network has no module 'layer1.0.se_module.sigmoid', where a site is tapped; pass the sites that "
-        "find_gates returned for this very network."
-    )
-    with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"), GateRecorder(network, sites):
+    message = r"^the network has no module 'layer1\.0\.se_module', .* pass the sites that find_gates returned for this"
+    with pytest.raises(SeProbeError, match=message), GateRecorder(network, sites):
         pass
     assert count_hooks(network) == 0
 
@@ -281,7 +274,7 @@ def test_signals_of_branches_in_timm():
 
 def test_an_unknown_capture():
     network = build(networks.Functional)
-    message = "'logits' cannot be captured; expected some of gate, logit, squeeze, feature."
+    message = "'logits' cannot be captured; expected some of gate, original, logit, squeeze, feature."
     with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
         GateRecorder(network, find_gates(network, SIZE), ["logits"])
 

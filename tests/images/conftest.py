@@ -1,16 +1,10 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+
+from tests.images.helpers import write_image
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
-
-
-def write_image(path: Path, value: int = 0) -> None:
-    """An 8x8 PNG-coded grey square, whatever the file's name ends in: the first pixel says which file it is."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((8, 8, 3), value, np.uint8)).save(path, format="PNG")
 
 
 @pytest.fixture

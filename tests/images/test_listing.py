@@ -4,19 +4,11 @@ import os
 import tarfile
 
 import pytest
-import torch
 
 from se_probe.errors import SeProbeError
 from se_probe.images import batches, open_images, select
 from se_probe.labels import imagenet
-from tests.images.test_loader import first_pixels
-
-
-def pack(tar_path, root, names):
-    with tarfile.open(tar_path, "w") as tar:
-        for name in names:
-            tar.add(root / name, name)
-    return tar_path
+from tests.images.helpers import first_pixels, pack, to_first_pixel
 
 
 def all_first_pixels(images, workers=0):
@@ -25,10 +17,6 @@ def all_first_pixels(images, workers=0):
         selection.entries[i].sample.path: value
         for i, value in first_pixels(batches(selection, to_first_pixel, batch_size=2, workers=workers)).items()
     }
-
-
-def to_first_pixel(image):
-    return torch.full((3, 1, 1), float(image.getpixel((0, 0))[0]))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -90,7 +78,7 @@ def test_a_file_that_is_no_tar(tmp_path, content, reason):
     with pytest.raises(SeProbeError) as caught:
         open_images(path, None)
     assert str(caught.value) == (
-        f"{path} is not a readable .tar file ({reason}); expected a folder of images or an uncompressed tar: "
+        f"{path} is not a readable .tar file ({reason}); expected a folder of images or a whole, uncompressed tar: "
         "unpack a compressed one first"
     )
 
@@ -115,15 +103,42 @@ def test_a_folder_that_cannot_be_read(tree, monkeypatch):
     assert str(caught.value) == f"{root} cannot be read (Permission denied); expected a readable folder"
 
 
-def test_webdataset_shards_given_as_a_folder(tree):
-    root = tree("000.png")
-    (root / "000.cls").write_text("7")
-    folder = root / "shards"
-    folder.mkdir()
-    pack(folder / "val-000.tar", root, ["000.png", "000.cls"])
-    with pytest.raises(SeProbeError) as caught:
-        open_images(folder, imagenet())
-    assert str(caught.value) == (
-        f"{folder} holds val-000/000.png with a .cls file beside it, as WebDataset's shards do; "
-        f"expected such data as wds/{folder}"
-    )
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
+def test_a_tar_that_was_cut_short_is_refused(tree, share):
+    names = [f"n01443537/{i}.png" for i in range(8)]
+    root = tree(*names)
+    whole = pack(root / "data.tar", root, names).read_bytes()
+    with tarfile.open(root / "data.tar") as tar:
+        end = tar.getmembers()[-1].offset_data + 512
+    for length in {int(end * share), int(end * share) // 512 * 512, 2048, end}:
+        (root / "cut.tar").write_bytes(whole[:length])
+        with pytest.raises(SeProbeError, match=r"cut\.tar is not a readable \.tar file"):
+            open_images(root / "cut.tar", imagenet())
+
+
+def test_a_tar_that_is_damaged_within_is_refused(tree):
+    names = [f"n01443537/{i}.png" for i in range(4)]
+    root = tree(*names)
+    path = pack(root / "data.tar", root, names)
+    with tarfile.open(path) as tar:
+        header = tar.getmembers()[2].offset
+    with path.open("r+b") as stream:
+        stream.seek(header)
+        stream.write(b"x" * 512)
+    with pytest.raises(SeProbeError, match=f"damaged at byte {header}"):
+        open_images(path, imagenet())
+
+
+def test_a_tar_within_a_tar_that_was_cut_short_is_refused(tree):
+    root = tree("n01443537/a.png", "n01443537/b.png")
+    inner = pack(root / "n01443537.tar", root, ["n01443537/a.png", "n01443537/b.png"])
+    inner.write_bytes(inner.read_bytes()[:1024])
+    with pytest.raises(SeProbeError, match=r"outer\.tar is not a readable \.tar file"):
+        open_images(pack(root / "outer.tar", root, ["n01443537.tar"]), imagenet())
+
+
+def test_a_pipe_that_is_called_tar_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.tar")
+    for place in (tmp_path, tmp_path / "x.tar", f"wds/{tmp_path}/x.tar"):
+        with pytest.raises(SeProbeError):
+            open_images(place, imagenet())

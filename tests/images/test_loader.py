@@ -1,7 +1,11 @@
 import io
 import pickle
+import shutil
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,29 +13,16 @@ import torch
 from PIL import Image, ImageFile
 from torch.utils.data._utils.pin_memory import pin_memory
 
-from se_probe.images import Batch, batches, open_images, select
-from se_probe.labels import imagenet
+from se_probe.images import Batch, batches
+from tests.images.helpers import ToTensor, encoded, first_pixels, load, one_pixel, photograph, whole_selection
 
 
-def first_pixels(loaded):
-    return {i: int(image[0, 0, 0]) for batch in loaded for i, image in zip(batch.indices, batch.images, strict=True)}
-
-
-class ToTensor:
-    """Every pixel as it is, cut to 4x4; a class, so that workers can be spawned as well as forked."""
-
-    def __call__(self, image):
-        assert image.mode == "RGB"
-        return torch.from_numpy(np.array(image)[:4, :4]).permute(2, 0, 1)
-
-
-def whole_selection(root):
-    images = open_images(root, imagenet())
-    return select(images, images.classes, per_class=1000)
-
-
-def load(root, workers=0, batch_size=4):
-    return list(batches(whole_selection(root), ToTensor(), batch_size=batch_size, workers=workers))
+def _may_mount():
+    """Whether a file system may be mounted in a namespace of one's own."""
+    if shutil.which("unshare") is None:
+        return False
+    mount = ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/dev/shm"]
+    return subprocess.run(mount, capture_output=True).returncode == 0
 
 
 def test_order_and_values_do_not_depend_on_workers(tree):
@@ -60,17 +51,6 @@ def test_the_callers_random_numbers_are_left_alone(tree):
     torch.manual_seed(3)
     load(root)
     assert torch.equal(torch.rand(2), expected)
-
-
-def photograph(size=(64, 48)):
-    noise = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), np.uint8)
-    return Image.fromarray(noise)
-
-
-def encoded(image, form, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
 
 
 def png_header(width, height):
@@ -126,14 +106,6 @@ def test_truncated_images_are_skipped_even_if_other_code_asks_for_halves(tree, m
     (batch,) = load(root)
     assert batch.indices == (0,)
     assert ImageFile.LOAD_TRUNCATED_IMAGES is True
-
-
-def one_pixel(tree, data):
-    root = tree("n01443537/a.JPEG")
-    (root / "n01443537/a.JPEG").write_bytes(data)
-    (batch,) = load(root)
-    assert batch.skipped == ()
-    return batch.images[0, :, 0, 0].tolist()
 
 
 def test_cmyk_jpeg(tree):
@@ -193,3 +165,49 @@ def test_the_loader_pins_the_images_of_a_batch(monkeypatch):
     batch = pin_memory(Batch((0,), torch.zeros(1, 3, 2, 2), ()))
     assert batch == Batch((0,), batch.images, ())
     assert batch.images.eq(1).all()
+
+
+def test_a_batch_goes_through_a_pipe_where_shared_memory_is_full(tree, monkeypatch):
+    root = tree(*(f"n01443537/{i}.png" for i in range(5)))
+
+    def full(self):
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    assert first_pixels(load(root, workers=2)) == {i: i for i in range(5)}
+
+
+def test_images_are_decoded_in_one_process_where_no_other_starts(tree, monkeypatch, caplog):
+    root = tree(*(f"n01443537/{i}.png" for i in range(5)))
+
+    def refused(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("multiprocessing.synchronize.SemLock.__init__", refused)
+    assert first_pixels(load(root, workers=2)) == {i: i for i in range(5)}
+    assert "No space left on device" in caplog.text
+
+
+SMALL = """
+import sys
+from tests.images.helpers import first_pixels, whole_selection
+from se_probe.images import batches
+import torch, numpy as np
+
+def large(image):
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float().repeat(1, 40, 40)
+
+loaded = batches(whole_selection(sys.argv[1]), large, batch_size=4, workers=2)
+assert first_pixels(loaded) == {i: i for i in range(12)}
+print("whole")
+"""
+
+
+@pytest.mark.skipif(not _may_mount(), reason="a small /dev/shm can be mounted here by nobody")
+@pytest.mark.parametrize("size", ["4k", "64k", "2m"])
+def test_a_small_dev_shm_holds_no_run_up(tree, size):
+    root = tree(*(f"n01443537/{i:02d}.png" for i in range(12)))
+    mounted = f'mount -t tmpfs -o size={size} tmpfs /dev/shm && exec "$@"'
+    command = ["unshare", "-rm", "sh", "-c", mounted, "sh", sys.executable, "-c", SMALL, str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[2])
+    assert done.stdout == "whole\n", done.stderr

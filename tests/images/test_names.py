@@ -10,9 +10,7 @@ import pytest
 from se_probe.errors import SeProbeError
 from se_probe.images import batches, open_images, select
 from se_probe.labels import imagenet, label_space_from_names
-from tests.images.conftest import write_image
-from tests.images.test_listing import to_first_pixel
-from tests.images.test_loader import first_pixels
+from tests.images.helpers import first_pixels, to_first_pixel, write_image
 
 NFC, NFD = unicodedata.normalize("NFC", "café.png"), unicodedata.normalize("NFD", "café.png")
 SHOWN = {

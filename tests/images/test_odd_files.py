@@ -14,8 +14,7 @@ from PIL import Image
 from se_probe.errors import SeProbeError
 from se_probe.images import batches, open_images, select
 from se_probe.labels import imagenet
-from tests.images.conftest import write_image
-from tests.images.test_loader import ToTensor, encoded, first_pixels, load, one_pixel, whole_selection
+from tests.images.helpers import ToTensor, encoded, first_pixels, load, one_pixel, whole_selection, write_image
 
 RED, BLUE = Image.new("RGB", (8, 8), (200, 10, 30)), Image.new("RGB", (8, 8), (10, 30, 200))
 
@@ -120,6 +119,16 @@ def test_a_file_larger_than_any_image(tree):
     assert [skip.reason for skip in batch.skipped] == [
         "1073741825 bytes: larger than any image that is read (1073741824 bytes)"
     ]
+
+
+@pytest.mark.parametrize("size", [(65500, 1), (1, 65500), (501, 1)])
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_a_strip_is_skipped_before_it_is_resized(tree, size, form):
+    assert reason_of(tree, encoded(Image.new("RGB", size), form)).startswith(f"{size[0]}×{size[1]} pixels: one side")
+
+
+def test_a_long_panorama_is_no_strip(tree):
+    assert one_pixel(tree, encoded(Image.new("RGB", (2000, 4), (5, 5, 5)), "PNG")) == [5] * 3
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no file here that opens and cannot be read")

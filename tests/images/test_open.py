@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from se_probe.demo import DEMO_CLASSES, draw
-from se_probe.images import batches, demo_images, select
+from se_probe.images import batches, demo_images, open_images, select
 
 
 def to_tensor(image):
@@ -29,3 +29,16 @@ def test_the_demos_drawings_are_drawn_when_they_are_loaded():
     for entry, image in zip(selection.entries, batch.images, strict=True):
         _, name, instance = entry.sample.path.split("/")
         assert torch.equal(image, to_tensor(draw(name, int(instance)).convert("RGB")))
+
+
+def test_what_is_opened_and_selected_prints_in_a_line(tree):
+    images = open_images(tree("goldfish/a.png", "pug/b.png"))
+    selection = select(images, images.classes)
+    for shown in (repr(images), repr(selection), repr(images.source)):
+        assert "\n" not in shown
+        assert len(shown) < 300
+
+
+def test_without_labels_the_classes_are_the_datas_own(tree):
+    images = open_images(tree("goldfish/a.png", "mydog/b.png"))
+    assert [(c.name, c.index) for c in images.classes] == [("goldfish", None), ("mydog", None)]

@@ -16,7 +16,7 @@ import se_probe
 from se_probe.errors import SeProbeError
 from se_probe.images import batches, open_images, select
 from se_probe.labels import imagenet
-from tests.images.test_loader import ToTensor
+from tests.images.helpers import ToTensor
 from tests.recording.small import SmallNetwork, assert_same, draw_images
 
 

@@ -7,7 +7,7 @@ import pytest
 from se_probe.errors import SeProbeError
 from se_probe.images import open_images, select
 from se_probe.labels import imagenet
-from tests.images.conftest import write_image
+from tests.images.helpers import write_image
 
 
 def classes(images, *names):

@@ -227,3 +227,7 @@ def test_an_empty_name_is_refused():
     assert error_of(lambda: label_space_from_names(["cat", " "], "data")) == (
         "data has a class without a name; expected 2 non-empty names"
     )
+
+
+def test_a_label_space_prints_in_one_line():
+    assert repr(imagenet()) == "LabelSpace('ImageNet-1k', 1000 classes)"

@@ -19,12 +19,13 @@ from se_probe.analysis.findings.sentences import (
     too_few_chosen,
     too_few_images,
 )
-from se_probe.analysis.findings.thresholds import EVEN_ENTROPY, ONE_BRANCH_ENTROPY
+from se_probe.analysis.findings.thresholds import EVEN_ENTROPY, FEWEST_CLASSES, ONE_BRANCH_ENTROPY
 from se_probe.analysis.stats.intervals import CONFIDENCE
 from se_probe.analysis.stats.states import CLOSED, MOST, OPEN, STATIC_SD
 
 SOURCE = "a question of users"
 MOST_SITES = 3
+MORE_CLASSES = "excite --reference-per-class 50"
 UNBOUNDED = "All gates are unbounded, so that there is no unit in which to say how much they move."
 
 _KINDS = {
@@ -77,6 +78,7 @@ def gates_alive(evidence: Evidence) -> Finding:
     statement += "".join(_told(kind, sites) for kind, sites in kinds.items())
     statement += f" {_unsettled(evidence, unsure)}" if unsure else ""
     statement += left_out([site for site in evidence.sites if not site.site.bounded])
+    few_classes = evidence.moving_classes < FEWEST_CLASSES
     parts = [f"{kind}: {listed(sites)}" for kind, sites in (kinds | ({"open": unsure} if unsure else {})).items()]
     return replace(
         claim,
@@ -87,7 +89,7 @@ def gates_alive(evidence: Evidence) -> Finding:
         sites=names(still or unsure or bounded),
         news=_news(bounded, kinds) if still or not unsure else _unsettled(evidence, unsure),
         remedy=WEIGHT_DECAY if "collapsed" in kinds else "",
-        next_command="fold" if 2 * len(still) > len(bounded) else "",
+        next_command="fold" if 2 * len(still) > len(bounded) else MORE_CLASSES if unsure and few_classes else "",
     )
 
 

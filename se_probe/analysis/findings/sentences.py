@@ -8,9 +8,9 @@ from se_probe.analysis.findings.evidence import Evidence, SiteEvidence
 from se_probe.analysis.findings.thresholds import (
     FEWEST_CLASSES,
     FEWEST_IMAGES,
-    FEWEST_IMAGES_IN_ALL,
     FEWEST_SITES,
 )
+from se_probe.analysis.stats.states import FEWEST_STATE_IMAGES
 
 MOST_NAMES = 4
 PAPER = 'SENet, "Role of Excitation"'
@@ -63,10 +63,10 @@ def too_few_classes(evidence: Evidence) -> str | None:
 
 def too_few_images(evidence: Evidence) -> str | None:
     """Why nothing can be said about whether gates move, None where it can."""
-    if evidence.images >= FEWEST_IMAGES_IN_ALL:
+    if evidence.images >= FEWEST_STATE_IMAGES:
         return None
     return (
-        f"{evidence.images} images belong to classes with two images or more, and {FEWEST_IMAGES_IN_ALL} are needed "
+        f"{evidence.images} images belong to classes with two images or more, and {FEWEST_STATE_IMAGES} are needed "
         "to tell whether gates move; record more with --per-class."
     )
 

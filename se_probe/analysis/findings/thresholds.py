@@ -6,10 +6,6 @@ from se_probe.analysis.stats.states import STATIC_SD
 FEWEST_IMAGES = 5
 """Images that a class must have to count: its variance has a relative error of 70 % with five, less over classes."""
 
-FEWEST_IMAGES_IN_ALL = 20
-"""Images of classes with two or more, below which nothing is said about whether gates move: with 20 images the limits
-of a standard deviation are 0.8 and 1.5 times its estimate, with two they are 0.4 and 32 times."""
-
 FEWEST_SITES = 4
 """A trend over fewer sites is one or two differences between neighbours."""
 

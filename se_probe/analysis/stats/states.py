@@ -11,6 +11,9 @@ CLOSED = 0.05
 """A gate at or below this removes its channel."""
 STATIC_SD = 0.02
 """A channel whose gate has a smaller standard deviation over images does not depend on the input."""
+FEWEST_STATE_IMAGES = 20
+"""Images below which no state is given: with 20 the limits of a standard deviation are 0.8 and 1.5 times its estimate,
+with two they are 0.4 and 32 times."""
 MOST = 0.75
 """A site is called by what at least this share of its channels do."""
 SAME_LEVEL = 0.05
@@ -38,7 +41,7 @@ def site_verdict(level: Floats, states: NDArray[np.str_]) -> str:
     - "collapsed": static at one and the same level (`SAME_LEVEL`) between open and closed, so that the gate
       neither depends on the image nor tells channels apart; a few channels may still move.
     - "constant": static at levels that differ between channels, a fixed scale a channel.
-    - "unknown": a spread over images is missing.
+    - "unknown": a spread over images is missing, or rests on fewer than `FEWEST_STATE_IMAGES` images.
     """
     if np.any(states == "unknown"):
         return "unknown"

@@ -1,8 +1,17 @@
 """Public sets of labelled images: what they are, where they lie once fetched, and how they are fetched."""
 
 from se_probe.images.public.fetch import fetch
-from se_probe.images.public.place import State, fetched_folder, state_of
-from se_probe.images.public.public_sets import PUBLIC_SETS, PublicSet, full_name, is_public_name, public_set
+from se_probe.images.public.sets import (
+    PUBLIC_SETS,
+    PublicSet,
+    State,
+    fetched_folder,
+    full_name,
+    is_public_name,
+    public_set,
+    readable_size,
+    state_of,
+)
 
 __all__ = [
     "PUBLIC_SETS",
@@ -13,5 +22,6 @@ __all__ = [
     "full_name",
     "is_public_name",
     "public_set",
+    "readable_size",
     "state_of",
 ]

@@ -20,7 +20,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from se_probe.errors import SeProbeError
-from se_probe.images.public.place import part_of, readable_size
+from se_probe.images.public.sets import part_of, readable_size
 
 Progress = Callable[[int], None]
 

@@ -59,6 +59,7 @@ def test_few_images_leave_sites_open_and_say_so():
     finding = gates_alive(read_evidence(recording(0.0, 0.02, classes=3, images=8), None))
     assert finding.verdict == "cannot be judged"
     assert "open: " in finding.result
+    assert finding.next_command == "excite --reference-per-class 50"
     for text in (finding.statement, finding.news):
         assert "not settled" in text
         assert "24 images of 3 classes" in text

@@ -104,6 +104,18 @@ def test_a_known_share_lies_within_its_interval_over_images_at_the_nominal_rate(
     assert low <= hits / RUNS <= high
 
 
+@pytest.mark.parametrize(("classes", "images", "effect"), [(2, 50, 0.3), (2, 50, 0.5), (3, 20, 0.5)])
+def test_over_images_a_share_of_few_directions_lies_within_its_interval(classes, images, effect):
+    means = effect * np.linspace(-0.5, 0.5, classes)
+    truth = means.var() / (means.var() + 1)
+    rng, hits = np.random.default_rng(0), 0
+    for seed in range(RUNS):
+        groups = [mean + rng.normal(size=(images, 1)) for mean in means]
+        found = omega_squared_over_images(groups, resamples=199, seed=seed)
+        hits += bool(found.low <= truth <= found.high)
+    assert hits / RUNS >= coverage_band(0.92)[0]
+
+
 def test_limits_over_images_are_those_of_redrawing_them_one_resample_at_a_time():
     groups = draw(7, [3, 4, 5], 2, share=0.5)
 
@@ -122,8 +134,8 @@ def test_limits_over_images_are_those_of_redrawing_them_one_resample_at_a_time()
     ]
     deviations = np.array(redrawn) - log_ratio(groups, corrected=False)
     found = omega_squared_over_images(groups, resamples=60, seed=8)
-    assert found.low == pytest.approx(1 - np.exp(np.quantile(deviations, 0.975) - log_ratio(groups)), rel=1e-9)
-    assert found.high == pytest.approx(1 - np.exp(np.quantile(deviations, 0.025) - log_ratio(groups)), rel=1e-9)
+    assert found.low == pytest.approx(1 - np.exp(-np.quantile(deviations, 0.025) - log_ratio(groups)), rel=1e-9)
+    assert found.high == pytest.approx(1 - np.exp(-np.quantile(deviations, 0.975) - log_ratio(groups)), rel=1e-9)
 
 
 def test_over_images_the_interval_of_null_data_holds_zero():

@@ -1,10 +1,11 @@
+"""Predictions against the labels of the data; how labels are matched is in test_layouts."""
+
 import random
 
 import pytest
 from scipy.stats import binom
 
 from se_probe.images import label_disagreement
-from se_probe.images.check import _binomial_tail
 
 
 def noisy(labels, accuracy, classes, seed=0):
@@ -63,6 +64,10 @@ def test_lengths_must_agree():
         label_disagreement([1, 2], [1])
 
 
-@pytest.mark.parametrize(("k", "n", "p"), [(0, 50, 0.1), (5, 50, 0.1), (20, 5000, 0.001), (50, 50, 0.02), (3, 9, 1.0)])
-def test_the_binomial_tail_is_scipys(k, n, p):
-    assert _binomial_tail(k, n, p) == pytest.approx(float(binom.sf(k - 1, n, p)), rel=1e-9)
+@pytest.mark.parametrize("correct", range(6))
+def test_the_bar_is_one_in_a_thousand_by_the_binomial_test(correct):
+    labels = [c for c in range(40) for _ in range(4)]
+    predictions = [label if place % 4 == 0 and place < 4 * correct else 999 for place, label in enumerate(labels)]
+    chance = 4 * correct / len(labels) ** 2
+    p_value = 1.0 if correct == 0 else float(binom.sf(correct - 1, len(labels), chance))
+    assert (label_disagreement(labels, predictions) is not None) == (p_value > 1e-3)

@@ -1,0 +1,42 @@
+"""Linear regression of gates on covariates of the images, within classes."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from se_probe.analysis.stats.moments import Floats
+
+
+def explained_share(gates: NDArray[np.floating], labels: NDArray[np.int64], covariates: Floats) -> float:
+    """Share of the variance of `gates` (image, column) within the classes `labels` that `covariates` explain.
+
+    `covariates` is (image, covariate). Both are taken less their class means; sums of squares are pooled over columns,
+    and divided by their degrees of freedom, N − K and N − K − rank: the adjusted R², at most 1, unbiased in numerator
+    and denominator. NaN where no degree of freedom is left or nothing varies within classes.
+
+    Source: Ezekiel, Methods of Correlation Analysis (1930).
+    """
+    centred = _within(np.asarray(gates, dtype=np.float64), labels)
+    basis = _orthonormal(_within(np.asarray(covariates, dtype=np.float64), labels))
+    free = len(labels) - len(np.unique(labels))
+    left = free - basis.shape[1]
+    total = float(np.sum(centred**2))
+    rounding = np.finfo(np.float64).eps * np.abs(gates).max(initial=0) * len(labels)
+    if left < 1 or np.abs(centred).max(initial=0) <= rounding:
+        return float("nan")
+    rest = total - float(np.sum((basis.T @ centred) ** 2))
+    return float(1 - (rest / left) / (total / free))
+
+
+def _within(values: Floats, labels: NDArray[np.int64]) -> Floats:
+    """Rows less the mean of their class."""
+    centred = values.copy()
+    for label in np.unique(labels):
+        centred[labels == label] -= values[labels == label].mean(axis=0)
+    return centred
+
+
+def _orthonormal(columns: Floats) -> Floats:
+    """An orthonormal basis of what the columns span; those that repeat others add nothing."""
+    scale = np.linalg.norm(columns, axis=0)
+    left, singular, _ = np.linalg.svd(columns / np.where(scale > 0, scale, 1.0), full_matrices=False)
+    return np.asarray(left[:, singular > 1e-9])
