@@ -256,11 +256,11 @@ def test_a_network_loaded_by_hand(photographs, tmp_path):
 
 
 def test_a_network_in_memory_is_copied(photographs, tmp_path):
-    network = timm.create_model("test_efficientnet").train()
+    network = timm.create_model("test_efficientnet").eval()
     recording = small(photographs, out=tmp_path / "run", model=network, random_weights=False)
     assert recording.provenance["model"]["name"] == "EfficientNet"
     assert recording.provenance["model"]["source"] == "memory"
-    assert network.training
+    assert not network.training
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
@@ -279,10 +279,13 @@ def test_other_signals_are_measured_too(tmp_path):
         assert table["site"].tolist() == [site.name for site in recording.sites]
         assert table["omega_squared"].between(-1, 1).all()
         assert "verdict" not in table
-    # The standard deviation between class means, from the logits themselves.
-    logits = recording.of("logit").moments("SE_5_3")["mean"].values
+    # The variance between class means of the logits, without that of the means: s² / n in each class.
+    logits = recording.of("logit").moments("SE_5_3").transpose("class", ...)
+    count = logits["count"].values[:, None]
+    noise = (logits["m2"].values / (count - 1) / count).mean(0)
+    between = logits["mean"].values.var(0, ddof=1) - noise
     row = pd.read_csv(tables / "site_specificity.logit.csv").set_index("site").loc["SE_5_3"]
-    assert row["between_class_sd"] == pytest.approx(np.sqrt(logits.var(0, ddof=1).mean()), rel=1e-6)
+    assert row["between_class_sd"] == pytest.approx(np.sqrt(between.mean()), rel=1e-6)
 
 
 def gates_of(recording):
