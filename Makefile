@@ -22,7 +22,7 @@ lint: $(VENV)/.installed-dev
 
 # The site, in build/site: guides, notebooks, API reference, and the report of a demo run to click through.
 docs: $(VENV)/.installed-docs build/example/report.html $(NOTEBOOKS:notebooks/%=build/notebooks/%)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # --quiet would hide warnings from --strict
 
 build/example/report.html: $(SOURCES)
 	$(BIN)/se-probe ablate --demo --with mean --out build/example --overwrite > /dev/null

@@ -10,11 +10,11 @@ from se_probe.analysis.stats.paired import holm, sign_flip_test
 ALONE = "site"
 """The scope of an intervention at one site alone."""
 SAVING = ("identity", "mean", "branch")
-"""Replacements without which nothing that computes the gate is needed any more: constants, whatever the image."""
+"""Replacements by constants, after which what computes the gate is not needed any more."""
 
 
 def ablation_sites_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFrame:
-    """What each intervention costs, one row each in the order of the ablation.
+    """Tabulate what each intervention costs, one row each in the order of the ablation.
 
     Every image of a class weighs the same, and every class, as in the curve of all classes. After `FACTS` come
     `images` and `classes` seen, `labelled` images, for whose class the network has a unit and which alone count for
@@ -26,7 +26,7 @@ def ablation_sites_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFra
     `nll_p_holm`: adjusted over all sites alone, NaN for other scopes. `estimators` and `gates_from`, the recording
     whose mean gates were put in, in words.
 
-    Limits are NaN where nothing tells how far other images would differ (see `outcomes.estimate`): where a class of
+    Limits are NaN where the spread over other images is unknown (see `outcomes.estimate`): where a class of
     several has one image, or no output changes.
 
     Raises:

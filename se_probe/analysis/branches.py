@@ -27,10 +27,11 @@ def shares_one(site: SiteLike) -> bool:
 def split_attention(recording: RecordingLike) -> pd.DataFrame:
     """Mean attention of every branch (radix split) of every site, over all classes with equal weights.
 
-    Returns one row a site and branch: `site`, `stage`, `block`, `activation`, `branches`, `branch`; `mean`
-    over classes and channels; `channel_sd`, the unbiased standard deviation between the means of channels;
-    `between_class_sd` as in all tables. A softmax over R branches has the mean 1/R over them; a single
-    branch is a sigmoid gate, whose mean lies anywhere between 0 and 1.
+    Returns:
+        One row a site and branch: `site`, `stage`, `block`, `activation`, `branches`, `branch`; `mean` over classes
+        and channels; `channel_sd`, the unbiased standard deviation between the means of channels;
+        `between_class_sd` as in all tables. A softmax over R branches has the mean 1/R over them; a single branch
+        is a sigmoid gate, whose mean lies anywhere between 0 and 1.
     """
     rows = []
     for site in recording.sites:
@@ -48,11 +49,12 @@ def split_attention(recording: RecordingLike) -> pd.DataFrame:
 def split_entropy(recording: GateRecording) -> pd.DataFrame:
     """How evenly attention is shared among the branches of every site, over images of the chosen classes.
 
-    Returns one row a site: `site`, `stage`, `block`, `activation`, `branches`; `entropy`, over log R, mean over
-    images and channels with every class weighing the same (1: even, 0: one branch has all); `entropy_sd`, the
-    spread of an image's mean; `entropy_of_mean`, that of the mean attention over images: as low where a
-    channel always prefers the same branch, higher where the choice depends on the image. NaN where branches
-    do not compete, R = 1 among them.
+    Returns:
+        One row a site: `site`, `stage`, `block`, `activation`, `branches`; `entropy`, over log R, mean over images
+        and channels with every class weighing the same (1: even, 0: one branch has all); `entropy_sd`, the spread
+        of an image's mean; `entropy_of_mean`, that of the mean attention over images: as low where a channel always
+        prefers the same branch, higher where the choice depends on the image. NaN where branches do not compete, R
+        = 1 among them.
     """
     rows = []
     for site in recording.sites:
@@ -75,10 +77,11 @@ def cardinal_groups(recording: RecordingLike, cardinality: Mapping[str, int] | N
     `cardinality` gives the number K of groups of each site; channels lie group by group. A site that it does
     not name is taken as one group, with `groups_known` False.
 
-    Returns one row a site, branch and group: `site`, `stage`, `block`, `activation`, `branches`, `branch`,
-    `group`, `groups`, `groups_known`, `channels`, `mean`; `between_class_sd` and `within_class_sd`,
-    bias-corrected spreads between and within classes in gate units (root mean square over channels); `omega_squared`,
-    the share of the variance that lies between classes, pooled over channels. Classes with one image are left out.
+    Returns:
+        One row a site, branch and group: `site`, `stage`, `block`, `activation`, `branches`, `branch`, `group`,
+        `groups`, `groups_known`, `channels`, `mean`; `between_class_sd` and `within_class_sd`, bias-corrected
+        spreads between and within classes in gate units (root mean square over channels); `omega_squared`, the
+        share of the variance that lies between classes, pooled over channels. Classes with one image are left out.
 
     Raises:
         SeProbeError: the channels of a site cannot be divided into K groups.
@@ -106,6 +109,11 @@ def has_branches(recording: RecordingLike) -> bool:
 
 def branch_tables(recording: GateRecording, cardinality: Mapping[str, int] | None = None) -> dict[str, pd.DataFrame]:
     """Return the tables of branches by the names of their files.
+
+    Args:
+        recording: the recording.
+        directory: folder that gets the tables.
+        cardinality: number of cardinal groups of each site; None: one.
 
     Raises:
         SeProbeError: as `cardinal_groups`.

@@ -1,4 +1,4 @@
-"""Mean gates of classes by channel, and pairs of classes, in an order that puts like beside like."""
+"""Mean gates of classes by channel, and pairs of classes, ordered by clustering."""
 
 from collections.abc import Sequence
 
@@ -27,9 +27,19 @@ def clustered_class_means(
 ) -> pd.DataFrame:
     """Mean gate of `classes` (None: all seen) in sampled channels (None: all) of a site.
 
-    Returns one row a class, branch and channel: `site`, `activation`, `site_channels`, `class`, `branch`,
-    `channel`, `mean`, and the places `row` and `column` that average-linkage clustering gives to the class and to
-    the channel, by the root mean square difference of their means. With `order`, classes stand in that order instead.
+    Args:
+        recording: the recording.
+        site: name of the site.
+        classes: names of the classes; None: all seen.
+        channels: number of channels to sample; None: all.
+        seed: seed of the sampled channels.
+        order: names of the classes in the order of their rows; None: by clustering.
+
+    Returns:
+        One row a class, branch and channel: `site`, `activation`, `site_channels`, `class`, `branch`, `channel`,
+        `mean`, and the places `row` and `column` that average-linkage clustering gives to the class and to the
+        channel, by the root mean square difference of their means. With `order`, classes stand in that order
+        instead.
 
     Raises:
         SeProbeError: an unknown site, a class without images, or fewer than one channel.

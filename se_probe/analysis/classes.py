@@ -17,8 +17,9 @@ from se_probe.errors import SeProbeError
 def class_statistics(moments: xr.Dataset) -> xr.Dataset:
     """Count, mean, unbiased variance and standard error of every class in `moments`.
 
-    Returns `count` (class) and `mean`, `variance`, `standard_error` (class, [branch,] channel) in float64.
-    Variance and standard error are over images, and NaN for a class with a single image.
+    Returns:
+        `count` (class) and `mean`, `variance`, `standard_error` (class, [branch,] channel) in float64. Variance and
+        standard error are over images, and NaN for a class with a single image.
     """
     count, m2 = moments["count"], moments["m2"]
     return xr.Dataset(
@@ -34,9 +35,10 @@ def class_statistics(moments: xr.Dataset) -> xr.Dataset:
 def reference_statistics(moments: xr.Dataset) -> xr.Dataset:
     """The same statistics for all classes of `moments` together, every class with the same weight.
 
-    Returns `count`, the number of images, and `mean`, `variance`, `standard_error`, with the single entry
-    `reference_name(K)` along `class`. The variance is that of the equal-weight mixture of the K classes; it
-    and the standard error are NaN where any class has a single image.
+    Returns:
+        `count`, the number of images, and `mean`, `variance`, `standard_error`, with the single entry
+        `reference_name(K)` along `class`. The variance is that of the equal-weight mixture of the K classes; it and
+        the standard error are NaN where any class has a single image.
     """
     count, mean, m2 = moments["count"], moments["mean"], moments["m2"]
     over = ["class"]

@@ -14,7 +14,7 @@ from se_probe.analysis.health import site_health
 from se_probe.analysis.shared_images import ComparableRecording, NarrowedRecording, SharedImages, shared_images
 from se_probe.analysis.specificity import site_specificity
 from se_probe.analysis.stats import intervals
-from se_probe.analysis.stats.alignment import centred_gram, cka_matrix, linear_cka, rsa_matrix
+from se_probe.analysis.stats.alignment import FEWEST_CLASSES, centred_gram, cka_matrix, linear_cka, rsa_matrix
 from se_probe.analysis.stats.moments import Floats
 from se_probe.analysis.stats.similarity import matrix_correlation, squared_distance
 
@@ -63,7 +63,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Views:
-    """What similarity is computed from: a matrix a site, over images and over classes."""
+    """Gram matrices over images and distances over classes, one of each a site."""
 
     names: list[str]
     grams: list[Floats]
@@ -76,7 +76,12 @@ def compare_recordings(
     """Compare two or more recordings (label → recording) on the images that all of them have.
 
     CKA is over the shared chosen images, on gates flattened over branches; RSA is the rank correlation of the
-    unbiased squared distances between class means, over all shared classes (NaN for fewer than four).
+    unbiased squared distances between class means, over all shared classes (NaN for fewer than ten).
+
+    Args:
+        recordings: label → recording, two or more.
+        resamples: bootstrap resamples.
+        seed: seed of the random numbers.
 
     Raises:
         SeProbeError: fewer than two recordings, or too few images in common.
@@ -165,13 +170,18 @@ def _match(left: _Views, right: _Views, row: int, column: int | None) -> dict[st
     if column is None:
         return {"other_site": None, **dict.fromkeys(names, np.nan)}
     cka = linear_cka(left.grams[row], right.grams[column])
-    rsa = matrix_correlation(left.distances[row], right.distances[column], permutations=0)
-    values = (float(cka.estimate), float(cka.low), float(cka.high), rsa.correlation, rsa.low, rsa.high)
+    first, second = left.distances[row], right.distances[column]
+    if len(first) < FEWEST_CLASSES:
+        over_classes = (np.nan,) * 3
+    else:
+        rsa = matrix_correlation(first, second, permutations=0)
+        over_classes = rsa.correlation, rsa.low, rsa.high
+    values = (float(cka.estimate), float(cka.low), float(cka.high), *over_classes)
     return {"other_site": right.names[column], **dict(zip(names, values, strict=True))}
 
 
 def _with_facts(table: pd.DataFrame, sites: pd.DataFrame, *sides: str) -> pd.DataFrame:
-    """Add what must stand beside a measure without scale: where both sites are and how much their gates move."""
+    """Add depth, spread and verdict of both sites, which a measure without scale does not show."""
     for side in sides:
         facts = sites[["run", "site", *_FACTS]].rename(columns={name: f"{side}_{name}" for name in _FACTS})
         facts = facts.rename(columns={"run": side, "site": f"{side}_site"})
@@ -192,7 +202,7 @@ def _about_run(label: object, rows: pd.DataFrame) -> str:
     states = ", ".join(f"{verdict} at {number} of {len(rows)} sites" for verdict, number in counts.items())
     highest = rows.sort_values("specificity", ascending=False).iloc[0]
     still = rows["verdict"].isin(("collapsed", "constant", "saturated")).mean() >= 0.5
-    warning = "; most of its gates hardly move, so that its shares and similarities are of next to nothing"
+    warning = "; most of its gates hardly move, so that its shares and similarities are those of next to no variance"
     return (
         f"{label}: gates {states}; their standard deviation over images is {rows['sd'].median():.2g} (median site), "
         f"that between class means {rows['between_class_sd'].median():.2g}; ω² is "

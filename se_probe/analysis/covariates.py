@@ -47,6 +47,11 @@ def site_covariates(
     covariate, such as those of `image_covariates`. Gates and covariates are taken less their class means, so that what
     sets classes apart is not counted.
 
+    Args:
+        recording: the recording.
+        covariates: a row an image, by its number in the recording; a column a covariate.
+        sites: names of the sites; None: all.
+
     Returns:
         One row a site. After the facts of `site_facts`: `chosen_images`; `explained`, the share of all covariates
         together, and for each group of `GROUPS` that is there `explained_by_…`, that of the group alone. Shares are

@@ -41,9 +41,17 @@ def excitation_curves(
     `sites` defaults to `default_panels`, `classes` to the chosen classes, `channels` to fifty drawn by
     `sample_channels` (None: all of them).
 
-    Returns one row a site, branch, channel and class (`CURVE_COLUMNS`): `branch` is 0 where none compete,
-    `position` is the channel's place on the x axis, `role` is "class" or "reference" (all classes), `std` is
-    the unbiased standard deviation over images, NaN as is `standard_error` where a class has one image.
+    Args:
+        recording: the recording.
+        sites: names of the sites; None: those of `default_panels`.
+        classes: names of the classes; None: the chosen ones.
+        channels: number of channels to sample; None: all.
+        seed: seed of the sampled channels.
+
+    Returns:
+        One row a site, branch, channel and class (`CURVE_COLUMNS`): `branch` is 0 where none compete, `position` is
+        the channel's place on the x axis, `role` is "class" or "reference" (all classes), `std` is the unbiased
+        standard deviation over images, NaN as is `standard_error` where a class has one image.
 
     Raises:
         SeProbeError: an unknown site, a class without images, or fewer than one channel.
@@ -69,6 +77,13 @@ def within_class_curves(
     """Mean and standard deviation over the images of a class, for the same sites and channels.
 
     `classes` defaults to `default_within`. Returns the columns of `excitation_curves`, without the reference.
+
+    Args:
+        recording: the recording.
+        classes: names of the classes; None: those of `default_within`.
+        sites: names of the sites; None: those of `default_panels`.
+        channels: number of channels to sample; None: all.
+        seed: seed of the sampled channels.
 
     Raises:
         SeProbeError: an unknown site, a class without images, or fewer than one channel.

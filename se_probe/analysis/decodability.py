@@ -1,4 +1,4 @@
-"""Whether the class can be read off the gates of a site."""
+"""How well the class can be decoded from the gates of a site."""
 
 from collections.abc import Sequence
 
@@ -17,12 +17,19 @@ def site_decodability(
     repeats: int = REPEATS,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """How well the chosen classes can be told apart by the gates of `sites` (None: all), one row each.
+    """Measure how well the chosen classes can be decoded from the gates of `sites` (None: all), one row each.
 
     After the facts of `site_facts`: `chosen_classes`, `chosen_images`, `test_folds`; `accuracy`, balanced
     accuracy on images held out, with `ci_low` and `ci_high`, and `chance`. Classification standardises channels, so
-    it sees gates that hardly move as well as others: read `between_class_sd`, `within_class_sd` and `verdict` with it.
+    gates that hardly move count as much as others: read `between_class_sd`, `within_class_sd` and `verdict` with it.
     NaN for fewer than two classes, or a class with one image.
+
+    Args:
+        recording: the recording.
+        sites: names of the sites; None: all.
+        folds: folds of the cross-validation.
+        repeats: how often it is repeated with other folds.
+        seed: seed of the random numbers.
 
     Raises:
         SeProbeError: an unknown site.

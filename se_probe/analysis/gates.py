@@ -1,4 +1,4 @@
-"""What the measures read of a site: its moments, its gates, and its absolute spread; several sites at a time."""
+"""Arrays that the measures read of a site, its absolute spread, and measuring several sites at a time."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -145,7 +145,7 @@ def channel_facts(moments: SiteMoments) -> pd.DataFrame:
 
 
 def site_facts(moments: SiteMoments) -> dict[str, object]:
-    """What every row about a site begins with: where it is, of what it was measured, and its absolute spread.
+    """First columns of every row about a site: its place, the classes and images seen, and its absolute spread.
 
     `between_class_sd` and `within_class_sd` as in `channel_facts`, root mean square over channels; that of a network
     whose classes do not differ is 0 in about half of all cases. `verdict`: see `stats.states.site_verdict`.
@@ -175,8 +175,15 @@ def class_spreads(moments: SiteMoments) -> dict[str, float]:
 def channel_gates(recording: GateRecording, site: str, channel: int, branch: int = 0) -> pd.DataFrame:
     """Gate of every image of the chosen classes in one channel (of one branch) of a site.
 
-    Returns one row an image, chosen classes in their order: `site`, `activation`, `branch`, `channel`, `class`,
-    `image`, its row in the recording's table of images, and `gate`.
+    Args:
+        recording: the recording.
+        site: name of the site.
+        channel: the channel, from 0.
+        branch: the branch, from 0.
+
+    Returns:
+        One row an image, chosen classes in their order: `site`, `activation`, `branch`, `channel`, `class`,
+        `image`, its row in the recording's table of images, and `gate`.
 
     Raises:
         SeProbeError: an unknown site, or a channel or branch that it does not have.
@@ -206,8 +213,8 @@ def channel_gates(recording: GateRecording, site: str, channel: int, branch: int
 def each_site(measure: Callable[[GateSiteLike], Measured], sites: Sequence[GateSiteLike]) -> list[Measured]:
     """Return what a function gives for each site, in order.
 
-    Sites go to threads, each of which has one thread of the linear algebra library: matrices are so small that
-    more would wait for each other, and sums do not depend on the machine's number of cores.
+    Sites are measured in threads, each with a single thread of the linear algebra library: matrices are too small for
+    more, and sums do not depend on the number of cores.
     """
     at_once = min(MOST_AT_ONCE, cpu_count())
     with threadpool_limits(1, "blas"):

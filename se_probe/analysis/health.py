@@ -1,4 +1,4 @@
-"""The health of gates: saturated, static or live, how even over branches, in how many directions they move."""
+"""The health of gates: state of channels and sites, entropy over branches, effective rank."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -23,12 +23,13 @@ from se_probe.analysis.stats.states import CLOSED, OPEN, STATES, branch_entropy,
 
 
 def channel_health(recording: GateRecording, sites: Sequence[str] | None = None) -> pd.DataFrame:
-    """What state every channel of `sites` (None: all) is in.
+    """Measure the state of every channel of `sites` (None: all).
 
-    Returns one row a site, branch and channel: the facts of `channel_facts`, with `state`; `mean_gate`, the mean
-    gate, and `sd` over images, both over all classes seen with equal weights; over the images of the chosen
-    classes `open_share` and `closed_share`, the shares with a gate of `OPEN` or more and `CLOSED` or less
-    (NaN where gates are not bounded), and `entropy` of the attention over branches (NaN without softmax).
+    Returns:
+        One row a site, branch and channel: the facts of `channel_facts`, with `state`; `mean_gate`, the mean gate,
+        and `sd` over images, both over all classes seen with equal weights; over the images of the chosen classes
+        `open_share` and `closed_share`, the shares with a gate of `OPEN` or more and `CLOSED` or less (NaN where
+        gates are not bounded), and `entropy` of the attention over branches (NaN without softmax).
 
     Raises:
         SeProbeError: an unknown site.
@@ -38,7 +39,7 @@ def channel_health(recording: GateRecording, sites: Sequence[str] | None = None)
 
 
 def site_health(recording: GateRecording, sites: Sequence[str] | None = None) -> pd.DataFrame:
-    """What state `sites` (None: all) are in, one row each.
+    """Measure the state of `sites` (None: all), one row each.
 
     After the facts of `site_facts`, with `verdict`: `mean_gate`, mean gate over channels; `sd` over images, root
     mean square over channels; `dynamic`, `open`, `closed`, `constant`, the shares of channels in each state

@@ -16,7 +16,7 @@ from se_probe.analysis.stats.proportions import flip_interval, share_interval
 from se_probe.errors import SeProbeError
 
 FACTS = ("intervention", "scope", "sites", "replacement")
-"""What every row about an intervention begins with."""
+"""First columns of every row about an intervention."""
 
 
 class AblationLike(Protocol):
@@ -144,9 +144,15 @@ def outcome_changes(ablation: AblationLike) -> Changes:
 def estimate(changes: Changes, name: str, place: int | None = None, *, seed: int = 0) -> Interval:
     """A measure under each intervention with its limits, over the images of a class or, where None, over all classes.
 
-    NaN limits where nothing tells how far other images would differ: where each image has the same change of NLL or
+    NaN limits where the spread over other images is unknown: where each image has the same change of NLL or
     the same KL, most often 0 since its outputs do not change at all; a width of 0 would claim to know. All is NaN
     where no image counts.
+
+    Args:
+        changes: what the interventions changed.
+        name: one of `MEASURES`.
+        place: a class, as a place in `changes.classes`; None: all, with equal weights.
+        seed: seed of the random numbers.
     """
     counted = changes.counted(name) & ((changes.labels == place) | (place is None))
     if not counted.any():
@@ -158,7 +164,7 @@ def estimate(changes: Changes, name: str, place: int | None = None, *, seed: int
         return flip_interval(units) if kind == "flip" else share_interval(units)
     found = paired_interval(units, seed=seed) if kind == "change" else studentized_interval(units, seed=seed)
     low, high = (np.where(found.low == found.high, np.nan, limits) for limits in (found.low, found.high))
-    # The mean of what is never negative is not, whatever a bootstrap of few images says.
+    # The mean of values that are never negative is not negative either.
     return Interval(found.estimate, np.maximum(low, 0.0) if kind == "size" else low, high)
 
 

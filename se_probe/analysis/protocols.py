@@ -1,4 +1,4 @@
-"""What the analyses need of a recording, and nothing else of it."""
+"""The parts of a recording that the analyses use."""
 
 from collections.abc import Sequence
 from typing import Protocol

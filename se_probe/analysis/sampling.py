@@ -1,4 +1,4 @@
-"""Which sites and which channels a figure shows: stated rules, the same on every machine."""
+"""Rules for the sites and channels that a figure shows, the same on every machine."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -21,6 +21,11 @@ def sample_channels(channels: int, count: int | None, seed: int) -> NDArray[np.i
     Raw PCG64 output is fixed across versions of numpy, sites of the same width get the same channels (in a
     residual stage these are the same channels of the stream), and a smaller sample is part of a larger one.
     All channels where `count` is None or at least `channels`.
+
+    Args:
+        channels: number of channels of the site.
+        count: how many to sample; None: all.
+        seed: seed of PCG64.
 
     Raises:
         SeProbeError: `count` below 1.

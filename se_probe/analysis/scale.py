@@ -1,4 +1,4 @@
-"""How gates answer to the size of what is seen: the same images at several scales, compared image by image.
+"""How gates respond to object size: the same images at several scales, compared image by image.
 
 Source: Li, Wang, Hu and Yang, Selective Kernel Networks, arXiv 1903.06586, the analysis of attention weights.
 """
@@ -165,10 +165,17 @@ def _class_errors(recording: ScaleRecording, site: KernelSite) -> pd.Series:
 def example_values(recordings: Scales, values: pd.DataFrame, paths: Sequence[str], points: int = 16) -> pd.DataFrame:
     """What the figure of single images shows, for the images `paths`.
 
-    Returns one row a number: `path`, `class`, `scale`, `part`, `site`, `kernels`, `channel`, `site_channels`,
-    `value`. Part "channels": attention of the larger kernel at `middle_unit`, for every nth channel, n =
-    channels / `points` (the paper's every 16th of 256). Part "units": the `ATTENTION` of `values`, the table
-    of `image_values`, at `stage_ends`; it has no channel.
+    Args:
+        recordings: scale → recording.
+        values: the table of `image_values`.
+        paths: paths of the images.
+        points: about how many channels to show.
+
+    Returns:
+        One row a number: `path`, `class`, `scale`, `part`, `site`, `kernels`, `channel`, `site_channels`, `value`.
+        Part "channels": attention of the larger kernel at `middle_unit`, for every nth channel, n = channels /
+        `points` (the paper's every 16th of 256). Part "units": the `ATTENTION` of `values`, the table of
+        `image_values`, at `stage_ends`; it has no channel.
     """
     sites = {site.name: site for site in recordings[min(recordings)].sites}
     middle = sites[middle_unit(list(sites.values()))]

@@ -30,7 +30,7 @@ class ComparableRecording(GateRecording, Protocol):
 
 @dataclass(frozen=True)
 class SharedImages:
-    """What recordings have in common.
+    """Images and classes that recordings have in common.
 
     Attributes:
         images: `path` and `class` of the chosen images of all recordings, in the order of the first.
@@ -44,11 +44,11 @@ class SharedImages:
 
 @dataclass(frozen=True)
 class NarrowedRecording:
-    """A recording as if it had seen nothing but the shared images.
+    """A recording restricted to the shared images.
 
     Attributes:
         recording: the whole.
-        shared: what is left of it. Images of chosen classes come in the order of `shared.images`.
+        shared: the images that it is narrowed down to. Images of chosen classes come in the order of `shared.images`.
     """
 
     recording: ComparableRecording

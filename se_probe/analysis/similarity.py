@@ -1,4 +1,4 @@
-"""How alike the gates of classes are, and whether classes that mean alike things are gated alike."""
+"""Similarity of the gates of classes, and its correlation with the similarity of what the classes mean."""
 
 from collections.abc import Mapping, Sequence
 
@@ -28,6 +28,11 @@ def class_similarity(recording: GateRecording, site: str, classes: Sequence[str]
     correlation after the mean over these classes is taken from each channel; `distance`, the root mean square
     difference in gate units; `squared_distance`, the mean squared difference without the part that is noise
     of the means (NaN for a class with one image).
+
+    Args:
+        recording: the recording.
+        site: name of the site.
+        classes: names of the classes; None: all seen.
 
     Raises:
         SeProbeError: an unknown site, or a class without images.
@@ -73,6 +78,13 @@ def site_similarity(
     `hierarchy_ci_low`, `hierarchy_ci_high` and Mantel's `hierarchy_p`, over `hierarchy_classes` classes; NaN where too
     few have a place. `hierarchy_p_holm` is corrected over the sites (Holm).
 
+    Args:
+        recording: the recording.
+        sites: names of the sites; None: all.
+        paths: place of each class in a hierarchy; None: WordNet 3.0.
+        permutations: of Mantel's test, see `stats.similarity.matrix_correlation`.
+        seed: seed of the random numbers.
+
     Raises:
         SeProbeError: an unknown site.
 
@@ -96,7 +108,7 @@ def _wordnet(recording: GateRecording) -> Paths:
 def _rows(
     recording: GateRecording, sites: Sequence[GateSiteLike], places: Paths, permutations: int | None, seed: int
 ) -> list[dict[str, object]]:
-    """One row a site; sites that saw the same classes share the shuffles of the hierarchy."""
+    """One row a site; sites with the same classes share the permutations of the hierarchy."""
 
     def measured(site: GateSiteLike) -> tuple[dict[str, object], tuple[str, ...], Floats]:
         moments = site_moments(recording, site)

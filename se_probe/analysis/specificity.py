@@ -1,4 +1,4 @@
-"""How class-specific gates are: shares of variance, tests and selectivity, by channel and by site."""
+"""Class specificity of gates: shares of variance, tests and selectivity, by channel and by site."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ those of the others are not reliable either."""
 
 @dataclass(frozen=True)
 class _Site:
-    """What both tables are computed from, of one site."""
+    """Arrays and tests of one site, from which both tables are computed."""
 
     moments: SiteMoments
     gates: SiteGates
@@ -46,6 +46,12 @@ def channel_specificity(
     recording: GateRecording, sites: Sequence[str] | None = None, *, resamples: int = 999, seed: int = 0
 ) -> pd.DataFrame:
     """Measure the class-specificity of every channel of `sites` (None: all).
+
+    Args:
+        recording: the recording.
+        sites: names of the sites; None: all.
+        resamples: bootstrap resamples.
+        seed: seed of the random numbers.
 
     Returns:
         One row a site, branch and channel. First the facts of `channel_facts` (`between_class_sd`, `within_class_sd`
@@ -72,10 +78,16 @@ def site_specificity(
 ) -> pd.DataFrame:
     """Measure the class-specificity of `sites` (None: all) as a whole.
 
-    A share tells nothing about size: read `between_class_sd`, `within_class_sd` and `verdict` with it. Shares depend
+    A share says nothing about size: read `between_class_sd`, `within_class_sd` and `verdict` with it. Shares depend
     on how many classes there are, since the classes themselves are the population: K classes drawn at random from many
     have (K − 1)/K of the variance between them. `omega_squared` and `chosen_omega_squared` are of different numbers of
     classes and must not be compared; compare the latter with `random_omega_squared`.
+
+    Args:
+        recording: the recording.
+        sites: names of the sites; None: all.
+        resamples: bootstrap resamples.
+        seed: seed of the random numbers.
 
     Returns:
         One row a site. After the facts of `site_facts`, over all classes seen: `omega_squared`, the sum over channels
@@ -101,7 +113,13 @@ def site_specificity(
 def specificity_tables(
     recording: GateRecording, *, resamples: int = 999, seed: int = 0
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`site_specificity` and `channel_specificity` of all sites, which are read and tested once for both."""
+    """`site_specificity` and `channel_specificity` of all sites, which are read and tested once for both.
+
+    Args:
+        recording: the recording.
+        resamples: bootstrap resamples.
+        seed: seed of the random numbers.
+    """
 
     def measured(site: GateSiteLike) -> tuple[dict[str, object], pd.DataFrame]:
         read = _read(recording, site, resamples, seed)

@@ -36,7 +36,7 @@ def class_table(recording: RecordingLike, classes: Sequence[str] | None = None) 
 
 
 def site_table(recording: GateRecording) -> pd.DataFrame:
-    """One row a site, in network order: what it is, where its gates lie and what moves them.
+    """One row a site, in network order: its facts, the mean of its gates and their spreads.
 
     After the site's facts come `classes` and `images` seen; `mean`, over classes with equal weights and over
     channels; `channel_sd`, the unbiased standard deviation between the means of channels; `between_class_sd` and

@@ -12,7 +12,6 @@ import typer
 from se_probe.cli.app import app
 from se_probe.cli.commands import AsJson, OpenReport, Verbose, add_verb, with_examples
 from se_probe.cli.terminal import Terminal, print_json, terminal
-from se_probe.errors import SeProbeError
 from se_probe.runs.settings import PlotSettings
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or its recording.zarr.")]
@@ -53,11 +52,16 @@ def report(
 @app.command(cls=with_examples(("se-probe verify reports/demo-se",)))
 def verify(run: Run, as_json: AsJson = False) -> None:
     """Check a recording: checksums, counts, rows, and moments against gates. Exit code 1 where something is wrong."""
-    if not run.exists():
-        raise SeProbeError(f"{run} holds no recording; expected the folder of a run, or a recording.zarr.")
+    from se_probe.recording.guard import root_attributes
+    from se_probe.recording.run_folder import recording_at
+
+    paths = sorted(run.glob("scale-*/recording.zarr")) or [run]
+    for path in paths:
+        root_attributes(recording_at(path))  # Where there is no recording, this says so before torch is imported.
+
     from se_probe.recording import verify as check
 
-    found = [check(path) for path in sorted(run.glob("scale-*/recording.zarr")) or [run]]
+    found = [check(path) for path in paths]
     if as_json:
         print_json([item.to_dict() for item in found])
     for item in [] if as_json else found:

@@ -1,10 +1,9 @@
-// The explorer's chart in Vega-Lite. It knows classes by their numbers: names from outside stay out of it.
+// The explorer's chart in Vega-Lite: lines with bands, or dots with bars. Classes are numbers here, never names.
 // Parameters: `low` to `high` on the y axis and `first` to `last` on the x axis; data: `curves`, `marks`, `points`.
 "use strict";
-function chartSpecification(classes, colour) {
+function chartSpecification(domain, colour, dashed, dots) {
   const paint = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const domain = [...classes.keys()];
-  const dash = domain.map((group) => (classes[group].dashed ? [5, 3] : [1, 0]));
+  const dash = domain.map((group) => (dashed(group) ? [5, 3] : [1, 0]));
   const byGroup = (range) => ({ field: "group", type: "nominal", legend: null, scale: { domain, range } });
   const [color, strokeDash] = [byGroup(domain.map(colour)), byGroup(dash)];
   const y = (field) => ({
@@ -20,8 +19,10 @@ function chartSpecification(classes, colour) {
     data: { name: "curves", values: [] },
     encoding: { x },
     layer: [
-      { mark: { type: "area", opacity: 0.2, clip: true }, encoding: { y: y("bottom"), y2: { field: "top" }, color } },
-      { mark: { type: "line", strokeWidth: 1.5, clip: true, strokeJoin: "round" }, encoding: { y: y("mean"), color, strokeDash } },
+      { mark: { type: dots ? "rule" : "area", opacity: dots ? 0.5 : 0.2, clip: true }, encoding: { y: y("bottom"), y2: { field: "top" }, color } },
+      dots
+        ? { mark: { type: "point", filled: true, size: 22, opacity: 0.9, clip: true }, encoding: { y: y("mean"), color } }
+        : { mark: { type: "line", strokeWidth: 1.5, clip: true, strokeJoin: "round" }, encoding: { y: y("mean"), color, strokeDash } },
       { data: { name: "marks", values: [] }, mark: { type: "rule", color: paint("--quiet") }, encoding: { x } },
       { data: { name: "points", values: [] }, mark: { type: "point", filled: true, size: 45, opacity: 1, clip: true }, encoding: { x, y: y("mean"), color } },
     ],

@@ -7,7 +7,10 @@
   const data = JSON.parse(document.getElementById("explorer-data").textContent);
   const byId = (id) => document.getElementById(id);
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const shown = new Set(data.classes.keys());
+  const chosen = [...data.classes.keys()].filter((group) => data.classes[group].chosen);
+  const DIFFERENCE = "difference";
+  let offered = [...chosen]; // classes with a checkbox, the chosen ones first
+  let shown = new Set(chosen);
   const state = { site: null, branch: 0, order: [], first: 0, channel: 0 };
   let view = null;
   let started = false;
@@ -21,7 +24,7 @@
       decoded.set(site, {
         mean: unpacked(site.mean),
         sd: unpacked(site.sd),
-        halfInterval: unpacked(site.halfInterval),
+        referenceHalf: site.referenceHalf && unpacked(site.referenceHalf),
         scores: Object.fromEntries(scores),
         categories: Object.entries(site.categories).map(([name, { names, data: text }]) => [name, names, codes(text)]),
         extremeImages: codes(site.extremeImages),
@@ -31,10 +34,13 @@
     return decoded.get(site);
   }
 
-  const groups = () => [...data.classes.keys()].filter((group) => shown.has(group));
+  const groups = () => offered.filter((group) => shown.has(group));
   const column = (channel) => state.branch * state.site.channels + channel;
-  const at = (kind, group, channel) =>
-    decode(state.site)[kind][group * state.site.branches.length * state.site.channels + column(channel)];
+  const at = (kind, group, channel) => {
+    const { factor } = data.classes[group];
+    if (kind === "halfInterval") return factor === null ? decode(state.site).referenceHalf[column(channel)] : factor * at("sd", group, channel);
+    return decode(state.site)[kind][group * state.site.branches.length * state.site.channels + column(channel)];
+  };
 
   // Numbers of the explorer are rounded to about a 65,534th of a site's range, so smaller gates read as none.
   const gate = (value) => number(Math.abs(value) < 0.00001 ? 0 : value);
@@ -65,10 +71,12 @@
     return made;
   }
 
-  const colour = (group) => data.classes[group][dark.matches ? "dark" : "light"];
+  // A class that was added takes the next free colour, not the one of its place among all classes.
+  const look = (group) => data.classes[data.classes[group].chosen ? group : Math.max(offered.indexOf(group), chosen.length)];
+  const colour = (group) => look(group)[dark.matches ? "dark" : "light"];
 
   function swatch(group) {
-    const made = element("span", "", data.classes[group].dashed ? "swatch dashed" : "swatch");
+    const made = element("span", "", look(group).dashed ? "swatch dashed" : "swatch");
     made.style.borderTopColor = colour(group);
     return made;
   }
@@ -79,7 +87,8 @@
   async function embed() {
     view?.finalize();
     const options = { actions: false, ast: true, defaultStyle: false, renderer: "canvas", tooltip: false };
-    view = (await vegaEmbed("#plot", chartSpecification(data.classes, colour), options)).view;
+    const dots = byId("draw").value === "dots";
+    view = (await vegaEmbed("#plot", chartSpecification(offered, colour, (group) => look(group).dashed, dots), options)).view;
     await draw();
   }
 
@@ -92,7 +101,7 @@
   // Classes that are left out have rows too, without values: so the others keep their order from back to front.
   function curves() {
     const kind = byId("band").value;
-    return [...data.classes.keys()].flatMap((group) =>
+    return offered.flatMap((group) =>
       visible().map((channel, index) => {
         if (!shown.has(group)) return { place: state.first + index + base(), group, mean: null, bottom: null, top: null };
         const mean = at("mean", group, channel);
@@ -129,7 +138,7 @@
     const first = state.first + base();
     view.signal("first", first - 0.5).signal("last", first + windowSize() - 0.5);
     await marksAt(selectedPlace()).data("curves", rows).resize().runAsync();
-    byId("chart").dataset.drawn = `${state.site.name}/${byId("order").value}/${groups().join()}`;
+    byId("chart").dataset.drawn = `${state.site.name}/${byId("order").value}/${byId("draw").value}/${groups().join()}`;
   }
 
   // ---- reading the chart with the pointer
@@ -177,13 +186,13 @@
 
   // ---- choices
 
-  function selectSite(name) {
+  function selectSite(name, branch = 0) {
     const site = data.sites.find((candidate) => candidate.name === name);
-    if (!site) return false;
     state.site = site;
-    state.branch = 0;
+    state.branch = branch in site.branches ? branch : 0;
     byId("site").value = name;
     byId("branch").replaceChildren(...site.branches.map((text, index) => option(index, text)));
+    byId("branch").value = state.branch;
     byId("branch-control").hidden = site.branches.length === 1;
     const facts = [site.module, site.family, site.activation, `${site.channels} channels`];
     byId("site-facts").textContent = facts.filter(Boolean).join(" · ");
@@ -194,32 +203,40 @@
     sizes();
     sort();
     selectChannel(mostTelling());
-    return true;
   }
 
   function sizes() {
     const { channels } = state.site;
-    const offered = [50, 100, 200, 500].filter((size) => size < channels);
+    const sizesOffered = [50, 100, 200, 500].filter((size) => size < channels);
     const before = byId("size").value;
     byId("size").replaceChildren(
-      ...offered.map((size) => option(size, `${size} channels`)),
+      ...sizesOffered.map((size) => option(size, `${size} channels`)),
       option(0, `all ${channels} channels`),
     );
-    const preferred = before === "" ? (innerWidth < 600 ? "50" : "100") : before;
-    byId("size").value = offered.includes(Number(preferred)) ? preferred : "0";
+    const preferred = before === "" ? preferredSize() : before;
+    byId("size").value = sizesOffered.includes(Number(preferred)) ? preferred : "0";
   }
+
+  const preferredSize = () => {
+    const preferred = innerWidth < 600 ? "50" : "100";
+    return Number(preferred) < state.site.channels ? preferred : "0";
+  };
 
   const score = (name) => decode(state.site).scores[name].subarray(column(0), column(0) + state.site.channels);
   const rank = (value) => (Number.isNaN(value) ? -Infinity : value);
 
   function sort() {
     const name = byId("order").value;
+    byId("difference-control").hidden = name !== DIFFERENCE;
     state.order = [...Array(state.site.channels).keys()];
     if (name) {
-      const values = score(name);
+      const values = name === DIFFERENCE ? state.order.map(difference) : score(name);
       state.order.sort((one, other) => rank(values[other]) - rank(values[one]) || one - other);
     }
   }
+
+  // Mean gate of the first class less that of the second.
+  const difference = (channel) => at("mean", Number(byId("more").value), channel) - at("mean", Number(byId("less").value), channel);
 
   // The channel to begin with: the one whose class means differ most, in gate units.
   function mostTelling() {
@@ -260,14 +277,43 @@
     const scores = Object.entries(data.scores).map(([name, { label }]) => `${label} ${number(score(name)[channel])}`);
     const names = decode(site).categories.map(([name, values, places]) => `${data.categories[name]} ${values[places[column(channel)]]}`);
     byId("channel-scores").textContent = [...names, ...scores].join(" · ");
-    byId("channel-table").tBodies[0].replaceChildren(...[...data.classes.keys()].map(classRow));
+    byId("channel-table").tBodies[0].replaceChildren(...offered.map(classRow));
     pictures();
     const chart = byId("chart");
     chart.setAttribute("aria-valuemax", site.channels);
     chart.setAttribute("aria-valuenow", selectedPlace() + 1);
     const values = groups().map((group) => `${data.classes[group].name} ${estimate(group, channel).mean}`);
     chart.setAttribute("aria-valuetext", `Channel ${channel}: ${values.join(", ")}`);
-    if (started) history.replaceState(null, "", `#site=${encodeURIComponent(site.name)}&channel=${channel}`);
+    if (started) history.replaceState(null, "", `#${address()}`);
+  }
+
+  // ---- the address: everything that differs from how the page opens
+
+  function address() {
+    const facts = new URLSearchParams({ site: state.site.name, channel: state.channel });
+    if (state.branch) facts.set("branch", state.branch);
+    for (const id of ["order", "band", "draw"]) if (byId(id).selectedIndex) facts.set(id, byId(id).value);
+    if (byId("order").value === DIFFERENCE) facts.set("between", `${byId("more").value},${byId("less").value}`);
+    if (byId("fit").checked) facts.set("fit", "1");
+    if (byId("size").value !== preferredSize()) facts.set("size", byId("size").value);
+    if (groups().join() !== chosen.join()) facts.set("classes", groups().join());
+    return facts;
+  }
+
+  const has = (id, value) => [...byId(id).options].some((item) => item.value === value);
+
+  function followControls(wanted) {
+    for (const id of ["order", "band", "draw"]) {
+      const value = wanted.get(id);
+      byId(id).value = value !== null && has(id, value) ? value : byId(id).options[0].value;
+    }
+    const between = (wanted.get("between") ?? "").split(",");
+    if (between.length === 2 && between.every((group) => has("more", group))) [byId("more").value, byId("less").value] = between;
+    byId("fit").checked = wanted.get("fit") === "1";
+    const groupsWanted = (wanted.get("classes") ?? chosen.join()).split(",").map(Number).filter((group) => group in data.classes);
+    offered = [...chosen, ...groupsWanted.filter((group) => !chosen.includes(group))];
+    shown = new Set(groupsWanted);
+    classToggles();
   }
 
   function classRow(group) {
@@ -296,14 +342,46 @@
     const name = data.classes[image.class].name;
     let shape = element("span", image.path, "path");
     if (image.picture) {
-      shape = element("img");
-      shape.src = `data:image/webp;base64,${image.picture}`;
-      shape.alt = `${name}, ${image.path}`;
+      shape = thumbnail(image);
       shape.title = image.path;
     }
     shape.style.borderColor = colour(image.class);
-    item.append(shape, element("strong", gate(value)), " ", name);
+    const button = element("button", "", "picture");
+    button.type = "button";
+    button.setAttribute("aria-label", `${name}, ${image.path}: show the channels in which it stands out`);
+    button.append(shape);
+    button.addEventListener("click", () => enlarge(image));
+    item.append(button, element("strong", gate(value)), " ", name);
     return item;
+  }
+
+  function thumbnail(image) {
+    const made = element("img");
+    made.src = `data:image/webp;base64,${image.picture}`;
+    made.alt = `${data.classes[image.class].name}, ${image.path}`;
+    return made;
+  }
+
+  // An image on its own, with the channels in which its gate is furthest from the mean over images.
+  function enlarge(image) {
+    byId("image-title").textContent = `${data.classes[image.class].name}, ${image.path}`;
+    byId("image-picture").replaceChildren(...(image.picture ? [thumbnail(image)] : []));
+    byId("image-channels").tBodies[0].replaceChildren(...image.channels.map(standingOut));
+    byId("image-panel").showModal();
+  }
+
+  function standingOut([place, at, value, distance]) {
+    const site = data.sites[place];
+    const [branch, channel] = [Math.floor(at / site.channels), at % site.channels];
+    const row = element("tr");
+    const link = element("a", `${site.name}, ${site.branches.length > 1 ? `${site.branches[branch]}, ` : ""}channel ${channel}`);
+    link.href = `#${new URLSearchParams({ site: site.name, branch, channel })}`;
+    link.addEventListener("click", () => byId("image-panel").close());
+    const head = element("th");
+    head.scope = "row";
+    head.append(link);
+    row.append(head, element("td", gate(value), "number"), element("td", `${distance > 0 ? "+" : "−"}${Math.abs(distance).toFixed(1)}`, "number"));
+    return row;
   }
 
   // ---- wiring
@@ -335,8 +413,12 @@
   // An address such as #site=SE_4_2&channel=17 leads to what it names; findings and the table of sites use it.
   function followAddress() {
     const wanted = new URLSearchParams(location.hash.slice(1));
-    if (!wanted.has("site") || !selectSite(wanted.get("site"))) return;
-    if (wanted.has("channel")) selectChannel(Number(wanted.get("channel")));
+    if (!wanted.has("site") || !data.sites.some((site) => site.name === wanted.get("site"))) return;
+    followControls(wanted);
+    selectSite(wanted.get("site"), Number(wanted.get("branch")) || 0);
+    if (has("size", wanted.get("size") ?? "")) byId("size").value = wanted.get("size");
+    selectChannel(wanted.has("channel") ? Number(wanted.get("channel")) : state.channel);
+    embed();
     byId("explorer").scrollIntoView();
     byId("explorer").focus({ preventScroll: true });
   }
@@ -345,7 +427,7 @@
     const label = element("label");
     const box = element("input");
     box.type = "checkbox";
-    box.checked = true;
+    box.checked = shown.has(group);
     box.addEventListener("change", () => {
       shown[box.checked ? "add" : "delete"](group);
       describe();
@@ -356,7 +438,29 @@
   }
 
   function classToggles() {
-    byId("classes").replaceChildren(...[...data.classes.keys()].map(classToggle));
+    byId("classes").replaceChildren(...offered.map(classToggle));
+  }
+
+  // Any recorded class joins the chosen ones by its name.
+  function addClass() {
+    const typed = byId("other-class").value.trim().toLowerCase();
+    const group = data.classes.findIndex(({ name }) => name.toLowerCase() === typed);
+    if (group < 0) return;
+    byId("other-class").value = "";
+    if (!offered.includes(group)) offered.push(group);
+    shown.add(group);
+    classToggles();
+    describe();
+    embed();
+  }
+
+  function classOptions() {
+    const others = [...data.classes.keys()].filter((group) => !data.classes[group].chosen);
+    byId("other-control").hidden = !others.length;
+    byId("other-classes").replaceChildren(...others.map((group) => option(data.classes[group].name, "")));
+    byId("absent-classes").textContent = data.absent ? `${data.absent} more classes are in the tables only.` : "";
+    for (const id of ["more", "less"]) byId(id).replaceChildren(...data.classes.map(({ name }, group) => option(group, name)));
+    byId("less").value = data.classes.length > 1 ? 1 : 0;
   }
 
   function siteOptions() {
@@ -370,6 +474,12 @@
     });
   }
 
+  function resort() {
+    sort();
+    scrollTo(0);
+    selectChannel(state.order[0]);
+  }
+
   function listen() {
     const on = (id, event, action) => byId(id).addEventListener(event, action);
     on("site", "change", (event) => selectSite(event.target.value));
@@ -380,14 +490,22 @@
       sort();
       selectChannel(state.channel);
     });
-    on("order", "change", () => {
-      sort();
-      scrollTo(0);
-      selectChannel(state.order[0]);
-    });
+    on("order", "change", resort);
     on("size", "change", () => selectChannel(state.channel));
-    on("band", "change", draw);
-    on("fit", "change", draw);
+    for (const id of ["band", "fit"]) {
+      on(id, "change", () => {
+        describe();
+        draw();
+      });
+    }
+    on("draw", "change", () => {
+      describe();
+      embed();
+    });
+    for (const id of ["more", "less"]) on(id, "change", resort);
+    on("other-class", "change", addClass);
+    on("other-class", "input", (event) => event.inputType === undefined && addClass());
+    on("close-image", "click", () => byId("image-panel").close());
     on("first", "input", (event) => {
       scrollTo(Number(event.target.value));
       draw();
@@ -399,9 +517,7 @@
     on("chart", "click", (event) => view && selectChannel(state.order[placeUnder(event)]));
     addEventListener("hashchange", followAddress);
     dark.addEventListener("change", () => {
-      const hidden = [...data.classes.keys()].filter((group) => !shown.has(group));
       classToggles();
-      for (const group of hidden) byId("classes").querySelectorAll("input")[group].checked = false;
       describe();
       embed();
     });
@@ -412,7 +528,9 @@
   byId("order").replaceChildren(
     option("", "index"),
     ...Object.entries(data.scores).map(([name, { menu }]) => option(name, menu)),
+    ...(data.classes.length > 1 ? [option(DIFFERENCE, "difference of two classes")] : []),
   );
+  classOptions();
   classToggles();
   listen();
   selectSite(data.start);

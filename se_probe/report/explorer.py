@@ -1,4 +1,4 @@
-"""The numbers behind the explorer: class-mean curves, scores of channels, and which images move a channel most."""
+"""Data of the explorer: class means, scores of channels, and the images and channels that stand out."""
 
 from __future__ import annotations
 
@@ -13,15 +13,22 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from se_probe.analysis import class_statistics, reference_name, reference_statistics, select_classes
+from se_probe.analysis.stats.states import STATIC_SD
 from se_probe.figures.style import COLOURS, DASHES
 from se_probe.gates import GateSite
 from se_probe.recording import Recording
-from se_probe.report.encoding import packed, packed_integers
+from se_probe.report.encoding import Packed, packed, packed_integers
 from se_probe.report.thumbnails import Thumbnails
 from se_probe.report.words import CATEGORIES, SORT_ORDERS, words_for
 
 EXTREMES = 6
 """Images shown at either end of a channel."""
+STANDING_OUT = 6
+"""Channels listed for an image."""
+OTHER_BYTES = 4_000_000
+"""Of the page, for the means and standard deviations of classes that were not chosen."""
+BYTES_A_CLASS = 16 / 3
+"""For each gate: two 16-bit codes in base64."""
 CONFIDENCE = 0.95
 KEYS = ("site", "branch", "channel")
 
@@ -31,17 +38,19 @@ REFERENCE_COLOURS = ("#1a1a1a", "#f2f2f2")
 
 
 def explorer_data(recording: Recording, channel_rows: pd.DataFrame, thumbnails: Thumbnails) -> dict[str, Any]:
-    """Return all that the explorer shows, as JSON-able values with numbers packed (see `encoding.Packed`).
+    """Return the explorer's data as JSON-able values with packed numbers (see `encoding.Packed`).
 
-    `channel_rows` has the columns `site`, `branch` and `channel`, and columns for scores that channels can be
-    sorted by and for what they are called (`words.SORT_ORDERS`, `words.CATEGORIES`). Arrays of a site run over
-    (class, branch, channel); the last class is all classes together, where there is a reference. For each branch
-    and channel, `EXTREMES` images with the highest and with the lowest gate are named.
+    `channel_rows` has the columns `site`, `branch` and `channel`, and columns of scores to sort by and of categories
+    (`words.SORT_ORDERS`, `words.CATEGORIES`). Arrays of a site run over (class, branch, channel): the chosen classes,
+    then all classes together where there is a reference, then the other classes, as many as `OTHER_BYTES` hold. Each
+    branch and channel names the `EXTREMES` images with the highest and with the lowest gate, each image the
+    `STANDING_OUT` channels in which it lies furthest from the mean of all images.
     """
     scores = [name for name in SORT_ORDERS if name in channel_rows.columns]
     rows = dict(list(channel_rows.groupby("site", sort=False)))
     return {
         "classes": _classes(recording),
+        "absent": len(recording.classes) - len(seen_classes(recording)) - len(other_classes(recording)),
         "images": _images(recording, thumbnails),
         "scores": {name: {"label": words_for(name).label, "menu": SORT_ORDERS[name]} for name in scores},
         "categories": {name: words_for(name).label for name in CATEGORIES if name in channel_rows.columns},
@@ -54,6 +63,13 @@ def seen_classes(recording: Recording) -> list[str]:
     """Return the chosen classes of which there are images: all of them, save where the run was stopped."""
     seen = set(recording.classes["name"])
     return [name for name in recording.chosen if name in seen]
+
+
+def other_classes(recording: Recording) -> list[str]:
+    """Return the classes seen that were not chosen, as many of the first as the page has room for."""
+    gates = sum(site.channels * site.branches for site in recording.sites)
+    others = [name for name in recording.classes["name"] if name not in set(recording.chosen)]
+    return others[: int(OTHER_BYTES / (BYTES_A_CLASS * gates))]
 
 
 def has_reference(recording: Recording) -> bool:
@@ -76,15 +92,20 @@ def _most_telling(channel_rows: pd.DataFrame) -> str | None:
 
 def _classes(recording: Recording) -> list[dict[str, Any]]:
     counts = dict(zip(recording.classes["name"], recording.classes["images"], strict=True))
-    entries = [
-        {"name": name, "images": int(counts[name]), **_look(index)}
-        for index, name in enumerate(seen_classes(recording))
-    ]
+
+    def entry(place: int, name: str, *, chosen: bool) -> dict[str, Any]:
+        images = int(counts[name])
+        factor = float(stats.t.ppf((1 + CONFIDENCE) / 2, max(images - 1, 1))) / images**0.5
+        return {"name": name, "images": images, "factor": factor, "chosen": chosen, **_look(place)}
+
+    chosen, others = seen_classes(recording), other_classes(recording)
+    entries = [entry(place, name, chosen=True) for place, name in enumerate(chosen)]
     if has_reference(recording):
         light, dark = REFERENCE_COLOURS
         name, images = reference_name(len(counts)), int(sum(counts.values()))
-        entries.append({"name": name, "images": images, "light": light, "dark": dark, "dashed": True})
-    return entries
+        look = {"light": light, "dark": dark, "dashed": True}
+        entries.append({"name": name, "images": images, "factor": None, "chosen": True, **look})
+    return entries + [entry(len(chosen) + place, name, chosen=False) for place, name in enumerate(others)]
 
 
 def _look(index: int) -> dict[str, Any]:
@@ -96,13 +117,38 @@ def _look(index: int) -> dict[str, Any]:
 def _images(recording: Recording, thumbnails: Thumbnails) -> list[dict[str, Any]]:
     table = chosen_images(recording)
     places = {name: index for index, name in enumerate(seen_classes(recording))}
+    rows = zip(table["path"], table["class"], _standing_out(recording), strict=True)
     return [
         {
             "path": path,
             "class": places[name],
+            "channels": channels,
             "picture": b64encode(thumbnails.pictures[path]).decode("ascii") if path in thumbnails.pictures else None,
         }
-        for path, name in zip(table["path"], table["class"], strict=True)
+        for path, name, channels in rows
+    ]
+
+
+def _standing_out(recording: Recording) -> list[list[tuple[int, int, float, float]]]:
+    """Return for each image the channels in which its gate is furthest from the mean of these images.
+
+    Each is (place of the site, column over branches and channels, gate, distance in standard deviations over images).
+    Channels that hardly move are left out.
+    """
+    images = len(chosen_images(recording))
+    found = np.zeros((images, 0, 4))
+    for place, site in enumerate(recording.sites):
+        gates = recording.gates(site.name).values.reshape(images, -1).astype(np.float64)
+        spread = gates.std(axis=0)
+        distance = np.where(spread >= STATIC_SD, (gates - gates.mean(axis=0)) / np.maximum(spread, STATIC_SD), 0)
+        columns = np.argsort(-np.abs(distance), axis=1, kind="stable")[:, :STANDING_OUT]
+        values = [np.take_along_axis(each, columns, axis=1) for each in (gates, distance)]
+        found = np.concatenate([found, np.stack([np.full(columns.shape, place), columns, *values], axis=2)], axis=1)
+        best = np.argsort(-np.abs(found[:, :, 3]), axis=1, kind="stable")[:, :STANDING_OUT]
+        found = np.take_along_axis(found, best[:, :, None], axis=1)
+    return [
+        [(int(site), int(at), round(gate, 4), round(far, 2)) for site, at, gate, far in rows if far]
+        for rows in found.tolist()
     ]
 
 
@@ -120,7 +166,7 @@ def _site(recording: Recording, site: GateSite, rows: pd.DataFrame, scores: Sequ
         "branches": [_branch_name(site, branch) for branch in range(site.branches)],
         "mean": packed(curves["mean"].values),
         "sd": packed(np.sqrt(curves["variance"].values)),
-        "halfInterval": packed(curves["half_interval"].values),
+        "referenceHalf": _reference_half(curves, recording),
         "categories": {name: _categories(ordered[name]) for name in CATEGORIES if name in rows.columns},
         "scores": {name: packed(ordered[name].to_numpy(dtype=np.float64)) for name in scores},
         **_extremes(recording.gates(site.name).values.reshape(-1, site.branches * site.channels)),
@@ -137,17 +183,22 @@ def _branch_name(site: GateSite, branch: int) -> str:
 
 
 def _curves(recording: Recording, site: GateSite) -> xr.Dataset:
-    """Statistics of the chosen classes and of all classes, (class, [branch,] channel), with intervals."""
+    """Return statistics, (class, [branch,] channel), of the chosen classes, all classes together, and the others."""
     moments = recording.moments(site.name).compute()
-    chosen = class_statistics(select_classes(moments, seen_classes(recording)))
-    count = chosen["count"].values
-    factor = stats.t.ppf((1 + CONFIDENCE) / 2, np.maximum(count - 1, 1))
-    curves = chosen.assign(half_interval=chosen["standard_error"] * xr.DataArray(factor, dims="class"))
+    parts = [class_statistics(select_classes(moments, seen_classes(recording)))]
     if has_reference(recording):
-        reference = reference_statistics(moments)
-        normal = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
-        curves = xr.concat([curves, reference.assign(half_interval=reference["standard_error"] * normal)], dim="class")
-    return curves.transpose("class", ..., "channel")
+        parts.append(reference_statistics(moments))
+    if others := other_classes(recording):
+        parts.append(class_statistics(select_classes(moments, others)))
+    return xr.concat(parts, dim="class").transpose("class", ..., "channel")
+
+
+def _reference_half(curves: xr.Dataset, recording: Recording) -> Packed | None:
+    """Return half the normal interval of the mean of all classes, whose standard error is not that of one class."""
+    if not has_reference(recording):
+        return None
+    error = curves["standard_error"].isel({"class": len(seen_classes(recording))})
+    return packed(float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * error.values)
 
 
 def _extremes(gates: NDArray[np.floating]) -> Mapping[str, object]:

@@ -52,12 +52,14 @@ class Interventions:
     Attributes:
         headings: of the table's columns.
         rows: one an intervention.
+        common: label and value of what is the same in every row, which has no column.
         words: how it was measured, a sentence each.
         figures: in the order in which they are shown.
     """
 
     headings: tuple[Heading, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    common: tuple[tuple[str, str], ...]
     words: tuple[str, ...]
     figures: tuple[ReportFigure, ...]
 
@@ -68,24 +70,25 @@ def read_interventions(folder: Path) -> Interventions | None:
         return None
     table = pd.read_csv(folder / TABLE, dtype={"gates_from": str}).fillna({"gates_from": ""})
     savings = [name for name in _SAVINGS if name in table and table[name].notna().any()]
+    one = table["replacement"].nunique() == 1
     headings = [
-        Heading("Intervention", "", False),
-        Heading("Sites", "Sites whose gates were replaced", False),
-        Heading("Gates become", "What was put in the place of the gates", False),
+        Heading("Sites replaced", "", False),
+        *([] if one else [Heading("Gates become", "Replacement of the gates", False)]),
         *(Heading(column.label, f"{column.note}, with its 95 % interval", True) for column in _COLUMNS),
         Heading("p", "Of no change of NLL: paired sign-flip test, Holm's adjustment over all sites alone", True),
         *(Heading(*_SAVINGS[name], True) for name in savings),
     ]
-    rows = [_row(row, savings) for row in table.to_dict("records")]
+    rows = [_row(row, savings, replacement=not one) for row in table.to_dict("records")]
+    common = (("gates become", str(table["replacement"].iloc[0])),) if one else ()
     figures = intervention_figures(folder / "figures")
-    return Interventions(tuple(headings), tuple(rows), tuple(_words(table)), tuple(figures))
+    return Interventions(tuple(headings), tuple(rows), common, tuple(_words(table)), tuple(figures))
 
 
-def _row(row: Mapping[Hashable, Any], savings: list[str]) -> tuple[Cell, ...]:
+def _row(row: Mapping[Hashable, Any], savings: list[str], *, replacement: bool) -> tuple[Cell, ...]:
+    name, sites = str(row["intervention"]), _sites(str(row["sites"]))
     return (
-        Cell(str(row["intervention"]), None),
-        Cell(_sites(str(row["sites"])), None),
-        Cell(str(row["replacement"]), None),
+        Cell(name if sites in name else f"{name}: {sites}", None),
+        *([Cell(str(row["replacement"]), None)] if replacement else []),
         *(_with_limits(row, column) for column in _COLUMNS),
         _number(row["nll_p_holm"], "{:.2g}"),
         *(_number(row[name], "{:,.0f}") for name in savings),
@@ -104,7 +107,7 @@ def _with_limits(row: Mapping[Hashable, Any], column: _Column) -> Cell:
     cell = _number(column.factor * row[column.value], digits)
     if pd.isna(low) or pd.isna(high):
         return cell
-    return Cell(f"{cell.text} ({digits.format(low)} to {digits.format(high)})", cell.key)
+    return Cell(f"{cell.text} [{digits.format(low)}, {digits.format(high)}]", cell.key)
 
 
 def _number(value: float, digits: str) -> Cell:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import pandas as pd
 import vl_convert
 from markupsafe import Markup
 
+from se_probe.analysis.findings import Finding, Summary
+from se_probe.figures import model_line
 from se_probe.recording import Recording
 from se_probe.report.encoding import content_hash, json_for_script
 from se_probe.report.environment import template_environment
@@ -26,38 +28,11 @@ VEGA_LITE = "6.4"
 SCRIPTS = ("numbers.js", "chart.js", "table.js", "explorer.js")
 
 
-class FindingLike(Protocol):
-    """A claim, what was measured about it, and the sites that show it."""
-
-    @property
-    def claim(self) -> str:
-        """The claim in words, with its source."""
-
-    @property
-    def verdict(self) -> Literal["supported", "not supported", "cannot be judged"]:
-        """What the data say about it."""
-
-    @property
-    def statement(self) -> str:
-        """What was measured, in words."""
-
-    @property
-    def value(self) -> float | None:
-        """The number behind the verdict."""
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """Its confidence interval."""
-
-    @property
-    def sites(self) -> tuple[str, ...]:
-        """Names of the sites that are the evidence."""
-
-
 def report_html(
     recording: Recording,
     *,
-    findings: Sequence[FindingLike],
+    findings: Sequence[Finding],
+    summary: Summary | None,
     site_rows: pd.DataFrame,
     channel_rows: pd.DataFrame,
     figures: Sequence[ReportFigure],
@@ -71,6 +46,7 @@ def report_html(
     Args:
         recording: what was run.
         findings: claims and their verdicts, in the order in which they are shown.
+        summary: what stands on top of the page.
         site_rows: a row a site; its columns are the columns of the table of sites, `site` first.
         channel_rows: a row a site, branch and channel, with the scores that channels can be sorted by.
         figures: pictures, in the order in which they are shown.
@@ -88,6 +64,7 @@ def report_html(
         data=json_for_script(explorer_data(recording, channel_rows, thumbnails)),
         recording=recording,
         provenance=recording.provenance,
+        network=model_line(recording.provenance["model"]),
         reference=has_reference(recording),
         facts=flat_facts(recording.provenance),
         requirements=requirements(recording.provenance),
@@ -95,6 +72,7 @@ def report_html(
         classes=chosen_classes(recording),
         images=chosen_images(recording),
         findings=findings,
+        summary=summary,
         figures=figures,
         interventions=interventions,
         sites=sites_table(site_rows),

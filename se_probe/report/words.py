@@ -41,8 +41,8 @@ _COLUMNS = {
     "channel_sd": ColumnWords("SD channels", "Standard deviation between the means of channels"),
     "between_class_sd": ColumnWords(
         "SD between classes",
-        "Standard deviation between the class means of all classes seen, in gate units; for a site root mean square "
-        "over channels",
+        "Standard deviation between the true means of all classes seen, without the noise of the measured means, in "
+        "gate units; for a site root mean square over channels",
     ),
     "within_class_sd": ColumnWords(
         "SD within classes",

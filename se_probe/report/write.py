@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from se_probe.analysis.findings import Finding, Summary, summary
 from se_probe.io.files import write_file
 from se_probe.recording import Recording, open_recording
 from se_probe.report.explorer import chosen_images
 from se_probe.report.figures import run_figures
 from se_probe.report.interventions import read_interventions
 from se_probe.report.measures import channel_rows, run_measures, site_rows
-from se_probe.report.page import FindingLike, report_html
+from se_probe.report.page import report_html
 from se_probe.report.thumbnails import make_thumbnails
 
 REPORT = "report.html"
 _FACTS = "run.json"
 
 
-def write_report(run: str | Path, *, findings: Sequence[FindingLike] = (), data: str | Path | None = None) -> Path:
+def write_report(run: str | Path, *, findings: Sequence[Finding] = (), data: str | Path | None = None) -> Path:
     """Write `report.html` into a run's folder, from its recording and the figures and tables in it.
 
     A table of interventions among them, `tables/ablation_sites.csv`, has a section of its own.
@@ -39,20 +41,32 @@ def write_report(run: str | Path, *, findings: Sequence[FindingLike] = (), data:
     recording = open_recording(run)
     folder = recording.path.parent
     measures = run_measures(recording, folder / "tables")
+    warnings = _warnings(folder)
     paths = [str(path) for path in chosen_images(recording)["path"]]
     page = report_html(
         recording,
         findings=findings,
+        summary=_summary(recording, findings, warnings),
         site_rows=site_rows(recording, measures),
         channel_rows=channel_rows(measures),
         figures=run_figures(folder / "figures"),
         interventions=read_interventions(folder),
         thumbnails=make_thumbnails(recording, paths, data),
         links=_links(folder, recording),
-        warnings=_warnings(folder),
+        warnings=warnings,
     )
     write_file(folder / REPORT, page.encode())
     return folder / REPORT
+
+
+def _summary(recording: Recording, findings: Sequence[Finding], warnings: Sequence[str]) -> Summary | None:
+    """Return the summary of a run, None without findings."""
+    if not findings:
+        return None
+    images, classes = len(recording.images), len(recording.classes)
+    recorded = f"Recorded {len(recording.sites)} sites on {images:,} images of {classes:,} classes"
+    folder = shlex.quote(str(recording.path.parent))
+    return summary(findings, recorded=recorded, warnings=warnings, arguments=f"--run {folder}")
 
 
 def _links(folder: Path, recording: Recording) -> list[str]:

@@ -7,9 +7,9 @@ import pytest
 from se_probe.analysis.comparison import compare_recordings, comparison_sentences, relative_depth
 from se_probe.analysis.health import site_health
 from se_probe.analysis.specificity import site_specificity
-from tests.analysis.comparable import CLASSES, image_table, network
+from tests.analysis.comparable import CLASSES, ORDER, image_table, network
 
-IMAGES = image_table(dict.fromkeys(CLASSES, range(12)))
+IMAGES = image_table(dict.fromkeys(ORDER, range(12)))
 FAST = {"resamples": 19}
 
 
@@ -52,6 +52,14 @@ def test_few_classes_have_an_interval_over_images():
     assert set(comparison.sites["specificity_over"]) == {"images"}
     assert comparison.sites[["specificity_ci_low", "specificity_ci_high"]].notna().all(axis=None)
     assert comparison.alignment["rsa"].isna().all()
+
+
+def test_fewer_than_ten_classes_have_no_similarity_over_classes():
+    images = image_table(dict.fromkeys(ORDER[:9], range(12)))
+    comparison = compare_recordings({"a": network(images, seed=1), "b": network(images, seed=2)}, **FAST)
+    assert comparison.alignment["rsa"].isna().all()
+    assert comparison.matches[["rsa", "rsa_ci_low", "rsa_ci_high"]].isna().all(axis=None)
+    assert comparison.alignment["cka"].notna().all()
 
 
 def test_gates_that_differ_in_size_only_are_alike_and_the_spread_beside_tells(compared):
@@ -98,7 +106,7 @@ def test_words_put_the_size_beside_the_share(compared):
     assert about[0].count("hardly move") == 0
     assert about[1].startswith("collapsed: gates collapsed at 3 of 3 sites; ")
     assert about[1].endswith(
-        "; most of its gates hardly move, so that its shares and similarities are of next to nothing."
+        "; most of its gates hardly move, so that its shares and similarities are those of next to no variance."
     )
     assert about[3].startswith("live → collapsed: the most alike site has a CKA of 1.00 (median; ")
     assert about[3].endswith("in 0 of 3 matches the gates of both sites are live.")

@@ -1,6 +1,5 @@
 """Small real runs for the report's tests: a network with two kinds of gates, images of noise, names of any kind."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,22 +9,11 @@ from torch import nn
 from torchvision.transforms.functional import to_tensor
 
 import se_probe
+from se_probe.analysis.findings import Finding
 from se_probe.labels import label_space_from_names
 from se_probe.models import LoadedModel
 
 SIDE = 32
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What the report needs of a finding."""
-
-    claim: str
-    verdict: str
-    statement: str
-    value: float | None
-    interval: tuple[float, float] | None
-    sites: tuple[str, ...]
 
 
 PLAIN = ("goldfish", "cliff", "tabby")
@@ -35,8 +23,31 @@ HOSTILE_FILE = '"><img src=x onerror=bad()>.png'
 
 
 QUIET = {"workers": 0, "progress": False, "report": False}
-FINDING = Finding("Gates are alive.", "supported", "They move at SITE.", 0.25, (0.2, 0.3), ("SK_3_1",))
-HOSTILE_FINDING = Finding(HOSTILE[0], "cannot be judged", HOSTILE[1], None, None, (HOSTILE[1],))
+FINDING = Finding(
+    "gates-alive",
+    "Gates are alive.",
+    "supported",
+    "They move at SITE.",
+    0.25,
+    (0.2, 0.3),
+    ("SK_3_1",),
+    title="Live sites",
+    result="2 of 2",
+    quantity="standard deviation over images",
+    bar="0.02",
+    news="All gates move.",
+)
+HOSTILE_FINDING = Finding(
+    "hostile",
+    HOSTILE[0],
+    "cannot be judged",
+    HOSTILE[1],
+    sites=(HOSTILE[1],),
+    title=HOSTILE[2],
+    result=HOSTILE[0],
+    news=HOSTILE[1],
+    remedy=HOSTILE[0],
+)
 
 
 class Gated(nn.Module):

@@ -168,6 +168,47 @@ def test_an_address_leads_to_a_channel(browser, plain_page):
     assert browser.errors() == []
 
 
+def test_the_address_holds_the_whole_state(browser, plain_page):
+    browser.open(plain_page, "#site=SE_2_1&channel=3")
+    browser.choose("#order", "difference")
+    browser.choose("#more", "2")
+    browser.choose("#draw", "dots")
+    browser.choose("#band", "sd")
+    browser.find("#classes label:nth-child(2) input").click()
+    browser.wait("return document.getElementById('chart').dataset.drawn === 'SE_2_1/difference/dots/0,2,3'")
+    told = ["channel-title", "axis-words", "channel-table"]
+    shown = [browser.find(f"#{name}").text for name in told]
+    address = browser.driver.current_url
+    browser.open(plain_page, address.partition("html")[2])
+    browser.wait("return document.getElementById('chart').dataset.drawn === 'SE_2_1/difference/dots/0,2,3'")
+    assert [browser.find(f"#{name}").text for name in told] == shown
+    assert [browser.find(f"#{name}").get_attribute("value") for name in ("band", "more", "draw")] == ["sd", "2", "dots"]
+    assert browser.errors() == []
+
+
+def test_channels_are_sorted_by_the_difference_of_two_classes(page, plain_run):
+    page.choose("#site", "SE_2_1")
+    page.choose("#order", "difference")
+    page.choose("#more", "2")
+    page.choose("#less", "0")
+    mean = open_recording(plain_run).moments("SE_2_1")["mean"]
+    difference = (mean.sel({"class": "tabby"}) - mean.sel({"class": "goldfish"})).values
+    assert page.texts("#channel-title") == [f"Channel {difference.argmax()} of SE_2_1"]
+
+
+def test_an_image_is_enlarged_and_leads_to_the_channels_in_which_it_stands_out(page):
+    page.choose("#site", "SE_2_1")
+    page.find("#most button").click()
+    assert page.run("return document.getElementById('image-panel').open")
+    assert page.texts("#image-title")[0].endswith(".png")
+    name = page.texts("#image-channels tbody th")[0]
+    page.find("#image-channels a").click()
+    page.wait("return !document.getElementById('image-panel').open")
+    page.wait("return location.hash.startsWith('#site=')")
+    site, _, channel = name.partition(", ")
+    assert page.texts("#channel-title")[0].startswith(f"{channel.split(', ')[-1].capitalize()} of {site}")
+
+
 def test_an_address_that_leads_nowhere_is_no_error(browser, plain_page):
     browser.open(plain_page, "#site=NONE&channel=7")
     assert browser.find("#site").get_attribute("value") in ("SE_2_1", "SK_3_1")
@@ -199,7 +240,7 @@ def test_hostile_names_stay_text(browser, hostile_page):
     assert browser.texts("h1") == [runs.HOSTILE_MODEL]
     assert browser.texts("#classes label")[:3] == list(runs.HOSTILE)
     assert browser.texts("#channel-table tbody th")[:3] == list(runs.HOSTILE)
-    assert browser.texts(".finding h3") == [runs.HOSTILE_FINDING.claim]
+    assert browser.texts(".finding h3") == [runs.HOSTILE_FINDING.title]
     assert browser.texts(".finding .evidence a") == [runs.HOSTILE_FINDING.sites[0]]
     assert f"0/{runs.HOSTILE_FILE}" in browser.texts(".paths li")
     browser.find(".finding .evidence a").click()

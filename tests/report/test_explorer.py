@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+import se_probe
 from se_probe.recording import open_recording
-from se_probe.report import Thumbnails
-from se_probe.report.explorer import EXTREMES, explorer_data
+from se_probe.report import Thumbnails, explorer
+from se_probe.report.explorer import EXTREMES, STANDING_OUT, explorer_data
 from tests.report import runs
 
 
@@ -44,17 +45,56 @@ def data(recording):
 def test_curves_are_means_and_intervals_of_the_gates(recording, data, place, name, branches, channels):
     site = data["sites"][place]
     assert site["name"] == name
-    mean, sd, half = (unpacked(site[kind], 4, branches, channels) for kind in ("mean", "sd", "halfInterval"))
+    mean, sd = (unpacked(site[kind], 4, branches, channels) for kind in ("mean", "sd"))
     labelled = recording.gates(name)
     groups = [labelled.values[labelled["class"] == item].reshape(-1, branches, channels) for item in recording.chosen]
     for group, gates in enumerate(groups):
         np.testing.assert_allclose(mean[group], gates.mean(0), atol=2e-5)
         np.testing.assert_allclose(sd[group], gates.std(0, ddof=1), atol=2e-5)
         upper = stats.t.interval(0.95, len(gates) - 1, gates.mean(0), stats.sem(gates, axis=0))[1]
-        np.testing.assert_allclose(half[group], upper - gates.mean(0), atol=2e-5)
+        half = data["classes"][group]["factor"] * sd[group]
+        np.testing.assert_allclose(half, upper - gates.mean(0), atol=2e-5)
     np.testing.assert_allclose(mean[3], np.mean([gates.mean(0) for gates in groups], axis=0), atol=2e-5)
     errors = np.sqrt(sum(stats.sem(gates, axis=0) ** 2 for gates in groups)) / 3
-    np.testing.assert_allclose(half[3], 1.959964 * errors, atol=2e-5)
+    half = unpacked(site["referenceHalf"], branches, channels)
+    np.testing.assert_allclose(half, 1.959964 * errors, atol=2e-5)
+
+
+def test_an_image_names_the_channels_in_which_it_is_furthest_from_the_mean(recording, data):
+    gates = {site.name: recording.gates(site.name).values.reshape(24, -1).astype(float) for site in recording.sites}
+    place = next(number for number, image in enumerate(data["images"]) if image["path"] == "2/7.png")
+    found = data["images"][place]["channels"]
+    assert 0 < len(found) <= STANDING_OUT
+    distances = []
+    for name, values in gates.items():
+        moving = values.std(axis=0) >= 0.02
+        far = np.where(moving, (values - values.mean(axis=0)) / np.where(moving, values.std(axis=0), 1), 0)
+        distances += [(abs(z), [s.name for s in recording.sites].index(name), at) for at, z in enumerate(far[place])]
+    expected = [(site, at) for z, site, at in sorted(distances, reverse=True)[:STANDING_OUT] if z > 0]
+    assert {(site, at) for site, at, _, _ in found} == set(expected)
+    site, at, gate, _ = found[0]
+    assert gate == pytest.approx(gates[recording.sites[site].name][place, at], abs=1e-4)
+
+
+def test_other_classes_follow_the_chosen_ones_as_far_as_there_is_room(tmp_path, monkeypatch):
+    runs.run(tmp_path)
+    options = {"data": tmp_path / "data", "model": runs.network(), **runs.QUIET}
+    se_probe.excite(["1"], out=tmp_path / "one", **options)
+    recording = open_recording(tmp_path / "one")
+    data = explorer_data(recording, scored(recording), Thumbnails({}, ""))
+    assert [(item["name"], item["chosen"]) for item in data["classes"]] == [
+        ("cliff", True),
+        ("all classes (3)", True),
+        ("goldfish", False),
+        ("tabby", False),
+    ]
+    means = recording.moments("SE_2_1")["mean"].sel({"class": "tabby"}).values
+    np.testing.assert_allclose(unpacked(data["sites"][0]["mean"], 4, 12)[3], means, atol=2e-5)
+    assert data["absent"] == 0
+    monkeypatch.setattr(explorer, "OTHER_BYTES", 24 * explorer.BYTES_A_CLASS)
+    data = explorer_data(recording, scored(recording), Thumbnails({}, ""))
+    assert [item["name"] for item in data["classes"]] == ["cliff", "all classes (3)", "goldfish"]
+    assert data["absent"] == 1
 
 
 def test_the_images_that_open_a_channel_most_and_least(recording, data):

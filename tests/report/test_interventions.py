@@ -56,12 +56,13 @@ def test_the_section_states_replacement_images_estimators_and_source(page):
 def test_numbers_are_those_of_the_table_with_their_limits(ablated, page):
     row = ablated[1].iloc[0]
     top1 = [100 * row[name] for name in ("top1_change", "top1_ci_low", "top1_ci_high")]
-    assert "{:.1f} ({:.1f} to {:.1f})".format(*top1) in page.text
-    assert "{:.3f} ({:.3f} to {:.3f})".format(*row[["nll_change", "nll_ci_low", "nll_ci_high"]]) in page.text
+    assert "{:.1f} [{:.1f}, {:.1f}]".format(*top1) in page.text
+    assert "{:.3f} [{:.3f}, {:.3f}]".format(*row[["nll_change", "nll_ci_low", "nll_ci_high"]]) in page.text
     shown = read_interventions(ablated[0])
-    assert [cell.text for cell in shown.rows[0][:3]] == ["SE_2_1", "SE_2_1", "mean"]
+    assert shown.rows[0][0].text == "SE_2_1"
+    assert shown.common == (("gates become", "mean"),)
     assert [cell.text for cell in shown.rows[0][-2:]] == ["1,200", "1,300"]
-    assert shown.rows[0][3].key == pytest.approx(100 * row["top1_change"])
+    assert shown.rows[0][1].key == pytest.approx(100 * row["top1_change"])
     assert [cell.text for cell in shown.rows[-1]][-3] == "–"  # a stage has no adjusted p
 
 

@@ -1,4 +1,4 @@
-"""How alike two representations of the same images are, whatever their directions and scales: CKA and RSA."""
+"""Similarity of two representations of the same images, invariant to rotation and scale: CKA and RSA."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,9 +7,10 @@ from scipy.spatial import distance
 
 from se_probe.analysis.stats.intervals import CONFIDENCE, Interval, jackknife_error
 from se_probe.analysis.stats.moments import Floats
-from se_probe.analysis.stats.similarity import FEWEST_CLASSES
 
 FEWEST_IMAGES = 5
+FEWEST_CLASSES = 10
+"""Fewer classes have fewer than 45 distances, whose rank correlation has an interval of nearly −1 to 1."""
 """Below this the estimator, or its jackknife, is not defined."""
 
 
@@ -44,8 +45,13 @@ def linear_cka(first: Floats, second: Floats, *, confidence: float = CONFIDENCE)
 
     Debiased: the ratio of unbiased estimators of HSIC, so that unrelated representations have about 0 however
     few images or many columns there are; it can fall below 0. 1 for representations that differ by a rotation,
-    a shift and one scale for all columns: it does not tell how much they vary. The limits are for another draw
+    a shift and one scale for all columns: it does not show how much they vary. The limits are for another draw
     of images (delete-one jackknife on Fisher's scale). NaN where either does not vary.
+
+    Args:
+        first: `centred_gram` of one representation, `(image, image)`.
+        second: that of the other.
+        confidence: confidence of the limits.
 
     Source: Kornblith et al., Similarity of neural network representations revisited, ICML 2019; Nguyen et al.,
     Do wide and deep networks learn the same things?, ICLR 2021, for the unbiased estimator.

@@ -1,4 +1,4 @@
-"""Jackknife over groups of classes: how far any number that follows from class moments would move with other classes.
+"""Jackknife over groups of classes: standard errors of any function of class moments over other classes.
 
 The groups are the same at every site, so that errors of differences and trends over sites are right although
 all sites see the same classes.
@@ -13,11 +13,17 @@ from se_probe.analysis.stats.moments import Floats, unbiased_variance
 from se_probe.analysis.stats.variance import Components
 
 MOST_GROUPS = 50
-"""More groups would make the error of the error smaller than it matters."""
+"""More groups would not make the error noticeably more precise."""
 
 
 def class_groups(classes: int, *, most: int = MOST_GROUPS, seed: int = 0) -> NDArray[np.int64]:
-    """Group of each class, 0 … G − 1: a group a class, or `most` groups of random classes of even size."""
+    """Group of each class, 0 … G − 1: a group a class, or `most` groups of random classes of even size.
+
+    Args:
+        classes: number of classes.
+        most: largest number of groups.
+        seed: seed of the random numbers.
+    """
     groups = min(classes, most)
     if groups == classes:
         return np.arange(classes)
@@ -29,7 +35,13 @@ def pooled_components_without(
 ) -> Components:
     """The `components` of (column, class) moments, summed over columns, without each group of classes: `(G,)`.
 
-    What is left after a group is taken away must hold two classes or more.
+    Two classes or more must remain without any group.
+
+    Args:
+        count: images of each class, `(class,)`.
+        mean: class means, `(column, class)`.
+        m2: sums of squared deviations, likewise.
+        groups: group of each class, 0 … G − 1.
 
     Source: `stats.variance.components`, whose sums over classes are taken here from sums over groups.
     """
@@ -52,6 +64,12 @@ def jackknife_limits(
     whole: float, without: Floats, groups: NDArray[np.int64], *, confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
     """Confidence limits of a number from its value without each group, with Student's t of G − 1 degrees.
+
+    Args:
+        whole: the number from all classes.
+        without: the number without each group, `(G,)`.
+        groups: group of each class, 0 … G − 1.
+        confidence: confidence of the limits.
 
     Source: Busing, Meijer and van der Leeden, Delete-m jackknife for unequal m, Statistics and Computing 9
     (1999), equation 8; with groups of one class it is Tukey's (1958).

@@ -1,6 +1,6 @@
-"""Can the class be read off the gates: cross-validated linear classification with scikit-learn.
+"""Cross-validated linear classification of the class from the gates, with scikit-learn.
 
-scikit-learn takes a second to import, so that it waits until something is classified.
+scikit-learn takes a second to import, so it is imported where something is classified.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Decoding:
         accuracy: their mean.
         low: lower confidence limit.
         high: upper confidence limit.
-        chance: 1 / classes, what any guess without looking at the gates gives.
+        chance: 1 / classes, the accuracy of guesses that ignore the gates.
     """
 
     folds: Floats
@@ -69,6 +69,14 @@ def decode(
     class has fewer images; NaN for fewer than two classes or a class with one image. Each limit is the more
     careful of two: Nadeau and Bengio's corrected t over test folds, which allows for their shared training
     images but is too short where all folds agree, and Wilson's for as many images as there are.
+
+    Args:
+        gates: `(image, column)`.
+        labels: class of each image, 0 … K − 1.
+        folds: folds of the cross-validation.
+        repeats: how often it is repeated with other folds.
+        seed: seed of the random numbers.
+        confidence: confidence of the limits.
 
     Source: Alain and Bengio, Understanding intermediate layers using linear classifier probes (2016); Nadeau
     and Bengio, Inference for the generalization error, Machine Learning 52 (2003); Wilson, JASA 22 (1927);

@@ -1,7 +1,7 @@
 """Confidence intervals of ω²: over classes, and over images by the bootstrap.
 
-What an interval covers depends on what is drawn again. Over classes: what other classes of the same kind, with
-their own images, would give. Over images: what other images of the same classes would give.
+What an interval covers depends on what is sampled. Over classes: the value of other classes of the same kind, with
+their own images. Over images: the value of other images of the same classes.
 """
 
 from collections.abc import Sequence
@@ -43,6 +43,13 @@ def omega_squared_over_classes(
     where few classes carry the effect and may be missing from the draw: with one class in ten 29 to 81 % with 5 to 10
     classes, 66 to 84 % with 20, 80 to 93 % with 50.
 
+    Args:
+        count: images of each class, `(class,)`.
+        mean: class means, `(…, class)`.
+        m2: sums of squared deviations from the class means, `(…, class)`.
+        pool: whether to sum over channels.
+        confidence: confidence of the limits.
+
     Source: Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2
     (1946); Arvesen, Jackknifing U-statistics, Annals of Mathematical Statistics 40 (1969); the factor is our own.
     """
@@ -59,7 +66,7 @@ def omega_squared_over_classes(
     with np.errstate(divide="ignore", invalid="ignore"):
         ends = [spread * degrees / stats.chi2.ppf(tail, degrees) for tail in tails]
         between = [(classes - 1) / classes * (end - noise) for end in ends]
-        # Of an endless variance all lies between classes.
+        # An infinite variance lies between classes as a whole.
         low, high = (np.where(np.isinf(end), 1.0, end / (end + parts.within)) for end in between)
     known = (spread > 0) & np.isfinite(estimate)
     return Interval(estimate, np.where(known, low, np.nan), np.where(known, high, np.nan))
@@ -85,6 +92,12 @@ def omega_squared_over_images(
     real network (2 to 10 classes of 5 to 50 images), and 91 to 99 % in a single normal channel. NaN limits where
     nothing varies within classes or one has a single image.
 
+    Args:
+        groups: an array `(image, column)` a class.
+        resamples: bootstrap resamples.
+        seed: seed of the random numbers.
+        confidence: confidence of the limits.
+
     Source: Davison and Hinkley, Bootstrap Methods and their Application (1997), sections 3.2 and 5.2.
     """
     grand = np.mean([group.mean(axis=0, dtype=np.float64) for group in groups], axis=0)
@@ -93,8 +106,8 @@ def omega_squared_over_images(
     estimate = omega_squared(whole)
     if not whole.within > 0:
         return Interval(estimate, np.asarray(np.nan), np.asarray(np.nan))
-    redrawn = _resampled_components(centred, resamples, np.random.default_rng(seed))
-    deviations = _log_total_over_within(omega_squared(redrawn)) - _log_of_parent(centred)
+    resampled = _resampled_components(centred, resamples, np.random.default_rng(seed))
+    deviations = _log_total_over_within(omega_squared(resampled)) - _log_of_parent(centred)
     tail = (1 - confidence) / 2
     return _from_log(estimate, -float(np.quantile(deviations, tail)), float(np.quantile(deviations, 1 - tail)))
 

@@ -45,6 +45,11 @@ def equal_weight_variance(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> F
     Law of total variance: the mean variance within classes plus the variance of the class means, less the
     part of the latter, (K − 1)/K · mean(s²/n), that is due to class means being estimated from n images.
     NaN where any class has fewer than two images.
+
+    Args:
+        count: images of each class, `(class,)`.
+        mean: class means, `(…, class)`.
+        m2: sums of squared deviations from the class means, `(…, class)`.
     """
     means = np.asarray(mean, dtype=np.float64)
     classes = means.shape[-1]

@@ -11,9 +11,9 @@ from se_probe.analysis.stats.intervals import CONFIDENCE, Interval
 from se_probe.analysis.stats.moments import Floats
 
 FEWEST_CLASSES = 10
-"""Fewer classes, mostly chosen by hand, say too little about others."""
+"""Fewest classes that are taken as units: fewer, mostly chosen by hand, say too little about other classes."""
 EXACT_UNITS = 13
-"""Up to so many units all 2ⁿ sign patterns are looked at, above it a sample of them."""
+"""Most units for which all 2ⁿ sign patterns are enumerated; above it a sample is drawn."""
 FLIPS = 9999
 RESAMPLES = 2999
 TIE = 1e-9
@@ -22,10 +22,10 @@ _NUMBERS_AT_ONCE = 4_000_000
 
 @dataclass(frozen=True)
 class Strata:
-    """Differences put together for a mean in which every class has the same weight.
+    """Paired differences, grouped for a mean in which every class has the same weight.
 
     Attributes:
-        groups: arrays `(unit, column)`; units are redrawn within their group, and groups weigh the same.
+        groups: arrays `(unit, column)`; units are resampled within their group; groups have equal weights.
         resampling_unit: what a unit is, "class" or "image".
     """
 
@@ -44,7 +44,7 @@ class Strata:
 
 
 def strata(differences: NDArray[np.floating], labels: NDArray[np.int64]) -> Strata:
-    """Choose what is independent in `differences` (image, column) of images with the classes `labels`, 0 … K − 1.
+    """Choose the independent units of `differences` (image, column) of images with the classes `labels`, 0 … K − 1.
 
     With `FEWEST_CLASSES` or more, images of a class are taken as one cluster: the units are the K class
     means, and conclusions reach to other classes of the kind. With fewer the units are images within their
@@ -60,10 +60,10 @@ def strata(differences: NDArray[np.floating], labels: NDArray[np.int64]) -> Stra
 
 
 def image_strata(differences: NDArray[np.floating], labels: NDArray[np.int64]) -> Strata:
-    """Take the images of `differences` (image, column) as the units, redrawn within their classes 0 … K − 1.
+    """Take the images of `differences` (image, column) as the units, resampled within their classes 0 … K − 1.
 
     Conclusions hold for other images of these same classes, however many they are. Where every class has one image,
-    nothing can be redrawn within classes, and all images are one group.
+    nothing can be resampled within classes, and all images are one group.
     """
     values = np.asarray(differences, dtype=np.float64)
     groups = tuple(values[labels == label] for label in range(int(labels.max()) + 1))
@@ -71,7 +71,7 @@ def image_strata(differences: NDArray[np.floating], labels: NDArray[np.int64]) -
 
 
 def smallest_p(units: int) -> float:
-    """The smallest p value that a sign-flip test of so many units can give: all signs alike, either way."""
+    """Return the smallest p value that a sign-flip test of so many units can give: all signs equal."""
     return max(2.0 ** (1 - units), 0.0 if units <= EXACT_UNITS else 1 / (FLIPS + 1))
 
 
@@ -103,9 +103,14 @@ def sign_flip_test(differences: Strata, *, seed: int = 0) -> Floats:
 def paired_interval(differences: Strata, *, seed: int = 0, confidence: float = CONFIDENCE) -> Interval:
     """`differences.mean` of every column with its expanded percentile bootstrap interval.
 
-    Units are redrawn within their groups. Deviations are widened by √(n / (n − 1)) for each group and the
+    Units are resampled within their groups. Deviations are widened by √(n / (n − 1)) for each group and the
     quantiles are those of Student's t, since a plain percentile interval of few units is too short. NaN
     limits where a group has a single unit.
+
+    Args:
+        differences: differences by group, `(unit, column)` each.
+        seed: seed of the random numbers.
+        confidence: confidence of the limits.
 
     Source: Hesterberg, What Teachers Should Know About the Bootstrap, The American Statistician 69 (2015).
     """
@@ -123,9 +128,14 @@ def paired_interval(differences: Strata, *, seed: int = 0, confidence: float = C
 def studentized_interval(differences: Strata, *, seed: int = 0, confidence: float = CONFIDENCE) -> Interval:
     """`differences.mean` of every column with its studentized bootstrap interval, for quantities with a long tail.
 
-    Units are redrawn within their groups, and each resample's mean is put on the scale of its own standard error, so
+    Units are resampled within their groups, and each resample's mean is put on the scale of its own standard error, so
     that the limits lie further out on the side of the tail. For symmetric quantities `paired_interval` is shorter and
     no worse. NaN limits where a group has a single unit, or so few that resamples have no error of their own.
+
+    Args:
+        differences: differences by group, `(unit, column)` each.
+        seed: seed of the random numbers.
+        confidence: confidence of the limits.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 12.5; Hall, Theoretical Comparison
     of Bootstrap Confidence Intervals, Annals of Statistics 16 (1988).
@@ -155,7 +165,7 @@ def studentized_interval(differences: Strata, *, seed: int = 0, confidence: floa
 def resampled_deviations(differences: Strata, *, seed: int = 0) -> Floats:
     """Means of `RESAMPLES` resamples less `differences.mean`, `(resample, column)`, widened by √(n / (n − 1)).
 
-    The same units are redrawn in every column. Every group has two units or more.
+    The same units are resampled in every column. Every group has two units or more.
     """
     rng, total = np.random.default_rng(seed), np.zeros((RESAMPLES, len(differences.mean)))
     # A group at a time: the resamples of a thousand classes would not fit into memory together.

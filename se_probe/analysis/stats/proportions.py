@@ -1,4 +1,4 @@
-"""Intervals of proportions over images of classes with equal weights, also where hardly any image counts.
+"""Intervals of proportions over images of classes with equal weights, also where events are rare.
 
 A bootstrap of few events is degenerate: where none of n images flips, neither does any in a resample, and the interval
 is [0, 0] however small n is.
@@ -17,7 +17,7 @@ def flip_interval(flips: Strata, *, confidence: float = CONFIDENCE) -> Interval:
 
     `flips.mean` is the estimate. The limits are those of Bonett and Price: one image of each flip, −1 and 1, is added,
     spread evenly over the K groups, and their variances within groups are summed; with one group the interval is
-    theirs to the letter. It has a width also where no image flips, so that its middle lies a little nearer to 0 than
+    exactly theirs. It has a width also where no image flips, so that its middle lies a little nearer to 0 than
     the estimate. Limits are cut at −1 and 1, and NaN where a group of several has a single image.
 
     In simulation a nominal 95 % covers 95 to 100 % for one class of 10 to 50 images and 0.2 to 10 % of flips, where

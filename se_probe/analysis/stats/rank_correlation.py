@@ -39,6 +39,13 @@ def rank_correlation(
     of n − 2 degrees in the place of the normal keeps the interval honest for few units. Errors also pull the estimate
     itself towards 0. NaN limits for fewer than `FEWEST` units, NaN where a measure does not vary.
 
+    Args:
+        first: one measure, `(unit,)`.
+        other: the other, `(unit,)`.
+        first_draws: the first as other data might have given it, `(draw, unit)`; None: without error.
+        other_draws: likewise of the other.
+        confidence: confidence of the limits.
+
     Source: Bonett and Wright, Sample size requirements for estimating Pearson, Kendall and Spearman correlations,
     Psychometrika 65 (2000).
     """
@@ -61,6 +68,12 @@ def jackknife_draws(whole: Floats, without: Floats, draws: int, *, seed: int = 0
     `without` (group, unit) holds them without each of G groups of the data, the same groups for every unit. Ranks can
     not be jackknifed themselves: a single swap in one of G replicates would count G-fold.
 
+    Args:
+        whole: measures from all data, `(unit,)`.
+        without: measures without each group of the data, `(group, unit)`.
+        draws: number of draws.
+        seed: seed of the random numbers.
+
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 11.5.
     """
     groups = len(without)
@@ -70,6 +83,11 @@ def jackknife_draws(whole: Floats, without: Floats, draws: int, *, seed: int = 0
 
 def partial_rank_correlation(first: Floats, other: Floats, held: Floats) -> float:
     """Spearman's correlation of two measures `(unit,)` with the ranks of a third held fixed.
+
+    Args:
+        first: one measure, `(unit,)`.
+        other: the other, `(unit,)`.
+        held: the measure that is held fixed, `(unit,)`.
 
     Source: Kendall, Partial Rank Correlation, Biometrika 32 (1942), with Spearman's coefficients.
     """

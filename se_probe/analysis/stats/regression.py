@@ -13,6 +13,11 @@ def explained_share(gates: NDArray[np.floating], labels: NDArray[np.int64], cova
     and divided by their degrees of freedom, N − K and N − K − rank: the adjusted R², at most 1, unbiased in numerator
     and denominator. NaN where no degree of freedom is left or nothing varies within classes.
 
+    Args:
+        gates: `(image, column)`.
+        labels: class of each image, 0 … K − 1.
+        covariates: `(image, covariate)`.
+
     Source: Ezekiel, Methods of Correlation Analysis (1930).
     """
     centred = _within(np.asarray(gates, dtype=np.float64), labels)

@@ -1,4 +1,4 @@
-"""How much one class stands out in a channel: class selectivity index and d′, from class moments."""
+"""Class selectivity index and d′ of a channel, and their values by chance, from class moments."""
 
 from dataclasses import dataclass
 
@@ -36,6 +36,11 @@ def selectivity(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Selectivity
     such compression, but no scale either: it can be large where the gate hardly moves. σ²_rest is that of the
     equal-weight mixture of the other classes. Both choose the highest class from the same images, so they
     lie above 0 by chance too: `selectivity_by_chance` says how far. NaN for one class.
+
+    Args:
+        count: images of each class, `(class,)`.
+        mean: class means, `(…, class)`.
+        m2: sums of squared deviations from the class means, `(…, class)`.
 
     Source: Morcos et al., On the importance of single directions for generalization, ICLR 2018; Green and
     Swets, Signal Detection Theory (1966), with unequal variances as in Simpson and Fitter, Psychological
@@ -76,6 +81,13 @@ def selectivity_by_chance(
     more classes and the fewer images there are. Under this null all classes have the channel's mean and its variance
     within classes, and gates are normal; d′ then depends on the counts alone. NaN for one class or where a class has
     one image, the index also where a class mean is negative.
+
+    Args:
+        count: images of each class, `(class,)`.
+        mean: class means, `(…, class)`.
+        m2: sums of squared deviations from the class means, `(…, class)`.
+        draws: number of simulated draws.
+        seed: seed of the random numbers.
     """
     means, images = np.asarray(mean, dtype=np.float64), np.asarray(count, dtype=np.float64)
     within = np.mean(unbiased_variance(images, m2), axis=-1)

@@ -1,4 +1,4 @@
-"""How alike classes are: correlation and distance of their mean gates, clustering, agreement with a hierarchy."""
+"""Similarity of classes: correlation and distance of their mean gates, clustering, correlation with a hierarchy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ CLOSE = 1e-5
 MANY_CLASSES = 300
 """Above it fewer permutations are drawn, since the time of each grows with the square."""
 SHUFFLES = 8
-"""Shuffles of a matrix that are held at once."""
+"""Permutations of a matrix that are held in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ def correlation(means: ArrayLike) -> Floats:
 def deviation_correlation(means: ArrayLike) -> Floats:
     """The correlation after each column's mean over classes is taken away.
 
-    Columns have levels of their own, which all classes share and which make every pair of classes alike;
-    this compares what sets classes apart. K unrelated classes have −1/(K − 1), not 0.
+    Each column has a level of its own that all classes share, which makes every pair of classes similar;
+    this compares what distinguishes classes. K unrelated classes have −1/(K − 1), not 0.
     """
     rows = np.asarray(means, dtype=np.float64)
     return correlation(rows - rows.mean(axis=0))
@@ -93,6 +93,11 @@ def squared_distance(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Floats
     What the noise of both means adds on average is taken away, so it can fall below 0; NaN for a class with
     one image, and 0 on the diagonal.
 
+    Args:
+        count: images of each class, `(class,)`.
+        mean: class means, `(class, column)`.
+        m2: sums of squared deviations, likewise.
+
     Source: Walther et al., Reliability of dissimilarity measures for multi-voxel pattern analysis, NeuroImage
     137 (2016), here by subtraction of the known noise.
     """
@@ -100,7 +105,13 @@ def squared_distance(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Floats
 
 
 def without_noise(distances: Floats, count: ArrayLike, m2: ArrayLike) -> Floats:
-    """`squared_distance` from the `rms_distance` of the means."""
+    """`squared_distance` from the `rms_distance` of the means.
+
+    Args:
+        distances: `rms_distance` of the class means, `(class, class)`.
+        count: images of each class, `(class,)`.
+        m2: sums of squared deviations, `(class, column)`.
+    """
     images = np.asarray(count, dtype=np.float64)[:, None]
     noise = np.mean(unbiased_variance(images, m2) / images, axis=1)
     squares = distances**2 - (noise[:, None] + noise)
@@ -181,6 +192,13 @@ def matrix_correlation(
     above `MANY_CLASSES` classes, enough for twenty. All NaN for fewer than `FEWEST_CLASSES` classes, or where either
     matrix has only ties.
 
+    Args:
+        first: distances of classes, `(class, class)`.
+        second: distances of the same classes.
+        permutations: of the classes of one matrix; None: see above.
+        seed: seed of the random numbers.
+        confidence: confidence of the limits.
+
     Source: Mantel, The detection of disease clustering, Cancer Research 27 (1967); Arvesen, Annals of
     Mathematical Statistics 40 (1969).
     """
@@ -196,7 +214,15 @@ def matrix_correlations(
     seed: int = 0,
     confidence: float = CONFIDENCE,
 ) -> list[MatrixCorrelation]:
-    """The `matrix_correlation` of each of `firsts` with one matrix, whose shuffles they share."""
+    """The `matrix_correlation` of each of `firsts` with one matrix, whose shuffles they share.
+
+    Args:
+        firsts: matrices of distances, `(class, class)` each.
+        second: distances of the same classes.
+        permutations: as in `matrix_correlation`.
+        seed: seed of the random numbers.
+        confidence: confidence of the limits.
+    """
     results = [MatrixCorrelation(np.nan, np.nan, np.nan, np.nan)] * len(firsts)
     judged = [place for place, first in enumerate(firsts) if len(first) >= FEWEST_CLASSES and not _tied(first)]
     if not judged or _tied(second):

@@ -1,4 +1,4 @@
-"""What state gates are in: open, closed, constant or moving; and how many ways they move in."""
+"""States of gates: open, closed, constant or dynamic; entropy over branches and effective rank."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from se_probe.analysis.stats.moments import Floats
 
 OPEN = 0.95
-"""A gate at or above this passes its channel on as it is."""
+"""A gate at or above this passes its channel on unchanged."""
 CLOSED = 0.05
 """A gate at or below this removes its channel."""
 STATIC_SD = 0.02
@@ -15,7 +15,7 @@ FEWEST_STATE_IMAGES = 20
 """Images below which no state is given: with 20 the limits of a standard deviation are 0.8 and 1.5 times its estimate,
 with two they are 0.4 and 32 times."""
 MOST = 0.75
-"""A site is called by what at least this share of its channels do."""
+"""Share of static channels from which a site counts as static."""
 SAME_LEVEL = 0.05
 """Constant gates lie at one level where the middle half of them spans no more than this."""
 
@@ -26,15 +26,20 @@ def channel_states(level: Floats, spread: Floats, *, bounded: bool) -> NDArray[n
     """The state of each channel from its mean gate and its standard deviation over images, in gate units.
 
     "dynamic": the spread is at least `STATIC_SD`. Else the channel is static: "open" at `OPEN` or above,
-    "closed" at `CLOSED` or below (dead: nothing of it is left), "constant" in between, a fixed scale. Gates
+    "closed" at `CLOSED` or below (dead), "constant" in between, a fixed scale. Gates
     that are not `bounded` to 0 … 1 are never open or closed. A channel of unknown spread is "unknown".
+
+    Args:
+        level: mean gate of each channel.
+        spread: its standard deviation over images.
+        bounded: whether gates lie between 0 and 1.
     """
     static = np.where(bounded & (level >= OPEN), "open", np.where(bounded & (level <= CLOSED), "closed", "constant"))
     return np.where(np.isnan(spread), "unknown", np.where(spread >= STATIC_SD, "dynamic", static))
 
 
 def site_verdict(level: Floats, states: NDArray[np.str_]) -> str:
-    """One word for all channels of a site.
+    """Name the state of a site from the states of its channels.
 
     - "live": less than `MOST` of its channels are static.
     - "saturated": static, and at least half of the static channels are open or closed.

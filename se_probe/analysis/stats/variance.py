@@ -36,6 +36,11 @@ def components(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Components:
     what the class means vary by because they are means of n_k images. NaN where a class has one image,
     and `between` for a single class.
 
+    Args:
+        count: images of each class, `(class,)`.
+        mean: class means, `(…, class)`.
+        m2: sums of squared deviations from the class means, `(…, class)`.
+
     Source: the method of moments for one-way layouts (Searle, Casella, McCulloch, Variance Components, 1992),
     with equal weights for classes.
     """
