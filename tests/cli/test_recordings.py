@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -69,12 +70,17 @@ def test_a_stopped_run_names_the_command_that_continues_it(place, se_probe, numb
     )
     status, output, _ = se_probe("verify", folder, cwd=place)
     assert status == 1
-    assert output == (
-        f"problem   {folder}/recording.zarr: the recording is incomplete: 12 of 60 images; continue with --resume\n"
+    found = re.fullmatch(
+        rf"problem   {folder}/recording\.zarr: the recording is incomplete: (\d+) of 60 images; continue with --resume\n",
+        output,
     )
+    recorded = int(found[1])
+    assert 0 < recorded < 60
     status, output, _ = se_probe(*shlex.split(command)[1:], cwd=place)
     assert status == 0
-    assert f"resume    12 of 60 images are recorded in {folder}/recording.zarr; 48 are left" in output
+    assert (
+        f"resume    {recorded} of 60 images are recorded in {folder}/recording.zarr; {60 - recorded} are left" in output
+    )
     assert_same(open_recording(folder), run(Path("data"), place / f"{number.name}.zarr"))
     assert Path(folder, "run.json").exists()
     status, output, _ = se_probe(*shlex.split(command)[1:], cwd=place)
