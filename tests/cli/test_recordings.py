@@ -70,10 +70,8 @@ def test_a_stopped_run_names_the_command_that_continues_it(place, se_probe, numb
     )
     status, output, _ = se_probe("verify", folder, cwd=place)
     assert status == 1
-    found = re.fullmatch(
-        rf"problem   {folder}/recording\.zarr: the recording is incomplete: (\d+) of 60 images; continue with --resume\n",
-        output,
-    )
+    problem = r"the recording is incomplete: (\d+) of 60 images; continue with --resume\n"
+    found = re.fullmatch(rf"problem   {folder}/recording\.zarr: {problem}", output)
     recorded = int(found[1])
     assert 0 < recorded < 60
     status, output, _ = se_probe(*shlex.split(command)[1:], cwd=place)
