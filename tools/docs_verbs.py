@@ -9,7 +9,7 @@ from typing import Any
 import griffe
 
 _DECORATOR = "verb"
-_KINDS = {
+_KINDS: dict[object, griffe.ParameterKind] = {
     inspect.Parameter.POSITIONAL_OR_KEYWORD: griffe.ParameterKind.positional_or_keyword,
     inspect.Parameter.KEYWORD_ONLY: griffe.ParameterKind.keyword_only,
 }
