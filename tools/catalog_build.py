@@ -33,7 +33,7 @@ SECONDS_EACH = 120
 
 
 def build_table(patterns: Sequence[str]) -> dict[str, Examined]:
-    """Return the table with the networks that match any pattern examined anew, and gone ones left out.
+    """Return the table with the networks that match a pattern examined again, without those that are gone.
 
     An architecture that takes longer than two minutes is entered as not examined.
     """

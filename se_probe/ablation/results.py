@@ -27,8 +27,8 @@ from se_probe.ablation.outcomes import MEASURES
 from se_probe.ablation.planning import SiteGroup
 from se_probe.errors import SeProbeError
 from se_probe.images import Selection
+from se_probe.recording.layout import ZARR_FORMAT
 from se_probe.recording.shards import strings
-from se_probe.recording.store import ZARR_FORMAT
 
 STORE_NAME = "ablation.zarr"
 SCHEMA = 1

@@ -14,7 +14,7 @@ from se_probe.analysis.health import site_health
 from se_probe.analysis.shared_images import ComparableRecording, NarrowedRecording, SharedImages, shared_images
 from se_probe.analysis.specificity import site_specificity
 from se_probe.analysis.stats import intervals
-from se_probe.analysis.stats.alignment import centred_gram, cka_matrix, linear_cka, rsa_matrix
+from se_probe.analysis.stats.alignment import FEWEST_CLASSES, centred_gram, cka_matrix, linear_cka, rsa_matrix
 from se_probe.analysis.stats.moments import Floats
 from se_probe.analysis.stats.similarity import matrix_correlation, squared_distance
 
@@ -76,7 +76,7 @@ def compare_recordings(
     """Compare two or more recordings (label → recording) on the images that all of them have.
 
     CKA is over the shared chosen images, on gates flattened over branches; RSA is the rank correlation of the
-    unbiased squared distances between class means, over all shared classes (NaN for fewer than four).
+    unbiased squared distances between class means, over all shared classes (NaN for fewer than ten).
 
     Args:
         recordings: label → recording, two or more.
@@ -170,8 +170,13 @@ def _match(left: _Views, right: _Views, row: int, column: int | None) -> dict[st
     if column is None:
         return {"other_site": None, **dict.fromkeys(names, np.nan)}
     cka = linear_cka(left.grams[row], right.grams[column])
-    rsa = matrix_correlation(left.distances[row], right.distances[column], permutations=0)
-    values = (float(cka.estimate), float(cka.low), float(cka.high), rsa.correlation, rsa.low, rsa.high)
+    first, second = left.distances[row], right.distances[column]
+    if len(first) < FEWEST_CLASSES:
+        over_classes = (np.nan,) * 3
+    else:
+        rsa = matrix_correlation(first, second, permutations=0)
+        over_classes = rsa.correlation, rsa.low, rsa.high
+    values = (float(cka.estimate), float(cka.low), float(cka.high), *over_classes)
     return {"other_site": right.names[column], **dict(zip(names, values, strict=True))}
 
 

@@ -31,7 +31,7 @@ def fetch(
     try:
         run(f"{name}:{variant}" if variant else name, url=url, say=lambda line: typer.echo(line, err=True))
     except KeyboardInterrupt:
-        typer.echo("stopped; what is here is kept, and the same command goes on from there", err=True)
+        typer.echo("stopped; what is here is kept, and the same command resumes the download", err=True)
         raise SystemExit(130) from None
 
 

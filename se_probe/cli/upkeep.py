@@ -19,9 +19,16 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check a recording: checksums, counts, rows, and moments against gates. Exit code 1 where something is wrong."""
+    from se_probe.recording.guard import root_attributes
+    from se_probe.recording.run_folder import recording_at
+
+    paths = sorted(run.glob("scale-*/recording.zarr")) or [run]
+    for path in paths:
+        root_attributes(recording_at(path))  # Where there is no recording, this says so before torch is imported.
+
     from se_probe.recording import verify as check
 
-    found = [check(path) for path in sorted(run.glob("scale-*/recording.zarr")) or [run]]
+    found = [check(path) for path in paths]
     if as_json:
         print_json([item.to_dict() for item in found])
     for item in [] if as_json else found:

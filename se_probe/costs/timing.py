@@ -20,7 +20,8 @@ from se_probe.costs.network_cost import check_flow
 from se_probe.costs.replay import Replay, Tape
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
-from se_probe.trace.dry_pass import dry_pass, evaluation_mode, noise_for, unwrap
+from se_probe.trace.dry_pass import dry_pass, evaluation_mode, unwrap
+from se_probe.trace.example import noise_for
 from se_probe.trace.flow import tensors
 
 CONFIDENCE = 0.95

@@ -23,7 +23,7 @@ class FoldRun:
         path: the run's folder.
         sites: one row a site, the most static first: `site`, `image_sd` (standard deviation of the gate over images,
             root mean square over channels), `fixed`, `how`, `layers`, `reason`.
-        trials: one row a set of sites tried: `sites`, `added`, `loss`, `low`, `high`, `allowed`.
+        trials: one row a set of sites tried: `sites`, `added`, `loss`, `ci_low`, `ci_high`, `allowed`.
         facts: what `run.json` holds.
         folder: the folder of the folded network, None if nothing was folded.
     """
@@ -56,7 +56,7 @@ class FoldRun:
 
 def trials_table(trials: Sequence[Trial]) -> pd.DataFrame:
     """Return the table of trials, one row a set of sites, in the order they were tried."""
-    columns = ["sites", "names", "loss", "low", "high", "lost", "won", "images", "allowed"]
+    columns = ["sites", "names", "loss", "ci_low", "ci_high", "lost", "won", "images", "allowed"]
     rows = [
         (
             len(trial.sites),

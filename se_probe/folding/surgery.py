@@ -22,7 +22,7 @@ from se_probe.folding.locate import ProductNode, locate
 from se_probe.folding.plan import DeviationCheck, FoldPlan, changed_copy, tolerance_of
 from se_probe.gates import Constant, GateRecorder, GateSite
 from se_probe.gates.chosen import choose_sites
-from se_probe.gates.passes import check_recordable, module_of
+from se_probe.gates.refusals import check_recordable, module_of
 from se_probe.gates.site import hook_point_of
 from se_probe.trace.folding_flow import Flow, Operand, Value, flow_of
 from se_probe.trace.watching import storage_of

@@ -1,26 +1,26 @@
-"""Finds the gates of any network in one dry forward pass, by what it multiplies and not by class names."""
+"""Finds the gates of any network by a few dry passes: by what it multiplies, not by class names."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Any
 
 import torch
 from torch import nn
 
 from se_probe.errors import SeProbeError
+from se_probe.gates.experiments import LeftOut, decide
 from se_probe.gates.naming import block_of, family_of, number_blocks, strides, unique_names
-from se_probe.gates.site import GateSite, HookPoint
-from se_probe.trace.dry_pass import default_input_size, dry_pass, unwrap
+from se_probe.gates.site import GateSite, GateSites, HookPoint
+from se_probe.trace.dry_pass import default_input_size, unwrap
+from se_probe.trace.example import example_of, noise_example
 from se_probe.trace.operation import Operation, Product
 from se_probe.trace.products import Event, Trace, trace
 
-# Factors that scale a feature map by its own norm are no attention maps.
-NORMALISING = {"rsqrt", "reciprocal"}
-# Softmax weights sum to one up to rounding, which is coarse in half precision.
+# Weights of competing branches add up to the same up to rounding, which is coarse in half precision.
 SUM_TOLERANCE = 1e-2
 
 
@@ -43,35 +43,45 @@ class SpatialMap:
 
 @dataclass(frozen=True)
 class Discovery:
-    """What one dry pass found in a network.
+    """What the dry passes found in a network.
 
     Attributes:
         sites: the gates, in network order.
-        spatial_maps: factors with spatial extent, which are not recorded.
-        input_size: size of the dry pass's input without the image axis.
+        left_out: what is deliberately not recorded, and why.
+        input_size: size of the passes' first input without the image axis.
     """
 
     sites: tuple[GateSite, ...]
-    spatial_maps: tuple[SpatialMap, ...]
+    left_out: tuple[LeftOut, ...]
     input_size: tuple[int, ...]
 
+    @property
+    def spatial_maps(self) -> tuple[SpatialMap, ...]:
+        """Factors with spatial extent, by module."""
+        return tuple(SpatialMap(item.module, item.count) for item in self.left_out if item.kind == "spatial map")
 
-def find_gates(network: nn.Module, input_size: Sequence[int] | None = None) -> list[GateSite]:
+
+def find_gates(network: nn.Module, input_size: Sequence[int] | None = None, *, inputs: Any = None) -> GateSites:
     """Return every place where a network multiplies a feature map by a gate, in network order.
 
     Args:
         network: any network; it is left as it was, in its training mode and without hooks.
         input_size: `(3, H, W)` of its input, taken from its timm configuration by default, else (3, 224, 224).
+        inputs: an example of what the network is called with, for networks that take several inputs, dicts, tokens,
+            audio or video: a tensor, a tuple of arguments, or a dict of keyword arguments; images on the first axis.
+
+    Returns:
+        A list of sites that prints as a table; `left_out` holds what is no gate, and why.
 
     Raises:
         NoGatesError: the network has no gates.
-        SeProbeError: the dry pass failed, or the network cannot be watched.
+        SeProbeError: a dry pass failed, the network cannot be watched, or what is a gate cannot be told.
 
     Source: SENet (arXiv 1709.01507), section 3; SKNet (1903.06586), section 3.1; ResNeSt (2004.08955).
     """
-    discovery = discover(network, input_size)
+    discovery = discover(network, input_size, inputs=inputs)
     require_gates(type(network).__name__, discovery)
-    return list(discovery.sites)
+    return GateSites(discovery.sites, discovery.left_out, discovery.input_size)
 
 
 def require_gates(name: str, discovery: Discovery) -> None:
@@ -85,30 +95,29 @@ def require_gates(name: str, discovery: Discovery) -> None:
         )
 
 
-def discover(network: nn.Module, input_size: Sequence[int] | None = None) -> Discovery:
-    """Find gates and count spatial maps; a network without gates gives an empty list of sites.
+def discover(network: nn.Module, input_size: Sequence[int] | None = None, *, inputs: Any = None) -> Discovery:
+    """Find gates and say what was left out; a network without gates gives an empty list of sites.
 
     Args and Raises as in `find_gates`.
     """
     network = unwrap(network)
-    size = tuple(input_size or default_input_size(network))
-    watched = dry_pass(network, size, trace)
-    gates = [event for event in watched.events if event.geometry.kind == "channel"]
-    return Discovery(tuple(_sites(network, watched, gates, size)), _spatial_maps(watched.events), size)
-
-
-def _spatial_maps(events: Sequence[Event]) -> tuple[SpatialMap, ...]:
-    modules = Counter(
-        event.calls[-1].module
-        for event in events
-        if event.geometry.kind == "spatial" and event.lineage.operation not in NORMALISING
-    )
-    return tuple(SpatialMap(module, count) for module, count in modules.items())
+    if inputs is None:
+        example = noise_example(network, tuple(input_size or default_input_size(network)))
+    elif input_size is not None:
+        raise SeProbeError(f"input_size {tuple(input_size)} and inputs were passed; expected one of the two.")
+    else:
+        example = example_of(network, inputs)
+    watched = trace(network, example)
+    events, left_out = decide(network, example, watched)
+    return Discovery(tuple(_sites(network, watched, events, example.input_size)), left_out, example.input_size)
 
 
 @dataclass(frozen=True)
 class _Gate:
-    """The products of one site with their canonical form: `values` is `(image, channel)` or with branches."""
+    """The products of one site with their canonical form.
+
+    `axes` are the aligned axes of the gate in canonical order; `values` is `(image, channel)` or with branches.
+    """
 
     events: tuple[Event, ...]
     axes: tuple[int, ...]
@@ -124,10 +133,11 @@ def _sites(
     network: nn.Module, watched: Trace, events: Sequence[Event], input_size: tuple[int, ...]
 ) -> Iterator[GateSite]:
     gates = [gate for _, calls in groupby(events, lambda event: id(event.calls[-1])) for gate in _gates(list(calls))]
+    extent = _extent(watched.experiments.extents, input_size)
     modules = [network.get_submodule(gate.events[0].calls[-1].module) for gate in gates]
     families = [family_of(g.events, m, g.branches) for g, m in zip(gates, modules, strict=True)]
     blocks = [block_of(network, gate.events[0]) for gate in gates]
-    places = [strides(gate.events[0], block, input_size) for gate, block in zip(gates, blocks, strict=True)]
+    places = [strides(gate.events[0], block, extent) for gate, block in zip(gates, blocks, strict=True)]
     numbers = number_blocks([stage for _, stage in places], blocks)
     names = unique_names(
         [
@@ -138,7 +148,7 @@ def _sites(
     for gate, family, (stride, stage), number, name in zip(gates, families, places, numbers, names, strict=True):
         _check(name, gate)
         channels = gate.shape[-1]
-        width = gate.events[0].lineage.width
+        width = _lineage(gate.events[0]).width
         yield GateSite(
             name=name,
             module=gate.events[0].calls[-1].module,
@@ -151,31 +161,56 @@ def _sites(
             activation=_activation(gate),
             reduction=channels / width if width and width < channels else None,
             kernels=_kernels(gate),
-            hook_point=_tap(gate, watched),
+            hook_point=_hook_point(gate, watched),
         )
 
 
+def _extent(axes: Sequence[int], input_size: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the input's extent over space; without a larger input that ran, all but the first of several axes."""
+    return tuple(input_size[axis - 1] for axis in axes) or input_size[1:] or input_size
+
+
+def _lineage(event: Event) -> Any:
+    return event.lineage
+
+
 def _gates(events: list[Event]) -> list[_Gate]:
-    """Read the gates of one module call; products whose factors sum to one are the branches of one gate."""
-    gates = [_gate(event) for event in events]
-    if len(gates) > 1 and len({gate.shape for gate in gates}) == 1 and gates[0].branches == 1:
-        stacked = torch.stack([gate.values for gate in gates], dim=1)
-        if _sums_to_one(stacked, 1, events[0]):
-            return [_Gate(tuple(events), gates[0].axes, tuple(stacked.shape[1:]), stacked)]
-    return gates
+    """Read the gates of one module call; products whose factors compete are the branches of one gate."""
+    rows: dict[Any, list[_Gate]] = {}
+    for gate in map(_gate, events):
+        lineage = gate.events[0].lineage
+        key = (
+            (lineage.activated_by, gate.shape) if lineage and lineage.activated_by and gate.branches == 1 else id(gate)
+        )
+        rows.setdefault(key, []).append(gate)
+    return [gate for row in rows.values() for gate in _joined(row)]
+
+
+def _joined(gates: list[_Gate]) -> list[_Gate]:
+    """Return one gate with branches for products whose factors come from one softmax over them, or as s and 1 - s."""
+    lineages = [gate.events[0].lineage for gate in gates]
+    softmax = all(item is not None and item.competitors == len(gates) for item in lineages)
+    halves = len(gates) == 2 and len({item.complement for item in lineages if item is not None}) == 2
+    if len(gates) < 2 or not (softmax or halves):
+        return gates
+    stacked = torch.stack([gate.values for gate in gates], dim=1)
+    if not _adds_up(stacked, 1):
+        return gates
+    events = tuple(event for gate in gates for event in gate.events)
+    return [_Gate(events, gates[0].axes, tuple(stacked.shape[1:]), stacked)]
 
 
 def _gate(event: Event) -> _Gate:
     kept, values = event.geometry.kept, event.values
-    competitors = event.lineage.competitors
-    if len(kept) == 1:
-        flat = values.shape[1]
-        if competitors and competitors < flat and flat % competitors == 0:
-            branched = values.reshape(values.shape[0], competitors, -1)
-            if _sums_to_one(branched, 1, event):
-                return _Gate((event,), kept, tuple(branched.shape[1:]), branched)
-        return _Gate((event,), kept, (flat,), values)
     branch = next((axis for axis in kept if _competes(event, axis)), None)
+    if len(kept) == 1:
+        parts = _parts(event)
+        if parts > 1:
+            branched = values.reshape(values.shape[0], parts, -1)
+            return _Gate((event,), kept, tuple(branched.shape[1:]), branched)
+        if branch is None or not _has_channels(event):
+            return _Gate((event,), kept, (values.shape[1],), values)
+        return _Gate((event,), kept, (values.shape[1], 1), values.unsqueeze(2))
     rest = tuple(axis for axis in kept if axis != branch)
     channels = math.prod(event.feature_shape[axis] for axis in rest)
     axes = rest if branch is None else (branch, *rest)
@@ -184,20 +219,39 @@ def _gate(event: Event) -> _Gate:
     return _Gate((event,), axes, shape, values.permute(0, *order).reshape(values.shape[0], *shape))
 
 
+def _parts(event: Event) -> int:
+    """Return how many branches lie one after the other on the one axis of a factor, 1 for none."""
+    flat = event.values.shape[1]
+    competitors = event.lineage.competitors if event.lineage else None
+    divides = competitors is not None and competitors < flat and flat % competitors == 0
+    if competitors and divides and _adds_up(event.values.reshape(event.values.shape[0], competitors, -1), 1):
+        return competitors
+    return event.parts
+
+
+def _has_channels(event: Event) -> bool:
+    """Whether the feature map has another axis that is not spatial: the gate's axis then holds branches."""
+    geometry = event.geometry
+    return any(event.feature_shape[axis] > 1 for axis in geometry.free if axis not in geometry.space)
+
+
 def _competes(event: Event, axis: int) -> bool:
-    """Whether branches along an axis compete: their weights sum to one, or the network sums them up."""
-    return axis in event.summed or _sums_to_one(event.values, 1 + event.geometry.kept.index(axis), event)
+    """Whether branches along an axis compete: by a softmax over them, or because the network sums them up."""
+    place = 1 + event.geometry.kept.index(axis)
+    softmax = event.lineage is not None and event.lineage.competitors == event.values.shape[place]
+    return axis in event.summed or (softmax and _adds_up(event.values, place))
 
 
-def _sums_to_one(values: torch.Tensor, dim: int, event: Event) -> bool:
+def _adds_up(values: torch.Tensor, dim: int) -> bool:
+    """Whether values sum to the same along an axis; on the meta device, where there are none, yes."""
     if values.is_meta:
-        return event.lineage.competitors == values.shape[dim]
+        return True
     total = values.double().sum(dim)
-    return bool(torch.allclose(total, torch.ones_like(total), rtol=0, atol=SUM_TOLERANCE))
+    return bool(torch.allclose(total, total.mean().expand_as(total), rtol=SUM_TOLERANCE, atol=0))
 
 
 def _activation(gate: _Gate) -> str:
-    activation = gate.events[0].lineage.activation
+    activation: str | None = _lineage(gate.events[0]).activation
     if activation != "softmax":
         return activation or "unbounded"
     return "softmax over branches" if gate.branches > 1 else "softmax over channels"
@@ -219,27 +273,32 @@ def _check(name: str, gate: _Gate) -> None:
             )
 
 
-def _tap(gate: _Gate, watched: Trace) -> HookPoint:
-    """HookPoint a module whose output is the gate, the innermost one, else the multiplications."""
+def _hook_point(gate: _Gate, watched: Trace) -> HookPoint:
+    """Return where a gate is read: the innermost module whose output it is, else its multiplications."""
     first = gate.events[0]
     source = next((call for call, output in first.sources if _is_gate(output, gate)), None)
     call = source or first.calls[-1]
+    lineage = _lineage(first)
     return HookPoint(
         kind="product" if source is None else "output",
         module=call.module,
         call=call.index,
         calls=watched.calls[call.module],
         shape=gate.shape,
-        products=tuple(
-            Product(e.operation, e.index, e.operand, gate.axes, len(e.feature_shape), e.origins) for e in gate.events
-        ),
-        products_in_call=first.calls[-1].products,
+        products=tuple(_in_order(event, gate.axes) for event in gate.events),
         product_call=first.calls[-1].index,
         product_calls=watched.calls[first.calls[-1].module],
-        logit=_of_width(first.lineage.bounded_by, math.prod(gate.shape)),
-        squeeze=_of_width(first.lineage.squeezed_by, gate.shape[-1]),
+        products_in_call=first.calls[-1].products,
+        logit=_of_width(lineage.bounded_by, math.prod(gate.shape)),
+        squeeze=_of_width(lineage.squeezed_by, gate.shape[-1]),
         operations=tuple(watched.operations.items()),
     )
+
+
+def _in_order(event: Event, axes: tuple[int, ...]) -> Product:
+    """Return a product whose axes are in canonical order."""
+    own = dict(zip(event.geometry.kept, event.product.axes, strict=True))
+    return replace(event.product, axes=tuple(own[axis] for axis in axes))
 
 
 def _of_width(found: tuple[Operation, int] | None, units: int) -> Operation | None:

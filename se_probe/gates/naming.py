@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from se_probe.trace.geometry import stride_of
-from se_probe.trace.products import Call, Event
+from se_probe.trace.axes import stride_of
+from se_probe.trace.calls import Call
+from se_probe.trace.products import Event
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,16 @@ def family_of(events: Sequence[Event], module: nn.Module, branches: int) -> Fami
 
 def _by_structure(events: Sequence[Event], branches: int) -> str:
     event = events[0]
+    lineage = event.lineage
     if branches > 1:
         # Selective kernels gate separate feature maps, split attention the parts of one.
         separate = event.feature_lineage.operation == "stack" or len({item.feature_storage for item in events}) > 1
         return "SK" if separate else "split attention"
-    if not ("sigmoid" in (event.lineage.activation or "") and event.lineage.squeezed):
+    if lineage is None or not ("sigmoid" in (lineage.activation or "") and lineage.squeezed):
         return "other"
-    if event.lineage.mixing == {"channel convolution"}:
+    if lineage.mixing == {"channel convolution"}:
         return "ECA"
-    return "SE" if event.lineage.mixing & {"convolution", "linear"} else "other"
+    return "SE" if lineage.mixing & {"convolution", "linear"} else "other"
 
 
 def block_of(network: nn.Module, event: Event) -> Call:
@@ -93,21 +95,21 @@ def _stands_in_a_row(network: nn.Module, path: str) -> bool:
     return sum(type(child) is kind for child in parent.children()) > 1
 
 
-def strides(event: Event, block: Call, input_size: Sequence[int]) -> tuple[int, int]:
-    """Return the stride of the multiplied feature map, and the stage of the block around it."""
-    own = stride_of([event.feature_shape[axis] for axis in event.geometry.free], input_size)
-    at_block = stride_of(sizes, input_size) if (sizes := _block_extent(event, block, input_size)) else own
+def strides(event: Event, block: Call, extent: Sequence[int]) -> tuple[int, int]:
+    """Return the stride of the multiplied feature map over the input's extent, and the stage of the block around it."""
+    own = stride_of([event.feature_shape[axis] for axis in event.geometry.space], extent)
+    at_block = stride_of(sizes, extent) if (sizes := _block_extent(event, block, extent)) else own
     return round(own), round(math.log2(max(1.0, at_block)))
 
 
-def _block_extent(event: Event, block: Call, input_size: Sequence[int]) -> Sequence[int]:
+def _block_extent(event: Event, block: Call, extent: Sequence[int]) -> Sequence[int]:
     """Return the spatial extent of the block's output, empty where its axes cannot be told.
 
     A block may hand on another order of axes than it multiplies in; the right one keeps the input's proportions.
     """
-    shape, extent = block.output_shape or (), input_size[1:]
+    shape = block.output_shape or ()
     if len(shape) != len(extent) + 2:
-        return [shape[axis] for axis in event.geometry.free] if len(shape) == len(event.feature_shape) else []
+        return [shape[axis] for axis in event.geometry.space] if len(shape) == len(event.feature_shape) else []
     channels_last = event.geometry.kept[-1] == len(event.feature_shape) - 1
     orders = (shape[2:], shape[1:-1])[:: -1 if channels_last else 1]
     return min(orders, key=lambda sizes: _distortion(sizes, extent))

@@ -1,4 +1,4 @@
-"""What lies before a site in a forward pass: which module calls have ended there, and which outputs are read later.
+"""Find what comes before a site in a pass: the module calls that have ended, and the outputs that are read later.
 
 Read off one dry pass in which every elementary operation is seen with the storages that it reads and changes.
 """

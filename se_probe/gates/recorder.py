@@ -11,7 +11,9 @@ from torch import nn
 
 from se_probe.errors import SeProbeError
 from se_probe.gates.chosen import choose_sites
-from se_probe.gates.passes import PassFollower, SiteProduct, another_way, others_complete, pop_mode, push_mode
+from se_probe.gates.hooks import others_complete, pop_mode, push_mode
+from se_probe.gates.passes import PassFollower, SiteProduct
+from se_probe.gates.refusals import another_way
 from se_probe.gates.signals import OperationMode, feature_of, signal_shape, signals_of, spatial_mean
 from se_probe.gates.site import GateSite
 
@@ -143,12 +145,12 @@ class GateRecorder(PassFollower):
         self._keep("gate", item, item.product.read(args, shape).clone())
         if "original" in self._signals:
             self._keep("original", item, item.product.read(original, shape).clone())
-        if "feature_before" in self._signals:
+        if ("feature_before", item.site) in self._shapes:
             self._keep("feature_before", item, spatial_mean(item, feature_of(item.product, args)))
 
     def after(self, item: SiteProduct, output: torch.Tensor) -> None:
         """Read the feature map that a product makes."""
-        if "feature_after" in self._signals:
+        if ("feature_after", item.site) in self._shapes:
             self._keep("feature_after", item, spatial_mean(item, output))
 
     def _keep(self, signal: str, item: SiteProduct, values: torch.Tensor) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 
 from se_probe.gates.prefix import Prefix, prefix_of, watch
 from se_probe.gates.site import GateSite, hook_point_of
-from se_probe.trace.dry_pass import noise_for
+from se_probe.trace.example import noise_for
 from se_probe.trace.watching import tensors_in
 
 

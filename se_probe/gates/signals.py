@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from se_probe.errors import SeProbeError
-from se_probe.gates.passes import SiteProduct, another_way, is_reading, reading
+from se_probe.gates.hooks import is_reading, reading
+from se_probe.gates.passes import SiteProduct
+from se_probe.gates.refusals import another_way
 from se_probe.gates.site import HookPoint
 from se_probe.trace.operation import Operation, Product, canonical
 from se_probe.trace.watching import PRODUCTS, WatchMode
@@ -40,8 +42,11 @@ def signals_of(capture: Sequence[str]) -> tuple[str, ...]:
 def signal_shape(point: HookPoint, signal: str) -> tuple[int, ...] | None:
     """Return a signal's canonical shape without the image axis, None where a site has no such signal.
 
-    Logits need one bounding operation, a squeeze needs one unit a channel; the squeeze has no branches.
+    Logits need one bounding operation, a squeeze needs one unit a channel; the squeeze has no branches. Feature maps
+    are read at elementwise products only: matrix products (einsum, matmul) sum over the branches.
     """
+    if signal in CAPTURES["feature"] and any(product.view is not None for product in point.products):
+        return None
     if signal == "squeeze":
         return point.shape[-1:] if point.squeeze else None
     return None if signal == "logit" and point.logit is None else point.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -90,6 +91,32 @@ class GateSite:
     def bounded(self) -> bool:
         """Whether the gate lies between 0 and 1."""
         return self.activation in {"sigmoid", "hard-sigmoid"} or self.activation.startswith("softmax")
+
+
+class GateSites(list[GateSite]):
+    """The sites of a network in network order; a list that prints as a table.
+
+    Attributes:
+        left_out: what is deliberately not recorded, and why.
+        input_size: size of the dry pass's first input without the image axis.
+    """
+
+    def __init__(self, sites: Iterable[GateSite], left_out: Sequence[Any] = (), input_size: Sequence[int] = ()) -> None:
+        super().__init__(sites)
+        self.left_out, self.input_size = tuple(left_out), tuple(input_size)
+
+    def __repr__(self) -> str:
+        """Return a table of the sites, and what was left out below it."""
+        columns = ("name", "module", "family", "stride", "channels", "branches", "activation", "reduction")
+        cells = [columns, *([_cell(getattr(site, column)) for column in columns] for site in self)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        rows = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+        notes = [f"left out: {item.count} in {item.module or 'the network'}: {item.why}" for item in self.left_out]
+        return "\n".join([*rows, *notes])
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def hook_point_of(site: GateSite) -> HookPoint:

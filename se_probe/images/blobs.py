@@ -66,7 +66,7 @@ class FileBlob:
             return stream.read() if self.size is None else stream.read(self.size)
 
     def length(self) -> int:
-        """Return the number of bytes; OSError also where it is no regular file, since a pipe would wait for ever."""
+        """Return the number of bytes; OSError also for a pipe, which would be waited for."""
         facts = os.stat(self.path)
         if not stat.S_ISREG(facts.st_mode):
             raise OSError(errno.EINVAL, "not a regular file")

@@ -25,7 +25,7 @@ class Sample:
         path: its identity within the data, with "/" and relative to the data's root.
         image_class: its class.
         fingerprint: what changes with its contents, so that a resumed run can refuse other images under the same
-            names; None where nothing tells (streams, drawings), and in samples that were not selected.
+            names; None for streams, drawings, and samples that were not selected.
     """
 
     path: str
@@ -40,7 +40,7 @@ class ImageSource(Protocol):
         """Return the image of the sample with that path, undecoded where it comes from a file."""
 
     def fingerprint(self, path: str) -> str | None:
-        """Return what changes with the contents of that image, None where nothing tells."""
+        """Return what changes with the contents of that image, None where nothing does."""
 
 
 @runtime_checkable
@@ -97,7 +97,7 @@ class ImageSet:
     """Labelled images in a fixed order: by class in label order and by path, a stream's in the stream's order.
 
     `labels` holds the network's classes and, after them, those of the data that the network has no unit for;
-    `layout` says in words what was found; `ignored` counts files that are no image or lie outside the layout;
+    `layout` says in words what was found; `ignored` counts files that are no image or are outside the layout;
     `location` is their path on this machine or their URL, None where that is no valid text or may hold a secret.
     """
 

@@ -161,7 +161,7 @@ def _by_folder(images: Iterable[str]) -> dict[str, list[str]]:
     folders: dict[str, list[str]] = {}
     for image in images:
         folder = os.path.dirname(image)
-        # Tiny-ImageNet's training images lie in <wnid>/images/.
+        # Tiny-ImageNet's training images are in <wnid>/images/.
         if os.path.basename(folder) == "images" and is_wnid(os.path.basename(os.path.dirname(folder))):
             folder = os.path.dirname(folder)
         folders.setdefault(folder, []).append(image)
@@ -196,12 +196,12 @@ def _class_folders(listing: Listing, folders: Mapping[str, list[str]]) -> Layout
     if "" in folders:
         inside = next(folder for folder in folders if folder)
         raise SeProbeError(
-            f"{listing.root}: {len(folders[''])} images lie in the folder itself ({folders[''][0]}) and others in "
+            f"{listing.root}: {len(folders[''])} images are in the folder itself ({folders[''][0]}) and others in "
             f"folders within it ({inside}/); {EXPECTED}"
         )
     if len(parents) > 1:
         raise SeProbeError(
-            f"{listing.root}: images lie in folders at several places ({_some(parents, _place)}); {EXPECTED}: give "
+            f"{listing.root}: images are in folders at several places ({_some(parents, _place)}); {EXPECTED}: give "
             "the folder that holds the class folders"
         )
     names = [os.path.basename(folder) for folder in folders]

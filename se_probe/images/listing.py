@@ -21,7 +21,7 @@ _UNREADABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Surroundings(Protocol):
-    """The files in the folder that holds the root, where a label file may lie; named `../NAME`."""
+    """The files in the folder that holds the root, where a label file may be; named `../NAME`."""
 
     def file(self, basename: str) -> Blob | None:
         """Return the file of that name, None where there is none."""

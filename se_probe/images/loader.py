@@ -193,7 +193,7 @@ class _StreamedItems(IterableDataset[_Item]):
 
 
 def _unstacked(items: list[_Item]) -> list[_Item | tuple[int, NDArray[np.float32]]]:
-    # As arrays, since each tensor that a worker hands over keeps a file open.
+    # As arrays, since each tensor that a worker sends keeps a file open.
     return [(item[0], item[1].numpy()) if isinstance(item, tuple) else item for item in items]
 
 
@@ -238,7 +238,7 @@ def _collate(items: list[_Item]) -> Batch | _Packed | _Failure:
 def _for_transfer(batch: Batch) -> Batch | _Packed:
     """Put a worker's batch into shared memory, or into an array where there is no room (64 MB is Docker's default).
 
-    The loader's queue would do so itself, in a thread whose errors reach nobody: the run would wait for ever.
+    The loader's queue would do so itself, in a thread whose errors are lost: the run would wait for ever.
     """
     try:
         batch.images.share_memory_()

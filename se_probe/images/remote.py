@@ -84,7 +84,7 @@ def _named(blobs: Mapping[str, Blob], root: str, shown: str) -> Iterator[tuple[s
     prefix = f"{root}/" if root else ""
     for path, blob in sorted(blobs.items()):
         if not path.startswith(prefix):
-            raise SeProbeError(f"{shown} lists a file {readable(path)}, which does not lie in it")
+            raise SeProbeError(f"{shown} lists a file {readable(path)}, which is not in it")
         name = path.removeprefix(prefix)
         if name and not name.endswith("/"):
             yield name, blob

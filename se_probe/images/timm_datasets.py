@@ -155,7 +155,7 @@ def _load(name: DatasetName, *, streaming: bool) -> tuple[Any, str]:
         return datasets.load_dataset(name.place, split=split, streaming=streaming), split
     except SeProbeError:
         raise
-    except Exception as error:  # the library raises dozens of types, and all mean that the data cannot be had
+    except Exception as error:  # the library raises dozens of types, and all mean that the data cannot be obtained
         raise SeProbeError(
             f"{name.text} cannot be opened ({one_line(error)}); expected a data set of the Hugging Face hub or a "
             "local folder that `datasets.load_dataset` opens"

@@ -19,7 +19,7 @@ def resampling(preprocessing: Mapping[str, object]) -> Image.Resampling:
 def enlarge(image: Image.Image, scale: float, filter_: Image.Resampling) -> Image.Image:
     """Return the central 1/scale of an image's width and height, resized to the size of the whole.
 
-    The crop is rounded to whole pixels; where it cannot be centred, it lies half a pixel to the left or above.
+    The crop is rounded to whole pixels; where it cannot be centred, it is half a pixel to the left or above.
     Resizing is Pillow's, which is antialiased. At scale 1 the pixels stay as they are.
     """
     width, height = max(1, round(image.width / scale)), max(1, round(image.height / scale))

@@ -1,26 +1,43 @@
-"""Files that appear whole or not at all, and stay when the power goes."""
+"""Files that appear whole or not at all, have one writer at a time, and are deleted in one step."""
 
 from __future__ import annotations
 
 import gzip
 import os
+import re
+import shutil
+import socket
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+from se_probe.errors import SeProbeError, first_line
 
-from se_probe.errors import SeProbeError
+if TYPE_CHECKING:  # It takes half a second, for which a command that only looks for a file need not wait.
+    import pandas as pd
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks; there, runs are not kept apart.
+    fcntl = None  # type: ignore[assignment]
+
+_HOST = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname())[:32]
+_locked: set[Path] = set()
 
 
 def atomic_write(path: Path, content: bytes) -> None:
-    """Put `content` at `path` through a temporary file beside it, making its folder where needed.
+    """Write a file through a temporary file beside it, and make its folder where needed.
+
+    Temporary files that killed processes of this machine have left beside it are removed.
 
     Raises:
         OSError: the folder or the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(path.parent)
+    temporary = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as stream:
             stream.write(content)
@@ -31,8 +48,27 @@ def atomic_write(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _remove_stale(folder: Path) -> None:
+    for temporary in folder.glob(f".*.{_HOST}.*.tmp"):
+        process = temporary.name.split(".")[-2]
+        if process.isdecimal() and not _runs(int(process)):
+            temporary.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    if os.name == "nt":
+        return True  # There, signal 0 would end the process.
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def write_file(path: Path, content: bytes) -> None:
-    """Put `content` at `path` through a temporary file beside it, making its folder where needed.
+    """Write a file through a temporary file beside it, and make its folder where needed.
 
     Raises:
         SeProbeError: the folder or the file cannot be written.
@@ -57,8 +93,36 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
 
 def csv_bytes(table: pd.DataFrame) -> bytes:
-    """The bytes of `write_csv` before compression."""
+    """Return the bytes of `write_csv` before compression."""
     return table.to_csv(index=False, lineterminator="\n").encode()
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder in one step, by name; a process that is killed leaves at most a hidden rest of it.
+
+    `remove_leftovers` removes such a rest.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    hidden = path.with_name(f".{path.name}.removed")
+    _delete(hidden)
+    path.rename(hidden)
+    sync(path.parent)
+    _delete(hidden)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed inside `remove` has left in a folder."""
+    for hidden in folder.glob(".*.removed"):
+        _delete(hidden)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:
@@ -80,6 +144,25 @@ def sync_tree(folder: Path) -> None:
         sync(Path(place))
 
 
+def require_plain_files(folder: Path) -> None:
+    """Check that a folder holds folders and regular files only: a pipe would wait for ever, a link leads elsewhere.
+
+    Raises:
+        SeProbeError: it holds something else.
+        OSError: it cannot be listed.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            mode = entry.stat(follow_symlinks=False).st_mode
+            if stat.S_ISDIR(mode):
+                require_plain_files(Path(entry.path))
+            elif not stat.S_ISREG(mode):
+                kind = "a link" if stat.S_ISLNK(mode) else "a pipe, a socket or a device"
+                raise SeProbeError(
+                    f"{entry.path} is {kind}; expected a regular file. Remove it, or copy the data anew."
+                )
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Say in one line why a recording cannot be written, and that what was recorded is kept.
@@ -94,3 +177,82 @@ def writing(path: Path) -> Iterator[None]:
             f"cannot write {path}: {error.strerror or error}; what was recorded before is kept. Make room or permit "
             "writing and continue with --resume, or choose another folder with --out."
         ) from error
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Say in one line why files cannot be read; parsers and decoders raise anything where bytes are damaged.
+
+    Raises:
+        SeProbeError: they are missing, damaged, or may not be read.
+    """
+    try:
+        yield
+    except SeProbeError:
+        raise
+    except Exception as error:
+        raise SeProbeError(
+            f"{path} cannot be read ({type(error).__name__}: {first_line(error)}); expected what se-probe wrote. See "
+            "what is wrong with se-probe verify, and copy or record it again."
+        ) from error
+
+
+@contextmanager
+def only_writer(path: Path) -> Iterator[None]:
+    """Keep other processes, and other threads, from writing what is at `path` until the end.
+
+    The system drops the lock when the process ends, however it ends. The file `.<name>.lock` beside `path` goes at
+    the end; one that a killed process leaves locks nothing.
+
+    Raises:
+        SeProbeError: another run writes there.
+        OSError: the lock's file cannot be made.
+    """
+    place = path.absolute()
+    if place in _locked:
+        raise _taken(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = _lock(path)
+    _locked.add(place)
+    try:
+        yield
+    finally:
+        _locked.discard(place)
+        with suppress(OSError):
+            _lock_file(path).unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _lock(path: Path) -> int:
+    locks: Any = fcntl
+    while True:
+        # A record lock, and not flock: processes that decode images do not inherit it and so cannot outlive it.
+        descriptor = os.open(_lock_file(path), os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if locks is not None:
+                locks.lockf(descriptor, locks.LOCK_EX | locks.LOCK_NB)
+            if os.name == "nt" or _is_file(descriptor, _lock_file(path)):
+                return descriptor
+        except (BlockingIOError, PermissionError):
+            os.close(descriptor)
+            raise _taken(path) from None
+        except OSError:
+            return descriptor  # Some network file systems have no locks.
+        os.close(descriptor)  # The writer before has just removed the file.
+
+
+def _is_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _lock_file(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
+
+
+def _taken(path: Path) -> SeProbeError:
+    return SeProbeError(
+        f"another run is writing {path} at this moment; wait for its end, or choose another folder with --out."
+    )

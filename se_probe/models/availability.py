@@ -1,4 +1,4 @@
-"""Whether weights can be had: the local caches first, then one bounded look at the network."""
+"""Whether weights can be obtained: the local caches first, then one bounded look at the network."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def require_url(url: str, wanted: str) -> None:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_PROBE_SECONDS):
             return
     except urllib.error.HTTPError as answer:
-        # The server answers, if only to refuse this kind of question; the download itself will tell.
+        # The server answers, even if it refuses HEAD requests; the download itself shows whether it has the file.
         answer.close()
     except OSError as error:
         reason = getattr(error, "reason", error)
@@ -82,7 +82,7 @@ def cached_url_file(url: str) -> Path:
 def hub_failure(hub_id: str, wanted: str, reason: str) -> SeProbeError:
     """Return the error that names what was tried on the hub and the ways out."""
     return SeProbeError(
-        f"{wanted} cannot be had: {hub_id} is not in the hub cache {_hub_cache()} and {reason}; give "
+        f"{wanted} cannot be obtained: {hub_id} is not in the hub cache {_hub_cache()} and {reason}; give "
         "--checkpoint FILE, bring that cache from a machine with access (HF_HOME says where it is), "
         "or take --demo, which needs no download"
     )
@@ -91,7 +91,7 @@ def hub_failure(hub_id: str, wanted: str, reason: str) -> SeProbeError:
 def url_failure(url: str, wanted: str, reason: str) -> SeProbeError:
     """Return the error that names what was tried at a URL and the ways out."""
     return SeProbeError(
-        f"{wanted} cannot be had: there is no {cached_url_file(url)} and {reason}; give --checkpoint FILE, "
+        f"{wanted} cannot be obtained: there is no {cached_url_file(url)} and {reason}; give --checkpoint FILE, "
         "put the file there (TORCH_HOME says where that is), or take --demo, which needs no download"
     )
 

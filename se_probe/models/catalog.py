@@ -53,7 +53,7 @@ class Catalog:
     Attributes:
         entries: those with gates.
         without_gates: how many have none.
-        unexamined: those of which the table does not know the gates, each with the reason.
+        unexamined: those whose gates the table does not know, each with the reason.
     """
 
     entries: tuple[CatalogEntry, ...]

@@ -117,7 +117,7 @@ def _read_torch(path: Path) -> object:
 
 
 def _blocked(path: Path) -> str:
-    """Say what keeps a file from being read as tensors alone, by name where PyTorch's zip format tells."""
+    """Return what keeps a file from being read as tensors alone, by name where PyTorch's zip format lists it."""
     names: Sequence[str] = ()
     with suppress(Exception):  # the same, on the way to a message
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)

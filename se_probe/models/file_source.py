@@ -1,4 +1,4 @@
-"""Networks of one's own: a function in a Python file that returns an nn.Module."""
+"""Networks built by a function in a Python file that returns an nn.Module."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def build_timm(name: str, model_args: Mapping[str, object], *, pretrained: bool)
     """Build the timm network `name` (`architecture` or `architecture.tag`), downloading weights if need be.
 
     Raises:
-        SeProbeError: timm has no such network or tag, refuses an argument, or the weights cannot be had.
+        SeProbeError: timm has no such network or tag, refuses an argument, or the weights cannot be obtained.
     """
     refuse_weight_arguments(model_args)
     config = _registered_config(name)
@@ -57,7 +57,7 @@ def build_hub(hub_id: str, model_args: Mapping[str, object], *, pretrained: bool
     The repository names the architecture, so its `config.json` is needed even when the weights are not.
 
     Raises:
-        SeProbeError: the repository or its weights cannot be had, or timm cannot build what it describes.
+        SeProbeError: the repository or its weights cannot be obtained, or timm cannot build what it describes.
     """
     refuse_weight_arguments(model_args)
     wanted = f"{'the weights' if pretrained else 'the configuration'} of hf-hub:{hub_id}"
@@ -138,7 +138,7 @@ def _create(
     failure: Callable[[str], SeProbeError] | None = None,
     **options: object,
 ) -> torch.nn.Module:
-    """Let timm build the network; `failure` makes the error for weights that could not be had."""
+    """Let timm build the network; `failure` makes the error for weights that could not be obtained."""
     try:
         network: torch.nn.Module = timm.create_model(name, **options, **model_args)
     except _BUILD_ERRORS as error:

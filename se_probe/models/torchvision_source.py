@@ -24,7 +24,7 @@ def build_torchvision(name: str, model_args: Mapping[str, object], *, pretrained
     """Build a torchvision classification network, with its default weights when `pretrained`.
 
     Raises:
-        SeProbeError: torchvision has no such network, refuses an argument, or the weights cannot be had.
+        SeProbeError: torchvision has no such network, refuses an argument, or the weights cannot be obtained.
     """
     refuse_weight_arguments(model_args)
     weights = _default_weights(name)
@@ -45,7 +45,7 @@ def build_torchvision(name: str, model_args: Mapping[str, object], *, pretrained
 
 def size_argument(name: str) -> dict[str, int]:
     """Return the argument that a torchvision network needs without weights to take images of their size."""
-    # Only the vision transformers are tied to a size, and only their weights would tell them which.
+    # Only the vision transformers are tied to a size, and only their weights say which.
     return {"image_size": _default_weights(name).transforms().crop_size[0]} if name.startswith("vit_") else {}
 
 

@@ -1,13 +1,35 @@
-"""Recordings: gates over labelled images, on disk and back."""
+"""Recordings: gates over labelled images, on disk and back.
 
-from se_probe.recording.distributed import Ranks, place_of_environment, ranks_of_environment
-from se_probe.recording.engine import Execution
-from se_probe.recording.loop import record
-from se_probe.recording.merging import merge
-from se_probe.recording.provenance import provenance_of
-from se_probe.recording.recording import Recording, open_recording
-from se_probe.recording.resume import is_incomplete
-from se_probe.recording.verification import Verification, verify
+Names are imported when they are first used, so that looking for a recording does not wait for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from se_probe.recording.distributed import Ranks, place_of_environment, ranks_of_environment
+    from se_probe.recording.engine import Execution
+    from se_probe.recording.guard import is_incomplete
+    from se_probe.recording.loop import record
+    from se_probe.recording.merging import merge
+    from se_probe.recording.provenance import provenance_of
+    from se_probe.recording.recording import Recording, open_recording
+    from se_probe.recording.verification import Verification, verify
+
+_HOME = {
+    "Execution": "engine",
+    "Ranks": "distributed",
+    "Recording": "recording",
+    "Verification": "verification",
+    "is_incomplete": "guard",
+    "merge": "merging",
+    "open_recording": "recording",
+    "place_of_environment": "distributed",
+    "provenance_of": "provenance",
+    "ranks_of_environment": "distributed",
+    "record": "loop",
+    "verify": "verification",
+}
 
 __all__ = [
     "Execution",
@@ -23,3 +45,9 @@ __all__ = [
     "record",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'se_probe.recording' has no attribute {name!r}")
+    return getattr(import_module(f"se_probe.recording.{_HOME[name]}"), name)

@@ -1,4 +1,4 @@
-"""From the shards of a run to one recording."""
+"""Assemble the shards of a run into one recording."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pandas as pd
 import xarray as xr
 
 from se_probe.errors import SeProbeError
-from se_probe.recording.guard import root_attributes
-from se_probe.recording.header import INCOMPLETE, Header, SignalColumns, header_of, split, width
+from se_probe.recording.guard import INCOMPLETE, root_attributes
+from se_probe.recording.header import Header, SignalColumns, header_of, split, width
+from se_probe.recording.layout import IMAGE_COLUMNS
 from se_probe.recording.moments import ClassMoments
-from se_probe.recording.shards import IMAGE_COLUMNS, Shard, read_shards
+from se_probe.recording.shards import Shard, read_shards
 from se_probe.recording.store import Content, Part, shard_folder, tidy, tree_of, write
 
 _ROWS_AT_ONCE = 4096
@@ -29,13 +30,13 @@ def complete(path: Path) -> None:
     """
     shards = shard_folder(path)
     header = header_of(root_attributes(path))
-    summary = _summary(shards)
+    summary = _summary(shards, header)
     if summary.covered != header.selected:
         raise SeProbeError(
             f"the shards of {path} hold {summary.covered} of {header.selected} images; continue the run with --resume."
         )
     _require_every_class(header, summary)
-    write(path, header, Content(summary.images, summary.moments, summary.skipped, _parts(shards, header.blocks)))
+    write(path, header, Content(summary.images, summary.moments, summary.skipped, _parts(shards, header)))
     tidy(path)
 
 
@@ -44,17 +45,20 @@ def read_incomplete(path: Path, header: Header) -> xr.DataTree:
 
     Raises:
         DamagedShardError: a shard is not as it was written.
+        SeProbeError: no image was recorded yet.
     """
     shards = shard_folder(path)
-    summary = _summary(shards)
-    whole = _concatenate(list(_parts(shards, header.blocks)))
+    summary = _summary(shards, header)
+    if summary.images.empty:
+        raise SeProbeError(f"{path} holds no image yet: its run was stopped before; continue it with --resume.")
+    whole = _concatenate(list(_parts(shards, header)))
     content = Content(summary.images, summary.moments, summary.skipped, iter(()))
     return tree_of(header, content, whole, header.attributes(INCOMPLETE, summary.skipped))
 
 
 @dataclass
 class _Summary:
-    """What shards hold apart from signals: images, moments merged in the selection's order, places covered."""
+    """Contents of shards without signals: images, moments merged in the selection's order, places covered."""
 
     images: pd.DataFrame
     moments: ClassMoments
@@ -71,13 +75,10 @@ def _require_every_class(header: Header, summary: _Summary) -> None:
             )
 
 
-def _summary(shards: Path) -> _Summary:
+def _summary(shards: Path, header: Header) -> _Summary:
     tables, moments, skipped = [pd.DataFrame({name: [] for name in IMAGE_COLUMNS})], ClassMoments(), []
-    covered, last = 0, 0
-    for shard in read_shards(shards):
-        if shard.covered.start < last:
-            raise SeProbeError(f"shards in {shards} overlap at image {shard.covered.start}; record again.")
-        last = shard.covered.stop
+    covered = 0
+    for shard in read_shards(shards, header):
         covered += len(shard.covered)
         tables.append(shard.images)
         skipped += [{key: item[key] for key in ("path", "class", "reason")} for item in shard.skipped]
@@ -88,20 +89,20 @@ def _summary(shards: Path) -> _Summary:
     return _Summary(images, moments, skipped, covered)
 
 
-def _parts(shards: Path, blocks: Sequence[SignalColumns]) -> Iterator[Part]:
+def _parts(shards: Path, header: Header) -> Iterator[Part]:
     """Yield the signals of bounded numbers of images, one part at least."""
     held: list[Shard] = []
     starts: list[int] = []
     first = 0
-    for shard in read_shards(shards):
+    for shard in read_shards(shards, header):
         held.append(shard)
         starts.append(first)
         first += len(shard.images)
         if sum(len(item.rows) for item in held) >= _ROWS_AT_ONCE:
-            yield _part(held, starts, blocks)
+            yield _part(held, starts, header.signals)
             held, starts = [], []
     if held or first == 0:
-        yield _part(held, starts, blocks)
+        yield _part(held, starts, header.signals)
 
 
 def _part(shards: Sequence[Shard], starts: Sequence[int], blocks: Sequence[SignalColumns]) -> Part:

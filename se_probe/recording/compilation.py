@@ -1,4 +1,4 @@
-"""A network compiled with frozen weights, whose gates are outputs of the compiled graph."""
+"""Compile a network with frozen weights, with its gates as outputs of the compiled graph."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def compile_if_possible(
         hooked: the network, inside `hooks()`.
         images: images to compare on.
         size: images in one forward pass.
-        expected: signals that those of the compiled network must agree with, None to hold it to none.
+        expected: signals that the compiled network must reproduce, None to skip that check.
         total: number of images of the run.
         say: is told whether compiling pays, and why it was given up.
     """
@@ -64,7 +64,7 @@ def compile_if_possible(
 
 
 def _given_up(hooked: HookedNetwork, reason: str, say: Callable[[str], None]) -> tuple[ForwardPass, dict[str, Any]]:
-    say(f"note      the network is not compiled ({reason}); the run goes on without")
+    say(f"note      the network is not compiled ({reason}); the run continues without compilation")
     return hooked, {"given_up": reason}
 
 

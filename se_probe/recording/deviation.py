@@ -13,16 +13,16 @@ from se_probe.images.imageset import ImageStream
 from se_probe.models import LoadedModel
 from se_probe.recording.forward import Signals
 
-# What recorded values may differ by from those of the plain network, relative to values above 1.
+# Allowed difference of recorded values from those of the plain network, relative to values above 1.
 TOLERANCE = 1e-5
-# What is accepted on the images that are looked at, which leaves room for all the others.
+# Accepted on the trial images, which leaves a margin for all others.
 ACCEPTED = TOLERANCE / 2
 
 
 def deviation(expected: Signals, found: Signals) -> float:
-    """Return the largest difference between signals, relative where a signal has values above 1.
+    """Return the largest difference between signals, relative to the largest value where that exceeds 1.
 
-    A value that is NaN in one and not in the other counts as infinitely far.
+    A value that is NaN in one and not in the other counts as an infinite difference.
     """
     return max((_deviation(values, found[key]) for key, values in expected.items()), default=0.0)
 
@@ -39,7 +39,7 @@ def _deviation(expected: torch.Tensor, found: torch.Tensor) -> float:
 
 
 def class_mean_deviation(expected: Signals, found: Signals, classes: Sequence[str]) -> dict[str, Any]:
-    """Return how far class means of gates and single gates move, in gate units.
+    """Return the differences of class means and of single gates, in gate units.
 
     Args:
         expected, found: signals of the same images.

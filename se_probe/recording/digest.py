@@ -1,4 +1,4 @@
-"""Checksums of what was recorded: SHA-256 of an array's values, dtype and shape, and of facts as JSON."""
+"""Checksums of recorded values: SHA-256 of an array's values, dtype and shape, and of facts as JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 class ArrayDigest:
-    """The checksum of an array that comes in parts along its first axis; any parts give the same one.
+    """Checksum of an array that arrives in parts along its first axis; it does not depend on how the array is split.
 
     It is the SHA-256, in hexadecimal, of the values in row-major order and little-endian bytes, followed by the text
     `<dtype> <shape>`, such as `<f4 (200, 256)`.

@@ -1,7 +1,7 @@
-"""Processes that share one run: who they are, what they agree on, and how they wait for each other.
+"""Coordinate the processes that share one run: ranks, agreed decisions, and barriers.
 
-They talk through the key-value store of torch.distributed, which torchrun and SLURM jobs have; nothing is pickled.
-Shards go to a folder that all of them see.
+They communicate through the key-value store of torch.distributed, which torchrun and SLURM jobs have; nothing is
+pickled. Shards go to a folder that all of them see.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Ranks:
     """The processes of a run, seen from one of them; a run of one process needs no store.
 
     Attributes:
-        rank: number of this process; rank 0 plans, merges, draws and talks.
+        rank: number of this process; rank 0 plans, merges, draws and prints.
         size: number of processes.
         local: number of this process on its machine, which is that of its accelerator.
     """
@@ -46,7 +46,7 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that plans, merges, draws and talks."""
+        """Whether this is the process that plans, merges, draws and prints."""
         return self.rank == 0
 
     def device(self, device: str) -> str:
@@ -71,7 +71,7 @@ class Ranks:
 
     @contextmanager
     def first_alone(self, key: str) -> Iterator[None]:
-        """Let rank 0 go through what is inside first, so that it alone downloads and says what is wrong."""
+        """Run the body on rank 0 first, so that it alone downloads files and reports errors."""
         if not self.first:
             self._wait(key)
         yield
@@ -109,7 +109,7 @@ class Ranks:
         meanwhile()
 
     def leave(self, error: BaseException | None) -> None:
-        """Tell the others of this process's end; rank 0, which may serve the store, stays until they have heard."""
+        """Announce that this process ends; rank 0, which may serve the store, waits until the others have read that."""
         if self.size == 1:
             return
         if error is not None and not isinstance(error, OtherRankError):
@@ -136,7 +136,7 @@ class Ranks:
 
 @contextmanager
 def ranks_of_environment() -> Iterator[Ranks]:
-    """Give the processes that torchrun or SLURM's srun has started together with this one, else this one alone.
+    """Yield the processes that torchrun or SLURM's srun started together with this one, or this one alone.
 
     Raises:
         SeProbeError: they cannot be reached.

@@ -1,4 +1,4 @@
-"""What runs the network during a recording: the network itself, or a faster copy held against it on real images."""
+"""Choose what runs the network during a recording: the network itself, or a faster copy checked on real images."""
 
 from __future__ import annotations
 
@@ -28,16 +28,15 @@ _ON_ACCELERATOR = 64
 
 @dataclass(frozen=True)
 class Execution:
-    """How a network is run: what is given up for speed, and what is not needed.
+    """How a network is run: what is traded for speed, and what is left out.
 
     Attributes:
         exact: run the network as it is, so that gates equal bit for bit those of hooks on the plain network.
             Else a copy is run with channels last in memory and batch norms folded into convolutions, whose
-            gates are within 1e-5; this is checked, and given up where it does not hold.
+            gates are within 1e-5; the copy is discarded where a check on images finds otherwise.
         compile: compile that copy with frozen weights.
-        dtype: "float32" or "bfloat16"; the network's own by default. No tolerance is held to, the deviation
-            is measured.
-        predictions: whether the network's output is wanted; else a pass ends after the last site.
+        dtype: "float32" or "bfloat16"; the network's own by default. The deviation is measured, not limited.
+        predictions: whether the network's output is needed; otherwise a pass ends after the last site.
         device_decode: decode JPEGs on the device, in the place of Pillow. Pixels differ, so that the deviation of
             gates is measured.
 
@@ -52,7 +51,7 @@ class Execution:
     device_decode: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be."""
+        """Refuse contradicting choices."""
         if self.dtype is not None and self.dtype not in DTYPES:
             raise SeProbeError(f"the dtype {self.dtype!r} was asked for; expected {' or '.join(DTYPES)}.")
         asked = {
@@ -66,7 +65,7 @@ class Execution:
 
     @property
     def trial_images(self) -> int:
-        """Number of images that are looked at before the run."""
+        """Number of images on which ways of running are compared before the run."""
         if self.exact:
             return 0
         return _MEASURED if self.dtype or self.device_decode else _CHECKED
@@ -74,10 +73,10 @@ class Execution:
 
 @dataclass(frozen=True)
 class Engine:
-    """What runs batches.
+    """A prepared way to run batches.
 
     Attributes:
-        run: takes images on any device and gives the network's output and the signals of all sites.
+        run: maps images on any device to the network's output and the signals of all sites.
         batch_size: images in one forward pass.
         facts: what was chosen and measured, for the provenance.
     """
@@ -106,17 +105,17 @@ def engine(
     images: int,
     say: Callable[[str], None],
 ) -> Iterator[Engine]:
-    """Prepare what runs a network, and keep hooks on it until the end.
+    """Prepare a way to run a network, and keep hooks on it until the context ends.
 
     Args:
         network: the network, on its device; it is not changed.
         sites: those of its sites to record.
         capture: what to record beside the gates.
-        trial: some of the images, to compare on.
+        trial: images on which ways of running are compared.
         execution: how it is run.
         batch_size: images in one forward pass, None for a measured choice.
         images: number of images of the run, which says whether compiling pays.
-        say: is given each line about what was chosen.
+        say: is called with each line about what was chosen.
     """
     expected: Signals = {}
     fast = FastCopy(network, False, 0, 0.0, ())
@@ -179,7 +178,7 @@ def _measured_size(run: ForwardPass, trial: TrialImages, say: Callable[[str], No
 def _deviation(
     run: ForwardPass, size: int, trial: TrialImages, expected: Signals, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Measure how far gates lie from the network's own, and say so."""
+    """Measure the deviation of gates from the network's own, and report it."""
     images = trial.images if trial.decoded is None else trial.decoded
     facts = class_mean_deviation(expected, run_in_batches(run, images, size), trial.classes)
     say(
@@ -197,7 +196,9 @@ BUDGET = 10.0
 WORTHWHILE = 1.03
 
 
-def fastest_batch_size(run: ForwardPass, input_size: tuple[int, ...]) -> tuple[int, dict[int, float]]:
+def fastest_batch_size(
+    run: ForwardPass, input_size: tuple[int, ...], clock: Callable[[], float] = time.perf_counter
+) -> tuple[int, dict[int, float]]:
     """Return the batch size with the most images a second, and the images a second of each size that was tried.
 
     Sizes grow until two in a row gain less than 3 %, the device's memory is full, or the time is up.
@@ -205,19 +206,20 @@ def fastest_batch_size(run: ForwardPass, input_size: tuple[int, ...]) -> tuple[i
     Args:
         run: what runs a batch.
         input_size: `(channels, height, width)`.
+        clock: returns seconds.
     """
     rates: dict[int, float] = {}
     best = SIZES[0]
-    until = time.perf_counter() + BUDGET
+    until = clock() + BUDGET
     for size in SIZES:
         try:
-            rates[size] = size / seconds(run, torch.randn(size, *input_size))
+            rates[size] = size / seconds(run, torch.randn(size, *input_size), clock=clock)
         except (RuntimeError, MemoryError):
             if not rates:
                 raise
             break
         if rates[size] >= rates[best] * WORTHWHILE:
             best = size
-        if best < size // 2 or time.perf_counter() > until:
+        if best < size // 2 or clock() > until:
             break
     return best, rates

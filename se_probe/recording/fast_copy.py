@@ -1,4 +1,4 @@
-"""A copy of a network that computes the same gates in less time, held against the network on real images."""
+"""Make a copy of a network that computes the same gates in less time, and check it on real images."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from se_probe.recording.forward import HookedNetwork, Signals, seconds, signals_
 
 @dataclass(frozen=True)
 class FastCopy:
-    """A network to run in the place of another.
+    """A network that is run in place of another.
 
     Attributes:
         network: the copy; the network itself where no copy was close enough.
         channels_last: whether its input is laid out with channels last.
         folded: number of batch norms that were folded into convolutions.
-        deviation: largest difference of its signals from those of the network (see `agreement.deviation`).
-        rejected: what was given up, and why.
+        deviation: largest difference of its signals from those of the network (see `deviation.deviation`).
+        rejected: copies that were discarded, and why.
     """
 
     network: nn.Module
@@ -140,11 +140,11 @@ _REMAINDERS: Mapping[type[nn.Module], Callable[[Any], nn.Module]] = {
 def fold_batch_norms(network: nn.Module, batch: torch.Tensor) -> int:
     """Fold batch norms into the convolutions whose output they normalise, in place; return how many.
 
-    The pairs are found in one forward pass by what goes out of the one and into the other, whatever the names.
-    That nothing else reads a convolution's output is not seen: hold the folded network against the plain one.
+    Pairs are found in one forward pass: the output of the convolution is the input of the norm.
+    Another reader of a convolution's output is not noticed: compare the folded network with the plain one.
 
     Args:
-        network: a network in evaluation mode that nobody else uses.
+        network: a network in evaluation mode; it is changed.
         batch: input of that pass.
     """
     pairs = _pairs(network, batch)

@@ -18,18 +18,18 @@ from se_probe.recording.memory import OutOfMemoryRetry
 
 Signals = dict[tuple[str, str], torch.Tensor]
 _AT_ONCE = 8
-# Takes images and gives the network's output, None where it was not asked for, and the signals of all sites.
+# Maps images to the network's output (None where it was not asked for) and the signals of all sites.
 ForwardPass = Callable[[torch.Tensor], tuple[object, Signals]]
 
 
 class HookedNetwork:
-    """A network that gives the signals of its sites with its output; hooks are on it inside `hooks()`.
+    """A network that returns the signals of its sites beside its output; hooks are on it inside `hooks()`.
 
     Args:
         network: the network, on its device.
         sites: those of its sites to record.
         capture: what to record beside the gates.
-        predictions: whether its output is wanted; else a pass ends after the last site.
+        predictions: whether its output is needed; otherwise a pass ends after the last site.
         channels_last: whether the input is laid out in memory with channels last.
     """
 
@@ -58,7 +58,7 @@ class HookedNetwork:
 
     def place(self, images: torch.Tensor) -> torch.Tensor:
         """Return images on the network's device, in its dtype and layout, without waiting for the device."""
-        # Across first: a copy that also converts would do so on the host and wait.
+        # Move first: a copy that also converts would convert on the host and wait.
         there = images.to(self._device, non_blocking=True)
         return there.to(self._dtype, memory_format=self._layout)
 
@@ -90,12 +90,12 @@ def run_in_batches(run: ForwardPass, images: torch.Tensor, size: int) -> Signals
 
 @dataclass(frozen=True)
 class Results:
-    """What the network gave for a batch, on the host.
+    """Results of a batch, on the host.
 
     Attributes:
         columns: `(image, column)`, all signals of all sites side by side.
-        predicted: output unit of the network's first choice, -1 where its output is no vector of logits.
-        probability: softmax probability of the first choice, NaN where there is none.
+        predicted: output unit with the highest probability, -1 where the output is not a vector of logits.
+        probability: softmax probability of that unit, NaN where there is none.
         class_probability: probability of the image's own class, NaN where the network has no unit for it.
     """
 
@@ -106,7 +106,7 @@ class Results:
 
 
 class Transfer:
-    """Results on their way from the device; `results` waits for them."""
+    """An asynchronous copy of results from the device; `results` waits for it."""
 
     def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
         on_cuda = tensors[0].is_cuda
@@ -149,17 +149,19 @@ def _choices(output: object, own: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
     return predicted, probability, torch.where(known, of_class, missing)
 
 
-def seconds(run: ForwardPass, images: torch.Tensor, *, warm: bool = False) -> float:
-    """Return how long a batch takes, the second time; the first time if such a batch has been run, `warm`."""
+def seconds(
+    run: ForwardPass, images: torch.Tensor, *, warm: bool = False, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Return the seconds that a batch takes, after one pass to warm up unless `warm` says that there was one."""
     with torch.inference_mode():
         if not warm:
             _wait(run(images)[1])
-        start = time.perf_counter()
+        start = clock()
         _wait(run(images)[1])
-        return time.perf_counter() - start
+        return clock() - start
 
 
 def _wait(signals: dict[tuple[str, str], torch.Tensor]) -> None:
-    """Wait for the device, which works behind the program's back."""
+    """Wait for the device, which works asynchronously."""
     for values in signals.values():
         values[:1].cpu()

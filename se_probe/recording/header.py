@@ -1,20 +1,23 @@
-"""The attributes of a recording's root, and the columns in which its signals lie side by side."""
+"""The attributes of a recording's root, and the order of its signals as columns of one matrix."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from se_probe.errors import SeProbeError
+from se_probe.errors import SeProbeError, first_line
 from se_probe.gates import GateSite
 from se_probe.recording.digest import facts_digest
+from se_probe.recording.guard import SCHEMA
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -68,29 +71,73 @@ def width(blocks: Sequence[SignalColumns]) -> int:
     return sum(block.width for block in blocks)
 
 
-SCHEMA = 2
-INCOMPLETE, COMPLETE = "incomplete", "complete"
+# What the attributes of a recording must hold, of which form; "?" marks what older recordings lack.
+_OPTIONAL_TEXT, _NUMBER = (str, NoneType), (int, float)
+_FORM: dict[str, Any] = {
+    "run?": str,
+    "sites": [
+        {
+            **dict.fromkeys(("name", "module", "family", "activation"), str),
+            **dict.fromkeys(("stage", "block", "stride", "channels", "branches"), _NUMBER),
+            "reduction": (*_NUMBER, NoneType),
+            "kernels?": [int],
+        }
+    ],
+    "signals": [{"signal": str, "site": str, "shape": [int]}],
+    "classes": [{"name": str, "index": (int, NoneType), "wnid": _OPTIONAL_TEXT}],
+    "chosen": [str],
+    "selected?": int,
+    "skipped": [{"path": str, "class": str, "reason": str}],
+    "provenance": {
+        "command?": str,
+        "created?": str,
+        "demo?": bool,
+        "model": {"name": str, "weights": str, "source?": str, "weights_sha256?": _OPTIONAL_TEXT, "preprocessing?": {}},
+        "data": {
+            "title": str,
+            "layout": str,
+            "location?": _OPTIONAL_TEXT,
+            **dict.fromkeys(("per_class", "reference_per_class"), int),
+            **dict.fromkeys(("images_found?", "files_ignored?", "images_selected?", "seed?"), int),
+        },
+        **{key: {} for key in ("settings?", "spatial_maps?", "versions?", "machine?")},
+        "resumed?": [{}],
+    },
+    "checksums?": {},
+}
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_MOST_COLUMNS = 2**24
 
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of a recording before its first image; `selected` is the number of images that it is to cover."""
+    """What is known of a recording before its first image.
+
+    Attributes:
+        sites, signals, classes, chosen: what is recorded, of which classes.
+        selected: number of images that it is to cover.
+        provenance: what it is made of and with.
+        run: identifies the run, and is in every shard of it; "" where the recording's schema has no such.
+        schema: that of the recording.
+    """
 
     sites: tuple[GateSite, ...]
-    blocks: tuple[SignalColumns, ...]
+    signals: tuple[SignalColumns, ...]
     classes: tuple[dict[str, Any], ...]
     chosen: tuple[str, ...]
     selected: int
     provenance: dict[str, Any]
+    run: str = field(default_factory=lambda: uuid4().hex)
+    schema: int = SCHEMA
 
     def attributes(self, status: str, skipped: Sequence[dict[str, str]] = ()) -> dict[str, Any]:
         """Return the attributes of the recording's root."""
         return {
-            "schema": SCHEMA,
+            "schema": self.schema,
             "status": status,
+            "run": self.run,
             "sites": [site.to_dict() for site in self.sites],
-            "signals": [block.to_dict() for block in self.blocks],
+            "signals": [columns.to_dict() for columns in self.signals],
             "classes": list(self.classes),
             "chosen": list(self.chosen),
             "selected": self.selected,
@@ -103,31 +150,76 @@ def header_of(attributes: dict[str, Any]) -> Header:
     """Return what the attributes of a recording's root say.
 
     Raises:
-        SeProbeError: they lack something, or a name in them would lead out of the recording's folder.
+        SeProbeError: something is missing, of another form, contradicts the rest, or a name is no name.
     """
     try:
+        _require_form(attributes, _FORM, "")
         header = Header(
             sites=tuple(GateSite(**facts) for facts in attributes["sites"]),
-            blocks=tuple(SignalColumns.from_dict(facts) for facts in attributes["signals"]),
+            signals=tuple(SignalColumns.from_dict(facts) for facts in attributes["signals"]),
             classes=tuple(attributes["classes"]),
             chosen=tuple(attributes["chosen"]),
-            selected=int(_selected(attributes)),
-            provenance=dict(attributes["provenance"]),
+            # The first schema has it in its provenance only.
+            selected=attributes["selected"] if "selected" in attributes else _selected_of(attributes["provenance"]),
+            provenance=attributes["provenance"],
+            run=attributes.get("run", ""),
+            schema=attributes["schema"],
         )
-        names = [text for block in header.blocks for text in (block.site, block.signal)]
-        unsafe = next((name for name in names if not _SAFE_NAME.fullmatch(name)), None)
+        _require_consistent(header)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SeProbeError(
-            f"the attributes of the recording are damaged ({type(error).__name__}: {error}); record it again."
+            f"the attributes of the recording are damaged ({first_line(error)}); copy it anew, or record it again."
         ) from error
-    if unsafe is not None:
-        raise SeProbeError(f"the recording names a site {unsafe!r}, which is no site's name; it is not read.")
     return header
 
 
-def _selected(attributes: dict[str, Any]) -> Any:
-    """Return the number of selected images, which the first schema has in its provenance only."""
-    return attributes["selected"] if "selected" in attributes else attributes["provenance"]["data"]["images_selected"]
+def _selected_of(provenance: Mapping[str, Any]) -> int:
+    return int(provenance["data"]["images_selected"])
+
+
+def _require_form(value: Any, form: Any, where: str) -> None:
+    """Raise ValueError where facts do not have a form: a type or types, a form by key, or a list with one form."""
+    if isinstance(form, dict):
+        _require_type(value, dict, where)
+        for key, inner in form.items():
+            name = key.removesuffix("?")
+            if name in value:
+                _require_form(value[name], inner, f"{where}.{name}".lstrip("."))
+            elif name == key:
+                raise ValueError(f"{where}.{name} is missing".lstrip("."))
+    elif isinstance(form, list):
+        _require_type(value, list, where)
+        for place, item in enumerate(value):
+            _require_form(item, form[0], f"{where}[{place}]")
+    else:
+        _require_type(value, form, where)
+
+
+def _require_type(value: Any, types: type | tuple[type, ...], where: str) -> None:
+    kinds = types if isinstance(types, tuple) else (types,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        expected = " or ".join("null" if kind is NoneType else kind.__name__ for kind in kinds)
+        raise ValueError(f"{where or 'the whole'} is {repr(value)[:60]}; expected {expected}")
+
+
+def _require_consistent(header: Header) -> None:
+    """Raise ValueError where names are no names or come twice, or one part names what another does not have."""
+    sites = [site.name for site in header.sites]
+    for name in [*sites, *(text for columns in header.signals for text in (columns.site, columns.signal))]:
+        if not _SAFE_NAME.fullmatch(name):
+            raise ValueError(f"it names a site {name!r}, which is no site's name")
+    classes = [entry["name"] for entry in header.classes]
+    signals = [(columns.signal, columns.site) for columns in header.signals]
+    for what, names in {"sites": sites, "classes": classes, "signals": signals, "chosen": header.chosen}.items():
+        if len(set(names)) < len(names):
+            raise ValueError(f"{what} name one twice")
+    if strange := {site for _, site in signals} - set(sites) or set(header.chosen) - set(classes):
+        raise ValueError(f"{sorted(strange)[0]!r} is named, but not described")
+    for columns in header.signals:
+        if len(columns.shape) not in (1, 2) or min(columns.shape) < 1 or columns.width > _MOST_COLUMNS:
+            raise ValueError(f"the {columns.signal} of {columns.site} has the shape {columns.shape}")
+    if header.selected < 0:
+        raise ValueError(f"{header.selected} images are selected")
 
 
 def attributes_digest(attributes: dict[str, Any]) -> str:

@@ -1,12 +1,12 @@
-"""The run itself: images through the network, gates to disk, moments along the way."""
+"""Record: pass images through the network, write gates to disk, and accumulate moments."""
 
 from __future__ import annotations
 
 import json
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import replace
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from se_probe.errors import SeProbeError, first_line
 from se_probe.gates import GateSite
 from se_probe.images import Batch, DeviceDecoder, Selection, batches
-from se_probe.io.files import writing
+from se_probe.io.files import only_writer, writing
 from se_probe.labels import ImageClass
 from se_probe.models import LoadedModel
 from se_probe.recording.assembly import complete
@@ -23,7 +23,8 @@ from se_probe.recording.deviation import trial_images
 from se_probe.recording.distributed import Ranks
 from se_probe.recording.engine import Execution, engine, shapes_of
 from se_probe.recording.forward import ForwardPass, Transfer, start
-from se_probe.recording.header import Header, SignalColumns
+from se_probe.recording.guard import INCOMPLETE, root_attributes
+from se_probe.recording.header import Header, SignalColumns, header_of
 from se_probe.recording.memory import OutOfMemoryRetry, keep_freed_memory
 from se_probe.recording.recorded_batch import RecordedBatch, ShardWriter, take_in, unit_of
 from se_probe.recording.recording import Recording, open_recording
@@ -69,7 +70,7 @@ def record(
         resume: record only what the recording at `path` does not hold yet; start one where there is none.
         ranks: the processes that record together, each its part of the images; this one alone by default. All of
             them call this function with the same arguments, and see the same folder at `path`.
-        say: is given a line about what is resumed, how the network is run, and a batch that was halved.
+        say: is called with each line about what is resumed, how the network is run, and batches that were halved.
         progress: called with the number of images done since the last call, those of an earlier run first.
 
     Returns:
@@ -89,35 +90,84 @@ def record(
     classes = tuple({"name": item.name, "index": item.index, "wnid": item.wnid} for item in _classes(selection))
     chosen = tuple(item.name for item in selection.chosen)
     header = Header(tuple(sites), blocks, classes, chosen, len(selection.entries), provenance)
+    header_of(header.attributes(INCOMPLETE))  # What could not be opened is not recorded.
     ranks = ranks or Ranks()
-    places = _places(path, header, ranks, resume, say)
-    advance = _advance(progress, ranks)
-    if places is None:
-        advance(header.selected if ranks.first else 0)
-        return open_recording(path)
-    advance(header.selected - len(places) if ranks.first else 0)
-    if share := ranks.share(places):
-        decoder = _decoder(model, device, say) if execution.device_decode else None
-        trial = trial_images(model, selection, execution.trial_images, decoder)
-        options: dict[str, Any] = {"execution": execution, "batch_size": batch_size, "images": len(share)}
-        with keep_freed_memory(), engine(network, sites, capture, trial, **options, say=say) as runs:
+    work = _Work(model, selection, path, tuple(capture), device, execution, workers, shard_images, say)
+    with _writer(path, ranks):
+        places = _places(path, header, [entry.sample.fingerprint for entry in selection.entries], ranks, resume, say)
+        advance = _advance(progress, ranks)
+        done = header.selected - len(places or ())
+        advance(done if ranks.first else 0)
+        if places is not None:
+            if share := ranks.share(places):
+                _record_share(work, header, share, batch_size, ranks, advance)
+            ranks.meet("recorded", meanwhile=lambda: advance(0))
             if ranks.first:
-                keep_execution(path, {**runs.facts, "decoded_by": str(decoder or "Pillow")})
-            loaded = _loaded(selection, share, model, runs.batch_size, workers, decoder)
-            recorded = _recorded(model, runs.run, blocks, selection, loaded, say)
-            _put_on_disk(recorded, loaded, path, workers=workers, shard_images=shard_images, advance=advance)
-    ranks.meet("recorded", meanwhile=lambda: advance(0))
-    if ranks.first:
-        with writing(path):
-            complete(path)
-    ranks.agree("complete", lambda: "")
-    return open_recording(path)
+                with writing(path):
+                    complete(path)
+            ranks.agree("complete", lambda: "")
+        return open_recording(path)
 
 
-def _places(path: Path, header: Header, ranks: Ranks, resume: bool, say: Callable[[str], None]) -> list[int] | None:
+@dataclass(frozen=True)
+class _Work:
+    """What a run records and how, as `record` is asked for it."""
+
+    model: LoadedModel
+    selection: Selection
+    path: Path
+    capture: tuple[str, ...]
+    device: str | torch.device
+    execution: Execution
+    workers: int
+    shard_images: int
+    say: Callable[[str], None]
+
+
+@contextmanager
+def _writer(path: Path, ranks: Ranks) -> Iterator[None]:
+    """Keep other runs from writing the recording; rank 0 stands for all ranks."""
+    with ExitStack() as stack:
+        if ranks.first:
+            with writing(path):
+                stack.enter_context(only_writer(path))
+        yield
+
+
+def _record_share(
+    work: _Work,
+    header: Header,
+    share: Sequence[int],
+    batch_size: int | None,
+    ranks: Ranks,
+    advance: Callable[[int], None],
+) -> None:
+    """Record the images at some places of the selection into shards."""
+    model, selection, execution, say = work.model, work.selection, work.execution, work.say
+    decoder = _decoder(model, work.device, say) if execution.device_decode else None
+    trial = trial_images(model, selection, execution.trial_images, decoder)
+    run = header_of(root_attributes(work.path)).run
+    options: dict[str, Any] = {"execution": execution, "batch_size": batch_size, "images": len(share), "say": say}
+    with keep_freed_memory(), engine(model.network, header.sites, work.capture, trial, **options) as prepared:
+        if ranks.first:
+            keep_execution(work.path, {**prepared.facts, "decoded_by": str(decoder or "Pillow")})
+        loaded = _loaded(selection, share, model, prepared.batch_size, work.workers, decoder)
+        recorded = _recorded(model, prepared.run, header.signals, selection, loaded, say)
+        writer = ShardWriter(shard_folder(work.path), work.shard_images, run)
+        _put_on_disk(recorded, loaded, work.path, writer, workers=work.workers, advance=advance)
+
+
+def _places(
+    path: Path,
+    header: Header,
+    prints: Sequence[str | None],
+    ranks: Ranks,
+    resume: bool,
+    say: Callable[[str], None],
+) -> list[int] | None:
     """Return the places that all ranks together are to record, as rank 0 finds them."""
     places: list[int] | None = json.loads(
-        ranks.agree("places", lambda: json.dumps(begin(path, header, resume=resume, say=say)))
+        ranks.agree("places", lambda: json.dumps(begin(path, header, prints, resume=resume, say=say)))
     )
     if not ranks.first:
         if not path.exists():
@@ -130,7 +180,7 @@ def _places(path: Path, header: Header, ranks: Ranks, resume: bool, say: Callabl
 
 
 def _advance(progress: Callable[[int], None], ranks: Ranks) -> Callable[[int], None]:
-    """Return what counts images of this rank, and tells `progress` of those that all ranks have done since."""
+    """Return a function that counts images of this rank and reports those of all ranks to `progress`."""
     shown = 0
 
     def advance(images: int) -> None:
@@ -176,16 +226,16 @@ def _put_on_disk(
     recorded: Generator[RecordedBatch],
     loaded: Generator[Batch],
     path: Path,
+    writer: ShardWriter,
     *,
     workers: int,
-    shard_images: int,
     advance: Callable[[int], None],
 ) -> None:
-    """Write what comes into shards, until the end or until the run is to stop."""
+    """Write batches into shards until the last one, or until a stop is requested."""
     with stop_request() as stop:
         with (
             _worker_deaths(path, stop, workers),
-            ShardWriter(shard_folder(path), shard_images) as writer,
+            writer,
             closing(loaded),  # Else its processes would live as long as the traceback of an error.
             closing(recorded),
             stop.undisturbed_end(),
@@ -206,7 +256,7 @@ def _recorded(
     loaded: Iterator[Batch],
     say: Callable[[str], None],
 ) -> Generator[RecordedBatch]:
-    """Yield batches one step late, so that the device computes one while the host takes in the one before."""
+    """Yield batches one step late, so that the device computes one while the host processes the previous one."""
     forward = OutOfMemoryRetry(lambda images, units: start(run, images, units), say)
 
     def received(batch: Batch, transfers: Sequence[Transfer]) -> RecordedBatch:
@@ -224,7 +274,7 @@ def _recorded(
 
 @contextmanager
 def _worker_deaths(path: Path, stop: StopRequest, workers: int) -> Iterator[None]:
-    """Say in one line that a process that decodes images died, unless it was stopped together with this one."""
+    """Report the death of a decoding process in one line, unless it was stopped together with this one."""
     try:
         yield
     except (RuntimeError, OSError, EOFError) as error:
@@ -241,15 +291,15 @@ def _worker_deaths(path: Path, stop: StopRequest, workers: int) -> Iterator[None
 
 
 def _is_death(error: BaseException) -> bool:
-    """Return whether an error is how the loader meets a dead process: by its own words, or at a closed connection."""
+    """Recognise the loader's dead-worker error by its message, or by a closed connection."""
     if isinstance(error, RuntimeError):
         return str(error).startswith("DataLoader worker")
-    # What a process that is alive raises comes through with other words.
+    # An error raised inside a living worker arrives with another message.
     return isinstance(error, ConnectionError | EOFError | FileNotFoundError) and not str(error).startswith("Caught ")
 
 
 def _forget_frames(error: BaseException | None) -> None:
-    """Let go of what the frames of an error hold, the loader among it, which ends its processes only then."""
+    """Release what the frames of an error hold: the loader ends its processes only when it is released."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__

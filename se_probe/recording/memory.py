@@ -1,4 +1,4 @@
-"""Memory during a run: freed blocks are kept between passes, and batches are halved where memory is short."""
+"""Manage memory during a run: keep freed blocks between passes, and halve batches when memory is short."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _MESSAGES = ("out of memory", "can't allocate memory")
 
 
 class OutOfMemoryRetry(Generic[Passed]):
-    """Runs batches, whole as long as memory suffices; after that never more images at once than went through.
+    """Run batches whole while memory suffices; after a failure, never more images at once than fitted.
 
     Args:
         forward: starts the forward pass of some images and their output units.
-        say: is given a line whenever the number of images is halved.
+        say: is called with a line whenever the number of images is halved.
     """
 
     def __init__(self, forward: Callable[[torch.Tensor, Sequence[int]], Passed], say: Callable[[str], None]) -> None:
@@ -56,11 +56,11 @@ class OutOfMemoryRetry(Generic[Passed]):
                 "input, or --device cpu."
             ) from error
         self._most = images // 2
-        self._say(f"memory    {images} images at once do not fit; going on with {self._most}")
+        self._say(f"memory    {images} images at once do not fit; continuing with {self._most}")
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    # Only CUDA has a class of its own for it; the CPU and MPS say it in words.
+    # Only CUDA has an exception class for it; on the CPU and MPS the message says it.
     return isinstance(error, torch.cuda.OutOfMemoryError) or any(text in str(error) for text in _MESSAGES)
 
 
@@ -76,7 +76,7 @@ _inside = False
 def keep_freed_memory() -> Iterator[None]:
     """Keep freed memory in the process until the end; then all of it goes back to the system.
 
-    glibc gives a large block back as soon as it is freed and fetches the next one page by page. Feature maps of a
+    glibc returns a large block to the system when it is freed and maps the next one page by page. Feature maps of a
     batch are such blocks, and a convolutional network may wait for these page faults a third of its time (see
     benchmarks/). Values are not affected. Without glibc's `mallopt` nothing is changed.
     """

@@ -1,4 +1,4 @@
-"""Recordings of disjoint sets of images, made on separate machines, joined into one."""
+"""Join recordings of disjoint sets of images, made on separate machines, into one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -14,14 +15,15 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from se_probe.errors import SeProbeError
-from se_probe.io.files import writing
-from se_probe.recording.guard import root_attributes
+from se_probe.io.files import only_writer, reading, writing
+from se_probe.recording.guard import SCHEMA, root_attributes
 from se_probe.recording.header import Header, header_of
+from se_probe.recording.layout import IMAGE_COLUMNS, names_of_moments
 from se_probe.recording.moments import ClassMoments, Moments
-from se_probe.recording.recording import STORE_NAME, Recording, open_recording
+from se_probe.recording.recording import Recording, open_recording
 from se_probe.recording.resume import FREE_SETTINGS, differences, listed
-from se_probe.recording.shards import IMAGE_COLUMNS
-from se_probe.recording.store import Content, Part, create, names_of_moments, tidy, write
+from se_probe.recording.run_folder import RECORDING
+from se_probe.recording.store import Content, Part, create, tidy, write
 
 _ROWS_AT_ONCE = 4096
 
@@ -42,7 +44,7 @@ def merge(runs: Sequence[str | Path], out: str | Path) -> Recording:
     Raises:
         SeProbeError: the recordings do not fit together, the message says in what; or it cannot be written.
     """
-    path = Path(out) / STORE_NAME
+    path = Path(out) / RECORDING
     if len(runs) < 2:
         raise SeProbeError(f"{len(runs)} recording was given; expected two or more to join.")
     if path.exists():
@@ -52,7 +54,7 @@ def merge(runs: Sequence[str | Path], out: str | Path) -> Recording:
     headers = [header_of(root_attributes(part.path)) for part in parts]
     header = _joined(headers)
     temporary = path.with_name(f".{path.name}.merging")
-    with writing(path):
+    with writing(path), only_writer(path):
         shutil.rmtree(temporary, ignore_errors=True)
         create(temporary, header)
         write(temporary, header, _content(parts, header))
@@ -90,7 +92,7 @@ def _require_fit(parts: Sequence[Recording]) -> None:
 
 
 def _essence(recording: Recording) -> dict[str, Any]:
-    """Return what recordings that are joined must share."""
+    """Return the facts that joined recordings must share."""
     provenance = recording.provenance
     free = (*FREE_SETTINGS, "capture")
     return {
@@ -115,6 +117,8 @@ def _joined(headers: Sequence[Header]) -> Header:
         chosen=chosen,
         selected=selected,
         provenance={**provenances[0], "data": _data(provenances, selected), "parts": provenances},
+        run=uuid4().hex,
+        schema=SCHEMA,
     )
 
 
@@ -141,8 +145,11 @@ def _content(parts: Sequence[Recording], header: Header) -> Content:
     for part in parts:
         for name, items in _moments(part, header):
             moments.add(name, items)
-    stored: list[Any] = [part.tree["images"] for part in parts]
-    tables = [pd.DataFrame({name: node[name].values for name in IMAGE_COLUMNS}) for node in stored]
+    tables = []
+    for part in parts:
+        node: Any = part.tree["images"]
+        with reading(part.path):
+            tables.append(pd.DataFrame({name: node[name].values for name in IMAGE_COLUMNS}))
     images = pd.concat(tables, ignore_index=True).astype(dict(IMAGE_COLUMNS))
     skipped = [dict(skip) for part in parts for skip in part.tree.attrs["skipped"]]
     return Content(images, moments, skipped, _signals(parts, header))
@@ -152,10 +159,11 @@ def _moments(part: Recording, header: Header) -> Iterator[tuple[str, Moments]]:
     """Yield the moments of each class, all signals of all sites side by side."""
     node: Any = part.tree["moments"]
     columns: dict[str, list[NDArray[np.float64]]] = {"mean": [], "m2": []}
-    for block in header.blocks:
-        for kind, name in zip(columns, names_of_moments(block.signal), strict=True):
-            values = node[block.site][name].values
-            columns[kind].append(values.reshape(len(values), -1))
+    with reading(part.path):
+        for block in header.signals:
+            for kind, name in zip(columns, names_of_moments(block.signal), strict=True):
+                values = node[block.site][name].values
+                columns[kind].append(values.reshape(len(values), -1))
     mean, m2 = (np.concatenate(values, axis=1) for values in columns.values())
     for row, name in enumerate(node["class"].values.tolist()):
         yield name, Moments(int(node["count"].values[row]), mean[row], m2[row])
@@ -169,9 +177,10 @@ def _signals(parts: Sequence[Recording], header: Header) -> Iterator[Part]:
         rows = tree["gates"]["image"].values
         for start in range(0, max(len(rows), 1), _ROWS_AT_ONCE):
             here = slice(start, start + _ROWS_AT_ONCE)
-            values = {
-                block: xr.Variable(("image", *block.dims), tree[f"gates/{block.site}"][block.signal][here].values)
-                for block in header.blocks
-            }
+            with reading(part.path):
+                values = {
+                    block: xr.Variable(("image", *block.dims), tree[f"gates/{block.site}"][block.signal][here].values)
+                    for block in header.signals
+                }
             yield Part(rows[here] + first, values)
         first += len(part.images)

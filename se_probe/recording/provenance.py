@@ -1,4 +1,4 @@
-"""What a recording was made of and with, so that another person can make it again."""
+"""Collect how a recording is made, so that it can be made again."""
 
 from __future__ import annotations
 

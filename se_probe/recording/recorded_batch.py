@@ -17,8 +17,9 @@ from se_probe.io.files import writing
 from se_probe.models import LoadedModel
 from se_probe.recording.forward import Results
 from se_probe.recording.header import SignalColumns, split
+from se_probe.recording.layout import IMAGE_COLUMNS
 from se_probe.recording.moments import ClassMoments
-from se_probe.recording.shards import IMAGE_COLUMNS, Shard
+from se_probe.recording.shards import Shard
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,15 @@ class RecordedBatch:
         images: facts of its images, the columns of `IMAGE_COLUMNS`.
         places: their places in the selection, ascending.
         columns: their signals, `(image, column)`.
-        skipped: images that are left out: place, path, class and reason.
+        skipped: images that are left out: place, path, class, reason and fingerprint.
+        fingerprints: of the recorded images, None where nothing tells what an image holds.
     """
 
     images: pd.DataFrame
     places: NDArray[np.int64]
     columns: NDArray[np.floating]
     skipped: list[dict[str, Any]]
+    fingerprints: list[str | None]
 
     @property
     def count(self) -> int:
@@ -46,7 +49,7 @@ class RecordedBatch:
 def take_in(
     model: LoadedModel, selection: Selection, blocks: Sequence[SignalColumns], batch: Batch, passes: Sequence[Results]
 ) -> RecordedBatch:
-    """Put the results of a batch together; images with a signal that is no number are skipped and say where.
+    """Combine the results of a batch; images with NaN or infinite signals are skipped, with the site as reason.
 
     Args:
         model: the network.
@@ -64,7 +67,8 @@ def take_in(
     places = np.array(batch.indices, dtype=np.int64)
     skipped += [_skip(selection, int(places[row]), _defect(columns[row], blocks)) for row in np.flatnonzero(~sound)]
     kept = facts.iloc[np.flatnonzero(sound)].reset_index(drop=True)
-    return RecordedBatch(kept, places[sound], columns[sound], sorted(skipped, key=lambda item: item["place"]))
+    prints = [entries[row].sample.fingerprint for row in np.flatnonzero(sound)]
+    return RecordedBatch(kept, places[sound], columns[sound], sorted(skipped, key=lambda item: item["place"]), prints)
 
 
 def unit_of(entry: Selected) -> int:
@@ -75,11 +79,12 @@ def unit_of(entry: Selected) -> int:
 
 def _skip(selection: Selection, place: int, reason: str) -> dict[str, Any]:
     sample = selection.entries[place].sample
-    return {"place": place, "path": sample.path, "class": sample.image_class.name, "reason": reason}
+    facts = {"place": place, "path": sample.path, "class": sample.image_class.name, "reason": reason}
+    return facts | {"fingerprint": sample.fingerprint}
 
 
 def _defect(row: NDArray[np.floating], blocks: Sequence[SignalColumns]) -> str:
-    """Return what is wrong with the signals of an image: where they are no numbers, the first place by name."""
+    """Return why an image is skipped: the first site with NaN or infinite values, and how many others."""
     parts = split(row[None], blocks)
     wrong = [block for block in blocks if not np.isfinite(parts[block]).all()]
     kind = "NaN" if np.isnan(parts[wrong[0]]).any() else "infinite values"
@@ -111,15 +116,17 @@ def _label(model: LoadedModel, unit: int) -> str:
 
 
 class ShardWriter:
-    """Puts shards into a folder whenever enough images are there, and at the end or at a stop.
+    """Writes a shard whenever enough images are collected, and at the end or at a stop.
 
     Args:
         folder: where the shards go.
         shard_images: number of images, recorded or skipped, after which a shard is written.
+        run: identifies the run; it is kept in every shard.
     """
 
-    def __init__(self, folder: Path, shard_images: int) -> None:
+    def __init__(self, folder: Path, shard_images: int, run: str) -> None:
         self._folder = folder
+        self._run = run
         self._shard_images = shard_images
         self._held: list[RecordedBatch] = []
 
@@ -144,25 +151,26 @@ class ShardWriter:
     def _flush(self) -> None:
         held, self._held = self._held, []
         if held:
-            for shard in _shards(held):
+            for shard in _shards(held, self._run):
                 with writing(self._folder.parent):
                     shard.write(self._folder)
 
 
-def _shards(held: Sequence[RecordedBatch]) -> list[Shard]:
-    """Return what is held as one shard for each run of neighbouring places."""
+def _shards(held: Sequence[RecordedBatch], run: str) -> list[Shard]:
+    """Return the collected batches as one shard for each range of neighbouring places."""
     images = pd.concat([batch.images for batch in held], ignore_index=True)
     places = np.concatenate([batch.places for batch in held])
     columns = np.concatenate([batch.columns for batch in held])
     skipped = [skip for batch in held for skip in batch.skipped]
     covered = np.sort(np.concatenate([places, np.array([skip["place"] for skip in skipped], dtype=np.int64)]))
     shards = []
-    for run in np.split(covered, np.flatnonzero(np.diff(covered) > 1) + 1):
-        here = slice(*np.searchsorted(places, (run[0], run[-1] + 1)))
+    prints = [item for batch in held for item in batch.fingerprints]
+    for part in np.split(covered, np.flatnonzero(np.diff(covered) > 1) + 1):
+        here = slice(*np.searchsorted(places, (part[0], part[-1] + 1)))
         table, values = images[here].reset_index(drop=True), columns[here]
         moments = ClassMoments()
         moments.update(table["class"].tolist(), values)
         rows = np.flatnonzero(table["role"] == "chosen")
-        left_out = [skip for skip in skipped if run[0] <= skip["place"] <= run[-1]]
-        shards.append(Shard(table, places[here], rows, values[rows], moments, left_out))
+        left_out = [skip for skip in skipped if part[0] <= skip["place"] <= part[-1]]
+        shards.append(Shard(table, places[here], rows, values[rows], moments, left_out, prints[here], run))
     return shards

@@ -1,4 +1,4 @@
-"""A recording as a notebook sees it: lazy, labelled, with everything that says where it came from."""
+"""A recording as read back: gates and moments as labelled arrays, images and provenance."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import xarray as xr
 
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
+from se_probe.io.files import reading
 from se_probe.io.urls import is_url
 from se_probe.recording.assembly import read_incomplete
-from se_probe.recording.guard import check_arrays, root_attributes
-from se_probe.recording.header import COMPLETE, header_of
+from se_probe.recording.guard import COMPLETE, root_attributes
+from se_probe.recording.header import header_of
+from se_probe.recording.layout import IMAGE_COLUMNS, check_arrays, names_of_moments
 from se_probe.recording.remote import copy_down
-from se_probe.recording.shards import IMAGE_COLUMNS
-from se_probe.recording.store import names_of_moments
+from se_probe.recording.run_folder import RECORDING, recording_at
 
-STORE_NAME = "recording.zarr"
 Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
 
 
@@ -39,20 +39,22 @@ def open_recording(path: str | Path) -> Recording:
         stopped halfway are put together in memory at once.
 
     Raises:
-        SeProbeError: there is no recording at `path`, a later version of se-probe wrote it, or it is damaged.
+        SeProbeError: there is no recording at `path`, no image was recorded yet, a later version of se-probe wrote
+            it, or it is damaged. Values that do not have their checksum are found by `verify` only.
     """
-    store = copy_down(str(path), STORE_NAME) if is_url(path) else Path(path)
-    if (store / STORE_NAME).is_dir():
-        store = store / STORE_NAME
+    store = recording_at(copy_down(str(path), RECORDING) if is_url(path) else Path(path))
     attributes = root_attributes(store)
+    header = header_of(attributes)
     if attributes["status"] != COMPLETE:
-        return Recording(store, read_incomplete(store, header_of(attributes)))
-    check_arrays(store)
-    with warnings.catch_warnings():
+        with reading(store):
+            return Recording(store, read_incomplete(store, header))
+    check_arrays(store, header)
+    # Neither gathered metadata nor conventions of netCDF are read, since either could change values.
+    options: dict[str, Any] = {"engine": "zarr", "consolidated": False, "chunks": None, "decode_cf": False}
+    with reading(store), warnings.catch_warnings():
         # A run that was killed between its end and the removal of its shards.
         warnings.filterwarnings("ignore", message="Object at .* is not recognized")
-        consolidated = (store / ".zmetadata").exists()
-        return Recording(store, xr.open_datatree(store, engine="zarr", consolidated=consolidated, chunks=None))
+        return Recording(store, xr.open_datatree(store, **options))
 
 
 class Recording:
@@ -61,7 +63,7 @@ class Recording:
     Attributes:
         path: the zarr store that it was read from.
         tree: the whole as an xarray DataTree; `se_probe.recording.store` describes its nodes.
-        signal: what `gates` and `moments` give: "gate", or another captured signal after `of`.
+        signal: what `gates` and `moments` return: "gate", or another captured signal after `of`.
     """
 
     def __init__(self, path: Path, tree: xr.DataTree, signal: str = "gate") -> None:
@@ -72,22 +74,22 @@ class Recording:
 
     @property
     def complete(self) -> bool:
-        """Whether the run came to its end; else the recording holds the images up to where it was stopped."""
+        """Whether the run was finished; otherwise the recording holds the images up to where it was stopped."""
         return bool(self.tree.attrs["status"] == COMPLETE)
 
     @property
     def sites(self) -> list[GateSite]:
         """The sites that have the signal, in network order."""
-        having = {block.site for block in self._facts.blocks if block.signal == self.signal}
+        having = {block.site for block in self._facts.signals if block.signal == self.signal}
         return [site for site in self._facts.sites if site.name in having]
 
     @property
     def signals(self) -> list[str]:
-        """What was captured: "gate", and "logit", "squeeze", "feature_before" and "feature_after" where asked for."""
-        return list(dict.fromkeys(block.signal for block in self._facts.blocks))
+        """The captured signals: "gate"; "logit", "squeeze", "feature_before" and "feature_after" where asked for."""
+        return list(dict.fromkeys(block.signal for block in self._facts.signals))
 
     def of(self, signal: str) -> Recording:
-        """Return the same recording with another signal in the place of the gates, for any analysis of it.
+        """Return the same recording with another signal in place of the gates, so that any analysis applies to it.
 
         Raises:
             SeProbeError: that signal was not captured.
@@ -105,7 +107,7 @@ class Recording:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What the recording was made of and with: model, data, preprocessing, seed, versions, command."""
+        """How the recording was made: model, data, preprocessing, seed, versions, command."""
         return self._facts.provenance
 
     @property
@@ -117,7 +119,8 @@ class Recording:
     def classes(self) -> pd.DataFrame:
         """The classes seen, a row each: name, index (output unit), wnid and number of images."""
         table = pd.DataFrame(list(self._facts.classes), columns=["name", "index", "wnid"])
-        counts = self.tree["moments"].to_dataset()["count"].to_series()
+        with reading(self.path):
+            counts = self.tree["moments"].to_dataset()["count"].to_series()
         table = table[table["name"].isin(counts.index)].reset_index(drop=True)
         return table.assign(index=table["index"].astype("Int64"), images=counts.reindex(table["name"]).to_numpy())
 
@@ -130,7 +133,8 @@ class Recording:
         first choice; `class_probability`, which it gave to the image's class. Unknown values are missing.
         """
         stored = self.tree["images"].to_dataset()
-        table = pd.DataFrame({name: stored[name].values for name in IMAGE_COLUMNS})
+        with reading(self.path):
+            table = pd.DataFrame({name: stored[name].values for name in IMAGE_COLUMNS})
         for name in ("class_index", "predicted_index"):
             table[name] = table[name].astype("Int64").where(table[name] >= 0)
         for name in ("wnid", "predicted"):
@@ -159,10 +163,14 @@ class Recording:
         Returns:
             `(image, channel)` or `(image, branch, channel)`, in the network's precision (float32 at least).
             The coordinate `image` is the row in `images`, `class` its class.
+
+        Raises:
+            SeProbeError: the recording has no such site, or is damaged.
         """
         self.site(site)
-        gate = self.tree[f"gates/{site}"].to_dataset()[self.signal].rename(site)
-        classes = self.images["class"].to_numpy(dtype=np.str_)[gate["image"].values]
+        with reading(self.path):
+            gate = self.tree[f"gates/{site}"].to_dataset()[self.signal].rename(site).load()
+            classes = self.images["class"].to_numpy(dtype=np.str_)[gate["image"].values]
         return _with_places(gate).assign_coords({"class": ("image", classes)})
 
     def moments(self, site: str) -> xr.Dataset:
@@ -171,11 +179,15 @@ class Recording:
         Returns:
             `count` (class), `mean` and `m2`, the sum of squared deviations from the mean (class, [branch,]
             channel), in float64; the unbiased variance is `m2 / (count - 1)`.
+
+        Raises:
+            SeProbeError: the recording has no such site, or is damaged.
         """
         self.site(site)
         mean, m2 = names_of_moments(self.signal)
-        moments = self.tree[f"moments/{site}"].to_dataset()[[mean, m2]].rename({mean: "mean", m2: "m2"})
-        count = self.tree["moments"].to_dataset()["count"]
+        with reading(self.path):
+            moments = self.tree[f"moments/{site}"].to_dataset()[[mean, m2]].rename({mean: "mean", m2: "m2"}).load()
+            count = self.tree["moments"].to_dataset()["count"].load()
         return _with_places(moments.assign(count=count)[["count", "mean", "m2"]])
 
     def __repr__(self) -> str:

@@ -1,7 +1,7 @@
-"""Recordings in remote stores, by fsspec's URLs (s3://, gs://, memory:// ...): copied up whole, and down to be read.
+"""Copy recordings to and from remote stores by fsspec's URLs (s3://, gs://, memory:// ...).
 
-What is copied down is an ordinary recording in a folder of its own, which the usual checks look at before it is read.
-A store has no rename, so the root's attributes go up last: without them nothing is taken for a recording.
+A downloaded recording is an ordinary one in a folder of its own and passes the usual checks before it is read.
+A store has no rename, so the root's attributes are uploaded last: without them nothing counts as a recording.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ROOT_FACTS = ".zattrs"
 
 
 def copy_down(url: str, store: str) -> Path:
-    """Copy the recording at a URL into a temporary folder, which goes at the end of the process; return its path.
+    """Copy the recording at a URL into a temporary folder, which is removed when the process ends; return its path.
 
     Args:
         url: a run's folder, or the recording in it.
@@ -52,7 +52,7 @@ def copy_down(url: str, store: str) -> Path:
 
 
 def require_free(url: str, store: str) -> None:
-    """Raise SeProbeError where a recording lies at a URL already, or the store cannot be reached."""
+    """Raise SeProbeError where a URL already holds a recording, or the store cannot be reached."""
     with storage_errors(url):
         system, root = url_to_fs(url)
         taken = system.exists(f"{root.rstrip('/')}/{store}/{_ROOT_FACTS}")
@@ -63,7 +63,7 @@ def require_free(url: str, store: str) -> None:
 
 
 def copy_up(folder: Path, url: str, store: str) -> None:
-    """Copy a run's folder to a URL, whole; a recording that lies there is replaced.
+    """Copy a run's folder to a URL, and replace a recording that is there.
 
     Raises:
         SeProbeError: it cannot be written; the folder stays as it is.

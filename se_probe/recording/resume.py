@@ -1,4 +1,4 @@
-"""Where a run begins: at a new recording, or at what an earlier one with the same settings has left."""
+"""Start a recording, or continue one that an earlier run with the same settings left unfinished."""
 
 from __future__ import annotations
 
@@ -9,31 +9,36 @@ from typing import Any
 
 from se_probe.errors import SeProbeError
 from se_probe.io.files import writing
-from se_probe.recording.guard import root_attributes
-from se_probe.recording.header import COMPLETE, INCOMPLETE, SCHEMA, Header
+from se_probe.recording.guard import COMPLETE, INCOMPLETE, SCHEMA, root_attributes
+from se_probe.recording.header import Header, header_of
 from se_probe.recording.shards import DamagedShardError, Shard, shard_paths
 from se_probe.recording.store import create, put_attributes, shard_folder, tidy
 
-# What may differ between a run and its continuation: it changes no gate beyond the stated tolerance.
+# Facts that may differ in a continuation: they change no gate beyond the stated tolerance.
 _FREE_FACTS = ("command", "created", "versions", "machine", "resumed", "execution")
 FREE_SETTINGS = ("batch_size", "workers", "device", "ranks", "preset")
 _SHOWN = 80
 _LISTED = 6
 
 
-def begin(path: Path, header: Header, *, resume: bool, say: Callable[[str], None]) -> list[int] | None:
+def begin(
+    path: Path, header: Header, prints: Sequence[str | None], *, resume: bool, say: Callable[[str], None]
+) -> list[int] | None:
     """Return the places of the selection that are still to be recorded, None where the recording is complete.
 
-    Damaged shards are removed and their images are recorded again.
+    Damaged shards, and those of another run, are removed and their images are recorded again. So are shards with a
+    skipped image that has changed since.
 
     Args:
         path: where the recording is, or is to be made.
         header: what the run is about to record.
-        resume: whether to go on with what lies at `path`.
-        say: is given a line about what was found.
+        prints: fingerprint of each selected image, None where nothing tells what it holds.
+        resume: whether to continue what is at `path`.
+        say: is called with each line about what was found.
 
     Raises:
-        SeProbeError: something lies at `path` and is not to be resumed, or was recorded with other settings.
+        SeProbeError: something is at `path` and is not to be resumed, was recorded with other settings, or is of
+            images that have changed since.
     """
     total = header.selected
     if not path.exists():
@@ -45,40 +50,63 @@ def begin(path: Path, header: Header, *, resume: bool, say: Callable[[str], None
     if not resume:
         raise SeProbeError(f"{path} is there already; continue it with resume=True, or choose another path.")
     require_same(path, header)
-    if root_attributes(path)["status"] == COMPLETE:
+    attributes = root_attributes(path)
+    if attributes["status"] == COMPLETE:
         with writing(path):
             tidy(path)
         say(f"resume    {path} is complete already: nothing is left to record")
         return None
     with writing(path):
+        covered = _covered(path, header_of(attributes), prints, say)
         _keep_provenance(path, header)
-        covered = _covered(path, say)
     left = [place for place in range(total) if place not in covered]
     say(f"resume    {total - len(left)} of {total} images are recorded in {path}; {len(left)} are left")
     return left
 
 
-def is_incomplete(path: Path) -> bool:
-    """Return whether a recording that was stopped before its end lies at `path`."""
-    try:
-        return bool(root_attributes(path)["status"] != COMPLETE)
-    except SeProbeError:
-        return False
-
-
-def _covered(path: Path, say: Callable[[str], None]) -> set[int]:
+def _covered(path: Path, header: Header, prints: Sequence[str | None], say: Callable[[str], None]) -> set[int]:
+    """Return the places that sound shards cover, and remove the other shards."""
     covered: set[int] = set()
-    for shard in shard_paths(shard_folder(path)):
+    for shard_path in shard_paths(shard_folder(path)):
         try:
-            covered.update(Shard.read(shard).covered)
+            shard = Shard.read(shard_path, header)
+            problem = _repaired(shard, prints)
         except DamagedShardError as error:
-            shard.unlink()
-            say(f"resume    {error}; it was removed and its images are recorded again")
+            shard, problem = None, str(error)
+        if shard is not None:
+            _require_unchanged(path, shard, prints)
+        if shard is None or problem:
+            shard_path.unlink()
+            say(f"resume    {problem}; it was removed and its images are recorded again")
+        else:
+            covered.update(shard.covered)
     return covered
 
 
+def _repaired(shard: Shard, prints: Sequence[str | None]) -> str:
+    """Return which skipped image of a shard has changed since, "" where none has."""
+    for item in shard.skipped:
+        if _differ(item.get("fingerprint"), prints[item["place"]]):
+            return f"the shard of {item['path']}, which was skipped and has changed since"
+    return ""
+
+
+def _require_unchanged(path: Path, shard: Shard, prints: Sequence[str | None]) -> None:
+    images = shard.images["path"].tolist()
+    for image, place, before in zip(images, shard.places.tolist(), shard.fingerprints, strict=True):
+        if _differ(before, prints[place]):
+            raise SeProbeError(
+                f"{path} cannot be continued: the image {image} has changed since it was recorded ({before}, now "
+                f"{prints[place]}). Put the former images back, or start again with --overwrite."
+            )
+
+
+def _differ(before: str | None, now: str | None) -> bool:
+    return before is not None and now is not None and before != now
+
+
 def _keep_provenance(path: Path, header: Header) -> None:
-    """Note the run that goes on in the provenance of the one before: when, how, and with what."""
+    """Add the continuing run to the provenance of the first: when, how, and with what."""
     attributes = root_attributes(path)
     facts = {key: header.provenance[key] for key in _FREE_FACTS if key in header.provenance}
     settings = {key: value for key, value in header.provenance.get("settings", {}).items() if key in FREE_SETTINGS}
@@ -112,7 +140,7 @@ def require_same(path: Path, header: Header) -> None:
 
 
 def _settled(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a continuation must share, as JSON gives it back."""
+    """Return the facts that a continuation must share, in their JSON form."""
     provenance = {key: value for key, value in attributes["provenance"].items() if key not in _FREE_FACTS}
     settings = provenance.get("settings", {})
     provenance["settings"] = {key: value for key, value in settings.items() if key not in FREE_SETTINGS}

@@ -1,25 +1,36 @@
-"""The folder of a run: where it lies, what it holds, and how an earlier one is kept safe."""
+"""The folder of a run: the names of what is in it, where it is, and how an earlier run is kept safe."""
 
 from __future__ import annotations
 
 import json
 import re
 import shlex
-import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from se_probe.errors import SeProbeError
-from se_probe.io.files import write_file
-from se_probe.recording import is_incomplete
+from se_probe.io.files import only_writer, remove, remove_leftovers, write_file, writing
+from se_probe.recording.guard import is_incomplete
 
 REPORTS = Path("reports")
 RECORDING, ABLATION = "recording.zarr", "ablation.zarr"
 FIGURES, TABLES, FACTS, FOLDED = "figures", "tables", "run.json", "folded"
 REPORT = "report.html"
+_PARTS = (RECORDING, ABLATION, FIGURES, TABLES, FACTS, REPORT, FOLDED)
+# The parts that show that the folder holds a run, in the order in which they are removed, after all others.
+_EVIDENCE = (FOLDED, ABLATION, FACTS, RECORDING)
+
+
+def recording_at(path: Path) -> Path:
+    """Return the recording in a run's folder, or `path` where it is no such folder."""
+    inner = path / RECORDING
+    with suppress(OSError, ValueError):
+        return inner if inner.is_dir() else path
+    return path
 
 
 @dataclass(frozen=True)
@@ -54,9 +65,19 @@ class RunFolder:
         return self.path / TABLES
 
     def occupied(self) -> list[str]:
-        """Return which parts of a run are there already."""
-        parts = (RECORDING, ABLATION, FIGURES, TABLES, FACTS, REPORT, FOLDED)
-        return [part for part in parts if (self.path / part).exists()]
+        """Return which parts of a run are there; none where no part shows that a run of se-probe made them."""
+        if not (self.recording.exists() or self.ablation.exists() or (self.path / FOLDED).exists() or self._has_facts):
+            return []
+        return self._present()
+
+    def _present(self) -> list[str]:
+        return [part for part in _PARTS if (self.path / part).exists()]
+
+    @property
+    def _has_facts(self) -> bool:
+        with suppress(OSError):
+            return (self.path / FACTS).is_file() and b'"se-probe"' in (self.path / FACTS).read_bytes()
+        return False
 
     @property
     def stopped(self) -> bool:
@@ -64,13 +85,21 @@ class RunFolder:
         return is_incomplete(self.recording)
 
     def clear(self) -> None:
-        """Remove the parts of an earlier run, and nothing else that lies in the folder."""
-        for part in self.occupied():
-            target = self.path / part
-            if target.is_dir():
-                shutil.rmtree(target)
-            else:
-                target.unlink()
+        """Remove the parts of an earlier run, and nothing else that is in the folder.
+
+        Each goes in one step, the recording last: a process that is killed meanwhile leaves the earlier recording
+        whole, or none.
+
+        Raises:
+            SeProbeError: another run is recording into the folder, or a part cannot be removed.
+        """
+        if self.path.is_dir():
+            with writing(self.path), only_writer(self.recording):
+                remove_leftovers(self.path)
+                for part in sorted(
+                    self.occupied(), key=lambda part: _EVIDENCE.index(part) if part in _EVIDENCE else -1
+                ):
+                    remove(self.path / part)
 
     def write_facts(self, facts: dict[str, Any]) -> Path:
         """Write `run.json`."""
@@ -85,8 +114,8 @@ def choose_folder(name: str, out: Path | None, *, overwrite: bool, resume: bool 
     With `resume`, it is the folder of the run to continue: without `out` the last of that name, if there is one.
 
     Raises:
-        SeProbeError: `out` holds a run already and neither `overwrite` nor `resume` was asked for, or both were,
-            or it is a file.
+        SeProbeError: `out` holds a run already and neither `overwrite` nor `resume` was asked for, or both were; or
+            it is a file, cannot be looked at, or holds files of another origin where a run's would be.
     """
     if overwrite and resume:
         raise SeProbeError("both --overwrite and --resume were asked for; choose to start again or to continue.")
@@ -95,17 +124,27 @@ def choose_folder(name: str, out: Path | None, *, overwrite: bool, resume: bool 
             return RunFolder(latest_run(name) or REPORTS / _slug(name))
         return next(folder for folder in _folders(name) if overwrite or not folder.path.exists())
     folder = RunFolder(out)
-    if out.exists() and not out.is_dir():
+    try:
+        held, present = folder.occupied(), folder._present()
+        is_file = out.exists() and not out.is_dir()
+    except (OSError, ValueError) as error:
+        raise SeProbeError(f"{out} cannot be used ({error}); choose another folder with --out.") from error
+    if is_file:
         raise SeProbeError(f"{out} is a file; expected a folder for the run, choose another with --out.")
+    if present and not held:
+        raise SeProbeError(
+            f"{out} holds no run, but {', '.join(present)}, which a run would replace; choose another folder with "
+            "--out, or move them away."
+        )
     if folder.stopped and not overwrite and not resume:
         raise SeProbeError(
             f"{out} holds a run that was stopped before its end; continue it with --resume, replace it with "
             "--overwrite, or choose another folder with --out."
         )
-    if folder.occupied() and not overwrite and not resume:
+    if held and not overwrite and not resume:
         raise SeProbeError(
-            f"{out} already holds a run ({', '.join(folder.occupied())}); choose another folder with --out, or "
-            "replace it with --overwrite."
+            f"{out} already holds a run ({', '.join(held)}); choose another folder with --out, or replace it with "
+            "--overwrite."
         )
     return folder
 

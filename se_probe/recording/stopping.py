@@ -1,4 +1,4 @@
-"""Stopping a run from outside: the batch under way is finished and what was recorded is put on disk."""
+"""Stop a run on a signal: the batch under way is finished and what was recorded is written to disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class StopRequest:
 
     @contextmanager
     def undisturbed_end(self) -> Iterator[None]:
-        """Let no death of a child interrupt what follows, until the request is over.
+        """Ignore deaths of child processes from the end of the body until `restore`.
 
         The loader raises from its handler of SIGCHLD, wherever the process is, and so would cut off the writing of the
         last shard where a batch system ends all processes at once.
@@ -39,7 +39,7 @@ class StopRequest:
             signal.signal(signal.SIGCHLD, self._child_handler)
 
     def check(self, path: Path) -> None:
-        """Raise InterruptedRun where a stop was asked for; `path` is where the recording lies."""
+        """Raise InterruptedRun where a stop was asked for; `path` is the recording."""
         if self.signal is not None:
             raise InterruptedRun(f"stopped by {self.signal.name}; what was recorded is in {path}", self.signal)
 

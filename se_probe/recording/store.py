@@ -19,24 +19,26 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
-from zarr.storage import LocalStore
 
-from se_probe.io.files import atomic_write, sync, sync_tree
+from se_probe.io.files import atomic_write, remove_leftovers, sync, sync_tree
 from se_probe.recording.digest import ArrayDigest
-from se_probe.recording.header import COMPLETE, INCOMPLETE, Header, SignalColumns, attributes_digest, split, width
+from se_probe.recording.guard import COMPLETE, INCOMPLETE, ROOT_ATTRIBUTES, read_json
+from se_probe.recording.header import Header, SignalColumns, attributes_digest, split, width
+from se_probe.recording.layout import IMAGE_COLUMNS, ZARR_FORMAT, layout_of, names_of_moments
 from se_probe.recording.moments import ClassMoments
-from se_probe.recording.shards import IMAGE_COLUMNS, strings
+from se_probe.recording.shards import strings
 
-ZARR_FORMAT: Literal[2] = 2  # Version 3 has no specification for arrays of strings yet.
+GATHERED = ".zmetadata"  # For other programs, which open a recording faster with it; se-probe reads each file.
+_METADATA = (".zarray", ".zattrs", ".zgroup")
 _NODES = ("images", "gates", "moments")
-_CHUNK_ROWS = 256
+_CHUNK_ROWS, _CHUNK_LABELS = 256, 2**16
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Content:
-    """All that a recording holds: facts of its images, moments, skipped images, and signals in parts, one at least."""
+    """The contents of a recording: facts of its images, moments, skipped images, and one or more parts of signals."""
 
     images: pd.DataFrame
     moments: ClassMoments
@@ -58,8 +60,9 @@ class Content:
 
 
 def create(path: Path, header: Header) -> None:
-    """Start a recording without images at a path where nothing is; it is there whole or not at all."""
+    """Create a recording without images, in one step, at a path that does not exist."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path.parent)
     temporary = path.with_name(f".{path.name}.new")
     shutil.rmtree(temporary, ignore_errors=True)
     root = zarr.open_group(temporary, mode="w", zarr_format=ZARR_FORMAT, attributes=header.attributes(INCOMPLETE))
@@ -70,7 +73,7 @@ def create(path: Path, header: Header) -> None:
 
 
 def shard_folder(path: Path) -> Path:
-    """Return where the shards of a recording lie."""
+    """Return the folder of a recording's shards."""
     return path / "shards"
 
 
@@ -80,14 +83,14 @@ def put_attributes(path: Path, attributes: dict[str, Any]) -> None:
     Raises:
         OSError: they cannot be written; the former ones stay.
     """
-    atomic_write(path / ".zattrs", json.dumps(attributes, indent=2).encode())
+    atomic_write(path / ROOT_ATTRIBUTES, json.dumps(attributes, indent=2).encode())
     sync(path)
 
 
 def write(path: Path, header: Header, content: Content) -> None:
-    """Write all that a recording holds into its folder, with checksums, and then mark it as complete.
+    """Write the contents of a recording with checksums, and then mark it as complete.
 
-    What an earlier attempt left there is replaced; what this one leaves where it fails is removed.
+    Files of an earlier attempt are replaced; those of this one are removed if it fails.
 
     Raises:
         OSError: it cannot be written.
@@ -108,7 +111,18 @@ def tidy(path: Path) -> None:
     """Remove the shards of a complete recording and gather its metadata for quick opening."""
     shutil.rmtree(shard_folder(path), ignore_errors=True)
     _sweep(path)
-    zarr.consolidate_metadata(LocalStore(path), zarr_format=ZARR_FORMAT)
+    content = {"metadata": gathered_metadata(path), "zarr_consolidated_format": 1}
+    atomic_write(path / GATHERED, json.dumps(content, indent=1).encode())
+
+
+def gathered_metadata(path: Path) -> dict[str, Any]:
+    """Return the metadata of a recording's groups and arrays by their files' names, as zarr gathers them in one file.
+
+    Raises:
+        SeProbeError: a file is damaged.
+    """
+    files = sorted(file for name in _METADATA for file in path.rglob(name))
+    return {file.relative_to(path).as_posix(): read_json(file) for file in files}
 
 
 def _discard(path: Path) -> None:
@@ -127,8 +141,18 @@ def _write_nodes(path: Path, header: Header, content: Content) -> dict[str, Arra
     """Write images, moments and signals; return the checksum of each array, taken from memory."""
     tree = tree_of(header, content, next(content.parts), header.attributes(INCOMPLETE, content.skipped))
     encoding: dict[str, dict[str, Any]] = {}
-    for block in header.blocks:
-        encoding.setdefault(f"/gates/{block.site}", {})[block.signal] = {"chunks": (_CHUNK_ROWS, *block.shape)}
+    for name, layout in layout_of(header).items():
+        node, _, array = name.rpartition("/")
+        rows = _CHUNK_ROWS if layout.row and layout.length == "rows" else max(1, min(_CHUNK_LABELS, len(tree[name])))
+        encoding.setdefault(f"/{node}", {})[array] = {"chunks": (rows, *layout.row)}
+    # Every chunk is on disk, so that a lost one is seen and no fill value takes its place.
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        return _write_arrays(path, tree, content, encoding)
+
+
+def _write_arrays(
+    path: Path, tree: xr.DataTree, content: Content, encoding: dict[str, dict[str, Any]]
+) -> dict[str, ArrayDigest]:
     tree.to_zarr(path, mode="a", zarr_format=ZARR_FORMAT, consolidated=False, encoding=encoding)
     digests: dict[str, ArrayDigest] = {}
     for node in tree.subtree:
@@ -147,9 +171,9 @@ def tree_of(header: Header, content: Content, part: Part, attributes: dict[str, 
     images, moments = content.images, content.moments
     names = _class_order(header, moments)
     by_class = [moments.by_class[name] for name in names]
-    size = len(names), width(header.blocks)
-    means = split(np.array([item.mean for item in by_class]).reshape(size), header.blocks)
-    m2s = split(np.array([item.m2 for item in by_class]).reshape(size), header.blocks)
+    size = len(names), width(header.signals)
+    means = split(np.array([item.mean for item in by_class]).reshape(size), header.signals)
+    m2s = split(np.array([item.m2 for item in by_class]).reshape(size), header.signals)
     nodes = {
         "/": xr.Dataset(attrs=attributes),
         "/images": xr.Dataset({name: ("image", _image_values(images, name)) for name in IMAGE_COLUMNS}),
@@ -160,7 +184,7 @@ def tree_of(header: Header, content: Content, part: Part, attributes: dict[str, 
         ),
     }
     for site in header.sites:
-        blocks = [block for block in header.blocks if block.site == site.name]
+        blocks = [block for block in header.signals if block.site == site.name]
         nodes[f"/gates/{site.name}"] = xr.Dataset({block.signal: part.values[block] for block in blocks})
         statistics: dict[str, Any] = {}
         for block in blocks:
@@ -188,9 +212,3 @@ def _append(path: Path, part: Part) -> None:
         by_site.setdefault(block.site, {})[block.signal] = values
     for site, signals in by_site.items():
         xr.Dataset(signals).to_zarr(path, group=f"gates/{site}", **options)
-
-
-def names_of_moments(signal: str) -> tuple[str, str]:
-    """Return the names of a signal's mean and sum of squared deviations among a site's moments."""
-    prefix = "" if signal == "gate" else f"{signal}_"
-    return f"{prefix}mean", f"{prefix}m2"

@@ -1,4 +1,4 @@
-"""Checks a recording against itself: whether everything is there, unchanged, and agrees with everything else."""
+"""Check a recording: whether it is complete, unchanged, and consistent in itself."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import zarr
 from numpy.typing import NDArray
 
 from se_probe.errors import SeProbeError
+from se_probe.io.files import reading
 from se_probe.recording.digest import ArrayDigest
-from se_probe.recording.guard import check_arrays, root_attributes
-from se_probe.recording.header import COMPLETE, Header, SignalColumns, attributes_digest, header_of
+from se_probe.recording.guard import COMPLETE, INCOMPLETE, read_json, root_attributes
+from se_probe.recording.header import Header, SignalColumns, attributes_digest, header_of
+from se_probe.recording.layout import ZARR_FORMAT, array_problems, layout_of, names_of_moments
 from se_probe.recording.moments import Moments
-from se_probe.recording.recording import STORE_NAME
-from se_probe.recording.shards import IMAGE_COLUMNS, DamagedShardError, Shard, shard_paths
-from se_probe.recording.store import ZARR_FORMAT, names_of_moments, shard_folder
+from se_probe.recording.run_folder import recording_at
+from se_probe.recording.shards import DamagedShardError, Shard, shard_paths
+from se_probe.recording.store import GATHERED, gathered_metadata, shard_folder
 
 _ROWS_AT_ONCE = 4096
 # Moments merged in another order differ by the rounding of float64, which grows with the number of images.
@@ -59,7 +61,7 @@ def verify(path: str | Path) -> Verification:
     """Check a recording: schema, arrays, checksums, counts, rows, and moments against the gates of each image.
 
     The moments are computed again for the classes whose gates are all kept; those of reference classes have their
-    checksums only. That a recording was stopped before its end is a problem too, beside what is wrong with its shards.
+    checksums only. An unfinished recording is a problem too, beside those of its shards.
 
     Args:
         path: a run's folder or the `recording.zarr` in it.
@@ -67,18 +69,17 @@ def verify(path: str | Path) -> Verification:
     Raises:
         SeProbeError: there is no recording at `path`, or a later version of se-probe wrote it.
     """
-    store = Path(path)
-    if (store / STORE_NAME).is_dir():
-        store = store / STORE_NAME
+    store = recording_at(Path(path))
     attributes = root_attributes(store)
+    status = str(attributes["status"])
     try:
         header = header_of(attributes)
-        if attributes["status"] != COMPLETE:
-            return _verify_shards(store, header)
-        check_arrays(store)
+        with reading(store):
+            if status == INCOMPLETE:
+                return _verify_shards(store, header)
+            return _verify_complete(store, header, attributes)
     except SeProbeError as error:
-        return Verification(store, str(attributes["status"]), 0, 0, 0, (str(error),))
-    return _verify_complete(store, header, attributes)
+        return Verification(store, status, 0, 0, 0, (str(error),))
 
 
 def _verify_shards(store: Path, header: Header) -> Verification:
@@ -87,7 +88,7 @@ def _verify_shards(store: Path, header: Header) -> Verification:
     paths = shard_paths(shard_folder(store))
     for path in paths:
         try:
-            shard = Shard.read(path)
+            shard = Shard.read(path, header)
         except DamagedShardError as error:
             problems.append(str(error))
             continue
@@ -101,10 +102,12 @@ def _verify_shards(store: Path, header: Header) -> Verification:
 
 
 def _verify_complete(store: Path, header: Header, attributes: dict[str, Any]) -> Verification:
-    arrays = dict(_arrays(store))
-    problems = [*_wrong_shapes(arrays, header)]
+    problems = [*array_problems(store, header), *_wrong_gathered(store)]
     if problems:
-        return Verification(store, COMPLETE, 0, 0, len(arrays), tuple(problems))
+        return Verification(store, COMPLETE, 0, 0, len(layout_of(header)), tuple(problems))
+    arrays: dict[str, Any] = {
+        name: zarr.open_array(store / name, mode="r", zarr_format=ZARR_FORMAT) for name in layout_of(header)
+    }
     problems += _wrong_checksums(arrays, attributes)
     images: Any = {name: arrays[f"images/{name}"][:] for name in ("path", "class", "role")} if not problems else None
     skipped = attributes["skipped"]
@@ -113,37 +116,32 @@ def _verify_complete(store: Path, header: Header, attributes: dict[str, Any]) ->
         problems += _wrong_rows(arrays["gates/image"][:], images["role"])
         problems += _wrong_counts(arrays, images["class"])
     if not problems:
-        for block in header.blocks:
+        for block in header.signals:
             problems += _wrong_moments(arrays, block, images["class"])
     recorded = arrays["images/path"].shape[0]
     return Verification(store, COMPLETE, recorded, len(skipped), len(arrays), tuple(problems))
 
 
-def _arrays(store: Path) -> Iterator[tuple[str, Any]]:
-    for path in sorted(store.rglob(".zarray")):
-        yield path.parent.relative_to(store).as_posix(), zarr.open_array(path.parent, mode="r", zarr_format=ZARR_FORMAT)
+def _wrong_gathered(store: Path) -> Iterator[str]:
+    """Compare the gathered metadata, by which other programs read the recording, with those of each array."""
+    path = store / GATHERED
+    if not path.exists():
+        return
+    expected, held = gathered_metadata(store), read_json(path)
+    held = held.get("metadata") if isinstance(held, dict) else None
+    held = held if isinstance(held, dict) else {}
+    for name in sorted(expected.keys() | held.keys()):
+        if _plain(held.get(name)) != _plain(expected.get(name)):
+            yield f"{GATHERED} differs from {name}, and so misleads other programs; delete {path}"
+            return
 
 
-def _wrong_shapes(arrays: dict[str, Any], header: Header) -> Iterator[str]:
-    images = _length(arrays, "images/path")
-    rows, classes = _length(arrays, "gates/image"), _length(arrays, "moments/class")
-    expected: dict[str, tuple[int, ...]] = {f"images/{name}": (images,) for name in IMAGE_COLUMNS}
-    expected |= {"gates/image": (rows,), "moments/class": (classes,), "moments/count": (classes,)}
-    for block in header.blocks:
-        expected[f"gates/{block.site}/{block.signal}"] = (rows, *block.shape)
-        for name in names_of_moments(block.signal):
-            expected[f"moments/{block.site}/{name}"] = (classes, *block.shape)
-    for name, shape in expected.items():
-        if name not in arrays:
-            yield f"{name} is missing"
-        elif arrays[name].shape != shape:
-            yield f"{name} has the shape {arrays[name].shape}; expected {shape}"
-    for name in arrays.keys() - expected.keys():
-        yield f"{name} does not belong to the recording"
-
-
-def _length(arrays: dict[str, Any], name: str) -> int:
-    return int(arrays[name].shape[0]) if name in arrays else 0
+def _plain(facts: Any) -> Any:
+    """Return metadata without what zarr adds to groups when it gathers them; none are as good as empty ones."""
+    added = {"consolidated_metadata": {"metadata": {}, "must_understand": False, "kind": "inline"}}
+    if isinstance(facts, dict) and facts.get("consolidated_metadata") == added["consolidated_metadata"]:
+        return {key: value for key, value in facts.items() if key not in added}
+    return facts or None
 
 
 def _wrong_checksums(arrays: dict[str, Any], attributes: dict[str, Any]) -> Iterator[str]:

@@ -93,7 +93,8 @@ def draw(
 
 def recorded_labels(recording: Recording) -> LabelSpace:
     """Return the classes of a recording with every name that reaches them."""
-    rows = recording.classes[["name", "index", "wnid"]].astype(object).itertuples(index=False, name=None)
+    table = recording.classes[["name", "index", "wnid"]].astype(object)
+    rows = table.where(table.notna(), None).itertuples(index=False, name=None)
     classes = tuple(
         ImageClass(None if pd.isna(index) else int(index), wnid, name, _lemmas(name, wnid))
         for name, index, wnid in rows

@@ -1,7 +1,9 @@
-"""A dry pass: what a network needs for one, and one pass over noise that leaves it as it was."""
+"""A dry pass: what a network needs for one, one pass that leaves it as it was, and why a pass failed."""
 
 from __future__ import annotations
 
+import copy
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
@@ -10,12 +12,18 @@ import torch
 from torch import nn
 
 from se_probe.errors import SeProbeError, first_line
+from se_probe.trace.example import IMAGES, Example, noise_for
+from se_probe.trace.watching import tensors_in
 
 Watched = TypeVar("Watched")
 
 
 def unwrap(network: nn.Module) -> nn.Module:
-    """Return the plain network inside DataParallel, DistributedDataParallel and torch.compile wrappers."""
+    """Return the plain network inside DataParallel, DistributedDataParallel and torch.compile wrappers.
+
+    Raises:
+        SeProbeError: modules cannot be watched: the network is scripted, exported or compiled in place.
+    """
     while True:
         if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
             network = network.module
@@ -23,12 +31,34 @@ def unwrap(network: nn.Module) -> nn.Module:
             network = inner
         else:
             break
-    if isinstance(network, torch.jit.ScriptModule):
-        raise SeProbeError(
-            f"the network is a scripted {network.original_name}, inside which modules cannot be told apart; "
-            "pass the Python network that it was scripted from."
-        )
+    _check_watchable(network)
     return network
+
+
+def _check_watchable(network: nn.Module) -> None:
+    if isinstance(network, torch.export.ExportedProgram) or hasattr(network, "_guards_fn"):
+        raise SeProbeError(
+            "the network is a torch.export program, in which the modules that make gates are gone; pass the Python "
+            "network that it was exported from."
+        )
+    if not isinstance(network, nn.Module):
+        raise SeProbeError(f"the network is a {type(network).__name__}; expected a torch.nn.Module.")
+    if any(map(nn.parameter.is_lazy, network.parameters())):
+        raise SeProbeError(
+            f"{type(network).__name__} has lazy modules whose parameters have no shape yet; run it once on an example."
+        )
+    for path, module in network.named_modules():
+        what = f"the part {path!r}" if path else "the network"
+        if isinstance(module, torch.jit.ScriptModule):
+            raise SeProbeError(
+                f"{what} is a scripted {module.original_name}, inside which modules cannot be told apart; pass the "
+                "Python network that it was scripted from."
+            )
+        if getattr(module, "_compiled_call_impl", None) is not None:
+            raise SeProbeError(
+                f"{what} was compiled in place by .compile(), and compiled code does not show its products; build the "
+                "network again and pass it before it is compiled."
+            )
 
 
 def default_input_size(network: nn.Module) -> tuple[int, ...]:
@@ -49,26 +79,123 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+@contextmanager
+def left_alone(network: nn.Module, seed: int | None = None) -> Iterator[None]:
+    """Put a network in evaluation mode; undo what passes in the block assign to its modules and draw at random."""
+    before = [(module, dict(module.__dict__), dict(module._buffers)) for module in network.modules()]
+    devices = {item.device.index for item in network.parameters() if item.is_cuda}
+    with torch.random.fork_rng(devices=sorted(devices)):
+        if seed is not None:
+            torch.manual_seed(seed)
+        network.eval()
+        try:
+            yield
+        finally:
+            for module, attributes, buffers in before:
+                module.__dict__.clear()
+                module.__dict__.update(attributes)
+                module._buffers.clear()
+                module._buffers.update(buffers)
+
+
 def dry_pass(
-    network: nn.Module, size: Sequence[int], watch: Callable[[nn.Module, torch.Tensor], Watched], images: int = 2
+    network: nn.Module,
+    size: Sequence[int],
+    watch: Callable[[nn.Module, torch.Tensor], Watched],
+    images: int = IMAGES,
 ) -> Watched:
     """Return what `watch` sees of one pass of an unwrapped network, in evaluation mode, over a batch of noise.
 
     Raises:
         SeProbeError: the pass failed.
     """
-    with evaluation_mode(network), torch.random.fork_rng(devices=[]):
+    batch = noise_for(network, size, images)
+    return watched_pass(network, Example((batch,), {}, images), lambda item, _example: watch(item, batch))
+
+
+def watched_pass(
+    network: nn.Module, example: Example, watch: Callable[[nn.Module, Example], Watched], seed: int | None = None
+) -> Watched:
+    """Return what `watch` sees of one pass over an example, in evaluation mode.
+
+    Raises:
+        SeProbeError: the pass failed.
+    """
+    with left_alone(network, seed):
         try:
-            return watch(network, noise_for(network, size, images))
+            return watch(network, example)
+        except SeProbeError:
+            raise
         except Exception as error:
-            raise SeProbeError(
-                f"the dry pass of {type(network).__name__} with input {(images, *size)} failed ({first_line(error)}); "
-                "pass the input_size that it expects."
-            ) from error
+            raise SeProbeError(explanation(network, example, error)) from error
 
 
-def noise_for(network: nn.Module, size: Sequence[int], images: int = 2, seed: int = 0) -> torch.Tensor:
-    """Return a batch of noise on a network's device and in its dtype, `(images, *size)`, the same for a seed."""
-    parameter = next((item for item in network.parameters() if item.is_floating_point()), torch.empty(0))
-    values = torch.randn(images, *size, generator=torch.Generator().manual_seed(seed))
-    return values.to(device=parameter.device, dtype=parameter.dtype)
+def meta_copy(network: nn.Module) -> nn.Module | None:
+    """Return a copy of a network with shapes only, None where it cannot be copied. It takes no memory."""
+    tensors = [*network.parameters(), *network.buffers()]
+    if all(item.is_meta for item in tensors):
+        return network
+    try:
+        shapes = {
+            id(item): nn.Parameter(item.to("meta"), requires_grad=False)
+            if isinstance(item, nn.Parameter)
+            else item.to("meta")
+            for item in tensors
+        }
+        return copy.deepcopy(network, shapes)
+    except Exception:  # Whatever a network holds that cannot be copied, passes then run on the network itself.
+        return None
+
+
+# What the errors of torch say, and the sentence for each; the first match counts.
+_CAUSES = (
+    (
+        r"missing \d+ required .*argument",
+        "takes more than one input ({error}); pass inputs= with all of them, as the network is called",
+    ),
+    (
+        r"scalar types?:? Long|Long, Int|expected .*(?:Long|Int)|indices.*(?:Long|Int)|must be .*(?:long|int|byte)",
+        "takes whole numbers, not the values of a picture ({error}); pass inputs= with an example, such as its tokens",
+    ),
+    (
+        r"quantized|Quantized|QInt|quint8|qint8",
+        "has statically quantised modules, which this pass cannot run ({error}); pass the network from before it "
+        "was quantised",
+    ),
+    (
+        r"out of memory|not enough memory|can't allocate memory|^MemoryError",
+        "ran out of memory ({error}); pass a smaller input_size, or run it on a device with more memory",
+    ),
+    (
+        r"shapes? cannot be multiplied|size mismatch|must match|Expected \d.*dimension|expected input|channels|doesn't"
+        r" match|should be|Kernel size can't be greater|invalid for input of size|Output size is too small|"
+        r"not divisible|normalized_shape|must be divisible|expand",
+        "does not take this size ({error}); pass the input_size that it expects, or inputs= with an example",
+    ),
+)
+
+
+def explanation(network: nn.Module, example: Example, error: Exception) -> str:
+    """Return one sentence on why a pass failed, and what to do."""
+    shapes = ", ".join(str(tuple(item.shape)) for item in tensors_in((example.args, example.kwargs)))
+    said = first_line(error)
+    text = "MemoryError" if isinstance(error, MemoryError) else str(error)
+    cause = next((sentence for pattern, sentence in _CAUSES if re.search(pattern, text)), None)
+    if cause is None:
+        cause = (
+            "cannot be watched ({error}), though it runs; please report the network"
+            if _runs(network, example)
+            else "fails by itself ({error}), watched or not; make a pass in evaluation mode work, or pass inputs= with "
+            "an example if it expects others"
+        )
+    cause = cause.replace("{error}", said)
+    return f"the dry pass of {type(network).__name__} with input {shapes} failed: the network {cause}."
+
+
+def _runs(network: nn.Module, example: Example) -> bool:
+    try:
+        with torch.no_grad():
+            example.call(network)
+    except Exception:
+        return False
+    return True

@@ -1,82 +1,133 @@
-"""The shape of a gate: which axes of a factor carry it, and which are broadcast over the feature map."""
+"""How a factor relates to the feature map that it multiplies: the axes that it varies along, and those of the map."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 
+from se_probe.trace.axes import Axis, constant_along, varies
+
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a factor relates to the feature map that it multiplies.
+    """Axes of a product of a feature map and a factor, both aligned and with the images on an axis of their own.
 
     Attributes:
-        kind: "channel" for a gate, "spatial" for a factor that varies over space.
-        kept: axes, other than the image axis, along which the factor varies.
-        free: axes along which it is broadcast: the feature map's spatial axes.
+        kind: "channel" for a gate, "spatial" for a factor that varies over space, "one place" for a gate on a map
+            that has a single position at this input size, "folded" for a gate on an axis that the images share with
+            space, "unknown" where no larger input tells which axes are spatial.
+        image: axis of the images.
+        kept: other axes along which the factor varies.
+        free: axes along which it is constant.
+        space: the feature map's spatial axes.
+        split: positions on the image axis besides the images, which are split off behind it; 1 for none.
+        written_out: whether the factor is constant over space by its values, not by its shape.
     """
 
-    kind: Literal["channel", "spatial"]
+    kind: Literal["channel", "spatial", "one place", "folded", "unknown"]
+    image: int
     kept: tuple[int, ...]
     free: tuple[int, ...]
+    space: tuple[int, ...]
+    split: int = 1
+    written_out: bool = False
 
 
-def varies(tensor: torch.Tensor, axis: int) -> bool:
-    """Return whether a tensor can differ along an axis: it is longer than 1 and not an expanded view."""
-    return tensor.size(axis) > 1 and tensor.stride(axis) != 0
+def split_images(tensor: torch.Tensor, axis: int, positions: int) -> torch.Tensor:
+    """Return a view with what shares the image axis on an axis behind it."""
+    return tensor if positions == 1 else tensor.unflatten(axis, (-1, positions))
 
 
-def geometry(feature: torch.Tensor, factor: torch.Tensor, input_size: Sequence[int]) -> Geometry | None:
-    """Classify a multiplication of a feature map by a factor, by shapes and strides alone.
+def geometry(
+    feature: torch.Tensor, factor: torch.Tensor, axes: Sequence[Axis], place: int, images: int, matrices: bool
+) -> Geometry | None:
+    """Classify a product of two aligned operands.
 
     Args:
-        feature: candidate feature map, image axis first, any order of the other axes.
-        factor: candidate factor.
-        input_size: size of the network's input without the image axis, `(3, H, W)` for images.
+        feature: candidate feature map.
+        factor: candidate factor, of the same rank.
+        axes: what the axes are.
+        place: which of the two operands the factor is, 0 or 1.
+        images: number of images.
+        matrices: whether it is a product of matrices.
 
     Returns:
-        None where the factor is no gate and no spatial map: it has the full extent of the feature map, no
-        extent but the image axis, or the images do not lie on the first axis of both.
+        None where the factor is no gate and no spatial map: it varies wherever the feature map does, is one number
+        an image, or is the same for all images.
     """
+    on_images = [axis for axis, item in enumerate(axes) if item.images]
+    if len(on_images) != 1:
+        return None
+    (image,) = on_images
+    split = axes[image].images
+    if feature.size(image) != images * split or factor.size(image) != images * split or not varies(factor, image):
+        return None
+    folded = axes[image].space and split > 1
+    rows = list(axes)
+    if split > 1 and not folded:
+        feature, factor = split_images(feature, image, split), split_images(factor, image, split)
+        rows[image : image + 1] = [Axis(1), Axis()]
+    else:
+        split = 1
+    found = _over_space(feature, factor, rows, image, place, matrices)
+    if found is None:
+        return None
+    if folded:
+        return replace(found, kind="folded") if found.kind == "channel" else None
+    return replace(found, split=split)
+
+
+def _over_space(
+    feature: torch.Tensor, factor: torch.Tensor, axes: Sequence[Axis], image: int, place: int, matrices: bool
+) -> Geometry | None:
+    rest = [axis for axis in range(feature.dim()) if axis != image]
+    space = [axis for axis in rest if axes[axis].space]
+    others = [axis for axis in rest if axis not in space]
+    kept = [axis for axis in others if varies(factor, axis)]
+    fits = all(feature.size(axis) == factor.size(axis) for axis in kept)
+    if space and all(feature.size(axis) == factor.size(axis) == 1 for axis in space):
+        alone = all(axes[axis].grows[1 - place] and not axes[axis].grows[place] for axis in space)
+        return _made("one place", image, kept, rest, space) if alone and kept and fits else None
+    if not any(varies(feature, axis) for axis in space):
+        return None
+    if all(constant_along(factor, axis) for axis in space):
+        if not kept or not fits:
+            return None
+        written_out = any(varies(factor, axis) for axis in space)
+        return replace(_made("channel", image, kept, rest, space), written_out=written_out)
+    if matrices:
+        return None
+    kept = [axis for axis in rest if varies(factor, axis)]
+    if all(axis in kept for axis in rest if varies(feature, axis)):
+        kept = [axis for axis in kept if not constant_along(factor, axis)]
+    fits = all(feature.size(axis) == factor.size(axis) for axis in kept)
+    free = any(varies(feature, axis) for axis in rest if axis not in kept)
+    return _made("spatial", image, kept, rest, space) if kept and fits and free else None
+
+
+def _made(
+    kind: Literal["channel", "spatial", "one place"],
+    image: int,
+    kept: Sequence[int],
+    rest: Sequence[int],
+    space: Sequence[int],
+) -> Geometry:
+    return Geometry(kind, image, tuple(kept), tuple(axis for axis in rest if axis not in kept), tuple(space))
+
+
+def by_shape(feature: torch.Tensor, factor: torch.Tensor, images: int) -> Geometry | None:
+    """Return the geometry, of unknown kind, of a product that no larger input reaches; None if it is no candidate."""
     rank = feature.dim()
-    if rank < 3 or factor.dim() != rank or feature.size(0) != factor.size(0):
+    if rank < 3 or feature.size(0) != images or factor.size(0) != images or not varies(factor, 0):
         return None
-    if not (varies(feature, 0) and varies(factor, 0)):
-        return None
-    kept = tuple(axis for axis in range(1, rank) if varies(factor, axis))
-    free = tuple(axis for axis in range(1, rank) if axis not in kept)
+    rest = range(1, rank)
+    kept = [axis for axis in rest if varies(factor, axis)]
+    free = [axis for axis in rest if axis not in kept]
     if not kept or not any(varies(feature, axis) for axis in free):
         return None
     if any(feature.size(axis) != factor.size(axis) for axis in kept):
         return None
-    spatial_rank = len(input_size) - 1
-    if rank == 3:
-        channel = spatial_rank == 1 and kept == (1,)
-        channel |= spatial_rank > 1 and _carries_channels(feature, kept, free, input_size)
-    else:
-        channel = len(free) >= spatial_rank
-    return Geometry("channel" if channel else "spatial", kept, free)
-
-
-def _carries_channels(
-    feature: torch.Tensor, kept: tuple[int, ...], free: tuple[int, ...], input_size: Sequence[int]
-) -> bool:
-    """Tell `(image, token, channel)` from `(image, channel, position)`: positions count like a grid."""
-    on_grid, over_grid = (_is_grid(feature.size(axis), input_size) for axis in (kept[0], free[0]))
-    return kept == (2,) if on_grid == over_grid else over_grid
-
-
-def _is_grid(positions: int, input_size: Sequence[int]) -> bool:
-    extents = input_size[1:]
-    strides = (2**power for power in range(8))
-    return positions in {math.prod(math.ceil(extent / stride) for extent in extents) for stride in strides}
-
-
-def stride_of(sizes: Sequence[int], input_size: Sequence[int]) -> float:
-    """Return the linear ratio of the input's extent to a feature map's, whatever the order of its axes."""
-    spatial_rank = len(input_size) - 1
-    return float((math.prod(input_size[1:]) / max(1, math.prod(sizes))) ** (1 / spatial_rank))
+    return Geometry("unknown", 0, tuple(kept), tuple(free), tuple(free))

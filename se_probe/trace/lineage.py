@@ -39,8 +39,12 @@ class Lineage:
         mixing: kinds of layers since the squeeze: "convolution", "channel convolution", "linear".
         bounded_by: the operation that bounded it, where `activation` is the name of one, and the number of its
             units.
-        squeezed_by: the operation that took its spatial extent away, and the number of its units.
-        kernels: extents of the last spatial convolution, (k - 1) * dilation + 1; one for each part of a stack.
+        squeezed_by: the operation that took its spatial extent away, and the number of its units; the operation that
+            joined several before the first layer; None where they were joined later.
+        kernels: extents of the last spatial convolution, (k - 1) * dilation + 1; one for each part of a stack,
+            empty where a part has several.
+        activated_by: the bounding operation that `activation` names, affine maps of its output included.
+        complement: whether it is 1 minus what the bounding operation gave.
     """
 
     operation: str | None = None
@@ -52,6 +56,8 @@ class Lineage:
     bounded_by: tuple[Operation, int] | None = None
     squeezed_by: tuple[Operation, int] | None = None
     kernels: tuple[int, ...] = ()
+    activated_by: Operation | None = None
+    complement: bool = False
 
 
 @cache
@@ -72,39 +78,61 @@ def derive(
         output: the tensor that it computed or changed.
     """
     name, lineages = at.name, [lineage for _, lineage in inputs]
-    activation = _activation(name, args, lineages)
-    competitors = lineages[0].competitors if activation else None
-    if activation == "softmax" and name == "_softmax":
-        competitors = output.shape[args[1]]
+    bounded = _bounded(at, args, lineages, output)
     squeezed = _is_flat(output) or all(lineage.squeezed for lineage in lineages)
     copied = name in COPYING and name not in {"cat", "stack"}
     operation = lineages[0].operation if copied else name
-    here = at, output.numel() // max(1, output.shape[0] if output.dim() else 1)
-    bounded_by = here if name in BOUNDING else None
-    if name in COPYING and activation in BOUNDING.values():
-        bounded_by = lineages[0].bounded_by
     if not squeezed:
-        kernels = _kernels(name, args, lineages)
-        return Lineage(operation, activation, competitors, bounded_by=bounded_by, kernels=kernels)
+        return replace(bounded, operation=operation, kernels=_kernels(name, args, lineages))
     widths = [lineage.width for lineage in lineages if lineage.width is not None]
-    lineage = Lineage(
+    lineage = replace(
+        bounded,
         operation=operation,
-        activation=activation,
-        competitors=competitors,
         squeezed=True,
         width=min(widths, default=None),
         mixing=frozenset().union(*(lineage.mixing for lineage in lineages)),
-        bounded_by=bounded_by,
-        squeezed_by=next((lineage.squeezed_by for lineage in lineages if lineage.squeezed), here),
+        squeezed_by=_squeezed_by(lineages, (at, _units(output))),
     )
     return _mixed(lineage, name, inputs[0][0], output) if name in MIXING and lineages[0].squeezed else lineage
+
+
+def _units(tensor: torch.Tensor) -> int:
+    return tensor.numel() // max(1, tensor.shape[0] if tensor.dim() else 1)
+
+
+def _bounded(at: Operation, args: Sequence[Any], lineages: Sequence[Lineage], output: torch.Tensor) -> Lineage:
+    """Return what is known of an operation's output from the function that bounded it."""
+    name, first = at.name, lineages[0]
+    activation = _activation(name, args, lineages)
+    if name in BOUNDING:
+        competitors = output.shape[args[1]] if activation == "softmax" else None
+        return Lineage(activation=activation, competitors=competitors, bounded_by=(at, _units(output)), activated_by=at)
+    if activation is None or name in {"hardtanh", "clamp"}:
+        return Lineage(activation=activation)
+    one = len({lineage.activated_by for lineage in lineages}) == 1
+    return Lineage(
+        activation=activation,
+        competitors=first.competitors,
+        bounded_by=first.bounded_by if name in COPYING and activation in BOUNDING.values() else None,
+        activated_by=first.activated_by if one else None,
+        complement=first.complement != (name == "rsub"),
+    )
+
+
+def _squeezed_by(lineages: Sequence[Lineage], here: tuple[Operation, int]) -> tuple[Operation, int] | None:
+    """Return the operation whose output the gate is computed from, None where several squeezes were joined late."""
+    squeezed = [lineage for lineage in lineages if lineage.squeezed]
+    if len({lineage.squeezed_by for lineage in squeezed}) > 1:
+        return here if all(not lineage.mixing and lineage.squeezed_by for lineage in squeezed) else None
+    return squeezed[0].squeezed_by if squeezed else here
 
 
 def _kernels(name: str, args: Sequence[Any], lineages: Sequence[Lineage]) -> tuple[int, ...]:
     if name == "convolution" and max(args[1].shape[2:]) > 1:
         return (max((size - 1) * dilation + 1 for size, dilation in zip(args[1].shape[2:], args[5], strict=True)),)
     if name in {"stack", "cat"}:
-        return tuple(kernel for lineage in lineages for kernel in lineage.kernels)
+        parts = [set(lineage.kernels) for lineage in lineages]
+        return tuple(part.pop() for part in parts) if all(len(part) == 1 for part in parts) else ()
     return lineages[0].kernels
 
 

@@ -54,7 +54,11 @@ class Product:
 
     def read(self, args: Sequence[Any], shape: tuple[int, ...]) -> torch.Tensor:
         """Return the gate from the arguments of the multiplication, `(image, *shape)`."""
-        return canonical(self._viewed(args[self.operand]), self.axes, shape, self.image_axis)
+        return self.gate(args[self.operand], shape)
+
+    def gate(self, factor: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        """Return the gate from the factor, `(image, *shape)`."""
+        return canonical(self._viewed(factor), self.axes, shape, self.image_axis)
 
     def replace(self, args: tuple[Any, ...], gate: torch.Tensor) -> tuple[Any, ...]:
         """Return the arguments of the multiplication with a gate `(image, …)` in place of the factor's values."""

@@ -8,32 +8,28 @@ and in-place operations need no special case.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
-from se_probe.trace.geometry import Geometry, geometry
+from se_probe.trace.axes import MATRIX_PRODUCTS, Experiments, Shape, aligned, experiment
+from se_probe.trace.calls import Call, CallMode, Key, storages_in
+from se_probe.trace.dry_pass import watched_pass
+from se_probe.trace.example import Example
+from se_probe.trace.geometry import Geometry, by_shape, geometry, split_images
 from se_probe.trace.lineage import Lineage, derive
-from se_probe.trace.operation import Operation, canonical
-from se_probe.trace.watching import Origins, WatchMode, module_hooks, product_operands, storage_of, tensors_in
+from se_probe.trace.normalising import is_normalised
+from se_probe.trace.operation import Operation, Product
+from se_probe.trace.watching import Origins, product_operands, storage_of, tensors_in
 
-
-@dataclass
-class Call:
-    """One call of a module in the forward pass.
-
-    `index` counts the module's calls, `products` the multiplications made inside this one; `inputs` are the
-    storages of its positional arguments, `origins` tells what computed the tensors in it.
-    """
-
-    module: str
-    index: int
-    inputs: frozenset[int] = frozenset()
-    origins: Origins = field(default_factory=Origins)
-    products: int = 0
-    output_shape: tuple[int, ...] | None = None
+# Operations that take a tensor's shape, dtype and device, but not its values.
+_SHAPE_ONLY = {
+    *("new_ones", "new_zeros", "new_full", "new_empty", "new_empty_strided", "new_tensor"),
+    *("ones_like", "zeros_like", "full_like", "empty_like", "rand_like", "randn_like", "randint_like"),
+}
 
 
 @dataclass(frozen=True)
@@ -52,65 +48,76 @@ class Source:
 
 @dataclass
 class Event:
-    """A multiplication of a feature map by a data-dependent factor that is broadcast over it.
+    """A multiplication of a feature map by a factor that is broadcast over it.
 
     Attributes:
-        geometry: axes of the factor.
+        key: by which the product is found again in another pass.
+        geometry: axes of the aligned operands.
         calls: module calls around the multiplication, outermost first.
-        operation: the multiplication, as an operation of the forward pass.
-        index: position of the product in the innermost call.
-        operand: position of the factor among the arguments.
-        origins: origins of both operands in the innermost call, in the order of the arguments.
-        feature_shape: shape of the feature map.
+        product: the multiplication, and how its factor is read; its axes are in place order.
+        feature_shape: shape of the aligned feature map.
         feature_storage: identity of the feature map's storage.
         feature_lineage: how the feature map was computed.
         values: the factor without its broadcast axes, `(image, *kept)`.
-        lineage: how the factor was computed.
+        lineage: how the factor was computed, None where it does not depend on the input by the flow of data.
         sources: module calls that output the factor, with the outputs, innermost first.
         exact: whether feature map times `values` equals the product bit for bit.
-        summed: axes of the product over which the network then sums.
+        normalises: whether the factor undoes the scale of the feature map.
+        summed: aligned axes of the product over which the network then sums.
+        parts: number of parts of the one kept axis over which the network then sums, 1 for none.
     """
 
+    key: Key
     geometry: Geometry
     calls: tuple[Call, ...]
-    operation: Operation
-    index: int
-    operand: int
-    origins: tuple[Operation | None, ...]
+    product: Product
     feature_shape: tuple[int, ...]
     feature_storage: int
     feature_lineage: Lineage
     values: torch.Tensor
-    lineage: Lineage
+    lineage: Lineage | None
     sources: tuple[tuple[Call, torch.Tensor], ...]
-    exact: bool
+    exact: bool = True
+    normalises: bool = False
     summed: tuple[int, ...] = ()
+    parts: int = 1
 
 
 @dataclass
 class Trace:
-    """What a pass saw: the products in network order, how often each module was called, and its operations by name."""
+    """What a pass saw.
 
+    Attributes:
+        experiments: the passes over other sizes before it.
+        events: the products in network order.
+        calls: how often each module was called.
+        operations: how often each operation was made, by name.
+    """
+
+    experiments: Experiments
     events: list[Event] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
     operations: Counter[str] = field(default_factory=Counter)
 
 
-def trace(network: nn.Module, batch: torch.Tensor) -> Trace:
-    """Run one forward pass and return the products of feature maps and broadcast factors in it.
+def trace(network: nn.Module, example: Example) -> Trace:
+    """Return the products of feature maps and broadcast factors in one pass.
 
     Args:
-        network: a network in evaluation mode.
-        batch: `(2, ...)` input on the network's device. On `meta` only shapes are followed.
+        network: an unwrapped network.
+        example: two images. On `meta` only shapes are followed.
 
-    Returns:
-        The trace. All hooks are removed, whatever the pass raises.
+    Raises:
+        SeProbeError: the pass failed.
     """
-    tracer = _Tracer(batch)
-    with torch.no_grad(), module_hooks(network, tracer.enter_hook, tracer.leave), tracer:
-        network(batch)
-    tracer.trace.operations = tracer._counts
-    return tracer.trace
+    experiments = experiment(network, example)
+
+    def watch(item: nn.Module, given: Example) -> Trace:
+        tracer = _Tracer(given, experiments)
+        tracer.watch(item, given)
+        return tracer.trace
+
+    return watched_pass(network, example, watch, seed=0)
 
 
 @dataclass
@@ -122,35 +129,17 @@ class _Stored:
     product: Event | None = None
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """A product before it is computed; in `before` an operand that it overwrites is a copy."""
+class _Tracer(CallMode):
+    """Follows data from the input and reads the factors of products."""
 
-    geometry: Geometry
-    feature: int
-    factor: int
-    storages: tuple[int, int]
-    origins: tuple[Operation | None, ...]
-    before: tuple[Any, ...]
-
-
-class _Tracer(WatchMode):
-    """Keeps the stack of module calls and what is known of every storage that depends on the input."""
-
-    def __init__(self, batch: torch.Tensor) -> None:
+    def __init__(self, example: Example, experiments: Experiments) -> None:
         super().__init__()
-        self.trace = Trace()
-        self._images, *self._input_size = batch.shape
-        self._stack: list[Call] = []
-        self._stored: dict[int, _Stored] = {storage_of(batch): _Stored(Lineage())}
+        self.trace = Trace(experiments, calls=self.calls, operations=self._counts)
+        self._images = example.images
+        self._stored = {key: _Stored(Lineage()) for key in storages_in((example.args, example.kwargs))}
 
-    def enter_hook(self, path: str) -> Any:
-        def enter(_module: nn.Module, args: Any) -> None:
-            inputs = frozenset(storage_of(item) for item in tensors_in(args))
-            self._stack.append(Call(path, self.trace.calls[path], inputs, Origins(args)))
-            self.trace.calls[path] += 1
-
-        return enter
+    def begin(self, path: str, args: Any) -> Call:
+        return Call(path, self.calls[path], storages_in(args), Origins(args))
 
     def leave(self, _module: nn.Module, _args: Any, output: Any) -> None:
         call = self._stack.pop()
@@ -162,84 +151,194 @@ class _Tracer(WatchMode):
             stored.sources.append(Source(call, *where))
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        candidate = self._candidate(func, args)
-        event = self._event(candidate) if candidate else None
+        event = self._event(func, args)
+        before = args
+        if event is not None and func._schema.is_mutable:
+            before = (args[0].clone(), *args[1:])
         output = func(*args, **kwargs)
         for call in self._stack:
             call.origins.note(func, args, output)
         self._follow(func, args, kwargs, output)
-        if candidate and event:
-            event.exact = _product_is_exact(self._operation.name, candidate, event.values, kwargs, output)
-            self._stored[storage_of(output)].product = event
+        if event is not None:
+            event.exact = _product_is_exact(func, event, before, kwargs, output)
+            if (stored := self._stored.get(storage_of(output))) is not None:
+                stored.product = event
             self.trace.events.append(event)
         return output
 
-    def _candidate(self, func: Any, args: tuple[Any, ...]) -> _Candidate | None:
-        operands = product_operands(func, args)
-        if operands is None:
+    def _event(self, func: Any, args: tuple[Any, ...]) -> Event | None:
+        """Return a product as an event where one of its operands is a candidate for a factor, the second first."""
+        places = product_operands(func, args)
+        if places is None:
             return None
-        for call in self._stack:
-            call.products += 1
-        for feature, factor in (operands, operands[::-1]):
-            storages = storage_of(args[feature]), storage_of(args[factor])
-            if args[feature].shape[:1] != (self._images,) or not self._stored.keys() >= set(storages):
+        key = self.count_product()
+        for factor in (1, 0):
+            pair = _Pair(
+                args[places[1 - factor]], args[places[factor]], factor, self._operation.name in MATRIX_PRODUCTS
+            )
+            feature, flow = (self._stored.get(storage_of(item)) for item in (pair.feature, pair.factor))
+            found = None if feature is None else self._geometry(key, pair)
+            if feature is None or found is None or (flow is None and found.kind != "channel"):
                 continue
-            if (found := geometry(args[feature], args[factor], self._input_size)) is not None:
-                first = args[0].clone() if func._schema.is_mutable else args[0]
-                origins = tuple(self._stack[-1].origins.of(args[place]) for place in operands)
-                return _Candidate(found, feature, factor, storages, origins, (first, *args[1:]))
+            origins = tuple(self._stack[-1].origins.of(args[place]) for place in places)
+            product = self._product(found, pair, places[factor], origins)
+            return self._read(key, found, product, pair, feature, flow)
         return None
 
-    def _event(self, candidate: _Candidate) -> Event:
-        feature, factor = candidate.before[candidate.feature], candidate.before[candidate.factor]
-        feature_key, factor_key = candidate.storages
-        kept = candidate.geometry.kept
-        stored = self._stored[factor_key]
-        return Event(
-            geometry=candidate.geometry,
-            calls=tuple(self._stack),
+    def _geometry(self, key: Key, pair: _Pair) -> Geometry | None:
+        axes = self.trace.experiments.axes(key, pair.shapes, pair.matrices, self._images)
+        feature, factor = pair.aligned
+        if axes is None:
+            return None if pair.matrices else by_shape(feature, factor, self._images)
+        return geometry(feature, factor, axes, pair.place, self._images, pair.matrices)
+
+    def _product(self, found: Geometry, pair: _Pair, operand: int, origins: tuple[Operation | None, ...]) -> Product:
+        own = pair.own_axes(found)
+        shape, image = tuple(pair.factor.shape), own[found.image]
+        return Product(
             operation=self._operation,
             index=self._stack[-1].products - 1,
-            operand=candidate.factor,
-            origins=candidate.origins,
-            feature_shape=tuple(feature.shape),
-            feature_storage=feature_key,
-            feature_lineage=self._stored[feature_key].lineage,
-            values=canonical(factor, kept, tuple(factor.shape[axis] for axis in kept)).clone(),
-            lineage=stored.lineage,
-            sources=tuple((source.call, source.read(factor).clone()) for source in stored.sources),
-            exact=False,
+            operand=operand,
+            axes=tuple(own[axis] for axis in found.kept),
+            rank=pair.factor.dim(),
+            origins=origins,
+            image_axis=image,
+            view=None if found.split == 1 else (*shape[:image], -1, found.split, *shape[image + 1 :]),
+            written_out=found.written_out,
+        )
+
+    def _read(
+        self, key: Key, found: Geometry, product: Product, pair: _Pair, feature: _Stored, flow: _Stored | None
+    ) -> Event:
+        whole, factor = (split_images(item, found.image, found.split) for item in pair.aligned)
+        kept = tuple(factor.shape[axis] for axis in found.kept)
+        sources = () if flow is None else flow.sources
+        unbounded = flow is not None and flow.lineage.activation is None and found.kind == "channel"
+        return Event(
+            key=key,
+            geometry=found,
+            calls=tuple(self._stack),
+            product=product,
+            feature_shape=tuple(whole.shape),
+            feature_storage=storage_of(pair.feature),
+            feature_lineage=feature.lineage,
+            values=product.gate(pair.factor, kept).clone(),
+            lineage=None if flow is None else flow.lineage,
+            sources=tuple((source.call, source.read(pair.factor).clone()) for source in sources),
+            normalises=unbounded and is_normalised(whole, factor, (found.image, *found.kept)),
+            summed=(2 + (found.split > 1),) if pair.matrices else (),
         )
 
     def _follow(self, func: Any, args: Any, kwargs: Any, output: Any) -> None:
         """Carry data dependence from an operation's inputs to the storages that it made or changed."""
+        name = self._operation.name
         inputs = tensors_in((args, kwargs))
         known = [(item, self._stored[storage_of(item)]) for item in inputs if storage_of(item) in self._stored]
-        if self._operation.name == "sum" and known and known[0][1].product is not None:
-            known[0][1].product.summed = tuple(axis % args[0].dim() for axis in args[1] or ())
+        if name in {"sum", "mean"} and known and (product := known[0][1].product) is not None:
+            _note_sum(product, args)
         shared = {storage_of(item) for item in inputs}
-        lineages = [(item, stored.lineage) for item, stored in known]
+        lineages = [] if name in _SHAPE_ONLY else [(item, stored.lineage) for item, stored in known]
         for item in tensors_in(output):
             key = storage_of(item)
             if key in shared and not func._schema.is_mutable:
                 continue
-            if known:
+            if lineages:
                 self._stored[key] = _Stored(derive(self._operation, args, lineages, item))
             elif key not in shared:
                 # A new storage may lie at the address of one that is gone.
                 self._stored.pop(key, None)
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """The two operands of a product; `place` says which of the two the factor is."""
+
+    feature: torch.Tensor
+    factor: torch.Tensor
+    place: int
+    matrices: bool
+
+    @property
+    def shapes(self) -> tuple[Shape, Shape]:
+        """Shapes of the operands, in the order of the arguments."""
+        feature, factor = tuple(self.feature.shape), tuple(self.factor.shape)
+        return (feature, factor) if self.place else (factor, feature)
+
+    @property
+    def aligned(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Feature map and factor as views of equal rank."""
+        if self.place:
+            return aligned((self.feature, self.factor), self.matrices)
+        factor, feature = aligned((self.factor, self.feature), self.matrices)
+        return feature, factor
+
+    def own_axes(self, found: Geometry) -> dict[int, int]:
+        """Return aligned axis → axis of the factor itself, split as the aligned operands are."""
+        rank = 4 if self.matrices else max(self.feature.dim(), self.factor.dim())
+        own = [0, 2, 3] if self.place and self.matrices else list(range(rank - self.factor.dim(), rank))
+        if self.matrices and not self.place:
+            own = [0, 1, 2]
+        if found.split > 1:
+            own = [axis + (axis > found.image) for axis in own]
+            own.insert(own.index(found.image) + 1, found.image + 1)
+        return {axis: place for place, axis in enumerate(own)}
+
+
+def _note_sum(product: Event, args: Any) -> None:
+    """Note that the network sums a product over some of its axes, or over parts of its one kept axis."""
+    shape, before = tuple(args[0].shape), product.feature_shape
+    given = args[1] if len(args) > 1 and args[1] is not None else ()
+    axes = tuple(axis % len(shape) for axis in ((given,) if isinstance(given, int) else given))
+    if shape == before:
+        product.summed = axes
+    elif len(product.geometry.kept) == 1 and len(axes) == 1:
+        (kept,) = product.geometry.kept
+        if axes == (kept,) and shape[:kept] == before[:kept] and shape[kept] * shape[kept + 1] == before[kept]:
+            product.parts = shape[kept]
+
+
 def _product_is_exact(
-    name: str, candidate: _Candidate, values: torch.Tensor, kwargs: Any, output: torch.Tensor
+    func: Any, event: Event, before: tuple[Any, ...], kwargs: Mapping[str, Any], output: torch.Tensor
 ) -> bool:
-    """Compute the product again from the feature map and the canonical factor, and compare bit for bit."""
-    if output.is_meta:
+    """Put the factor together again from the values that were read, and compare the product bit for bit."""
+    if output.is_meta or event.geometry.kind != "channel":
         return True
-    feature = candidate.before[candidate.feature]
-    kept = candidate.geometry.kept
-    extent = [values.shape[1 + kept.index(axis)] if axis in kept else 1 for axis in range(1, feature.dim())]
-    arguments = list(candidate.before)
-    arguments[candidate.factor] = values.reshape(values.shape[0], *extent)
-    again = getattr(torch, name)(*arguments, **kwargs).to(output.dtype)
-    return torch.allclose(again, output, rtol=0, atol=0, equal_nan=True)
+    again = func(*event.product.replace(before, event.values), **kwargs)
+    return torch.equal(again, output) or torch.allclose(again, output, rtol=0, atol=0, equal_nan=True)
+
+
+class FactorMode(CallMode):
+    """Reads the factors of products that another pass found, by their keys."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        super().__init__()
+        self._wanted = {event.key: event for event in events}
+        self.factors: dict[Key, torch.Tensor] = {}
+        self.flat: dict[Key, bool] = {}
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one elementary operation."""
+        if product_operands(func, args) is not None:
+            event = self._wanted.get(self.count_product())
+            if event is not None and self._is_same(event, args):
+                product, shape = event.product, tuple(event.values.shape[1:])
+                self.factors[event.key] = product.read(args, shape).clone()
+                if event.geometry.written_out:
+                    whole = product.replace(args, self.factors[event.key])[product.operand]
+                    self.flat[event.key] = torch.equal(whole, args[product.operand])
+        return func(*args, **kwargs)
+
+    def _is_same(self, event: Event, args: tuple[Any, ...]) -> bool:
+        factor = args[event.product.operand]
+        return self._operation.name == event.product.operation.name and factor.dim() == event.product.rank
+
+
+def factors_of(network: nn.Module, example: Example, events: Sequence[Event], seed: int) -> FactorMode:
+    """Return the factors of known products in a pass over another example or with another seed.
+
+    Raises:
+        SeProbeError: the pass failed.
+    """
+    mode = FactorMode(events)
+    watched_pass(network, example, mode.watch, seed)
+    return mode

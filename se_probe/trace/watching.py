@@ -7,7 +7,7 @@ an einsum or a scripted module.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any
@@ -20,8 +20,8 @@ from torch.utils._pytree import tree_leaves
 from se_probe.trace.lineage import operation_name
 from se_probe.trace.operation import Operation
 
-# Positions of the two multiplied operands, for each operation that multiplies elementwise.
-PRODUCTS = {"mul": (0, 1), "addcmul": (1, 2)}
+# Positions of the two multiplied operands: elementwise products, and matrix products, which einsum and matmul become.
+PRODUCTS = {"mul": (0, 1), "addcmul": (1, 2), "bmm": (0, 1), "baddbmm": (1, 2)}
 
 
 def product_operands(func: Any, args: Sequence[Any]) -> tuple[int, int] | None:
@@ -32,21 +32,30 @@ def product_operands(func: Any, args: Sequence[Any]) -> tuple[int, int] | None:
     return operands
 
 
-# Devices and layouts differ in how they name a layer's operation and in where they copy.
+# Devices, layouts and gradient modes differ in how they name a layer's operation and in where they copy.
 _KINDS = {"addmm": "linear", "mm": "linear", "bmm": "linear", "baddbmm": "linear"}
 _COPIES = {"clone": 0, "_to_copy": 0, "copy": 1, "contiguous": 0}
+# Composite operations that inference mode shows whole, and that are one operation in every mode.
+_WHOLE = {"conv1d", "conv2d", "conv3d", "batch_norm"}
 
 
 @cache
-def _kind(func: Any) -> str:
+def decomposes(func: Any) -> bool:
+    """Return whether an operation is made of others, among which there may be products."""
+    return func._can_decompose() and not (operation_name(func) in _WHOLE and func._overloadname == "default")
+
+
+@cache
+def _facts(func: Any) -> tuple[str, bool, int | None]:
+    """Return the kind of an operation, whether it returns a view, and which argument it copies."""
     name = operation_name(func)
-    return "batch norm" if "batch_norm" in name else _KINDS.get(name, name)
-
-
-@cache
-def _is_view(func: Any) -> bool:
+    if name in _WHOLE or "batch_norm" in name:
+        kind = "batch norm" if "batch_norm" in name else "convolution"
+    else:
+        kind = _KINDS.get(name, name)
     aliases = [item.alias_info for item in func._schema.returns]
-    return any(alias is not None and not alias.is_write for alias in aliases)
+    is_view = name == "_unsafe_view" or any(alias is not None and not alias.is_write for alias in aliases)
+    return kind, is_view, _COPIES.get(name)
 
 
 class Origins:
@@ -57,28 +66,29 @@ class Origins:
     """
 
     def __init__(self, arguments: Sequence[Any] = ()) -> None:
-        self._counts: Counter[str] = Counter()
-        self._of: dict[int, Operation | None] = {}
+        self._counts: dict[str, int] = {}
+        self._of: dict[int, tuple[str, int] | None] = {}
         for number, argument in enumerate(arguments):
             if isinstance(argument, torch.Tensor):
-                self._of.setdefault(storage_of(argument), Operation("argument", number))
+                self._of.setdefault(storage_of(argument), ("argument", number))
 
     def note(self, func: Any, args: Sequence[Any], output: Any) -> None:
         """Take note of an operation of the call that was computed."""
-        kind = _kind(func)
-        index = self._counts[kind]
-        self._counts[kind] += 1
-        if _is_view(func):
+        kind, is_view, copied = _facts(func)
+        if is_view:
             return
-        origin: Operation | None = Operation(kind, index)
-        if kind in _COPIES:
-            origin = self.of(args[_COPIES[kind]])
-        for item in (output,) if isinstance(output, torch.Tensor) else tensors_in(output):
-            self._of[storage_of(item)] = origin
+        index = self._counts.get(kind, 0)
+        self._counts[kind] = index + 1
+        origin = (kind, index) if copied is None else self._of.get(storage_of(args[copied]))
+        if isinstance(output, torch.Tensor):
+            self._of[storage_of(output)] = origin
+        else:
+            self._of.update((storage_of(item), origin) for item in tensors_in(output))
 
     def of(self, tensor: torch.Tensor) -> Operation | None:
         """Return a tensor's origin."""
-        return self._of.get(storage_of(tensor))
+        origin = self._of.get(storage_of(tensor))
+        return None if origin is None else Operation(*origin)
 
 
 class WatchMode(TorchDispatchMode):
@@ -101,31 +111,6 @@ class WatchMode(TorchDispatchMode):
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one elementary operation, `self._operation`."""
-        raise NotImplementedError
-
-    def caught(self) -> dict[tuple[str, str], torch.Tensor]:
-        """Return what was read so far, by signal and site."""
-        return {}
-
-
-class ProductMode(WatchMode):
-    """Counts the multiplications inside one module call, and stops at some of them."""
-
-    def __init__(self, wanted: Iterable[int]) -> None:
-        super().__init__()
-        self._stops = frozenset(wanted)
-        self._seen = 0
-
-    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run one elementary operation; a product that is wanted gets its arguments from `at_product`."""
-        if product_operands(func, args) is not None:
-            if self._seen in self._stops:
-                args = self.at_product(self._seen, args)
-            self._seen += 1
-        return func(*args, **kwargs)
-
-    def at_product(self, index: int, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the arguments with which the `index`-th product of the call is computed."""
         raise NotImplementedError
 
 

@@ -7,9 +7,9 @@ import pytest
 from se_probe.analysis.comparison import compare_recordings, comparison_sentences, relative_depth
 from se_probe.analysis.health import site_health
 from se_probe.analysis.specificity import site_specificity
-from tests.analysis.comparable import CLASSES, image_table, network
+from tests.analysis.comparable import CLASSES, ORDER, image_table, network
 
-IMAGES = image_table(dict.fromkeys(CLASSES, range(12)))
+IMAGES = image_table(dict.fromkeys(ORDER, range(12)))
 FAST = {"resamples": 19}
 
 
@@ -52,6 +52,14 @@ def test_few_classes_have_an_interval_over_images():
     assert set(comparison.sites["specificity_over"]) == {"images"}
     assert comparison.sites[["specificity_ci_low", "specificity_ci_high"]].notna().all(axis=None)
     assert comparison.alignment["rsa"].isna().all()
+
+
+def test_fewer_than_ten_classes_have_no_similarity_over_classes():
+    images = image_table(dict.fromkeys(ORDER[:9], range(12)))
+    comparison = compare_recordings({"a": network(images, seed=1), "b": network(images, seed=2)}, **FAST)
+    assert comparison.alignment["rsa"].isna().all()
+    assert comparison.matches[["rsa", "rsa_ci_low", "rsa_ci_high"]].isna().all(axis=None)
+    assert comparison.alignment["cka"].notna().all()
 
 
 def test_gates_that_differ_in_size_only_are_alike_and_the_spread_beside_tells(compared):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from se_probe.errors import SeProbeError
-from se_probe.gates import Constant, GateRecorder, Identity, PerLabel, Replacement, Scale, find_gates, intervene
+from se_probe.gates import Branch, Constant, GateRecorder, Identity, PerLabel, Replacement, Scale, find_gates, intervene
 from tests.gates import networks
 from tests.gates.test_discovery import SIZE, WRITTEN, build
 from tests.gates.test_intervention import living
@@ -289,6 +289,39 @@ def test_timm_gates_under_an_intervention(recorder_first):
         network(batch)
     assert torch.equal(recorder.gates[first.name], own[first.name] * 0.5)
     assert not torch.equal(recorder.gates[sites[1].name], own[sites[1].name])
+
+
+class EinsumOverBranches(networks.SelectiveKernelByHand):
+    """Selects the branches by a matrix product, in which the feature map is not multiplied element by element."""
+
+    def forward(self, x):
+        maps = torch.stack([self.small(x), self.large(x)], 1)
+        logits = self.select(self.fuse(maps.sum(1).mean((2, 3))).relu())
+        self.true = logits.view(x.shape[0], 2, -1).softmax(1)
+        return torch.einsum("nkchw,nkc->nchw", maps, self.true)
+
+
+def test_gates_of_a_matrix_product():
+    network, batch = build(EinsumOverBranches), images(3)
+    (site,) = find_gates(network, SIZE)
+    with torch.no_grad(), GateRecorder(network, [site], ["feature", "original"]) as recorder:
+        plain = network(batch)
+    assert list(recorder.signals) == [("gate", site.name), ("original", site.name)]
+    assert torch.equal(recorder.gates[site.name], network.gate_block.true)
+    with intervene(network, {site: Scale(1.0)}):
+        assert torch.equal(network(batch), plain)
+    with intervene(network, {site: Branch(1)}):
+        alone = network(batch)
+    with torch.no_grad():
+        torch.testing.assert_close(alone, network.gate_block.large(network.conv(batch)).mean((2, 3)))
+
+
+def test_a_matrix_product_with_its_operands_swapped_is_refused():
+    """torch.einsum swaps the operands of this product where there is one image."""
+    network = build(EinsumOverBranches)
+    sites = find_gates(network, SIZE)
+    with GateRecorder(network, sites), pytest.raises(SeProbeError, match=f"{ANOTHER_WAY}.*come from _softmax"):
+        network(images(1))
 
 
 def test_interventions_on_one_site_act_in_the_order_in_which_they_were_entered():

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,28 @@ from PIL import Image
 
 from se_probe.images import batches, open_images, select
 from se_probe.labels import imagenet
+
+NFC, NFD = unicodedata.normalize("NFC", "café.png"), unicodedata.normalize("NFD", "café.png")
+SHOWN = {
+    b"with space.png": "with space.png",
+    b" leading and trailing .png": " leading and trailing .png",
+    b"quote'\"`.png": "quote'\"`.png",
+    b"<script>alert(1)&lt;.png": "<script>alert(1)&lt;.png",
+    b"comma,semicolon;.png": "comma,semicolon;.png",
+    b"$(touch x);*?[a].png": "$(touch x);*?[a].png",
+    b"back\\slash.png": "back\\slash.png",
+    b"percent%20{{7*7}}.png": "percent%20{{7*7}}.png",
+    NFC.encode(): NFC,
+    NFD.encode(): NFD,
+    "日本語🐟.png".encode(): "日本語🐟.png",
+    "\u202edeg.png".encode(): "\u202edeg.png",
+    b"new\nline.png": "new\\x0aline.png",
+    b"carriage\rtab\t.png": "carriage\\x0dtab\\x09.png",
+    b"\x1b[31mred.png": "\\x1b[31mred.png",
+    b"latin-\xe9\xff.png": "latin-\\xe9\\xff.png",
+    "para\u2029graph.png".encode(): "para\\u2029graph.png",
+    b"n" * 251 + b".png": "n" * 251 + ".png",
+}
 
 
 def write_image(path: Path, value: int = 0) -> None:

@@ -347,14 +347,14 @@ def test_links_are_followed_and_circles_are_not(tree, tmp_path_factory):
 def test_images_in_and_beside_folders(tree):
     root = tree("a.png", "n01443537/b.png")
     assert error_of(root) == (
-        f"{root}: 1 images lie in the folder itself (a.png) and others in folders within it (n01443537/); {EXPECTED}"
+        f"{root}: 1 images are in the folder itself (a.png) and others in folders within it (n01443537/); {EXPECTED}"
     )
 
 
 def test_two_splits(tree):
     root = tree("train/n01443537/a.png", "val/n01443537/b.png")
     assert error_of(root) == (
-        f"{root}: images lie in folders at several places (train/*, val/*); {EXPECTED}: "
+        f"{root}: images are in folders at several places (train/*, val/*); {EXPECTED}: "
         "give the folder that holds the class folders"
     )
 

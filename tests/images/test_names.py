@@ -10,29 +10,7 @@ import pytest
 from se_probe.errors import SeProbeError
 from se_probe.images import batches, open_images, select
 from se_probe.labels import imagenet, label_space_from_names
-from tests.images.helpers import first_pixels, to_first_pixel, write_image
-
-NFC, NFD = unicodedata.normalize("NFC", "café.png"), unicodedata.normalize("NFD", "café.png")
-SHOWN = {
-    b"with space.png": "with space.png",
-    b" leading and trailing .png": " leading and trailing .png",
-    b"quote'\"`.png": "quote'\"`.png",
-    b"<script>alert(1)&lt;.png": "<script>alert(1)&lt;.png",
-    b"comma,semicolon;.png": "comma,semicolon;.png",
-    b"$(touch x);*?[a].png": "$(touch x);*?[a].png",
-    b"back\\slash.png": "back\\slash.png",
-    b"percent%20{{7*7}}.png": "percent%20{{7*7}}.png",
-    NFC.encode(): NFC,
-    NFD.encode(): NFD,
-    "日本語🐟.png".encode(): "日本語🐟.png",
-    "\u202edeg.png".encode(): "\u202edeg.png",
-    b"new\nline.png": "new\\x0aline.png",
-    b"carriage\rtab\t.png": "carriage\\x0dtab\\x09.png",
-    b"\x1b[31mred.png": "\\x1b[31mred.png",
-    b"latin-\xe9\xff.png": "latin-\\xe9\\xff.png",
-    "para\u2029graph.png".encode(): "para\\u2029graph.png",
-    b"n" * 251 + b".png": "n" * 251 + ".png",
-}
+from tests.images.helpers import NFC, NFD, SHOWN, first_pixels, to_first_pixel, write_image
 
 
 @pytest.fixture

@@ -244,9 +244,7 @@ def test_a_listing_that_leads_out_of_the_folder(tree, store, monkeypatch):
     images = open_images("memory://bucket/val", imagenet())
     assert ([sample.path for sample in images.samples], images.ignored) == (["n01443537/a.png"], 1)
     listing["/etc/passwd.png"] = {"size": 9}
-    assert (
-        error_of("memory://bucket/val") == "memory://bucket/val lists a file /etc/passwd.png, which does not lie in it"
-    )
+    assert error_of("memory://bucket/val") == "memory://bucket/val lists a file /etc/passwd.png, which is not in it"
 
 
 def test_a_run_over_a_store_equals_one_over_the_folder(store, tmp_path):

@@ -92,12 +92,12 @@ def test_a_name_without_weights_within_reach_says_what_was_tried(hub_cache: Path
         "or take --demo, which needs no download"
     )
     assert refusal(ARCHITECTURE) == (
-        f"the weights of {ARCHITECTURE} cannot be had: {REPOSITORY} is not in the hub cache {hub_cache} and "
+        f"the weights of {ARCHITECTURE} cannot be obtained: {REPOSITORY} is not in the hub cache {hub_cache} and "
         f"{REFUSED}/{REPOSITORY}/resolve/main/model.safetensors could not be read "
         f"(ConnectError: [Errno 111] Connection refused); {ways_out}"
     )
     assert refusal("hf-hub:a/b", random_weights=True) == (
-        f"the configuration of hf-hub:a/b cannot be had: a/b is not in the hub cache {hub_cache} and "
+        f"the configuration of hf-hub:a/b cannot be obtained: a/b is not in the hub cache {hub_cache} and "
         f"{REFUSED}/a/b/resolve/main/config.json could not be read "
         f"(ConnectError: [Errno 111] Connection refused); {ways_out}"
     )
@@ -108,7 +108,7 @@ def test_downloads_that_are_switched_off_are_named(
 ) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert refusal(ARCHITECTURE) == (
-        f"the weights of {ARCHITECTURE} cannot be had: {REPOSITORY} is not in the hub cache {hub_cache} and "
+        f"the weights of {ARCHITECTURE} cannot be obtained: {REPOSITORY} is not in the hub cache {hub_cache} and "
         "HF_HUB_OFFLINE forbids a download; give --checkpoint FILE, bring that cache from a machine with access "
         "(HF_HOME says where it is), or take --demo, which needs no download"
     )
@@ -117,8 +117,8 @@ def test_downloads_that_are_switched_off_are_named(
     if config.hf_hub_id:
         pytest.skip("this timm keeps the weights of legacy_seresnet50 on the hub")
     assert refusal("legacy_seresnet50") == (
-        f"the weights of legacy_seresnet50 cannot be had: there is no {file} and HF_HUB_OFFLINE forbids a download; "
-        "give --checkpoint FILE, put the file there (TORCH_HOME says where that is), or take --demo, "
+        f"the weights of legacy_seresnet50 cannot be obtained: there is no {file} and HF_HUB_OFFLINE forbids a "
+        "download; give --checkpoint FILE, put the file there (TORCH_HOME says where that is), or take --demo, "
         "which needs no download"
     )
 
@@ -127,7 +127,7 @@ def test_a_repository_that_the_hub_lacks_is_named(hub_cache: Path, monkeypatch: 
     with serve({}) as (address, _):
         set_endpoint(monkeypatch, address)
         message = refusal("hf-hub:a/b")
-    start = f"the weights of hf-hub:a/b cannot be had: a/b is not in the hub cache {hub_cache} and reading it failed ("
+    start = f"the weights of hf-hub:a/b cannot be obtained: a/b is not in the hub cache {hub_cache} and reading it"
     assert message.startswith(start)
     assert message.endswith("or take --demo, which needs no download")
     assert "\n" not in message

@@ -66,7 +66,7 @@ def test_a_download_that_breaks_off_is_one_line(monkeypatch: pytest.MonkeyPatch,
         point_at(monkeypatch, url)
         message = refusal(SPEC)
     assert message == (
-        f"the weights of {SPEC} cannot be had: there is no {torch_cache / 'squeezenet1_1-00000000.pth'} and its "
+        f"the weights of {SPEC} cannot be obtained: there is no {torch_cache / 'squeezenet1_1-00000000.pth'} and its "
         "download failed (HTTPError: HTTP Error 404: Not Found); give --checkpoint FILE, put the file there "
         "(TORCH_HOME says where that is), or take --demo, which needs no download"
     )
@@ -75,7 +75,7 @@ def test_a_download_that_breaks_off_is_one_line(monkeypatch: pytest.MonkeyPatch,
 def test_a_server_out_of_reach_says_what_was_tried(monkeypatch: pytest.MonkeyPatch, torch_cache: Path) -> None:
     point_at(monkeypatch, f"{REFUSED}/squeezenet1_1-00000000.pth")
     assert refusal(SPEC) == (
-        f"the weights of {SPEC} cannot be had: there is no {torch_cache / 'squeezenet1_1-00000000.pth'} and "
+        f"the weights of {SPEC} cannot be obtained: there is no {torch_cache / 'squeezenet1_1-00000000.pth'} and "
         f"{REFUSED}/squeezenet1_1-00000000.pth could not be read ([Errno 111] Connection refused); "
         "give --checkpoint FILE, put the file there (TORCH_HOME says where that is), "
         "or take --demo, which needs no download"

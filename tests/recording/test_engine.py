@@ -10,7 +10,7 @@ from torch import nn
 from se_probe.errors import SeProbeError
 from se_probe.gates import find_gates
 from se_probe.recording.deviation import TrialImages
-from se_probe.recording.engine import Execution, engine
+from se_probe.recording.engine import BUDGET, Execution, engine, fastest_batch_size
 from se_probe.recording.fast_copy import fast_copy
 from se_probe.recording.forward import HookedNetwork, signals_for
 from tests.gates import networks
@@ -193,3 +193,55 @@ def test_an_automatic_batch_size_is_one_that_was_measured():
 def test_choices_that_cannot_be(choices, message):
     with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
         Execution(**choices)
+
+
+class TimedPass:
+    """A forward pass that takes a stated time for a batch, by a clock of its own; the sizes are kept."""
+
+    def __init__(self, seconds_of) -> None:
+        self.seconds_of = seconds_of
+        self.now = 0.0
+        self.sizes: list[int] = []
+
+    def __call__(self, images):
+        self.sizes.append(len(images))
+        self.now += self.seconds_of(len(images))
+        return None, {("gate", "a"): torch.zeros(1, 1)}
+
+    def fastest(self):
+        return fastest_batch_size(self, (3, 8, 8), clock=lambda: self.now)
+
+
+def test_the_search_ends_where_larger_batches_gain_nothing():
+    """An overhead of 20 ms is spread over more images until each takes longer from 16 on."""
+    timed = TimedPass(lambda images: 0.02 + images * (0.001 if images <= 16 else 0.003))
+    best, rates = timed.fastest()
+    assert best == 16
+    assert rates == pytest.approx({4: 4 / 0.024, 8: 8 / 0.028, 16: 16 / 0.036, 32: 32 / 0.116, 64: 64 / 0.212})
+    assert timed.sizes == [4, 4, 8, 8, 16, 16, 32, 32, 64, 64]
+
+
+def test_the_search_ends_when_its_time_is_up():
+    timed = TimedPass(lambda images: BUDGET / 5)
+    best, rates = timed.fastest()
+    assert list(rates) == [4, 8, 16]
+    assert best == 16
+
+
+def test_a_full_memory_ends_the_search():
+    def seconds_of(images):
+        if images > 8:
+            raise torch.OutOfMemoryError("full")
+        return 0.01
+
+    best, rates = TimedPass(seconds_of).fastest()
+    assert best == 8
+    assert list(rates) == [4, 8]
+
+
+def test_a_network_that_fails_at_once_fails():
+    def seconds_of(_images):
+        raise RuntimeError("defect")
+
+    with pytest.raises(RuntimeError, match=r"^defect$"):
+        TimedPass(seconds_of).fastest()

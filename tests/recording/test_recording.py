@@ -1,6 +1,9 @@
 """Recordings through the public API, on photographs drawn as noise and a small timm network."""
 
+import hashlib
+import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ from se_probe.errors import SeProbeError
 from se_probe.gates import find_gates
 from se_probe.images import batches, open_images, select
 from se_probe.models import LoadedModel, load_model
-from se_probe.recording import open_recording, provenance_of, record
+from se_probe.recording import open_recording, provenance_of, record, verify
 
 CLASSES = ("alpha", "beta", "gamma")
 
@@ -180,7 +183,7 @@ def test_a_stopped_run_leaves_a_valid_recording_marked_incomplete(model, photogr
         np.testing.assert_allclose(alpha, expected.moments(site.name)["mean"].sel({"class": "alpha"}), atol=1e-5)
 
 
-def test_a_run_stopped_before_its_first_image_still_opens(model, photographs, tmp_path):
+def test_a_run_stopped_before_its_first_image_says_so(model, photographs, tmp_path):
     class BrokenError(Exception):
         pass
 
@@ -191,10 +194,8 @@ def test_a_run_stopped_before_its_first_image_still_opens(model, photographs, tm
     failing = LoadedModel(**{**vars(model), "transform": FailingTransform()})
     with pytest.raises(BrokenError):
         run(failing, photographs, tmp_path / "recording.zarr")
-    recording = open_recording(tmp_path / "recording.zarr")
-    assert not recording.complete
-    assert len(recording.images) == 0
-    assert recording.gates(recording.sites[0].name).shape == (0, recording.sites[0].channels)
+    with pytest.raises(SeProbeError, match=r"recording\.zarr holds no image yet.*--resume"):
+        open_recording(tmp_path / "recording.zarr")
 
 
 def test_a_chosen_class_of_broken_images_is_an_error(model, tmp_path):
@@ -269,16 +270,39 @@ def test_no_recording(tmp_path):
 
 
 def test_a_later_schema_is_refused(recorded, tmp_path):
-    import shutil
-
     import zarr
 
     copy = tmp_path / "recording.zarr"
     shutil.copytree(recorded[0].path, copy)
     zarr.open_group(copy, mode="r+", use_consolidated=False).attrs["schema"] = 99
-    message = f"{copy} has recording schema 99; this version of se-probe reads up to 2, use a later one."
+    message = f"{copy} has recording schema 99; this version of se-probe reads up to 3, use a later one."
     with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
         open_recording(copy)
+
+
+def as_schema_2(path, copy):
+    """Copy a recording as the schema before has it: no id of the run, and a checksum over the other attributes."""
+    shutil.copytree(path, copy)
+    attributes = json.loads((copy / ".zattrs").read_text())
+    del attributes["run"]
+    attributes["schema"] = 2
+    rest = {key: value for key, value in attributes.items() if key not in ("status", "checksums")}
+    if "checksums" in attributes:
+        content = json.dumps(rest, sort_keys=True).encode()
+        attributes["checksums"]["attributes"] = hashlib.sha256(content).hexdigest()
+    (copy / ".zattrs").write_text(json.dumps(attributes))
+    (copy / ".zmetadata").unlink(missing_ok=True)
+    return copy
+
+
+def test_the_former_schema_opens_and_is_sound(recorded, tmp_path):
+    recording, _ = recorded
+    former = open_recording(as_schema_2(recording.path, tmp_path / "recording.zarr"))
+    assert verify(former.path).sound
+    assert former.images.equals(recording.images)
+    for site in recording.sites:
+        assert former.gates(site.name).equals(recording.gates(site.name))
+        assert former.moments(site.name).equals(recording.moments(site.name))
 
 
 def test_timm_is_not_changed_by_recording(model, recorded):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,8 +15,10 @@ import torch
 from PIL import Image
 
 from se_probe.errors import SeProbeError
-from se_probe.images import open_images
-from se_probe.recording import is_incomplete, open_recording, verify
+from se_probe.gates import find_gates
+from se_probe.images import open_images, select
+from se_probe.labels import label_space_from_names
+from se_probe.recording import is_incomplete, open_recording, provenance_of, record, verify
 from se_probe.recording.resume import differences
 from tests.recording.small import CLASSES, IMAGES, SHARD, assert_same, draw_images, run, small_model
 
@@ -203,14 +206,93 @@ def test_a_class_of_which_nothing_could_be_recorded_stays_resumable(data, tmp_pa
             run(other, tmp_path / "recording.zarr", resume=resume)
 
 
-def test_killed_at_random_points(tmp_path):
+@pytest.mark.parametrize("options", [(), ("--overwrite",)])
+def test_killed_at_random_points(options):
     """More seeds: `python -m tests.recording.killed --seeds 200`."""
-    command = [sys.executable, "-m", "tests.recording.killed", "--seeds", "8"]
+    command = [sys.executable, "-m", "tests.recording.killed", "--seeds", "8", *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     kills = json.loads(done.stdout)["kills"]
     assert len(kills) == 8
-    assert sum(kills.values()) >= 8
+    assert sum(kills.values()) >= 4
+
+
+def test_one_run_at_a_time_writes_a_recording(data, tmp_path):
+    """Another run, of this process or of another, is refused while one records; nothing of the first is lost."""
+    path = tmp_path / "recording.zarr"
+    program = (
+        "import sys; from pathlib import Path; from tests.recording.killed import replace_run\n"
+        "from se_probe.errors import SeProbeError\n"
+        "try: replace_run(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+        "except SeProbeError as error: print(error)"
+    )
+    said = []
+
+    def other(images):
+        if images and not said:
+            with pytest.raises(SeProbeError, match=r"another run is writing .*recording\.zarr"):
+                run(data, path, resume=True)
+            command = [sys.executable, "-c", program, str(data), str(tmp_path)]
+            said.append(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+
+    recording = run(data, path, progress=other)
+    assert said[0].startswith(f"another run is writing {path} at this moment; wait for its end, or choose another")
+    assert verify(recording.path).sound
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_shard_of_another_run_is_recorded_again(data, expected, tmp_path):
+    path, other, lines = tmp_path / "recording.zarr", tmp_path / "other.zarr", []
+    stopped(data, path, 30)
+    stopped(data, other, 30, model=small_model())
+    shutil.copy(other / "shards" / "000000008.safetensors", path / "shards")
+    with pytest.raises(SeProbeError, match=r"000000008\.safetensors belongs to another run"):
+        open_recording(path)
+    assert "belongs to another run" in verify(path).problems[0]
+    assert_same(run(data, path, resume=True, say=lines.append), expected)
+    assert "belongs to another run" in lines[0]
+
+
+def test_changed_contents_are_refused_by_name(tmp_path):
+    images, path = draw_images(tmp_path / "data"), tmp_path / "recording.zarr"
+    stopped(images, path, 8)
+    Image.new("RGB", (16, 16)).save(images / "alpha" / "003.png")
+    with pytest.raises(SeProbeError, match=r"alpha/003\.png has changed since it was recorded .*--overwrite"):
+        run(images, path, resume=True)
+    assert len(open_recording(path).images) == 8
+
+
+def test_a_skipped_image_that_was_repaired_is_recorded(tmp_path):
+    images, path, lines = draw_images(tmp_path / "data"), tmp_path / "recording.zarr", []
+    stopped(images, path, 40)
+    assert len(open_recording(path).skipped) == 1
+    Image.new("RGB", (16, 16)).save(images / "beta" / "007.png")
+    recording = run(images, path, resume=True, say=lines.append)
+    assert lines[0].startswith("resume    the shard of beta/007.png, which was skipped and has changed since; it was ")
+    assert recording.skipped.empty
+    assert verify(path).sound
+
+
+def test_a_class_that_the_network_does_not_know_is_recorded(data, tmp_path):
+    """A folder among those of known classes whose name is no label of the network."""
+    root = shutil.copytree(data, tmp_path / "data")
+    known = small_model()
+    labels = label_space_from_names(["alpha", "beta"], title="two of three")
+    model = replace(known, labels=labels)
+    images = open_images(root, labels)
+    assert [item.index for item in images.classes] == [0, 1, None]
+    path = tmp_path / "recording.zarr"
+    selection = select(images, images.classes[1:], per_class=50, reference_per_class=50, seed=0)
+    facts = provenance_of(model, selection, command="test", settings={}, spatial_maps={}, demo=False)
+    sites = find_gates(model.network, model.input_size)
+    with pytest.raises(KeyboardInterrupt):
+        record(model, sites, selection, path, provenance=facts, batch_size=4, shard_images=8, progress=stop_after(30))
+    recording = record(model, sites, selection, path, provenance=facts, batch_size=4, resume=True)
+    assert recording.chosen == ["beta", "gamma"]
+    assert recording.classes["index"].isna().tolist() == [False, False, True]
+    assert recording.images["class_index"].isna().sum() == IMAGES
+    assert recording.images.loc[recording.images["class"] == "gamma", "class_probability"].isna().all()
+    assert verify(path).sound
 
 
 def test_gates_of_a_resumed_run_are_those_of_a_raw_forward_pass(data, tmp_path):

@@ -10,7 +10,7 @@ import torch
 import zarr
 
 from se_probe.errors import SeProbeError
-from se_probe.recording import verify
+from se_probe.recording import open_recording, verify
 from tests.recording.small import draw_images, run
 
 
@@ -31,6 +31,7 @@ def attributes_of(path):
 
 
 def put(path, attributes):
+    (path / ".zmetadata").unlink(missing_ok=True)  # It holds them too.
     (path / ".zattrs").write_text(json.dumps(attributes))
 
 
@@ -114,13 +115,15 @@ def test_rounding_of_merged_moments_is_no_problem(copy):
 def test_missing_arrays_and_strange_ones(copy):
     shutil.rmtree(copy / "moments/SE_2_1/m2")
     shutil.copytree(copy / "images/path", copy / "images/other")
+    (copy / ".zmetadata").unlink()
     assert verify(copy).problems == ("moments/SE_2_1/m2 is missing", "images/other does not belong to the recording")
 
 
 def test_a_missing_chunk(copy):
     (copy / "gates/SE_2_1/gate/0.0").unlink()
-    (problem,) = verify(copy).problems
-    assert problem.startswith("gates/SE_2_1/gate does not have its checksum")
+    assert verify(copy).problems == ("gates/SE_2_1/gate is not read: 1 of its 1 chunks are missing",)
+    with pytest.raises(SeProbeError, match="1 of its 1 chunks are missing"):
+        open_recording(copy)
 
 
 def test_an_undecodable_chunk(copy):

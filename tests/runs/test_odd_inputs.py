@@ -13,7 +13,7 @@ from PIL import Image
 
 import se_probe
 from se_probe.recording import open_recording
-from tests.images.test_names import SHOWN
+from tests.images.helpers import SHOWN
 
 SKIPPED = {"empty.png": b"", "half.png": b"\x89PNG\r\n\x1a\n\0\0", "text<b>.JPEG": b"<script>bad()</script>"}
 QUIET = {"say": lambda line: None, "show_progress": False, "workers": 0}
@@ -79,3 +79,18 @@ def test_the_command_line_in_a_terminal_that_knows_ascii_only(odd_data, tmp_path
     assert "d\\xe4ta <i>: folders named by index" in done.stdout
     assert "4 images were skipped, 0/again.png" in done.stdout
     assert open_recording(tmp_path / "run").complete
+
+
+def test_classes_that_the_network_does_not_know_go_through_the_whole_run_and_resume(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("goldfish", "mydog"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(3):
+            pixels = rng.integers(0, 255, (32, 32, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{number}.png")
+    options = {"data": tmp_path / "data", "model": "test_efficientnet", "random_weights": True, "out": tmp_path / "run"}
+    se_probe.excite("goldfish,mydog", **options, **QUIET)
+    recording = se_probe.excite("goldfish,mydog", **options, resume=True, **QUIET)
+    assert list(recording.classes["name"]) == ["goldfish", "mydog"]
+    assert recording.classes["index"].notna().tolist() == [True, False]
+    assert (tmp_path / "run" / "report.html").is_file()

@@ -1,13 +1,12 @@
 """A dry pass shows a network the same noise every time, and leaves the network and the caller's random state alone."""
 
-import re
-
 import pytest
 import torch
 from torch import nn
 
 from se_probe.errors import SeProbeError
-from se_probe.trace.dry_pass import dry_pass, evaluation_mode, noise_for
+from se_probe.trace.dry_pass import dry_pass, evaluation_mode
+from se_probe.trace.example import noise_for
 
 
 def test_noise_is_always_the_same_and_fits_the_network():
@@ -39,9 +38,5 @@ def test_modes_come_back_after_an_error():
 
 
 def test_a_pass_that_fails():
-    message = (
-        "the dry pass of Linear with input (2, 3) failed (mat1 and mat2 shapes cannot be multiplied (2x3 and 4x2)); "
-        "pass the input_size that it expects."
-    )
-    with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(SeProbeError, match=r"Linear with input \(2, 3\) failed.*\(2x3 and 4x2\).*pass the input_size"):
         dry_pass(nn.Linear(4, 2), (3,), lambda network, batch: network(batch))

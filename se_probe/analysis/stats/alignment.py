@@ -7,9 +7,10 @@ from scipy.spatial import distance
 
 from se_probe.analysis.stats.intervals import CONFIDENCE, Interval, jackknife_error
 from se_probe.analysis.stats.moments import Floats
-from se_probe.analysis.stats.similarity import FEWEST_CLASSES
 
 FEWEST_IMAGES = 5
+FEWEST_CLASSES = 10
+"""Fewer classes have fewer than 45 distances, whose rank correlation has an interval of nearly −1 to 1."""
 """Below this the estimator, or its jackknife, is not defined."""
 
 

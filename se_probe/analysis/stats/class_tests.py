@@ -94,12 +94,11 @@ def bootstrap_test(groups: Sequence[NDArray[np.floating]], *, resamples: int = 9
         return ClassTest(np.full(columns, np.nan), float("nan"))
     means = np.stack([group.mean(axis=0, dtype=np.float64) for group in groups])
     rest = [np.asarray(group, dtype=np.float64) - mean for group, mean in zip(groups, means, strict=True)]
-    rng = np.random.default_rng(seed)
-    drawn = [_resample(residuals, resamples, rng) for residuals in rest]
-    spread, noise = _spread(means), np.asarray(sum(np.sum(own**2, axis=0) / (n * (n - 1)) for own, n in _sized(rest)))
-    drawn_spread, drawn_noise = _spread(np.stack([mean for mean, _ in drawn])), sum(noise for _, noise in drawn)
-    channel = _exceeded(spread, noise, drawn_spread, np.asarray(drawn_noise))
-    site = _exceeded(spread.sum(), noise.sum(), drawn_spread.sum(axis=1), np.asarray(drawn_noise).sum(axis=1))
+    spread = np.asarray(np.sum((means - means.mean(axis=0)) ** 2, axis=0))
+    noise = np.asarray(sum(np.sum(own**2, axis=0) / (len(own) * (len(own) - 1)) for own in rest))
+    drawn_spread, drawn_noise = _resampled(rest, resamples, np.random.default_rng(seed))
+    channel = _exceeded(spread, noise, drawn_spread, drawn_noise)
+    site = _exceeded(spread.sum(), noise.sum(), drawn_spread.sum(axis=1), drawn_noise.sum(axis=1))
     uneven = max(sizes) > MOST_UNEVEN * min(sizes)
     judged = (_carriers(rest) >= FEWEST_CARRIERS) & (not uneven)
     return ClassTest(np.where(judged, channel, np.nan), float(site))
@@ -119,20 +118,21 @@ def false_discovery(p: Floats) -> Floats:
     return adjusted
 
 
-def _resample(rest: Floats, resamples: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Mean of each resample of a class's residuals, and the estimated variance of that mean: `(resample, column)`."""
-    images = len(rest)
-    draws = rng.multinomial(images, np.full(images, 1 / images), size=resamples) / images
-    means = np.asarray(draws @ rest)
-    squares = np.asarray(draws @ rest**2)
-    # Of a resample of one image over and over, rounding leaves a little.
-    variance = np.where(squares - means**2 > TIE * squares, squares - means**2, 0.0)
-    return means, variance / (images - 1)
+def _resampled(rest: Sequence[Floats], resamples: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Sum of squares between classes and noise of their means, `(resample, column)`, from residuals of each class.
 
-
-def _spread(means: Floats) -> Floats:
-    """Sum of squares between classes (first axis), each with the same weight."""
-    return np.asarray(np.sum((means - means.mean(axis=0)) ** 2, axis=0))
+    Classes are added up one at a time: the resamples of all would not fit into memory together.
+    """
+    total, squares, noise = (np.zeros((resamples, rest[0].shape[1])) for _ in range(3))
+    for own in rest:
+        images = len(own)
+        draws = rng.multinomial(images, np.full(images, 1 / images), size=resamples) / images
+        means, second = draws @ own, draws @ own**2
+        total += means
+        squares += means**2
+        # Of a resample of one image over and over, rounding leaves a little.
+        noise += np.where(second - means**2 > TIE * second, second - means**2, 0.0) / (images - 1)
+    return squares - total**2 / len(rest), noise
 
 
 def _exceeded(spread: Floats, noise: Floats, drawn_spread: Floats, drawn_noise: Floats) -> Floats:
@@ -144,11 +144,7 @@ def _exceeded(spread: Floats, noise: Floats, drawn_spread: Floats, drawn_noise: 
 
 def _carriers(rest: Sequence[Floats]) -> Floats:
     """How many images, in effect, carry the noise of the class means in each column."""
-    shares = [own**2 / n**2 for own, n in _sized(rest)]
+    shares = [own**2 / len(own) ** 2 for own in rest]
     total = np.asarray(sum(share.sum(axis=0) for share in shares))
     squares = np.asarray(sum(np.sum(share**2, axis=0) for share in shares))
     return np.asarray(total**2 / np.where(squares > 0, squares, 1.0))
-
-
-def _sized(groups: Sequence[Floats]) -> list[tuple[Floats, int]]:
-    return [(group, len(group)) for group in groups]

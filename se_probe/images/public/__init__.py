@@ -1,4 +1,4 @@
-"""Public sets of labelled images: what they are, where they lie once fetched, and how they are fetched."""
+"""Public sets of labelled images: what they are, where they are kept, and how they are fetched."""
 
 from se_probe.images.public.fetch import fetch
 from se_probe.images.public.sets import (

@@ -1,7 +1,7 @@
-"""Download one file of known size and checksum, going on where an earlier attempt stopped.
+"""Download one file of known size and checksum, resuming an earlier attempt.
 
-Pooch compares the checksum and puts the file in its place whole; what it lacks is added here: a download that was
-broken off is continued by a range request, on the condition (If-Range) that the file is still the same one.
+Pooch compares the checksum and puts the file in its place whole; what it lacks is added here: an interrupted
+download is resumed by a range request, on the condition (If-Range) that the file is still the same.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def download(url: str, archive: Path, size: int, sha256: str, progress: Progress
 
     Args:
         url: where it is served.
-        archive: what it is called here; what is there so far lies beside it.
+        archive: its path; what has come so far is kept beside it.
         size: its length in bytes.
         sha256: its checksum.
         progress: called with the number of bytes that are there so far.
 
     Raises:
-        SeProbeError: it cannot be had (what came is kept, and another call goes on from there), or it is another
+        SeProbeError: it cannot be obtained (what came is kept, and another call resumes it), or it is another
             file than was expected (nothing is kept).
     """
     downloader = _Resuming(part_of(archive), size, progress)
@@ -109,13 +109,13 @@ class _Resuming:
                 return kept
         if status in (206, 416):
             self.part.unlink()
-            raise _InterruptedError("the server could not go on from there")
+            raise _InterruptedError("the server could not resume the download")
         if status in _PASSING_STATUS:
             raise _InterruptedError(f"status {status}")
         if status != 200:
             raise SeProbeError(
-                f"{url} cannot be had (status {status} {answer.reason}); the publisher may have moved it: give another "
-                "address of the same file with --url"
+                f"{url} cannot be obtained (status {status} {answer.reason}); the publisher may have moved it: "
+                "give another address of the same file with --url"
             )
         announced = answer.headers.get("Content-Length")
         if announced is not None and announced != str(self.size):
@@ -141,7 +141,7 @@ class _Resuming:
     def _stopped(self, url: str, error: Exception) -> str:
         kept = self._kept()
         return f"{url} could not be read to its end ({_reason(error)}); " + (
-            f"{readable_size(kept)} of {readable_size(self.size)} are here: the same command goes on from there"
+            f"{readable_size(kept)} of {readable_size(self.size)} are here: the same command resumes the download"
             if kept
             else "nothing of it is here: try again later, or give another address of the same file with --url"
         )
@@ -155,7 +155,7 @@ class _Resuming:
 
 
 def _reason(error: BaseException) -> str:
-    """Return what lies at the bottom of a chain of errors: the system's own word, not its wrappings."""
+    """Return the message of the innermost error of a chain."""
     while error.__context__ is not None:
         error = error.__context__
     message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -168,7 +168,7 @@ class _InterruptedError(Exception):
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep pooch from telling on standard error what the caller tells in its own way."""
+    """Keep pooch from logging what the caller reports itself."""
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel(logging.WARNING)

@@ -28,7 +28,7 @@ _BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplem
 def fetch(data: str, *, url: str | None = None, say: Callable[[str], None] = print, show_progress: bool = True) -> Path:
     """Fetch a public set of labelled images, unless it is there already.
 
-    A call that was stopped, or whose connection broke, is gone on with by the next one.
+    The next call resumes one that was stopped or whose connection broke.
 
     Args:
         data: `imagenetv2`, `imagenetv2:threshold-0.7`, `imagenetv2:top-images` or `tiny-imagenet`.
@@ -40,7 +40,7 @@ def fetch(data: str, *, url: str | None = None, say: Callable[[str], None] = pri
         The folder of labelled images, which `data` then stands for in `open_images` and `excite`.
 
     Raises:
-        SeProbeError: there is no such set, it cannot be had, is not what was expected, or there is no room for it.
+        SeProbeError: there is no such set, it cannot be obtained, is not what was expected, or there is no room for it.
     """
     public, part = public_set(data)
     folder = home(public)
@@ -130,8 +130,8 @@ def unpack(archive: Path, folder: Path, most: int, progress: Callable[[int], Non
     Only regular files are written, so that no link can lead out of the folder.
 
     Args:
-        archive: the archive; what it is, its content says and not its name.
-        folder: is made.
+        archive: the archive; its kind follows from its content, not from its name.
+        folder: the folder to make.
         most: bytes that all files together may have.
         progress: called with the number of bytes written so far.
 

@@ -95,14 +95,15 @@ def test_matrix_has_every_pair():
 
 
 def test_rsa_is_the_rank_correlation_of_distances():
-    first, second = pdist(gaussian(0, 6)), pdist(gaussian(1, 6))
+    first, second = pdist(gaussian(0, 12)), pdist(gaussian(1, 12))
     matrix = rsa_matrix([squareform(first)], [squareform(first), squareform(second)])
     expected = stats.spearmanr(first, second).statistic
     np.testing.assert_allclose(matrix, [[1, expected]], rtol=1e-12)
 
 
-def test_rsa_needs_four_classes_and_distances_that_differ():
-    three = squareform(pdist(gaussian(0, 3)))
-    assert np.isnan(rsa_matrix([three], [three])).all()
-    ties = 1 - np.eye(5)
+def test_rsa_needs_ten_classes_and_distances_that_differ():
+    nine, ten = (squareform(pdist(gaussian(0, classes))) for classes in (9, 10))
+    assert np.isnan(rsa_matrix([nine], [nine])).all()
+    assert rsa_matrix([ten], [ten]) == pytest.approx(1)
+    ties = 1 - np.eye(12)
     assert np.isnan(rsa_matrix([ties], [ties])).all()

@@ -15,6 +15,7 @@ from filelock import FileLock
 import se_probe
 from se_probe.cli import main
 from se_probe.errors import SeProbeError
+from se_probe.images import batches
 from se_probe.images.public import PUBLIC_SETS, fetch, state_of
 from se_probe.labels import label_space_from_names
 from se_probe.report import make_thumbnails
@@ -84,7 +85,7 @@ def test_a_download_that_was_given_up_is_gone_on_with_by_the_next_call(cache, pu
         public = publish(V2, address, content)
         message = error_of("imagenetv2")
         assert message.startswith(f"{public.url} could not be read to its end (")
-        assert message.endswith("5.0 kB of 41.0 kB are here: the same command goes on from there")
+        assert message.endswith("5.0 kB of 41.0 kB are here: the same command resumes the download")
         assert state_of(public).begun == 5000
         assert not (cache / "imagenetv2-matched-frequency").exists()
         fetch("imagenetv2", **QUIET)
@@ -167,8 +168,8 @@ def test_a_file_that_is_not_there(publish, status, reason):
     with serve(behaviour) as address:
         public = publish(V2, address, b"x")
         assert error_of("imagenetv2") == (
-            f"{public.url} cannot be had (status {status} {reason}); the publisher may have moved it: give another "
-            "address of the same file with --url"
+            f"{public.url} cannot be obtained (status {status} {reason}); the publisher may have moved it: "
+            "give another address of the same file with --url"
         )
     assert len(behaviour.requests) == 1
 
@@ -345,3 +346,16 @@ def test_tiny_imagenet(publish, data, images):
     assert opened.title == (data if ":" in data else "tiny-imagenet:val")
     assert {c.wnid for c in opened.classes} == set(WNIDS)
     assert set(opened.counts.values()) == {images // 2}
+
+
+def test_the_network_of_photographs_takes_what_was_fetched(publish):
+    content = zip_of(tiny_imagenet_files())
+    with serve(Behaviour(content)) as address:
+        publish("tiny-imagenet", address, content)
+        fetch("tiny-imagenet", **QUIET)
+    model = se_probe.load_model("photo:se")
+    images = se_probe.open_images("tiny-imagenet", model.labels)
+    assert {c.wnid: (c.index, number) for c, number in images.counts.items()} == {WNIDS[0]: (0, 3), WNIDS[1]: (None, 3)}
+    selection = se_probe.select(images, images.classes)
+    (batch,) = batches(selection, model.transform, batch_size=8, workers=0)
+    assert model.network(batch.images).shape == (6, 50)

@@ -1,0 +1,233 @@
+"""Which products are gates: what further passes say about each candidate, and why the others are left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from se_probe.errors import SeProbeError
+from se_probe.gates.naming import FAMILIES
+from se_probe.trace.calls import Key
+from se_probe.trace.dry_pass import watched_pass
+from se_probe.trace.example import Example
+from se_probe.trace.products import Event, FactorMode, Trace, factors_of
+
+# Factors that scale a feature map by its own norm are no attention maps.
+NORMALISING = {"rsqrt", "reciprocal"}
+# Images of another order in the batch take other rounding; a random factor is told from that by another seed.
+TOLERANCE = {torch.float16: 1e-2, torch.bfloat16: 5e-2}
+
+WHY = {
+    "spatial map": "varies over space (spatial attention)",
+    "random": "changes with the random seed",
+    "constant": "does not depend on the input",
+    "other images": "depends on the other images of the batch, or on the place in it",
+    "normalisation": "undoes the scale of its own feature map",
+    "one place": "multiplies a map of a single position; pass a larger input",
+    "never called": "looks like a gate by its class, but no pass called it",
+}
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Products that are no gates, or modules that could make some: seen, not recorded.
+
+    Attributes:
+        kind: a key of `WHY`.
+        module: path of the module that multiplies, or that was not called.
+        count: how many such products it makes in one forward pass.
+    """
+
+    kind: str
+    module: str
+    count: int
+
+    @property
+    def why(self) -> str:
+        """Why it is left out."""
+        return WHY[self.kind]
+
+
+def decide(network: nn.Module, example: Example, watched: Trace) -> tuple[list[Event], tuple[LeftOut, ...]]:
+    """Return the products that multiply by gates, and what is left out.
+
+    Raises:
+        SeProbeError: the flow of data and the passes disagree, or the axes of a product cannot be told.
+    """
+    _refuse_untold(watched.events)
+    kinds = _by_geometry(watched.events)
+    candidates = [event for event in watched.events if event.key not in kinds]
+    kinds |= _by_values(network, example, candidates)
+    gates = [event for event in candidates if event.key not in kinds]
+    _refuse_unseen(gates)
+    counts = Counter((kinds[event.key], event.calls[-1].module) for event in watched.events if kinds.get(event.key))
+    counts.update(("never called", path) for path in _never_called(network, watched.calls))
+    return gates, tuple(LeftOut(kind, module, count) for (kind, module), count in counts.items())
+
+
+def _by_geometry(events: Iterable[Event]) -> dict[Key, str]:
+    """Return why products are left out that their axes or what computed them tell; "" for no word about it."""
+    kinds = {}
+    for event in events:
+        kind, lineage = event.geometry.kind, event.lineage
+        if kind == "spatial":
+            kinds[event.key] = "" if lineage is None or lineage.operation in NORMALISING else "spatial map"
+        elif kind == "one place":
+            kinds[event.key] = "one place" if lineage is not None and lineage.activation else ""
+        elif event.normalises or (event.values.is_meta and lineage is not None and lineage.operation == "rsqrt"):
+            kinds[event.key] = "normalisation"
+        elif lineage is None and event.values.is_meta:
+            kinds[event.key] = "constant"
+    return kinds
+
+
+def _by_values(network: nn.Module, example: Example, events: Sequence[Event]) -> dict[Key, str]:
+    """Return the candidates that other images or another seed tell from gates."""
+    events = [event for event in events if not event.values.is_meta]
+    if not events:
+        return {}
+    swapped = factors_of(network, example.swapped(), events, seed=1)
+    kinds: dict[Key, str] = {}
+    doubtful = []
+    for event in events:
+        found = _compare(event.values, swapped.factors.get(event.key))
+        if found is None:
+            raise SeProbeError(_other_way(event))
+        if found > 1e-6:
+            doubtful.append(event)
+    if doubtful:
+        again = factors_of(network, example, doubtful, seed=2)
+        for event in doubtful:
+            kinds |= _doubt(event, swapped.factors[event.key], again.factors.get(event.key))
+    still = [event for event in events if event.key not in kinds and torch.equal(event.values[0], event.values[1])]
+    kinds |= {event.key: "constant" for event in still if event.lineage is None}
+    # Layers compute the gate: it is dead, and not a constant.
+    unclear = [event for event in still if event.lineage and (event.geometry.written_out or not event.lineage.mixing)]
+    return kinds | _with_fresh_weights(network, example, unclear)
+
+
+def _compare(values: torch.Tensor, swapped: torch.Tensor | None) -> float | None:
+    """Return the largest difference after images changed places, relative to the largest value; None for no match."""
+    if swapped is None or swapped.shape != values.shape:
+        return None
+    first, second = values.double(), swapped.flip(0).double()
+    difference = torch.where(first == second, 0.0, (first - second).abs())
+    return float(difference.max() / first.abs().max().clamp_min(1e-30))
+
+
+def _doubt(event: Event, swapped: torch.Tensor, again: torch.Tensor | None) -> dict[Key, str]:
+    if again is None or not torch.equal(again.nan_to_num(), event.values.nan_to_num()):
+        return {event.key: "random"}
+    limit = TOLERANCE.get(event.values.dtype, 1e-3)
+    difference = _compare(event.values, swapped)
+    return {} if difference is not None and difference <= limit else {event.key: "other images"}
+
+
+def _with_fresh_weights(network: nn.Module, example: Example, events: Sequence[Event]) -> dict[Key, str]:
+    """Return those factors, equal for both images, that do not depend on the image with other weights either.
+
+    A dead gate is constant for its weights; a constant is one for any weights.
+    """
+    if not events:
+        return {}
+    weights = _fresh_weights(network)
+    mode = FactorMode(events)
+
+    def watch(item: nn.Module, given: Example) -> FactorMode:
+        mode.watch(_Functional(item, weights), given)
+        return mode
+
+    try:
+        seen = watched_pass(network, example, watch, seed=0)
+    except SeProbeError:
+        return {}
+    kinds = {}
+    for event in events:
+        values = seen.factors.get(event.key)
+        same = values is not None and torch.equal(values[0], values[1])
+        if same or (event.geometry.written_out and not seen.flat.get(event.key, True)):
+            kinds[event.key] = "constant" if same else ""
+    return kinds
+
+
+class _Functional(nn.Module):
+    """A network that runs with other weights; its modules are the network's own."""
+
+    def __init__(self, network: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+        super().__init__()
+        self.network, self.weights = network, weights
+
+    def named_modules(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Module]]:
+        """Return the network's modules, by its own paths."""
+        yield from self.network.named_modules(*args, **kwargs)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the network."""
+        return functional_call(self.network, dict(self.weights), args, kwargs)
+
+
+def _fresh_weights(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Return random weights for a network, of a size that keeps signals alive."""
+    draw = torch.Generator().manual_seed(1)
+    weights = {}
+    for name, parameter in network.named_parameters():
+        if not parameter.is_floating_point():
+            continue
+        noise = torch.randn(parameter.shape, generator=draw)
+        if parameter.dim() > 1:
+            noise = noise / max(1, parameter.numel() // parameter.shape[0]) ** 0.5
+        else:
+            noise = 0.1 * noise + (0.0 if name.endswith("bias") else 1.0)
+        weights[name] = noise.to(parameter)
+    return weights
+
+
+def _never_called(network: nn.Module, calls: Mapping[str, int]) -> list[str]:
+    """Return the outermost modules that no pass called and whose class has the name of a gate."""
+    found: list[str] = []
+    for path, module in network.named_modules():
+        word = type(module).__name__.lower()
+        hinted = any(hint in word for family in FAMILIES for hint in family.hints)
+        if hinted and not calls[path] and not any(path.startswith(f"{outer}.") for outer in found):
+            found.append(path)
+    return found
+
+
+def _refuse_untold(events: Iterable[Event]) -> None:
+    for event in events:
+        where = event.calls[-1].module or "the network"
+        if event.geometry.kind == "folded":
+            raise SeProbeError(
+                f"{where!r} multiplies by a gate on an axis of length {event.feature_shape[event.geometry.image]} that "
+                "holds images and frames or windows together; expected the images on an axis of their own. Pass the "
+                "part of the network that takes single images."
+            )
+        if event.geometry.kind == "unknown":
+            raise SeProbeError(
+                f"{where!r} multiplies maps of shape {event.feature_shape} by a factor of fewer axes, and which of "
+                "them are spatial cannot be told, because the network takes no other size of input; build it for "
+                "inputs of any size, or pass the part of it that takes them."
+            )
+
+
+def _refuse_unseen(gates: Iterable[Event]) -> None:
+    for event in gates:
+        if event.lineage is None:
+            raise SeProbeError(
+                f"{event.calls[-1].module or 'the network'!r} multiplies by a factor that changes with the image, but "
+                "no tensor operation leads from the input to it (numbers went through Python or NumPy); compute the "
+                "gate with tensors."
+            )
+
+
+def _other_way(event: Event) -> str:
+    return (
+        f"a second pass did not come to the product in {event.calls[-1].module or 'the network'!r} as the first did; "
+        "the network takes another way for other images or by chance, and its gates cannot be told."
+    )

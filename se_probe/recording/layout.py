@@ -1,0 +1,205 @@
+"""The arrays of a recording: what each must look like, and the check of that before one is decoded or allocated.
+
+A value that is read depends on an array's metadata as much as on its bytes. Every entry of them is therefore held
+against what the recording's attributes imply; what could change values (a scale factor, a filter, another order of
+axes) is refused. Only plain numbers and fixed-width text are read, only through codecs that run no code.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from se_probe.errors import SeProbeError
+from se_probe.recording.guard import read_json
+from se_probe.recording.header import Header
+
+ZARR_FORMAT: Literal[2] = 2  # Version 3 has no specification for arrays of strings yet.
+IMAGE_COLUMNS: Mapping[str, str] = {
+    "path": "str",
+    "class": "str",
+    "class_index": "int64",
+    "wnid": "str",
+    "role": "str",
+    "predicted": "str",
+    "predicted_index": "int64",
+    "probability": "float64",
+    "class_probability": "float64",
+}
+_TEXT, _INTEGER, _DOUBLE, _FLOATS = r"<U[1-9]\d*", "<i8", "<f8", "<f[48]"
+_OF_COLUMN = {"str": _TEXT, "int64": _INTEGER, "float64": _DOUBLE}
+_CODECS = ("blosc", "zstd", "zlib", "gzip", "lz4", "bz2", "lzma")
+_FILL_VALUES = (None, "NaN", 0, "")
+_CHUNK = re.compile(r"\d+(\.\d+)*")
+# No codec of these makes more than about 33,000 bytes out of one; arrays of one value may have no bytes at all.
+_MOST_EXPANSION = 40_000
+_UNQUESTIONED_BYTES = 64 * 2**20
+# The first schema whose arrays have all their chunks on disk, each with whole rows.
+_WHOLE_ROWS = 3
+
+
+@dataclass(frozen=True)
+class ArrayLayout:
+    """What an array must look like.
+
+    Attributes:
+        dims: names of its axes.
+        row: its shape without the first axis.
+        dtype: pattern of its dtype.
+        length: what the first axis counts, by name; arrays that count the same are of equal length.
+    """
+
+    dims: tuple[str, ...]
+    row: tuple[int, ...]
+    dtype: str
+    length: str
+
+
+def names_of_moments(signal: str) -> tuple[str, str]:
+    """Return the names of a signal's mean and sum of squared deviations among a site's moments."""
+    prefix = "" if signal == "gate" else f"{signal}_"
+    return f"{prefix}mean", f"{prefix}m2"
+
+
+def layout_of(header: Header) -> dict[str, ArrayLayout]:
+    """Return what each array of a complete recording must look like, by its path in the recording."""
+    arrays = {
+        f"images/{name}": ArrayLayout(("image",), (), _OF_COLUMN[kind], "images")
+        for name, kind in IMAGE_COLUMNS.items()
+    }
+    arrays["gates/image"] = ArrayLayout(("image",), (), _INTEGER, "rows")
+    arrays["moments/class"] = ArrayLayout(("class",), (), _TEXT, "classes")
+    arrays["moments/count"] = ArrayLayout(("class",), (), _INTEGER, "classes")
+    for block in header.signals:
+        layout = ArrayLayout(("image", *block.dims), block.shape, _FLOATS, "rows")
+        arrays[f"gates/{block.site}/{block.signal}"] = layout
+        for name in names_of_moments(block.signal):
+            layout = ArrayLayout(("class", *block.dims), block.shape, _DOUBLE, "classes")
+            arrays[f"moments/{block.site}/{name}"] = layout
+    return arrays
+
+
+def check_arrays(store: Path, header: Header) -> None:
+    """Check every array of a complete recording before one of them is read.
+
+    Raises:
+        SeProbeError: an array is missing, does not belong there, or its metadata are not what was written; the
+            message names the first problem.
+    """
+    problem = next(array_problems(store, header), None)
+    if problem is not None:
+        raise SeProbeError(f"{store} is damaged: {problem}. Copy the recording anew, or record it again.")
+
+
+def array_problems(store: Path, header: Header) -> Iterator[str]:
+    """Yield what is wrong with the arrays of a complete recording, without reading their values."""
+    expected = layout_of(header)
+    found = {path.parent.relative_to(store).as_posix() for path in store.rglob(".zarray")}
+    for name in expected:
+        if name not in found:
+            yield f"{name} is missing"
+    for name in sorted(found - expected.keys()):
+        yield f"{name} does not belong to the recording"
+    yield from _group_problems(store, expected)
+    lengths: dict[str, tuple[int, str]] = {}
+    for name, layout in expected.items():
+        if name in found:
+            try:
+                length = _checked(store / name, layout, whole=header.schema >= _WHOLE_ROWS)
+                first, owner = lengths.setdefault(layout.length, (length, name))
+                if first != length:
+                    raise ValueError(f"it has the length {length}; expected {first}, as {owner}")
+            except (KeyError, TypeError, ValueError, OverflowError, OSError, SeProbeError) as error:
+                yield f"{name} is not read: {_sentence(error)}"
+
+
+def _sentence(error: Exception) -> str:
+    return f"its metadata have no {error}" if isinstance(error, KeyError) else str(error)
+
+
+def _group_problems(store: Path, arrays: Mapping[str, ArrayLayout]) -> Iterator[str]:
+    """Yield the groups whose metadata are not as they were written."""
+    groups = dict.fromkeys(["", *(parent for name in arrays for parent in _parents(name))])
+    for name in groups:
+        folder = store / name
+        try:
+            if read_json(folder / ".zgroup") != {"zarr_format": ZARR_FORMAT}:
+                yield f"{folder / '.zgroup'} is not what was written"
+            if name and (attributes := _attributes(folder)):
+                yield f"the group {name} has the attributes {_short(attributes)}; expected none"
+        except SeProbeError as error:
+            yield str(error)
+
+
+def _parents(name: str) -> list[str]:
+    parts = name.split("/")
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
+
+
+def _attributes(folder: Path) -> Any:
+    path = folder / ".zattrs"
+    return read_json(path) if path.exists() else {}
+
+
+def _checked(folder: Path, layout: ArrayLayout, *, whole: bool) -> int:
+    """Return the length of an array whose metadata are as they were written.
+
+    Raises:
+        ValueError, TypeError, KeyError: they are not.
+    """
+    facts = read_json(folder / ".zarray")
+    shape, chunks = (_sizes(facts[name]) for name in ("shape", "chunks"))
+    compressor, separator = facts["compressor"], facts.get("dimension_separator", ".")
+    codec = None if compressor is None else compressor["id"]
+    if not re.fullmatch(layout.dtype, str(facts["dtype"])):
+        raise ValueError(f"it holds values of type {_short(facts['dtype'])}; expected {layout.dtype}")
+    if codec is not None and codec not in _CODECS:
+        raise ValueError(f"it needs the codec {_short(codec)}; expected one of {', '.join(_CODECS)}")
+    if facts["filters"] or facts["order"] != "C" or separator != "." or facts["fill_value"] not in _FILL_VALUES:
+        kept = {name: facts.get(name) for name in ("filters", "order", "dimension_separator", "fill_value")}
+        raise ValueError(f"its metadata say {_short(kept)}; expected no filters, order C and no fill value")
+    if len(shape) != 1 + len(layout.row) or shape[1:] != layout.row or len(chunks) != len(shape) or 0 in chunks:
+        raise ValueError(f"it has the shape {shape} in chunks of {chunks}; expected (any, *{layout.row})")
+    attributes = _attributes(folder)
+    if attributes != {"_ARRAY_DIMENSIONS": list(layout.dims)}:
+        raise ValueError(
+            f"it has the attributes {_short(attributes)}; expected the axes {', '.join(layout.dims)} alone"
+        )
+    if whole and chunks[1:] != shape[1:]:
+        raise ValueError(f"it has chunks of {chunks} in the shape {shape}; expected whole rows")
+    _check_size(folder, shape, chunks, np.dtype(facts["dtype"]).itemsize)
+    if whole or folder.parent.parent.name in ("gates", "moments"):
+        _check_chunks(folder, shape, chunks)
+    return shape[0]
+
+
+def _sizes(values: Sequence[Any]) -> tuple[int, ...]:
+    if not isinstance(values, list) or any(type(value) is not int or value < 0 for value in values):
+        raise ValueError(f"its metadata are damaged: {_short(values)} is no list of sizes")
+    return tuple(values)
+
+
+def _check_size(folder: Path, shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int) -> None:
+    values = max(math.prod(shape), math.prod(chunks))
+    on_disk = sum(path.stat().st_size for path in folder.iterdir())
+    if values * itemsize > max(_UNQUESTIONED_BYTES, _MOST_EXPANSION * on_disk):
+        raise ValueError(f"it claims {values:,} values, but only {on_disk:,} bytes are there for them")
+
+
+def _check_chunks(folder: Path, shape: tuple[int, ...], chunks: tuple[int, ...]) -> None:
+    """Raise ValueError where a chunk is missing, in whose place zarr would give a fill value without a word."""
+    expected = math.prod(math.ceil(length / chunk) for length, chunk in zip(shape, chunks, strict=True))
+    found = sum(1 for path in folder.iterdir() if _CHUNK.fullmatch(path.name))
+    if found < expected:
+        raise ValueError(f"{expected - found} of its {expected} chunks are missing")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"
