@@ -47,6 +47,8 @@ def gates(
     output = console()
     output.print(table(columns, rows, title=loaded.name))
     output.print(describe_gates(discovery), markup=False)
+    for item in discovery.left_out:
+        output.print(str(item), markup=False)
 
 
 @app.command()

@@ -17,9 +17,9 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from se_probe.costs.gate_path import factor_edges, gate_path, products_of
 from se_probe.errors import SeProbeError
 from se_probe.gates.site import GateSite
-from se_probe.trace.flow import Flow, FlowMode, tensors
+from se_probe.trace.flow import Flow, FlowMode
 from se_probe.trace.operation import Operation, Product
-from se_probe.trace.watching import PRODUCTS
+from se_probe.trace.watching import PRODUCTS, tensors_in
 
 Replay = Callable[[torch.Tensor], tuple[torch.Tensor, ...]]
 
@@ -125,7 +125,7 @@ class _TapeMode(FlowMode):
 
     def end(self, output: Any) -> None:
         super().end(output)
-        self.graph.output(tuple(self._node(tensor) for tensor in tensors(output)))
+        self.graph.output(tuple(self._node(tensor) for tensor in tensors_in(output)))
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         operation = self._operation

@@ -22,7 +22,7 @@ from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
 from se_probe.trace.dry_pass import dry_pass, evaluation_mode, unwrap
 from se_probe.trace.example import noise_for
-from se_probe.trace.flow import tensors
+from se_probe.trace.watching import tensors_in
 
 CONFIDENCE = 0.95
 FEWEST_ROUNDS = 15
@@ -149,7 +149,7 @@ class GateTimer:
         gates = [replay for (_, replaced), replay in self._variants.items() if replaced == "gate"]
         runs = [(self._replay, other), *((replay, self._batch) for replay in (self._replay, *gates))]
         for replay, batch in runs:
-            if not _alike(replay(batch.clone()), tensors(self._as_is(batch.clone()))):
+            if not _alike(replay(batch.clone()), tensors_in(self._as_is(batch.clone()))):
                 raise SeProbeError(
                     f"a pass of {type(self._network).__name__} cannot be replayed: its operations, called again, give "
                     "another output (its way may depend on the values of the input); leave out timing (--no-time)."

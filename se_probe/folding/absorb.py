@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from se_probe.trace.folding_flow import Flow, Operand, Step
+from se_probe.trace.flow import Flow, Operand, Step
 
 # Layers with a scale and a shift for each channel: positions of weight and bias among the operation's arguments.
 NORMS = {

@@ -43,7 +43,7 @@ class ProductNode:
         """Return a gate `(channel,)` or `(branch, channel)` in the factor's layout, with length 1 where broadcast."""
         gate = gate.to(self.factor.dtype).to(self.factor.device)
         axes = self.product.axes
-        if self.factor.dim() <= max(axes):
+        if self.factor.dim() <= max(axes, default=0):
             return gate.reshape(1, *self.factor.shape[1:])
         one = self.factor[:1]
         for axis in range(1, one.dim()):
@@ -124,7 +124,7 @@ def _is_gate(value: Any, product: Product, gate: torch.Tensor) -> bool:
     """Whether a factor holds a gate, `(image, channel)` or `(image, branch, channel)`, bit for bit."""
     if not isinstance(value, torch.Tensor) or value.dim() < 2 or value.shape[0] != gate.shape[0]:
         return False
-    if value.dim() <= max(product.axes):
+    if value.dim() <= max(product.axes, default=0):
         in_order = product.axes == tuple(sorted(product.axes))
         return in_order and value.numel() == gate.numel() and torch.equal(value.reshape(gate.shape), gate)
     read = value

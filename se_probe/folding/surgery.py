@@ -24,7 +24,7 @@ from se_probe.gates import Constant, GateRecorder, GateSite
 from se_probe.gates.chosen import choose_sites
 from se_probe.gates.refusals import check_recordable, module_of
 from se_probe.gates.site import hook_point_of
-from se_probe.trace.folding_flow import Flow, Operand, Value, flow_of
+from se_probe.trace.flow import Flow, Operand, Value, follow
 from se_probe.trace.watching import storage_of
 
 LAYERS, MULTIPLY, REFUSED = "into layers", "fixed multiply", "refused"
@@ -181,7 +181,7 @@ def _absorbed_by(
 ) -> dict[GateSite, dict[str, Absorbed]]:
     """Return the layers that can absorb each site's constants, by buffer; add to `left` why others cannot."""
     changed = changed_copy(probe.network, plan)
-    flow = flow_of(changed, probe.batch)
+    flow = follow(changed, probe.batch)
     absorbed: dict[GateSite, dict[str, Absorbed]] = {}
     for site, found in places.items():
         nodes = {item["node"]: item["buffer"] for item in plan.products[site.module]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -87,8 +88,11 @@ def find_gates(network: nn.Module, input_size: Sequence[int] | None = None, *, i
 def require_gates(name: str, discovery: Discovery) -> None:
     """Raise NoGatesError, saying what was looked for, where a network (called `name`) has no gates."""
     if not discovery.sites:
-        maps = sum(item.count for item in discovery.spatial_maps)
-        spatial = f"; spatial maps multiply in {maps} places" if maps else ""
+        counts = Counter[str]()
+        for item in discovery.left_out:
+            counts[item.kind] += item.count
+        seen = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+        spatial = f" (left out: {seen})" if seen else ""
         raise NoGatesError(
             f"{name} has no gates: no feature map is multiplied by a factor that depends on the "
             f"input and has channels but no spatial extent{spatial}; choose a gated network (see se-probe models)."
@@ -183,7 +187,9 @@ def _gates(events: list[Event]) -> list[_Gate]:
             (lineage.activated_by, gate.shape) if lineage and lineage.activated_by and gate.branches == 1 else id(gate)
         )
         rows.setdefault(key, []).append(gate)
-    return [gate for row in rows.values() for gate in _joined(row)]
+    joined = [gate for row in rows.values() for gate in _joined(row)]
+    # One number an image scales the whole map; only where several compete are they a gate over branches.
+    return [gate for gate in joined if gate.axes or len(gate.events) > 1]
 
 
 def _joined(gates: list[_Gate]) -> list[_Gate]:
@@ -202,13 +208,15 @@ def _joined(gates: list[_Gate]) -> list[_Gate]:
 
 def _gate(event: Event) -> _Gate:
     kept, values = event.geometry.kept, event.values
+    if not kept:
+        return _Gate((event,), (), (1,), values.unsqueeze(1))
     branch = next((axis for axis in kept if _competes(event, axis)), None)
     if len(kept) == 1:
         parts = _parts(event)
         if parts > 1:
             branched = values.reshape(values.shape[0], parts, -1)
             return _Gate((event,), kept, tuple(branched.shape[1:]), branched)
-        if branch is None or not _has_channels(event):
+        if branch is None or not (event.matrices or _has_channels(event)):
             return _Gate((event,), kept, (values.shape[1],), values)
         return _Gate((event,), kept, (values.shape[1], 1), values.unsqueeze(2))
     rest = tuple(axis for axis in kept if axis != branch)

@@ -29,6 +29,7 @@ WHY = {
     "constant": "does not depend on the input",
     "other images": "depends on the other images of the batch, or on the place in it",
     "normalisation": "undoes the scale of its own feature map",
+    "dot product": "is unbounded and summed over its own channels with the map, as a query with its keys",
     "one place": "multiplies a map of a single position; pass a larger input",
     "never called": "looks like a gate by its class, but no pass called it",
 }
@@ -52,6 +53,11 @@ class LeftOut:
     def why(self) -> str:
         """Why it is left out."""
         return WHY[self.kind]
+
+    def __str__(self) -> str:
+        """Return where it is, how often and why, in one line."""
+        times = f", {self.count} times" if self.count > 1 else ""
+        return f"left out: {self.module or 'the network itself'}{times}: {self.kind}, {self.why}"
 
 
 def decide(network: nn.Module, example: Example, watched: Trace) -> tuple[list[Event], tuple[LeftOut, ...]]:
@@ -80,6 +86,10 @@ def _by_geometry(events: Iterable[Event]) -> dict[Key, str]:
             kinds[event.key] = "" if lineage is None or lineage.operation in NORMALISING else "spatial map"
         elif kind == "one place":
             kinds[event.key] = "one place" if lineage is not None and lineage.activation else ""
+        elif kind == "number" and (lineage is None or lineage.activated_by is None):
+            kinds[event.key] = ""
+        elif lineage is not None and lineage.activation is None and not {*event.summed}.isdisjoint(event.geometry.kept):
+            kinds[event.key] = "dot product"
         elif event.normalises or (event.values.is_meta and lineage is not None and lineage.operation == "rsqrt"):
             kinds[event.key] = "normalisation"
         elif lineage is None and event.values.is_meta:
@@ -108,7 +118,8 @@ def _by_values(network: nn.Module, example: Example, events: Sequence[Event]) ->
     still = [event for event in events if event.key not in kinds and torch.equal(event.values[0], event.values[1])]
     kinds |= {event.key: "constant" for event in still if event.lineage is None}
     # Layers compute the gate: it is dead, and not a constant.
-    unclear = [event for event in still if event.lineage and (event.geometry.written_out or not event.lineage.mixing)]
+    unclear = [event for event in still if event.lineage and not event.lineage.mixing]
+    unclear += [event for event in events if event.key not in kinds and event.geometry.written_out]
     return kinds | _with_fresh_weights(network, example, unclear)
 
 
@@ -151,8 +162,10 @@ def _with_fresh_weights(network: nn.Module, example: Example, events: Sequence[E
     for event in events:
         values = seen.factors.get(event.key)
         same = values is not None and torch.equal(values[0], values[1])
-        if same or (event.geometry.written_out and not seen.flat.get(event.key, True)):
-            kinds[event.key] = "constant" if same else ""
+        if not seen.flat.get(event.key, True):
+            kinds[event.key] = ""
+        elif same and event.lineage and not event.lineage.mixing:
+            kinds[event.key] = "constant"
     return kinds
 
 

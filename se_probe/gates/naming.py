@@ -110,7 +110,7 @@ def _block_extent(event: Event, block: Call, extent: Sequence[int]) -> Sequence[
     shape = block.output_shape or ()
     if len(shape) != len(extent) + 2:
         return [shape[axis] for axis in event.geometry.space] if len(shape) == len(event.feature_shape) else []
-    channels_last = event.geometry.kept[-1] == len(event.feature_shape) - 1
+    channels_last = event.geometry.kept[-1:] == (len(event.feature_shape) - 1,)
     orders = (shape[2:], shape[1:-1])[:: -1 if channels_last else 1]
     return min(orders, key=lambda sizes: _distortion(sizes, extent))
 

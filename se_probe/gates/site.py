@@ -111,8 +111,7 @@ class GateSites(list[GateSite]):
         cells = [columns, *([_cell(getattr(site, column)) for column in columns] for site in self)]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         rows = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
-        notes = [f"left out: {item.count} in {item.module or 'the network'}: {item.why}" for item in self.left_out]
-        return "\n".join([*rows, *notes])
+        return "\n".join([*rows, *map(str, self.left_out)])
 
 
 def _cell(value: Any) -> str:

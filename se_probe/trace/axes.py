@@ -8,7 +8,7 @@ the network can be copied there.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,11 +60,13 @@ class Experiments:
         images: the pass over `count` images.
         count: how many images that were.
         grown: the passes over larger inputs, with the axes of the input that were longer.
+        inside: experiments on single module calls, by path and call, where larger inputs of the network do not reach.
     """
 
     images: Shapes
     count: int
     grown: tuple[tuple[tuple[int, ...], Shapes], ...]
+    inside: Mapping[tuple[str, int], Experiments] = field(default_factory=dict)
 
     @property
     def extents(self) -> tuple[int, ...]:
@@ -83,7 +85,9 @@ class Experiments:
         here = aligned_shapes(shapes, matrices)
         larger = [found for found in self._reaching(key, matrices) if len(found[0]) == len(here[0])]
         if not larger:
-            return None
+            module, call, index = key
+            inner = self.inside.get((module, call))
+            return None if inner is None else inner.axes(("", 0, index), shapes, matrices, images)
         more = self.images.products.get(key)
         many = aligned_shapes(more, matrices) if more is not None else None
         return [
@@ -185,19 +189,40 @@ def experiment(network: nn.Module, example: Example) -> Experiments:
     return Experiments(images, count, tuple(grown))
 
 
+def experiment_inside(module: nn.Module, args: Example) -> Experiments | None:
+    """Run one module over more images and larger inputs of its own; None where that tells nothing.
+
+    Channels are told from space by the weights that take no other number of them. A module that takes any length
+    along every axis has no such weights.
+    """
+    copied = meta_copy(module)
+    if copied is None:
+        return None
+    found = experiment(copied, args)
+    return found if set(found.extents) != {axis for axis, _ in args.axes()} else None
+
+
 def varies(tensor: torch.Tensor, axis: int) -> bool:
     """Return whether a tensor can differ along an axis: it is longer than 1 and not an expanded view."""
     return tensor.size(axis) > 1 and tensor.stride(axis) != 0
 
 
 def constant_along(tensor: torch.Tensor, axis: int) -> bool:
-    """Return whether a tensor has equal values along an axis; on the meta device, whether it cannot differ."""
+    """Return whether a tensor has equal values along an axis, up to the rounding of an interpolation.
+
+    On the meta device: whether it cannot differ.
+    """
     if not varies(tensor, axis):
         return True
-    if tensor.is_meta or tensor.is_complex():
+    if tensor.is_meta or not tensor.is_floating_point():
         return False
     first = tensor.narrow(axis, 0, 1)
-    return torch.equal(first, tensor.narrow(axis, 1, 1)) and torch.equal(first.expand_as(tensor), tensor)
+    return nearly_equal(tensor.narrow(axis, 1, 1), first) and nearly_equal(tensor, first.expand_as(tensor))
+
+
+def nearly_equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Return whether two tensors are equal up to the rounding of an interpolation."""
+    return torch.equal(one, other) or torch.allclose(one, other, rtol=4 * torch.finfo(one.dtype).eps, atol=0)
 
 
 def stride_of(sizes: Sequence[int], extent: Sequence[int]) -> float:

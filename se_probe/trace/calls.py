@@ -21,7 +21,8 @@ class Call:
     """One call of a module in the forward pass.
 
     `index` counts the module's calls, `products` the multiplications made inside this one; `inputs` are the
-    storages of its positional arguments, `origins` knows what computed its tensors.
+    storages of its positional arguments, `origins` knows what computed its tensors; `args` are the arguments while the
+    call lasts.
     """
 
     module: str
@@ -30,6 +31,7 @@ class Call:
     origins: Origins = field(default_factory=Origins)
     products: int = 0
     output_shape: tuple[int, ...] | None = None
+    args: tuple[Any, ...] = ()
 
 
 class CallMode(WatchMode):

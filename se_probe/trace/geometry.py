@@ -18,7 +18,7 @@ class Geometry:
     Attributes:
         kind: "channel" for a gate, "spatial" for a factor that varies over space, "one place" for a gate on a map
             that has a single position at this input size, "folded" for a gate on an axis that the images share with
-            space, "unknown" where no larger input tells which axes are spatial.
+            space, "number" for one factor an image, "unknown" where no larger input tells which axes are spatial.
         image: axis of the images.
         kept: other axes along which the factor varies.
         free: axes along which it is constant.
@@ -27,7 +27,7 @@ class Geometry:
         written_out: whether the factor is constant over space by its values, not by its shape.
     """
 
-    kind: Literal["channel", "spatial", "one place", "folded", "unknown"]
+    kind: Literal["channel", "spatial", "one place", "folded", "number", "unknown"]
     image: int
     kept: tuple[int, ...]
     free: tuple[int, ...]
@@ -55,8 +55,8 @@ def geometry(
         matrices: whether it is a product of matrices.
 
     Returns:
-        None where the factor is no gate and no spatial map: it varies wherever the feature map does, is one number
-        an image, or is the same for all images.
+        None where the factor is no gate and no spatial map: it varies wherever the feature map does, or is the same
+        for all images.
     """
     on_images = [axis for axis, item in enumerate(axes) if item.images]
     if len(on_images) != 1:
@@ -94,10 +94,10 @@ def _over_space(
     if not any(varies(feature, axis) for axis in space):
         return None
     if all(constant_along(factor, axis) for axis in space):
-        if not kept or not fits:
+        if not fits:
             return None
         written_out = any(varies(factor, axis) for axis in space)
-        return replace(_made("channel", image, kept, rest, space), written_out=written_out)
+        return replace(_made("channel" if kept else "number", image, kept, rest, space), written_out=written_out)
     if matrices:
         return None
     kept = [axis for axis in rest if varies(factor, axis)]
@@ -109,7 +109,7 @@ def _over_space(
 
 
 def _made(
-    kind: Literal["channel", "spatial", "one place"],
+    kind: Literal["channel", "spatial", "one place", "number"],
     image: int,
     kept: Sequence[int],
     rest: Sequence[int],

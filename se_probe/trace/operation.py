@@ -100,7 +100,7 @@ class Product:
         """Whether a factor can carry that many values an image along the gate's axes, and none along the others."""
         if self.view is not None:
             return factor.numel() % math.prod(self.view) == 0
-        if max(self.axes) >= factor.dim() or math.prod(factor.shape[axis] for axis in self.axes) != values:
+        if max(self.axes, default=0) >= factor.dim() or math.prod(factor.shape[axis] for axis in self.axes) != values:
             return False
         others = _broadcast(factor, self.axes, self.image_axis)
         return self.written_out or not any(factor.shape[axis] > 1 and factor.stride(axis) != 0 for axis in others)

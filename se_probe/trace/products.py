@@ -9,13 +9,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
-from se_probe.trace.axes import MATRIX_PRODUCTS, Experiments, Shape, aligned, experiment
+from se_probe.trace.axes import (
+    MATRIX_PRODUCTS,
+    Experiments,
+    Shape,
+    aligned,
+    experiment,
+    experiment_inside,
+    nearly_equal,
+)
 from se_probe.trace.calls import Call, CallMode, Key, storages_in
 from se_probe.trace.dry_pass import watched_pass
 from se_probe.trace.example import Example
@@ -61,7 +70,8 @@ class Event:
         values: the factor without its broadcast axes, `(image, *kept)`.
         lineage: how the factor was computed, None where it does not depend on the input by the flow of data.
         sources: module calls that output the factor, with the outputs, innermost first.
-        exact: whether feature map times `values` equals the product bit for bit.
+        exact: whether feature map times `values` equals the product bit for bit (up to rounding if it is written out).
+        matrices: whether it is a product of matrices.
         normalises: whether the factor undoes the scale of the feature map.
         summed: aligned axes of the product over which the network then sums.
         parts: number of parts of the one kept axis over which the network then sums, 1 for none.
@@ -77,6 +87,7 @@ class Event:
     values: torch.Tensor
     lineage: Lineage | None
     sources: tuple[tuple[Call, torch.Tensor], ...]
+    matrices: bool = False
     exact: bool = True
     normalises: bool = False
     summed: tuple[int, ...] = ()
@@ -92,12 +103,15 @@ class Trace:
         events: the products in network order.
         calls: how often each module was called.
         operations: how often each operation was made, by name.
+        untold: arguments, shapes only, of the module calls with products that no larger input reaches, by path and
+            call.
     """
 
     experiments: Experiments
     events: list[Event] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
     operations: Counter[str] = field(default_factory=Counter)
+    untold: dict[tuple[str, int], Example] = field(default_factory=dict)
 
 
 def trace(network: nn.Module, example: Example) -> Trace:
@@ -111,7 +125,19 @@ def trace(network: nn.Module, example: Example) -> Trace:
         SeProbeError: the pass failed.
     """
     experiments = experiment(network, example)
+    seen = _pass(network, example, experiments)
+    if not seen.untold:
+        return seen
+    # The network takes one size only: its modules may take others.
+    inside = {
+        key: found
+        for key, args in seen.untold.items()
+        if (found := experiment_inside(network.get_submodule(key[0]), args)) is not None
+    }
+    return _pass(network, example, replace(experiments, inside=inside)) if inside else seen
 
+
+def _pass(network: nn.Module, example: Example, experiments: Experiments) -> Trace:
     def watch(item: nn.Module, given: Example) -> Trace:
         tracer = _Tracer(given, experiments)
         tracer.watch(item, given)
@@ -122,11 +148,16 @@ def trace(network: nn.Module, example: Example) -> Trace:
 
 @dataclass
 class _Stored:
-    """What is known of a storage that depends on the input."""
+    """What is known of a storage that depends on the input; while `alive` is kept, no other takes its identity."""
 
+    alive: StorageWeakRef
     lineage: Lineage
     sources: list[Source] = field(default_factory=list)
     product: Event | None = None
+
+
+def _stored(tensor: torch.Tensor, lineage: Lineage) -> _Stored:
+    return _Stored(StorageWeakRef(tensor.untyped_storage()), lineage)
 
 
 class _Tracer(CallMode):
@@ -136,13 +167,16 @@ class _Tracer(CallMode):
         super().__init__()
         self.trace = Trace(experiments, calls=self.calls, operations=self._counts)
         self._images = example.images
-        self._stored = {key: _Stored(Lineage()) for key in storages_in((example.args, example.kwargs))}
+        self._stored = {
+            storage_of(item): _stored(item, Lineage()) for item in tensors_in((example.args, example.kwargs))
+        }
 
     def begin(self, path: str, args: Any) -> Call:
-        return Call(path, self.calls[path], storages_in(args), Origins(args))
+        return Call(path, self.calls[path], storages_in(args), Origins(args), args=args)
 
     def leave(self, _module: nn.Module, _args: Any, output: Any) -> None:
         call = self._stack.pop()
+        call.args = ()
         if not isinstance(output, torch.Tensor):
             return
         call.output_shape = tuple(output.shape)
@@ -189,7 +223,11 @@ class _Tracer(CallMode):
         axes = self.trace.experiments.axes(key, pair.shapes, pair.matrices, self._images)
         feature, factor = pair.aligned
         if axes is None:
-            return None if pair.matrices else by_shape(feature, factor, self._images)
+            found = None if pair.matrices else by_shape(feature, factor, self._images)
+            call = self._stack[-1]
+            if found is not None and call.module and tensors_in(call.args):
+                self.trace.untold[key[:2]] = Example(call.args, {}, self._images).on_meta()
+            return found
         return geometry(feature, factor, axes, pair.place, self._images, pair.matrices)
 
     def _product(self, found: Geometry, pair: _Pair, operand: int, origins: tuple[Operation | None, ...]) -> Product:
@@ -225,6 +263,7 @@ class _Tracer(CallMode):
             values=product.gate(pair.factor, kept).clone(),
             lineage=None if flow is None else flow.lineage,
             sources=tuple((source.call, source.read(pair.factor).clone()) for source in sources),
+            matrices=pair.matrices,
             normalises=unbounded and is_normalised(whole, factor, (found.image, *found.kept)),
             summed=(2 + (found.split > 1),) if pair.matrices else (),
         )
@@ -234,7 +273,7 @@ class _Tracer(CallMode):
         name = self._operation.name
         inputs = tensors_in((args, kwargs))
         known = [(item, self._stored[storage_of(item)]) for item in inputs if storage_of(item) in self._stored]
-        if name in {"sum", "mean"} and known and (product := known[0][1].product) is not None:
+        if name == "sum" and known and (product := known[0][1].product) is not None:
             _note_sum(product, args)
         shared = {storage_of(item) for item in inputs}
         lineages = [] if name in _SHAPE_ONLY else [(item, stored.lineage) for item, stored in known]
@@ -243,9 +282,8 @@ class _Tracer(CallMode):
             if key in shared and not func._schema.is_mutable:
                 continue
             if lineages:
-                self._stored[key] = _Stored(derive(self._operation, args, lineages, item))
+                self._stored[key] = _stored(item, derive(self._operation, args, lineages, item))
             elif key not in shared:
-                # A new storage may lie at the address of one that is gone.
                 self._stored.pop(key, None)
 
 
@@ -301,10 +339,11 @@ def _product_is_exact(
     func: Any, event: Event, before: tuple[Any, ...], kwargs: Mapping[str, Any], output: torch.Tensor
 ) -> bool:
     """Put the factor together again from the values that were read, and compare the product bit for bit."""
-    if output.is_meta or event.geometry.kind != "channel":
+    if output.is_meta or event.geometry.kind not in {"channel", "number"}:
         return True
     again = func(*event.product.replace(before, event.values), **kwargs)
-    return torch.equal(again, output) or torch.allclose(again, output, rtol=0, atol=0, equal_nan=True)
+    rtol = 8 * torch.finfo(output.dtype).eps if event.geometry.written_out else 0
+    return torch.equal(again, output) or torch.allclose(again, output, rtol=rtol, atol=0, equal_nan=True)
 
 
 class FactorMode(CallMode):
@@ -325,7 +364,7 @@ class FactorMode(CallMode):
                 self.factors[event.key] = product.read(args, shape).clone()
                 if event.geometry.written_out:
                     whole = product.replace(args, self.factors[event.key])[product.operand]
-                    self.flat[event.key] = torch.equal(whole, args[product.operand])
+                    self.flat[event.key] = nearly_equal(whole, args[product.operand])
         return func(*args, **kwargs)
 
     def _is_same(self, event: Event, args: tuple[Any, ...]) -> bool:

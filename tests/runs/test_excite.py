@@ -280,10 +280,12 @@ def test_other_signals_are_measured_too(tmp_path):
         assert table["site"].tolist() == [site.name for site in recording.sites]
         assert table["omega_squared"].between(-1, 1).all()
         assert "verdict" not in table
-    # The standard deviation between class means, from the logits themselves.
-    logits = recording.of("logit").moments("SE_5_3")["mean"].values
+    # The standard deviation between true class means, from the logits themselves.
+    moments = recording.of("logit").moments("SE_5_3")
+    count, logits = moments["count"].values[:, None], moments["mean"].values
+    noise = np.mean(moments["m2"].values / (count - 1) / count)
     row = pd.read_csv(tables / "site_specificity.logit.csv").set_index("site").loc["SE_5_3"]
-    assert row["between_class_sd"] == pytest.approx(np.sqrt(logits.var(0, ddof=1).mean()), rel=1e-6)
+    assert row["between_class_sd"] == pytest.approx(np.sqrt(logits.var(0, ddof=1).mean() - noise), rel=1e-6)
 
 
 def gates_of(recording):

@@ -1,11 +1,13 @@
 """A dry pass shows a network the same noise every time, and leaves the network and the caller's random state alone."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
 
 from se_probe.errors import SeProbeError
-from se_probe.trace.dry_pass import dry_pass, evaluation_mode
+from se_probe.trace.dry_pass import dry_pass, evaluation_mode, unwrap
 from se_probe.trace.example import noise_for
 
 
@@ -40,3 +42,68 @@ def test_modes_come_back_after_an_error():
 def test_a_pass_that_fails():
     with pytest.raises(SeProbeError, match=r"Linear with input \(2, 3\) failed.*\(2x3 and 4x2\).*pass the input_size"):
         dry_pass(nn.Linear(4, 2), (3,), lambda network, batch: network(batch))
+
+
+class Two(nn.Module):
+    def forward(self, x, y):
+        return x * y
+
+
+class Broken(nn.Module):
+    def forward(self, x):
+        raise KeyError("nothing here")
+
+
+class Hungry(nn.Module):
+    def forward(self, x):
+        return x.sum() * torch.empty(10**15)
+
+
+class Part(nn.Module):
+    """A network with a given part."""
+
+    def __init__(self, part):
+        super().__init__()
+        self.part = part
+
+    def forward(self, x):
+        return self.part(x)
+
+
+def compiled_in_place():
+    network = nn.Linear(4, 2)
+    network.compile()
+    return network
+
+
+def scripted():
+    with pytest.warns((DeprecationWarning, FutureWarning)):
+        return torch.jit.trace(nn.Linear(4, 2), torch.ones(1, 4))
+
+
+def quantised():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch announces that quantised tensors will go
+        return nn.Sequential(torch.ao.nn.quantized.Linear(4, 2))
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (Two, r"more than one input.*pass inputs= with all of them"),
+        (lambda: nn.Embedding(5, 2), r"whole numbers.*pass inputs= with an example"),
+        (lambda: Part(scripted()), r"the part 'part' is a scripted Linear.*pass the Python network"),
+        (quantised, r"statically quantised.*before it was quantised"),
+        (lambda: torch.export.export(nn.Linear(4, 2), (torch.ones(2, 4),)), r"torch\.export program.*exported from"),
+        (lambda: torch.export.export(nn.Linear(4, 2), (torch.ones(2, 4),)).module(), r"torch\.export program"),
+        (compiled_in_place, r"compiled in place by \.compile\(\).*before it is compiled"),
+        (lambda: Part(compiled_in_place()), r"the part 'part' was compiled in place"),
+        (Hungry, r"ran out of memory.*smaller input_size"),
+        (Broken, r"fails by itself \('nothing here'\).*evaluation mode"),
+        (lambda: nn.Linear(3, 2), r"does not take this size.*pass the input_size"),
+        (lambda: nn.LazyLinear(3), r"lazy modules.*run it once"),
+    ],
+)
+def test_each_failure_has_a_sentence_of_its_own(build, said):
+    with pytest.raises(SeProbeError, match=said):
+        dry_pass(unwrap(build()), (4,), lambda network, batch: network(batch))

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from se_probe.trace.folding_flow import flow_of
+from se_probe.trace.flow import follow
 
 
 class Plain(nn.Module):
@@ -18,10 +18,10 @@ class Plain(nn.Module):
 
 
 def test_views_share_a_value_and_overwriting_makes_another():
-    flow = flow_of(Plain(), torch.randn(2, 3, 5, 5))
-    names = [step.name for step in flow.steps]
+    flow = follow(Plain(), torch.randn(2, 3, 5, 5))
+    names = [step.name for step in flow.operations]
     assert names == ["convolution", "relu", "sum", "mean", "add"]
-    convolution, relu, *_ = flow.steps
+    convolution, relu, *_ = flow.operations
     (before,), (after,) = convolution.outputs, relu.outputs
     assert before.value.storage == after.value.storage
     assert before.value.version + 1 == after.value.version
@@ -34,8 +34,8 @@ def test_views_share_a_value_and_overwriting_makes_another():
 def test_parameters_are_known_by_all_their_names():
     network = Plain()
     network.again = network.conv
-    flow = flow_of(network, torch.randn(1, 3, 2, 2))
-    weight = flow.steps[0].args[1]
+    flow = follow(network, torch.randn(1, 3, 2, 2))
+    weight = flow.operations[0].args[1]
     assert flow.parameters[weight.value.storage] == ["conv.weight", "again.weight"]
 
 
@@ -46,8 +46,8 @@ class Slice(nn.Module):
 
 
 def test_whole_tells_parts_and_repetitions():
-    flow = flow_of(Slice(), torch.randn(2, 3, 2, 2))
-    product, plus, first, second, _ = flow.steps
+    flow = follow(Slice(), torch.randn(2, 3, 2, 2))
+    product, plus, first, second, _ = flow.operations
     assert product.outputs[0].whole
     assert not plus.args[0].whole
     assert first.name == second.name == "sum"
@@ -55,5 +55,5 @@ def test_whole_tells_parts_and_repetitions():
 
 
 def test_what_is_returned():
-    flow = flow_of(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten()), torch.randn(2, 3, 5, 5))
-    assert flow.returned == {flow.steps[-1].outputs[0].value.storage}
+    flow = follow(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten()), torch.randn(2, 3, 5, 5))
+    assert flow.returned == {flow.operations[-1].outputs[0].value.storage}
