@@ -21,7 +21,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 # The site, in build/site: guides, notebooks, API reference, and the report of a demo run to click through.
-docs: $(VENV)/.installed-docs build/example/report.html $(NOTEBOOKS:notebooks/%=build/notebooks/%)
+docs: $(VENV)/.installed-dev build/example/report.html $(NOTEBOOKS:notebooks/%=build/notebooks/%)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # --quiet would hide warnings from --strict
 
 build/example/report.html: $(SOURCES)
@@ -64,11 +64,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable ".[dev,data,notebook]"
-	touch $@
-
-$(VENV)/.installed-docs: $(VENV)/.installed-dev
-	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	$(BIN)/python -m pip install --quiet --editable ".[dev,data,docs,notebook]"
 	touch $@
 
 # Debian's Chromium, for the tests of the report; without it they are skipped and say so.

@@ -8,6 +8,7 @@ Names are imported when they are first used, so that `import se_probe` does not 
 """
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
     from se_probe.models import LoadedModel, load_model
     from se_probe.recording import Recording, merge, open_recording, record, verify
     from se_probe.runs.ablate import ablate
+    from se_probe.runs.analyse import write_analysis
     from se_probe.runs.compare import compare
     from se_probe.runs.cost import CostReport, cost
     from se_probe.runs.draw import draw
-    from se_probe.runs.excite import excite, write_analysis
+    from se_probe.runs.excite import excite
     from se_probe.runs.fold import fold
     from se_probe.runs.scale import scale
     from se_probe.runs.scale_result import ScaleRun, open_scale_run
@@ -65,7 +67,7 @@ _HOME = {
     "scale": "runs.scale",
     "select": "images",
     "verify": "recording",
-    "write_analysis": "runs.excite",
+    "write_analysis": "runs.analyse",
 }
 
 __all__ = [
@@ -110,6 +112,8 @@ _PARTS = ("analysis", "costs", "demo", "figures", "gates", "models")
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("se-probe")
     if name in _PARTS:
         return import_module(f"se_probe.{name}")
     if name not in _HOME:
@@ -118,4 +122,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, *_PARTS]
+    return [*__all__, *_PARTS, "__version__"]

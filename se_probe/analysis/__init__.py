@@ -18,13 +18,13 @@ from se_probe.analysis.curves import default_within, excitation_curves, within_c
 from se_probe.analysis.decodability import site_decodability
 from se_probe.analysis.findings import Finding, findings
 from se_probe.analysis.health import channel_health, site_health
-from se_probe.analysis.measures import measure_tables, signal_tables, write_measures
+from se_probe.analysis.measures import measure_tables, signal_tables
 from se_probe.analysis.null import beside_null
 from se_probe.analysis.protocols import GateRecording, RecordingLike, SiteLike
 from se_probe.analysis.sampling import default_panels, sample_channels, select_sites
 from se_probe.analysis.similarity import class_similarity, cluster_classes, site_similarity
 from se_probe.analysis.specificity import channel_specificity, site_specificity
-from se_probe.analysis.tables import class_table, site_table, write_tables
+from se_probe.analysis.tables import class_table, recording_tables, site_table
 
 __all__ = [
     "Finding",
@@ -47,6 +47,7 @@ __all__ = [
     "findings",
     "image_covariates",
     "measure_tables",
+    "recording_tables",
     "reference_name",
     "reference_statistics",
     "sample_channels",
@@ -62,6 +63,4 @@ __all__ = [
     "site_table",
     "with_savings",
     "within_class_curves",
-    "write_measures",
-    "write_tables",
 ]

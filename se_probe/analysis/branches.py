@@ -4,7 +4,6 @@ Source: Zhang et al., ResNeSt: Split-Attention Networks, arXiv 2004.08955.
 """
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,7 +15,6 @@ from se_probe.analysis.stats.moments import equal_weight_mean, sample_variance
 from se_probe.analysis.stats.states import branch_entropy
 from se_probe.analysis.stats.variance import between_class_sd, components, omega_squared
 from se_probe.errors import SeProbeError
-from se_probe.io.files import write_csv
 
 Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
 
@@ -104,10 +102,13 @@ def cardinal_groups(recording: RecordingLike, cardinality: Mapping[str, int] | N
     return pd.DataFrame(rows)
 
 
-def write_branch_tables(
-    recording: GateRecording, directory: Path, cardinality: Mapping[str, int] | None = None
-) -> list[Path]:
-    """Write `split_attention.csv`, `split_entropy.csv` and `cardinal_groups.csv`; return their paths.
+def has_branches(recording: RecordingLike) -> bool:
+    """Return whether a recording has sites with branches, or of split attention with a single one."""
+    return any(site.branches > 1 or site.family == "split attention" for site in recording.sites)
+
+
+def branch_tables(recording: GateRecording, cardinality: Mapping[str, int] | None = None) -> dict[str, pd.DataFrame]:
+    """Return the tables of branches by the names of their files.
 
     Args:
         recording: the recording.
@@ -115,16 +116,13 @@ def write_branch_tables(
         cardinality: number of cardinal groups of each site; None: one.
 
     Raises:
-        SeProbeError: the folder cannot be written, or as `cardinal_groups`.
+        SeProbeError: as `cardinal_groups`.
     """
-    tables = {
-        "split_attention": split_attention(recording),
-        "split_entropy": split_entropy(recording),
-        "cardinal_groups": cardinal_groups(recording, cardinality),
+    return {
+        "split_attention.csv": split_attention(recording),
+        "split_entropy.csv": split_entropy(recording),
+        "cardinal_groups.csv": cardinal_groups(recording, cardinality),
     }
-    for name, table in tables.items():
-        write_csv(table, directory / f"{name}.csv")
-    return [directory / f"{name}.csv" for name in tables]
 
 
 def _parts(moments: xr.Dataset, groups: int) -> Iterator[tuple[int, int, xr.Dataset]]:

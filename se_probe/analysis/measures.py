@@ -1,6 +1,4 @@
-"""All measures of a recording as tidy tables on disk."""
-
-from pathlib import Path
+"""All measures of a recording as tidy tables, by the names of their files."""
 
 import pandas as pd
 
@@ -9,7 +7,6 @@ from se_probe.analysis.health import channel_health, site_health
 from se_probe.analysis.protocols import GateRecording
 from se_probe.analysis.similarity import site_similarity
 from se_probe.analysis.specificity import specificity_tables
-from se_probe.io.files import write_csv
 
 
 def measure_tables(recording: GateRecording) -> dict[str, pd.DataFrame]:
@@ -39,14 +36,3 @@ def signal_tables(recording: GateRecording, signal: str) -> dict[str, pd.DataFra
         f"channel_specificity.{signal}.csv.gz": of_channels,
     }
     return {name: table.drop(columns=["verdict", "state"], errors="ignore") for name, table in tables.items()}
-
-
-def write_measures(tables: dict[str, pd.DataFrame], directory: Path) -> list[Path]:
-    """Write the tables of `measure_tables` into a folder; return their paths.
-
-    Raises:
-        SeProbeError: the folder cannot be written.
-    """
-    for name, table in tables.items():
-        write_csv(table, directory / name)
-    return [directory / name for name in tables]

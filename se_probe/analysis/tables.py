@@ -1,7 +1,6 @@
 """Tables of a recording: class-wise statistics of every site and channel, and a summary of the sites."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,6 @@ from se_probe.analysis.curves import statistics_table
 from se_probe.analysis.gates import class_spreads, site_moments
 from se_probe.analysis.protocols import GateRecording, GateSiteLike, RecordingLike
 from se_probe.analysis.stats.moments import equal_weight_mean, sample_variance
-from se_probe.io.files import write_csv
 
 CLASS_COLUMNS = ("site", "branch", "channel", "class", "role", "count", "mean", "variance", "standard_error")
 
@@ -49,16 +47,9 @@ def site_table(recording: GateRecording) -> pd.DataFrame:
     return pd.DataFrame([_site_row(recording, site) for site in recording.sites])
 
 
-def write_tables(recording: GateRecording, directory: Path) -> list[Path]:
-    """Write `sites.csv` and, compressed for its size, `class_statistics.csv.gz`; return their paths.
-
-    Raises:
-        SeProbeError: the folder cannot be written.
-    """
-    paths = [directory / "sites.csv", directory / "class_statistics.csv.gz"]
-    write_csv(site_table(recording), paths[0])
-    write_csv(class_table(recording), paths[1])
-    return paths
+def recording_tables(recording: GateRecording) -> dict[str, pd.DataFrame]:
+    """Return the tables of sites and of class-wise statistics by the name of their file, compressed for its size."""
+    return {"sites.csv": site_table(recording), "class_statistics.csv.gz": class_table(recording)}
 
 
 def _site_row(recording: GateRecording, site: GateSiteLike) -> dict[str, object]:

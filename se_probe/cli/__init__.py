@@ -5,11 +5,11 @@ import sys
 
 import typer
 
-from se_probe.cli import ablation, cost, data, fold, lookup, rework, runs, upkeep
+from se_probe.cli import cost, data, networks, recordings, verbs
 from se_probe.cli.app import app
-from se_probe.errors import OtherRankError, SeProbeError
+from se_probe.errors import OtherRankError, SeProbeError, first_line
 
-__all__ = ["ablation", "app", "cost", "data", "fold", "lookup", "main", "rework", "runs", "upkeep"]
+__all__ = ["app", "cost", "data", "main", "networks", "recordings", "verbs"]
 
 
 def main() -> None:
@@ -22,6 +22,15 @@ def main() -> None:
         app()
     except OtherRankError:
         raise SystemExit(2) from None
-    except SeProbeError as error:
-        typer.echo(f"error: {error}", err=True)
+    except (SeProbeError, OSError, MemoryError) as error:
+        typer.echo(f"error: {_sentence(error)}", err=True)
         raise SystemExit(2) from None
+
+
+def _sentence(error: BaseException) -> str:
+    """Return what went wrong; the system's errors name the file."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+    if isinstance(error, MemoryError):
+        return f"memory ran out ({first_line(error)}); try a smaller --batch-size or fewer --workers."
+    return str(error)

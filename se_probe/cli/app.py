@@ -1,33 +1,24 @@
 """The command line's application, to which the commands add themselves."""
 
+from __future__ import annotations
+
+from importlib.metadata import version
 from signal import SIGINT
-from typing import Any
+from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
+from se_probe.cli.help import Group
 from se_probe.errors import InterruptedRun
 
-# As help lists them: recording, asking, looking after recordings, looking up.
+# As help lists them: recording and measuring, looking after recordings, looking up.
 _ORDER = [
-    "excite",
-    "ablate",
-    "fold",
-    "cost",
-    "scale",
-    "compare",
-    "plot",
-    "report",
-    "verify",
-    "merge",
-    "gates",
-    "models",
-    "classes",
-    "data",
-]
+    "excite", "ablate", "fold", "scale", "compare", "cost", "plot", "report", "verify", "merge", "gates", "models",
+    "classes", "data",
+]  # fmt: skip
 
 
-class _Commands(TyperGroup):
+class _Commands(Group):
     """Says what a command that is stopped leaves behind; typer by itself would stop without a word."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -44,9 +35,22 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     name="se-probe",
     cls=_Commands,
-    help="Record and analyse the channel gates of squeeze-and-excitation, selective-kernel and split-attention "
-    "networks.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"se-probe {version('se-probe')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Record and analyse the channel gates of squeeze-and-excitation, selective-kernel and split-attention networks."""

@@ -3,79 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
 from rich.table import Table
 
-from se_probe.cli.app import app
-from se_probe.cli.options import AsJson, Device, ModelArg, listed
-from se_probe.cli.output import console, print_json, table
-from se_probe.errors import SeProbeError
+from se_probe.cli.commands import AsJson, add_verb
+from se_probe.cli.output import table
+from se_probe.cli.terminal import Terminal, print_json
+from se_probe.runs.settings import CostSettings
 
 if TYPE_CHECKING:
     from se_probe.costs import GateCost, NetworkCost
     from se_probe.runs.cost import CostReport
 
 
-@app.command()
-def cost(
-    model: Annotated[str, typer.Argument(help="A network, named as in excite --model.")],
-    model_arg: ModelArg = None,
-    input_size: Annotated[
-        int | None, typer.Option(help="Side of the square input. Default: from the network's configuration.")
-    ] = None,
-    reductions: Annotated[str, typer.Option(help="Reduction ratios r to sweep, separated by commas.")] = "4,8,16,32",
-    time: Annotated[
-        bool, typer.Option("--time/--no-time", help="Measure the share of run time, in pairs, on this machine.")
-    ] = True,
-    time_by: Annotated[
-        str, typer.Option(help="all gates together, or beside them each stage or each site alone.")
-    ] = "all",
-    rounds: Annotated[int, typer.Option(help="How often every variant is timed, at least 15.")] = 25,
-    batch_size: Annotated[int, typer.Option(help="Images in a batch that is timed.")] = 1,
-    device: Device = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for figures with their CSV, and cost.json.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Say what the gates of a network cost: parameters, operations, run time. No weights are downloaded."""
-    from se_probe.models import parse_model_args
-    from se_probe.runs.cost import cost as run
-
-    report = run(
-        model,
-        model_args=parse_model_args(model_arg or []),
-        input_size=input_size,
-        reductions=_ratios(reductions),
-        time=time,
-        time_by=time_by,  # type: ignore[arg-type]  # checked there
-        rounds=rounds,
-        batch_size=batch_size,
-        device=device,
-        out=out,
-    )
-    if as_json:
+def _told(report: CostReport, shown: Terminal) -> None:
+    if shown.as_json:
         print_json(report.to_dict())
         return
-    output = console()
-    output.print(_sites(report))
+    shown.print(_sites(report))
     if len(report.sweep):
-        output.print()
-        output.print(_sweep(report))
-    output.print()
+        shown.print("")
+        shown.print(_sweep(report))
+    shown.print("")
     for sentence in report.sentences():
-        output.print(sentence, markup=False, soft_wrap=True)
-    for path in report.files:
-        output.print(f"wrote     {path}", markup=False, soft_wrap=True)
-
-
-def _ratios(text: str) -> list[int]:
-    ratios = listed(text) or []
-    for ratio in ratios:
-        if not ratio.isdecimal():
-            raise SeProbeError(f'"{ratio}" is no reduction ratio; expected whole numbers such as 4,8,16,32.')
-    return [int(ratio) for ratio in ratios]
+        shown.print(sentence)
 
 
 def _sites(report: CostReport) -> Table:
@@ -124,3 +76,12 @@ def _sweep(report: CostReport) -> Table:
 
 def _number(value: float | None, form: str = ",.0f") -> str:
     return "–" if value is None or value != value else format(value, form)
+
+
+add_verb(
+    CostSettings,
+    "runs.cost",
+    _told,
+    examples=("se-probe cost demo:se", "se-probe cost legacy_seresnet50 --no-time --reductions 4,16"),
+    as_json=AsJson,
+)

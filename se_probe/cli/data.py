@@ -1,4 +1,4 @@
-"""Commands on public sets of images: which there are, and fetching one."""
+"""Commands on classes and on public sets of images: what names mean, which sets there are, and fetching one."""
 
 from __future__ import annotations
 
@@ -7,22 +7,31 @@ from typing import Annotated
 import typer
 
 from se_probe.cli.app import app
-from se_probe.cli.options import AsJson
-from se_probe.cli.output import console, print_json, table
+from se_probe.cli.commands import AsJson, with_examples
+from se_probe.cli.help import Group
+from se_probe.cli.output import table
+from se_probe.cli.terminal import console, print_json
 
-data_app = typer.Typer(help="Public sets of images, fetched when asked for and never otherwise.", no_args_is_help=True)
+data_app = typer.Typer(
+    cls=Group, help="Public sets of images, fetched when asked for and never otherwise.", no_args_is_help=True
+)
 app.add_typer(data_app, name="data")
 
 
-@data_app.command()
+@data_app.command(cls=with_examples(("se-probe data fetch imagenetv2",)))
 def fetch(
-    name: Annotated[str, typer.Argument(help="imagenetv2 or tiny-imagenet; se-probe data list shows all.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="imagenetv2 or tiny-imagenet; se-probe data list shows all.")
+    ],
     variant: Annotated[
         str | None,
-        typer.Option(help="Of imagenetv2: matched-frequency (the default), threshold-0.7 or top-images."),
+        typer.Option(
+            metavar="NAME", help="Of imagenetv2: matched-frequency (the default), threshold-0.7 or top-images."
+        ),
     ] = None,
     url: Annotated[
-        str | None, typer.Option(help="Another address of the same file; its checksum is compared all the same.")
+        str | None,
+        typer.Option(metavar="URL", help="Another address of the same file; its checksum is compared all the same."),
     ] = None,
 ) -> None:
     """Download a public set into the cache (SE_PROBE_CACHE), so that --data takes its name."""
@@ -35,7 +44,7 @@ def fetch(
         raise SystemExit(130) from None
 
 
-@data_app.command("list")
+@data_app.command("list", cls=with_examples(("se-probe data list",)))
 def list_sets(as_json: AsJson = False) -> None:
     """Show the public sets: what they hold, their size and licence, and whether they are on this machine."""
     from se_probe.images.public import PUBLIC_SETS, readable_size, state_of
@@ -57,3 +66,22 @@ def list_sets(as_json: AsJson = False) -> None:
         begun = f"{readable_size(state.begun)} are here" if state.begun else "not fetched"
         rows.append((name, readable_size(public.size), public.holds, public.licence, state.folder or begun))
     console().print(table(("name", "download", "holds", "licence", "on this machine"), rows))
+
+
+@app.command("classes", cls=with_examples(("se-probe classes goldfish,pug,plane,cliff",)))
+def resolve_classes(
+    query: Annotated[str, typer.Argument(metavar="NAMES", help="Indices, wnids or exact names, separated by commas.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show which ImageNet classes a name, index or wnid means."""
+    from se_probe.labels import imagenet
+
+    resolutions = imagenet().resolve_all(query)
+    for note in [item.note for item in resolutions if item.note]:
+        typer.echo(note, err=True)
+    found = [item.image_class for item in resolutions]
+    if as_json:
+        print_json([{"index": item.index, "wnid": item.wnid, "name": item.name} for item in found])
+    else:
+        rows = [(item.index, item.wnid, item.name, ", ".join(item.lemmas)) for item in found]
+        console().print(table(("index", "wnid", "name", "reached by"), rows))

@@ -11,6 +11,7 @@ from se_probe.figures.intervention_classes import intervention_classes
 from se_probe.figures.intervention_cost import intervention_cost
 from se_probe.figures.intervention_savings import intervention_savings
 from se_probe.figures.role_of_excitation import role_of_excitation
+from se_probe.figures.run_figures import INTERVENTION_FIGURES, RUN_FIGURES, RunFigure
 from se_probe.figures.save import save_figure
 from se_probe.figures.scale_classes import scale_classes
 from se_probe.figures.scale_images import scale_images
@@ -19,6 +20,9 @@ from se_probe.figures.specificity_importance import specificity_importance
 from se_probe.figures.within_class import within_class
 
 __all__ = [
+    "INTERVENTION_FIGURES",
+    "RUN_FIGURES",
+    "RunFigure",
     "channel_distribution",
     "class_heatmap",
     "class_similarity_matrix",

@@ -4,6 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from se_probe.analysis.stats.states import STATIC_SD
 from se_probe.figures.by_site import BAND, draw_by_site, look, plot_band, plot_level, plot_line
 from se_probe.figures.frame import Wording
 
@@ -17,7 +18,7 @@ def depth_profile(
     specificity: pd.DataFrame,
     *,
     demo: bool,
-    least_spread: float,
+    least_spread: float = STATIC_SD,
     title: str = "Depth profile of class specificity",
     caption: str | None = None,
 ) -> Figure:

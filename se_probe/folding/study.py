@@ -59,29 +59,40 @@ class Study:
         halves_of_images: tuple[Selection, Selection],
         folder: RunFolder,
         provenance: dict[str, Any],
-        settings: dict[str, Any],
+        *,
+        device: str,
+        batch_size: int,
+        workers: int,
         progress: Callable[[int], None],
     ) -> None:
         self.model, self.folder, self.provenance = model, folder, provenance
-        self.network = model.network.to(settings["device"])
+        self.network = model.network.to(device)
         self.sites = {site.name: site for site in sites}
         like = reference_tensor(self.network)
-        options = {"batch_size": settings["batch_size"], "workers": settings["workers"]}
-        self.first, self.second = (Images(part, model.transform, like, **options) for part in halves_of_images)
-        self.recording = self._record(settings, progress)
+        self.first, self.second = (
+            Images(part, model.transform, like, batch_size=batch_size, workers=workers) for part in halves_of_images
+        )
+        self.recording = self._record(device, batch_size, workers, progress)
         self.means, self.spread = mean_of_class_means(self.recording), gate_spread(self.recording)
         self.order = sorted(self.sites, key=lambda site: self.spread[site])
         self.measure_name = ""
         self.possible: Folded | None = None
 
-    def _record(self, settings: dict[str, Any], progress: Callable[[int], None]) -> Recording:
+    def _record(self, device: str, batch_size: int, workers: int, progress: Callable[[int], None]) -> Recording:
         """Record the moments of the first half; no single gates are kept."""
         selection = self.first.selection
         entries = tuple(replace(entry, role="reference") for entry in selection.entries)
-        moments_only = replace(selection, entries=entries, chosen=())
-        path, sites = self.folder.recording, list(self.sites.values())
-        options = {**settings, "progress": progress, "provenance": self.provenance}
-        return record(self.model, sites, moments_only, path, **options)
+        return record(
+            self.model,
+            list(self.sites.values()),
+            replace(selection, entries=entries, chosen=()),
+            self.folder.recording,
+            provenance=self.provenance,
+            batch_size=batch_size,
+            workers=workers,
+            device=device,
+            progress=progress,
+        )
 
     def constants(self, names: Sequence[str]) -> dict[GateSite, NDArray[np.float64]]:
         """Return the mean gates of the first half."""

@@ -21,7 +21,7 @@ from se_probe.recording.header import Header, header_of
 from se_probe.recording.layout import IMAGE_COLUMNS, names_of_moments
 from se_probe.recording.moments import ClassMoments, Moments
 from se_probe.recording.recording import Recording, open_recording
-from se_probe.recording.resume import FREE_SETTINGS, differences, listed
+from se_probe.recording.resume import differences, free_settings, listed
 from se_probe.recording.run_folder import RECORDING
 from se_probe.recording.store import Content, Part, create, tidy, write
 
@@ -94,7 +94,7 @@ def _require_fit(parts: Sequence[Recording]) -> None:
 def _essence(recording: Recording) -> dict[str, Any]:
     """Return the facts that joined recordings must share."""
     provenance = recording.provenance
-    free = (*FREE_SETTINGS, "capture")
+    free = (*free_settings(provenance), "capture")
     return {
         "model": provenance["model"],
         "settings": {key: value for key, value in provenance["settings"].items() if key not in free},

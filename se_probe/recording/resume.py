@@ -15,8 +15,9 @@ from se_probe.recording.shards import DamagedShardError, Shard, shard_paths
 from se_probe.recording.store import create, put_attributes, shard_folder, tidy
 
 # Facts that may differ in a continuation: they change no gate beyond the stated tolerance.
-_FREE_FACTS = ("command", "created", "versions", "machine", "resumed", "execution")
-FREE_SETTINGS = ("batch_size", "workers", "device", "ranks", "preset")
+_FREE_FACTS = ("command", "created", "versions", "machine", "resumed", "execution", "free_settings")
+# Of recordings that do not name their own.
+_FREE_SETTINGS = ("batch_size", "workers", "device", "ranks", "preset")
 _SHOWN = 80
 _LISTED = 6
 
@@ -109,7 +110,8 @@ def _keep_provenance(path: Path, header: Header) -> None:
     """Add the continuing run to the provenance of the first: when, how, and with what."""
     attributes = root_attributes(path)
     facts = {key: header.provenance[key] for key in _FREE_FACTS if key in header.provenance}
-    settings = {key: value for key, value in header.provenance.get("settings", {}).items() if key in FREE_SETTINGS}
+    free = free_settings(header.provenance)
+    settings = {key: value for key, value in header.provenance.get("settings", {}).items() if key in free}
     attributes["provenance"].setdefault("resumed", []).append({**facts, "settings": settings})
     put_attributes(path, attributes)
 
@@ -131,7 +133,8 @@ def require_same(path: Path, header: Header) -> None:
             f"{path} has recording schema {attributes['schema']}, which this version of se-probe (schema {SCHEMA}) "
             "cannot continue; start again with --overwrite."
         )
-    found = differences(_settled(attributes), _settled(header.attributes(INCOMPLETE)))
+    free = free_settings(header.provenance)
+    found = differences(_settled(attributes, free), _settled(header.attributes(INCOMPLETE), free))
     if found:
         raise SeProbeError(
             f"{path} was recorded with other settings and cannot be continued: {listed(found)}. Give the former "
@@ -139,11 +142,16 @@ def require_same(path: Path, header: Header) -> None:
         )
 
 
-def _settled(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def free_settings(provenance: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the settings that may differ between a run and its continuation."""
+    return tuple(provenance.get("free_settings", _FREE_SETTINGS))
+
+
+def _settled(attributes: Mapping[str, Any], free: Sequence[str]) -> dict[str, Any]:
     """Return the facts that a continuation must share, in their JSON form."""
     provenance = {key: value for key, value in attributes["provenance"].items() if key not in _FREE_FACTS}
     settings = provenance.get("settings", {})
-    provenance["settings"] = {key: value for key, value in settings.items() if key not in FREE_SETTINGS}
+    provenance["settings"] = {key: value for key, value in settings.items() if key not in free}
     data = provenance.get("data", {})
     if data.get("location") is not None:
         # The same folder may be named in several ways.

@@ -6,64 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from se_probe.figures import INTERVENTION_FIGURES, RUN_FIGURES
 from se_probe.report.encoding import data_uri
 
-_TITLES = {
-    "role_of_excitation": (
-        "Role of excitation",
-        "Mean gate of sampled channels: a panel a site, a line a class, and one for all classes with equal weights. "
-        "After Hu et al., Squeeze-and-Excitation Networks.",
-    ),
-    "within_class": (
-        "Within-class variation",
-        "Mean gate in a band of one standard deviation over the images of a class, for the same sites and channels.",
-    ),
-    "depth_profile": (
-        "Depth profile of class specificity",
-        "Share of the gates' variance that lies between classes (ω², bias-corrected), above the spreads that it is a "
-        "share of, in gate units.",
-    ),
-    "health_profile": (
-        "Health profile of the gates",
-        "Shares of channels whose gates move over images or hardly do, and of single gates near 1 and 0.",
-    ),
-    "class_heatmap": (
-        "Class heat map of mean gates",
-        "At the site whose class means lie furthest apart, classes and channels in the order of their clustering.",
-    ),
-    "class_similarity": (
-        "Class similarity",
-        "Root mean square difference of mean gates between classes at the same site, beside their dendrogram.",
-    ),
-    "decodability": (
-        "Decodability of the class from the gates",
-        "Accuracy with which a linear classifier tells the chosen classes of held-out images from a site's gates.",
-    ),
-    "channel_distribution": (
-        "Channel distribution by class",
-        "Gates of single images in the channel with the largest share of variance between classes.",
-    ),
-}
-_INTERVENTIONS = {
-    "intervention_cost": (
-        "Intervention cost",
-        "Change of top-1 accuracy and of NLL with 95 % intervals: each site alone, sites from the last backwards, and "
-        "whole stages.",
-    ),
-    "intervention_savings": (
-        "Intervention savings",
-        "Change of top-1 accuracy against the parameters and the multiply–adds of the gate paths that would no longer "
-        "be needed.",
-    ),
-    "intervention_classes": (
-        "Interventions by class",
-        "Rise of the NLL of every class when a site alone is replaced, the classes that are hurt most at the top.",
-    ),
-    "specificity_importance": (
-        "Specificity and importance",
-        "Rise of NLL when a site alone is replaced against the class specificity of its gates, a point a site.",
-    ),
-}
 _MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
 _POINTS = 72
 _NARROW_INCHES = 4
@@ -89,14 +34,14 @@ def run_figures(folder: Path) -> list[ReportFigure]:
 
     Those of interventions are left to `intervention_figures`.
     """
-    stems = [stem for stem in _stems(folder) if _kind(stem) not in _INTERVENTIONS]
-    papers = [stem for stem in _TITLES if stem in stems]
+    stems = [stem for stem in _stems(folder) if _kind(stem) not in INTERVENTION_FIGURES]
+    papers = [stem for stem in RUN_FIGURES if stem in stems]
     return [_figure(folder, stem) for stem in dict.fromkeys([*papers, *stems])]
 
 
 def intervention_figures(folder: Path) -> list[ReportFigure]:
     """Return the figures of interventions that lie in `folder`; of several replacements each has its own."""
-    return [_figure(folder, stem) for kind in _INTERVENTIONS for stem in _stems(folder) if _kind(stem) == kind]
+    return [_figure(folder, stem) for kind in INTERVENTION_FIGURES for stem in _stems(folder) if _kind(stem) == kind]
 
 
 def _stems(folder: Path) -> list[str]:
@@ -110,10 +55,10 @@ def _kind(stem: str) -> str:
 
 def _words(stem: str) -> tuple[str, str]:
     """Title and note; the replacement is part of the title where it is part of the name."""
-    if _kind(stem) in _INTERVENTIONS:
-        title, note = _INTERVENTIONS[_kind(stem)]
-        return ": ".join(part for part in (title, stem.partition(".")[2]) if part), note
-    return _TITLES.get(stem, (stem.replace("_", " ").capitalize(), ""))
+    known = (RUN_FIGURES | INTERVENTION_FIGURES).get(_kind(stem))
+    if known is None:
+        return stem.replace("_", " ").capitalize(), ""
+    return ": ".join(part for part in (known.title, stem.partition(".")[2]) if part), known.note
 
 
 def _figure(folder: Path, stem: str) -> ReportFigure:

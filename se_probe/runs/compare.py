@@ -1,25 +1,29 @@
-"""From two or more recorded runs to a comparison with figures, tables and a page, in one call."""
+"""Compare two or more recorded runs: figures, tables and a page."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
 
+import pandas as pd
+
 from se_probe.analysis.comparison import Comparison, compare_recordings, comparison_sentences
 from se_probe.errors import SeProbeError
-from se_probe.figures import save_figure
 from se_probe.figures.alignment import alignment
 from se_probe.figures.comparison import comparison_profiles
-from se_probe.io.files import write_csv, write_file
+from se_probe.io.log import tell
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.run_folder import RunFolder, choose_folder
 from se_probe.report.comparison import comparison_html
 from se_probe.report.encoding import data_uri
 from se_probe.report.figures import ReportFigure
+from se_probe.runs.artifacts import Artifacts, Drawn
+from se_probe.runs.options import verb
+from se_probe.runs.settings import CompareSettings
 
 PAGE = "comparison.html"
 NAMED = 2  # runs that a folder is named after
@@ -33,20 +37,9 @@ ALIGNMENT_NOTE = (
 )
 
 
-def compare(
-    runs: Sequence[str | Path],
-    *,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    say: Callable[[str], None] = print,
-) -> Path:
+@verb(CompareSettings)
+def compare(settings: CompareSettings) -> Path:
     """Put two or more networks side by side, by relative depth, on the images that all of them were recorded on.
-
-    Args:
-        runs: folders of runs, or the `recording.zarr` in them.
-        out: folder of the comparison, in the place of `reports/compare-<networks>`.
-        overwrite: replace a comparison that lies there already.
-        say: is given each note, result and path.
 
     Returns:
         The page, `comparison.html`. `figures/`, `tables/` and `run.json` lie beside it.
@@ -55,25 +48,25 @@ def compare(
         SeProbeError: a folder without a recording, the same run twice, too few images in common, or a folder
             that cannot be written or holds a recording. Nothing was written.
     """
-    recordings = _open(runs)
-    folder = _folder(list(recordings), Path(out) if out else None, overwrite)
+    recordings = _open(settings.runs)
+    folder = _folder(list(recordings), settings)
     notes = comparison_notes(recordings)
     comparison = compare_recordings(recordings)
     images = comparison.shared.images
-    say(f"shared    {len(images)} chosen images of {images['class'].nunique()} classes, by path and class")
+    tell("shared", f"{len(images)} chosen images of {images['class'].nunique()} classes, by path and class")
     for note in notes:
-        say(f"note      {note}")
+        tell("note", note)
     for sentence in comparison_sentences(comparison):
-        say(f"compared  {sentence}")
+        tell("compared", sentence)
     folder.clear()
-    figures, paths = _draw(comparison, recordings, folder)
-    tables = _write_tables(comparison, folder.tables)
-    facts = folder.write_facts(_facts(comparison, recordings, notes))
+    artifacts = Artifacts(folder.path)
+    figures = _draw(comparison, recordings, artifacts)
+    tables = artifacts.tables(_tables(comparison))
+    facts = artifacts.facts(_facts(comparison, recordings, notes, settings))
     links = [quote(path.relative_to(folder.path).as_posix()) for path in (*tables, facts)]
-    page = folder.path / PAGE
     content = comparison_html(comparison, recordings, figures=figures, links=links, notes=notes)
-    write_file(page, content.encode())
-    say("\n".join(f"wrote     {path}" for path in [*paths, *tables, facts, page]))
+    page = artifacts.file(PAGE, content.encode())
+    tell("report", page.resolve().as_uri())
     return page
 
 
@@ -112,32 +105,30 @@ def _open(runs: Sequence[str | Path]) -> dict[str, Recording]:
     return dict(zip(run_labels(recordings), recordings, strict=True))
 
 
-def _folder(labels: Sequence[str], out: Path | None, overwrite: bool) -> RunFolder:
+def _folder(labels: Sequence[str], settings: CompareSettings) -> RunFolder:
     more = [f"and-{len(labels) - NAMED}-more"] if len(labels) > NAMED else []
-    folder = choose_folder("-".join(["compare", *labels[:NAMED], *more]), out, overwrite=overwrite)
+    out = Path(settings.out) if settings.out is not None else None
+    folder = choose_folder("-".join(["compare", *labels[:NAMED], *more]), out, overwrite=settings.overwrite)
     if folder.recording.exists():
         raise SeProbeError(f"{folder.path} holds a recording; choose another folder for the comparison with --out")
     return folder
 
 
-def _draw(
-    comparison: Comparison, recordings: Mapping[str, Recording], folder: RunFolder
-) -> tuple[list[ReportFigure], list[Path]]:
+def _draw(comparison: Comparison, recordings: Mapping[str, Recording], artifacts: Artifacts) -> list[ReportFigure]:
     demo = any(recording.demo for recording in recordings.values())
     images = comparison.shared.images
     caption = f"{len(images)} shared images of {images['class'].nunique()} classes"
     if len(comparison.shared.classes) > images["class"].nunique():
         caption += f"; statistics of classes over {len(comparison.shared.classes)} classes"
     figure = comparison_profiles(comparison.sites, demo=demo, caption=caption)
-    paths = save_figure(figure, comparison.sites, folder.figures, "profiles")
+    paths = artifacts.figures([Drawn(figure, comparison.sites, "profiles")])
     shown = [_report_figure("Comparison profiles by relative depth", PROFILES_NOTE, paths)]
     for (first, other), rows in comparison.alignment.groupby(["first", "other"], sort=False):
         places = [comparison.runs.index(str(label)) + 1 for label in (first, other)]
         figure = alignment(rows, demo=demo, caption=caption)
-        files = save_figure(figure, rows, folder.figures, "alignment_{}_{}".format(*places))
-        shown.append(_report_figure(f"{first} and {other}", ALIGNMENT_NOTE, files))
-        paths += files
-    return shown, paths
+        paths = artifacts.figures([Drawn(figure, rows, "alignment_{}_{}".format(*places))])
+        shown.append(_report_figure(f"{first} and {other}", ALIGNMENT_NOTE, paths))
+    return shown
 
 
 def _report_figure(title: str, note: str, paths: Sequence[Path]) -> ReportFigure:
@@ -147,20 +138,20 @@ def _report_figure(title: str, note: str, paths: Sequence[Path]) -> ReportFigure
     return ReportFigure(title, note, picture, files)
 
 
-def _write_tables(comparison: Comparison, directory: Path) -> list[Path]:
-    tables = {
+def _tables(comparison: Comparison) -> dict[str, pd.DataFrame]:
+    return {
         "comparison_sites.csv": comparison.sites,
         "comparison_matches.csv": comparison.matches,
         "comparison_alignment.csv": comparison.alignment,
         "shared_images.csv": comparison.shared.images,
     }
-    for name, table in tables.items():
-        write_csv(table, directory / name)
-    return [directory / name for name in tables]
 
 
-def _facts(comparison: Comparison, recordings: Mapping[str, Recording], notes: Sequence[str]) -> dict[str, object]:
+def _facts(
+    comparison: Comparison, recordings: Mapping[str, Recording], notes: Sequence[str], settings: CompareSettings
+) -> dict[str, object]:
     return {
+        "command": settings.command or settings.call("compare"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "se-probe": version("se-probe"),
         "demo": any(recording.demo for recording in recordings.values()),

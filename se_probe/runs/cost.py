@@ -1,10 +1,10 @@
-"""From the name of a network to what its gates cost, with tables and figures, in one call."""
+"""Say what the gates of a network cost, with tables and figures."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -12,19 +12,17 @@ from typing import Any, Literal
 import pandas as pd
 import torch
 
-from se_probe.costs import REDUCTIONS, GateTimer, NetworkCost, RunTime, network_cost, reduction_sweep
-from se_probe.costs.formula import check_reductions
+from se_probe.costs import GateTimer, NetworkCost, RunTime, network_cost, reduction_sweep
 from se_probe.costs.sentences import cost_sentences, no_sweep_sentence, time_sentences
-from se_probe.costs.timing import check_rounds
 from se_probe.errors import SeProbeError
-from se_probe.figures import save_figure
 from se_probe.figures.cost import cost_by_reduction, cost_by_site
 from se_probe.gates import GateSite, discover, require_gates
-from se_probe.io.files import write_file
 from se_probe.io.progress import progress_bar
 from se_probe.models import LoadedModel, load_architecture
-from se_probe.recording.run_folder import FIGURES
-from se_probe.runs.plan import check_batch, device_of
+from se_probe.runs.artifacts import Artifacts, Drawn
+from se_probe.runs.options import verb
+from se_probe.runs.plan import device_of, require_one_process
+from se_probe.runs.settings import CostSettings
 from se_probe.trace.dry_pass import default_input_size
 
 TimeBy = Literal["all", "stage", "site"]
@@ -89,58 +87,31 @@ class CostReport:
         }
 
 
-def cost(
-    model: str | torch.nn.Module | LoadedModel,
-    *,
-    model_args: Mapping[str, object] | None = None,
-    input_size: int | Sequence[int] | None = None,
-    reductions: Sequence[int] = REDUCTIONS,
-    time: bool = True,
-    time_by: TimeBy = "all",
-    rounds: int = 25,
-    batch_size: int = 1,
-    device: str | None = None,
-    out: str | Path | None = None,
-    progress: bool = True,
-) -> CostReport:
+@verb(CostSettings)
+def cost(settings: CostSettings) -> CostReport:
     """Say what the gates of a network cost in parameters, operations and run time. No weights are downloaded.
-
-    Args:
-        model: a network's name as in `load_model`, or a network.
-        model_args: arguments of its builder, for a name.
-        input_size: side of the square input, or its size without the image axis; by default the network's own.
-        reductions: reduction ratios r of the sweep.
-        time: whether to measure the share of run time.
-        time_by: "stage" or "site" measures each of them too, beside all gates together.
-        rounds: how often every variant is timed.
-        batch_size: images in a batch that is timed.
-        device: where a network given by name is put, an accelerator by default, if any. A network in memory stays
-            where it is.
-        out: a folder, to write the figures with their CSV and `cost.json`.
-        progress: whether to show a bar where timing takes more than 2 s.
 
     Raises:
         SeProbeError: the network cannot be built, has no gates or cannot be timed, or an argument is wrong.
     """
-    check_batch(batch_size)
-    check_reductions(reductions)
-    check_rounds(rounds)
-    if time_by not in GROUPS:
-        raise SeProbeError(f'timing by "{time_by}" was asked for; expected one of {", ".join(GROUPS)}.')
-    subject = _subject(model, model_args, device)
-    size = subject.size(input_size)
+    require_one_process("the measurement of costs")
+    subject = _subject(settings)
+    size = subject.size(settings.input_size)
     discovery = discover(subject.network, size)
     require_gates(subject.name, discovery)
     counted = network_cost(subject.network, discovery.sites, size)
-    sweep = reduction_sweep(counted, reductions)
-    run_time = None
-    if time:
-        groups = _groups(discovery.sites, time_by)
-        timer = GateTimer(subject.network, discovery.sites, size, groups, batch_size, rounds)
-        with progress_bar("timing", rounds, shown=progress and timer.seconds > PATIENCE) as advance:
-            run_time = timer.measure(advance)
+    sweep = reduction_sweep(counted, settings.reductions)
+    run_time = _timed(settings, subject, discovery.sites, size) if settings.time else None
     report = CostReport(subject.name, subject.demo, counted, sweep, run_time)
-    return report if out is None else _written(report, Path(out))
+    return report if settings.out is None else _written(report, Path(settings.out))
+
+
+def _timed(settings: CostSettings, subject: _Subject, sites: Sequence[GateSite], size: tuple[int, ...]) -> RunTime:
+    groups = _groups(sites, settings.time_by)
+    timer = GateTimer(subject.network, sites, size, groups, settings.batch_size, settings.rounds)
+    shown = settings.progress and timer.seconds > PATIENCE
+    with progress_bar("timing", settings.rounds, shown=shown) as advance:
+        return timer.measure(advance)
 
 
 @dataclass(frozen=True)
@@ -162,9 +133,8 @@ class _Subject:
         return size
 
 
-def _subject(
-    model: str | torch.nn.Module | LoadedModel, model_args: Mapping[str, object] | None, device: str | None
-) -> _Subject:
+def _subject(settings: CostSettings) -> _Subject:
+    model, device = settings.model, settings.device
     if isinstance(model, torch.nn.Module):
         if device is not None:
             raise SeProbeError(
@@ -173,7 +143,7 @@ def _subject(
             )
         return _Subject(type(model).__name__, model, default_input_size(model), False)
     place = device_of(device)
-    loaded = model if isinstance(model, LoadedModel) else load_architecture(model, model_args=model_args)
+    loaded = model if isinstance(model, LoadedModel) else load_architecture(model, model_args=settings.model_args)
     return _Subject(loaded.name, loaded.network.to(place), loaded.input_size, loaded.source == "demo")
 
 
@@ -192,12 +162,13 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _written(report: CostReport, folder: Path) -> CostReport:
-    table, figures = report.table(), folder / FIGURES
+    artifacts = Artifacts(folder)
+    table = report.table()
     caption = f"{report.name}, input {'×'.join(map(str, report.cost.input_size))}"
-    files = save_figure(cost_by_site(table, demo=report.demo, caption=caption), table, figures, "cost_by_site")
+    drawn = [Drawn(cost_by_site(table, demo=report.demo, caption=caption), table, "cost_by_site")]
     if len(report.sweep):
         figure = cost_by_reduction(report.sweep, demo=report.demo, caption=caption)
-        files += save_figure(figure, report.sweep, figures, "cost_by_reduction")
-    facts = folder / FACTS
-    write_file(facts, (json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n").encode())
-    return CostReport(report.name, report.demo, report.cost, report.sweep, report.run_time, (*files, facts))
+        drawn.append(Drawn(figure, report.sweep, "cost_by_reduction"))
+    artifacts.figures(drawn)
+    artifacts.facts(report.to_dict(), FACTS)
+    return replace(report, files=tuple(artifacts.written))

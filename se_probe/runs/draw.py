@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from se_probe.analysis import (
     class_similarity,
@@ -33,15 +33,15 @@ from se_probe.figures import (
     intervention_savings,
     model_line,
     role_of_excitation,
-    save_figure,
     specificity_importance,
     within_class,
 )
 from se_probe.figures.intervention_cost import SCOPES
 from se_probe.labels import ImageClass, LabelSpace, label_space_from_names
 from se_probe.recording import Recording
-from se_probe.recording.run_folder import RunFolder
-from se_probe.runs.plan import number_of_channels
+from se_probe.runs.artifacts import Artifacts, Drawn
+from se_probe.runs.plan import DEFAULT_CHANNELS, Shown
+from se_probe.runs.settings import DrawSettings
 
 # Above so many classes, heat maps and trees show the chosen ones: a thousand names cannot be read.
 MOST_CLASSES = 100
@@ -53,7 +53,7 @@ def draw(
     *,
     sites: Sequence[str] | None = None,
     classes: str | Sequence[str] | None = None,
-    channels: int | str | None = 50,
+    channels: int | Literal["all"] | None = DEFAULT_CHANNELS,
     within: str | Sequence[str] | None = None,
     seed: int = 0,
 ) -> list[Path]:
@@ -69,26 +69,38 @@ def draw(
         seed: decides which channels are sampled.
 
     Raises:
-        SeProbeError: a site or class that the recording does not have, or a folder that cannot be written.
+        SeProbeError: an option is out of range, a site or class that the recording does not have, or a folder that
+            cannot be written.
     """
-    shown = None if channels is None else number_of_channels(channels)
+    given = DrawSettings(sites=sites, classes=classes, channels=channels, within=within, seed=seed)
+    number = given.channels if isinstance(given.channels, int) else None
+    shown = Shown(given.sites, number, given.within, given.seed, given.classes)
+    return Artifacts(Path(folder)).figures(curves_drawn(recording, shown))
+
+
+def curves_drawn(recording: Recording, shown: Shown) -> list[Drawn]:
+    """Draw class means by channel, and the spread within classes.
+
+    Raises:
+        SeProbeError: a site or class that the recording does not have.
+    """
     labels = recorded_labels(recording)
     present = [name for name in recording.chosen if name in set(recording.classes["name"])]
-    names = [item.image_class.name for item in labels.resolve_all(classes)] if classes else present
-    pair = [item.image_class.name for item in labels.resolve_all(within)] if within else default_within(names)
-    between = excitation_curves(recording, sites, names, shown, seed)
+    names = _resolved(labels, shown.classes) or present
+    pair = _resolved(labels, shown.within) or default_within(names)
+    between = excitation_curves(recording, shown.sites, names, shown.channels, shown.seed)
     if not recording.provenance["data"]["reference_per_class"]:
         between = between[between["role"] == "class"]
-    inside = within_class_curves(recording, pair, sites, shown, seed)
+    inside = within_class_curves(recording, pair, shown.sites, shown.channels, shown.seed)
     network = model_line(recording.provenance["model"], complete=recording.complete)
     captions = [curves_caption(network, curves) for curves in (between, inside)]
-    figures = RunFolder(Path(folder)).figures
     first = role_of_excitation(between, demo=recording.demo, caption=captions[0])
     second = within_class(inside, demo=recording.demo, order=names, caption=captions[1])
-    return [
-        *save_figure(first, between, figures, "role_of_excitation"),
-        *save_figure(second, inside, figures, "within_class"),
-    ]
+    return [Drawn(first, between, "role_of_excitation"), Drawn(second, inside, "within_class")]
+
+
+def _resolved(labels: LabelSpace, classes: str | Sequence[str] | None) -> list[str]:
+    return [item.image_class.name for item in labels.resolve_all(classes)] if classes else []
 
 
 def recorded_labels(recording: Recording) -> LabelSpace:
@@ -106,34 +118,27 @@ def _lemmas(name: str, wnid: str | None) -> tuple[str, ...]:
     return label_space_from_names([wnid], title="").classes[0].lemmas if wnid else (name,)
 
 
-def draw_measures(recording: Recording, folder: str | Path, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
-    """Draw what the measures say of a recording into `folder/figures`; return the files.
+def measures_drawn(recording: Recording, tables: Mapping[str, pd.DataFrame]) -> list[Drawn]:
+    """Draw what the measures say of a recording, from the tables of `measure_tables`.
 
     Profiles over all sites, and for the site whose class means lie furthest apart the heat map of its means, the
     similarity of classes, and the gates of its channel with the largest share of variance between classes.
-
-    Args:
-        recording: the recording.
-        folder: where `figures/` is made.
-        tables: those of `measure_tables`.
-
-    Raises:
-        SeProbeError: the folder cannot be written.
     """
-    figures, demo = RunFolder(Path(folder)).figures, recording.demo
+    demo, caption = recording.demo, _measured_caption(recording)
     specificity, health = tables["site_specificity.csv"], tables["site_health.csv"]
-    caption = _measured_caption(recording)
     drawn = [
-        (depth_profile(specificity, demo=demo, least_spread=STATIC_SD, caption=caption), specificity, "depth_profile"),
-        (health_profile(health, demo=demo, caption=caption), health, "health_profile"),
+        Drawn(
+            depth_profile(specificity, demo=demo, least_spread=STATIC_SD, caption=caption), specificity, "depth_profile"
+        ),
+        Drawn(health_profile(health, demo=demo, caption=caption), health, "health_profile"),
     ]
     if len(recording.classes) > 1 and specificity["between_class_sd"].notna().any():
         site = str(specificity["site"].to_numpy()[int(specificity["between_class_sd"].fillna(0).to_numpy().argmax())])
         drawn += _draw_site(recording, site, tables, caption)
     decoded = tables["site_decodability.csv"]
     if decoded["accuracy"].notna().any():
-        drawn.append((decodability(decoded, demo=demo, caption=caption), decoded, "decodability"))
-    return [path for figure, table, stem in drawn for path in save_figure(figure, table, figures, stem)]
+        drawn.append(Drawn(decodability(decoded, demo=demo, caption=caption), decoded, "decodability"))
+    return drawn
 
 
 def _measured_caption(recording: Recording) -> str:
@@ -141,9 +146,7 @@ def _measured_caption(recording: Recording) -> str:
     return f"{network} · {len(recording.images)} images of {len(recording.classes)} classes"
 
 
-def _draw_site(
-    recording: Recording, site: str, tables: Mapping[str, pd.DataFrame], caption: str
-) -> list[tuple[Figure, pd.DataFrame, str]]:
+def _draw_site(recording: Recording, site: str, tables: Mapping[str, pd.DataFrame], caption: str) -> list[Drawn]:
     demo = recording.demo
     classes = recording.chosen if len(recording.classes) > MOST_CLASSES else None
     similarity = class_similarity(recording, site, classes)
@@ -154,8 +157,8 @@ def _draw_site(
     channels = tables["channel_specificity.csv.gz"]
     channels = channels[(channels["site"] == site) & channels["omega_squared"].notna()]
     drawn = [
-        (class_heatmap(means, demo=demo, caption=caption), means, "class_heatmap"),
-        (
+        Drawn(class_heatmap(means, demo=demo, caption=caption), means, "class_heatmap"),
+        Drawn(
             class_similarity_matrix(pairs, clustering.linkage, site=site, demo=demo, caption=caption),
             pairs,
             "class_similarity",
@@ -165,42 +168,35 @@ def _draw_site(
         best = int(channels["omega_squared"].to_numpy().argmax())
         channel, branch = (int(channels[name].to_numpy()[best]) for name in ("channel", "branch"))
         gates = channel_gates(recording, site, channel, branch)
-        drawn.append((channel_distribution(gates, demo=demo, caption=caption), gates, "channel_distribution"))
+        drawn.append(Drawn(channel_distribution(gates, demo=demo, caption=caption), gates, "channel_distribution"))
     return drawn
 
 
-def draw_ablation(
+def interventions_drawn(
     tables: Mapping[str, pd.DataFrame],
-    folder: str | Path,
     *,
     model: str,
     demo: bool,
     specificity: pd.DataFrame | None = None,
-) -> list[Path]:
-    """Draw what interventions cost into `folder/figures`, a set of figures for each replacement; return the files.
+) -> list[Drawn]:
+    """Draw what interventions cost, a set of figures for each replacement.
 
     Args:
         tables: those of `ablation_tables`.
-        folder: where `figures/` is made.
         model: the network and its weights, in words.
         demo: whether the network or the images are the demo's.
         specificity: table of `site_specificity` of the same network, for the figure of specificity and importance.
-
-    Raises:
-        SeProbeError: the folder cannot be written.
     """
     sites, classes = tables["ablation_sites.csv"], tables["ablation_classes.csv"]
     replacements = list(sites["replacement"].unique())
-    paths: list[Path] = []
+    drawn: list[Drawn] = []
     for replacement in replacements:
         rows = sites[sites["replacement"] == replacement]
-        drawn = _drawn_interventions(
-            rows, classes[classes["replacement"] == replacement], specificity, _ablated_caption(model, rows), demo
-        )
+        of_classes = classes[classes["replacement"] == replacement]
         ending = "" if len(replacements) == 1 else "." + re.sub(r"[^A-Za-z0-9.]+", "-", replacement).strip("-.")
-        for figure, table, stem in drawn:
-            paths += save_figure(figure, table, RunFolder(Path(folder)).figures, stem + ending)
-    return paths
+        of_replacement = _drawn_interventions(rows, of_classes, specificity, _ablated_caption(model, rows), demo)
+        drawn += [item._replace(stem=item.stem + ending) for item in of_replacement]
+    return drawn
 
 
 def _ablated_caption(model: str, rows: pd.DataFrame) -> str:
@@ -210,19 +206,19 @@ def _ablated_caption(model: str, rows: pd.DataFrame) -> str:
 
 def _drawn_interventions(
     rows: pd.DataFrame, classes: pd.DataFrame, specificity: pd.DataFrame | None, caption: str, demo: bool
-) -> list[tuple[Figure, pd.DataFrame, str]]:
+) -> list[Drawn]:
     """The figures of one replacement that its rows have the numbers for."""
     alone = rows[(rows["scope"] == ALONE) & rows["nll_change"].notna()]
-    drawn = []
+    drawn: list[Drawn] = []
     if rows["nll_change"].notna().any() and rows["scope"].isin(SCOPES).any():
-        drawn.append((intervention_cost(rows, demo=demo, caption=caption), rows, "intervention_cost"))
+        drawn.append(Drawn(intervention_cost(rows, demo=demo, caption=caption), rows, "intervention_cost"))
     if "parameters_saved" in rows and rows[["parameters_saved", "multiply_adds_saved"]].gt(0).all(axis=1).any():
-        drawn.append((intervention_savings(rows, demo=demo, caption=caption), rows, "intervention_savings"))
+        drawn.append(Drawn(intervention_savings(rows, demo=demo, caption=caption), rows, "intervention_savings"))
     if len(alone):
-        drawn.append((intervention_classes(classes, demo=demo, caption=caption), classes, "intervention_classes"))
+        drawn.append(Drawn(intervention_classes(classes, demo=demo, caption=caption), classes, "intervention_classes"))
     if len(alone) and specificity is not None:
         points = site_importance(rows, specificity)
         correlations = importance_correlations(points)
         figure = specificity_importance(points, demo=demo, correlations=correlations, caption=caption)
-        drawn.append((figure, points, "specificity_importance"))
+        drawn.append(Drawn(figure, points, "specificity_importance"))
     return drawn

@@ -1,10 +1,11 @@
-"""From a network and images to a folded network: which gates may be constants, what that costs, and what it gives."""
+"""Fold gates into a network: which may be constants, what that costs, and what it gives."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
@@ -21,123 +22,117 @@ from se_probe.folding.saved import builder_of, write_folded
 from se_probe.folding.search import Search
 from se_probe.folding.study import Study
 from se_probe.folding.surgery import Folded, SiteFold
-from se_probe.gates import discover, require_gates
-from se_probe.images import ImageSet, select
-from se_probe.io.files import write_csv
+from se_probe.images import Selection, select
+from se_probe.io.log import tell, tell_line
 from se_probe.io.progress import progress_bar
-from se_probe.models import LoadedModel
-from se_probe.recording.run_folder import FOLDED, choose_folder
+from se_probe.recording.run_folder import FOLDED, RunFolder
+from se_probe.runs.artifacts import Artifacts
+from se_probe.runs.options import verb
 from se_probe.runs.plan import (
     Plan,
-    Say,
-    check_batch,
-    describe_gates,
-    device_of,
-    images_of,
     label_of,
-    network_of,
-    plan_provenance,
-    workers_of,
+    load_network,
+    machine_of,
+    open_data,
+    plan_run,
+    require_one_process,
+    resolve_classes,
 )
+from se_probe.runs.presets import preset_of
+from se_probe.runs.record import folder_of
+from se_probe.runs.settings import FoldSettings
 
-DEMO_MODEL, MODEL = "demo:se", "legacy_seresnet50"
-PROBE_IMAGES = 4
-MAX_LOSS = 0.5
+MAX_LOSS, MAX_LOSS_DEMO = 0.5, 2.0
 
 
-def fold(
-    *,
-    data: str | Path | None = None,
-    demo: bool = False,
-    model: str | torch.nn.Module | LoadedModel | None = None,
-    checkpoint: str | Path | None = None,
-    model_args: Mapping[str, object] | None = None,
-    random_weights: bool = False,
-    max_loss: float = MAX_LOSS,
-    sites: Sequence[str] | None = None,
-    classes: str | Sequence[str] | None = None,
-    per_class: int = 50,
-    seed: int = 0,
-    batch_size: int = 32,
-    workers: int | None = None,
-    device: str | None = None,
-    name: str | None = None,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    command: str = "se_probe.fold",
-    say: Say = print,
-    show_progress: bool = True,
-) -> FoldRun:
+@verb(FoldSettings)
+def fold(settings: FoldSettings) -> FoldRun:
     """Replace gates that hardly move by constants, fold these into neighbouring layers, and save the network.
 
     One half of the images gives the constants (mean gates), the order of the sites (by the standard deviation of
     their gates) and the largest set whose loss is allowed; there the upper limit of the loss's interval decides. The
     other half confirms: nothing is saved where the loss measured on it is above `max_loss`.
 
-    Args:
-        data, demo, model, checkpoint, model_args, random_weights, batch_size, workers, device, name, out, overwrite,
-            command, say, show_progress: as in `excite`.
-        max_loss: allowed loss of top-1 accuracy in percentage points; of agreement with the untouched network where
-            that has no accuracy to lose on these labels.
-        sites: fold these and search for none; the loss is measured, and does not stop it.
-        classes: the classes whose images are taken, all of the data by default.
-        per_class: number of images of each, at the most.
-        seed: decides which images are taken, and which half each is in.
-
     Returns:
         The run. Its folder holds `recording.zarr` (moments of the first half), `tables/`, `run.json` and, where
         something was folded, `folded/` with `model.safetensors`, `folded.json` and `load.py`.
 
     Raises:
-        SeProbeError: an input cannot be used.
+        SeProbeError: an input cannot be used, or there are too few images to show that a loss is as small as
+            `max_loss`. Nothing was written.
     """
-    check_batch(batch_size)
-    if not max_loss > 0:
-        raise SeProbeError(f"a loss of {max_loss:g} points is allowed; expected a number above 0, such as {MAX_LOSS}.")
-    settings = {"device": device_of(device), "batch_size": batch_size, "workers": workers_of(workers)}
-    demo = demo or (data is None and isinstance(model, str) and model.startswith("demo:"))
-    wanted = model or (DEMO_MODEL if demo else MODEL)
-    folder = choose_folder(name or f"fold-{label_of(wanted)}", Path(out) if out else None, overwrite=overwrite)
-    builder = builder_of(wanted, model_args)
-    chosen = network_of(wanted, checkpoint, model_args, random_weights=random_weights, seed=seed)
-    plan = _plan(chosen, images_of(data, chosen, demo=demo), classes, (per_class, seed), sites, say)
-    wishes = {"max_loss": max_loss, "sites": list(sites) if sites else None}
-    provenance = plan_provenance(plan, command, {**settings, **wishes}, demo=demo)
-    if provenance["demo"]:
-        say("note      demo: drawn stimuli or a demo network, no finding about photographs")
-    folder.clear()
-    parts = halves(plan.selection, seed)
-    with progress_bar("recording", len(parts[0].entries), shown=show_progress) as progress:
-        study = Study(plan.model, plan.discovery.sites, parts, folder, provenance, settings, progress)
-    found = None if sites else study.search(max_loss, say)
-    folded = study.folded(list(sites or (found.chosen if found else ())))
-    return _finish(study, folded, found, builder, max_loss, say)
+    require_one_process("folding")
+    plan = _plan(settings)
+    run = plan.run
+    if run.provenance["demo"]:
+        tell("note", "demo: drawn stimuli or a demo network, no finding about photographs")
+    plan.folder.clear()
+    with progress_bar("recording", len(plan.halves[0].entries), shown=settings.progress) as progress:
+        study = Study(
+            run.model,
+            run.discovery.sites,
+            plan.halves,
+            plan.folder,
+            run.provenance,
+            device=run.machine.device,
+            batch_size=settings.batch_size,
+            workers=run.machine.workers,
+            progress=progress,
+        )
+    found = None if settings.sites else study.search(plan.max_loss, tell_line)
+    folded = study.folded(list(settings.sites or (found.chosen if found else ())))
+    return _finish(study, folded, found, plan)
 
 
-def _plan(
-    model: LoadedModel,
-    images: ImageSet,
-    classes: str | Sequence[str] | None,
-    counts: tuple[int, int],
-    sites: Sequence[str] | None,
-    say: Say,
-) -> Plan:
-    say(f"model     {model.name}: {model.weights} (sha256 {model.weights_sha256[:12]})")
-    discovery = discover(model.network, model.input_size)
-    require_gates(model.name, discovery)
-    select_sites(discovery.sites, sites)
-    say(f"gates     {describe_gates(discovery)}")
-    chosen = images.classes if classes is None else [item.image_class for item in images.labels.resolve_all(classes)]
-    per_class, seed = counts
-    selection = select(images, chosen, per_class=per_class, reference_per_class=0, seed=seed)
-    say(f"data      {images.title}: {len(selection.entries)} images of {len(chosen)} classes, in two halves")
-    return Plan(model, discovery, selection, [])
+@dataclass(frozen=True)
+class _Planned:
+    """A run of `fold`: what is recorded in two halves, the allowed loss, how the network is built, and the folder."""
+
+    run: Plan
+    halves: tuple[Selection, Selection]
+    max_loss: float
+    builder: dict[str, Any]
+    folder: RunFolder
 
 
-def _finish(
-    study: Study, folded: Folded, found: Search | None, builder: dict[str, Any], max_loss: float, say: Say
-) -> FoldRun:
+def _plan(settings: FoldSettings) -> _Planned:
+    machine = machine_of(settings, settings.batch_size)
+    default = preset_of(None).model
+    network = settings.network(default)
+    folder = folder_of(settings, f"fold-{label_of(network)}")
+    builder = builder_of(network, settings.model_args)
+    model = load_network(settings, default)
+    images = open_data(settings, model)
+    chosen = images.classes if settings.classes is None else resolve_classes(images.labels, settings.classes)
+    selection = select(images, chosen, per_class=settings.per_class, reference_per_class=0, seed=settings.seed)
+    tell("images", f"{len(selection.entries)} of {len(chosen)} classes, in two halves")
+    parts = halves(selection, settings.seed)
+    max_loss = settings.max_loss or (MAX_LOSS_DEMO if settings.uses_demo else MAX_LOSS)
+    if not settings.sites:
+        _require_images(len(parts[0].entries), max_loss)
+    run = plan_run(settings, model, selection, machine, "fold")
+    select_sites(run.discovery.sites, settings.sites)
+    return _Planned(run, parts, max_loss, builder, folder)
+
+
+def _require_images(images: int, max_loss: float) -> None:
+    """Refuse a search that could not fold anything, before the first pass."""
+    if least_limit(images) > max_loss:
+        raise SeProbeError(_too_few(images, max_loss))
+
+
+def _too_few(images: int, max_loss: float) -> str:
+    floor = least_limit(images)
+    return (
+        f"with {images} images to search on, a loss of {floor:.2f} points is not excluded even where no image changes "
+        f"sides; {images_for(max_loss)} are needed for {max_loss:g} points: give more (--per-class), or allow more "
+        f"(--max-loss {math.ceil(10 * floor) / 10:g})."
+    )
+
+
+def _finish(study: Study, folded: Folded, found: Search | None, plan: _Planned) -> FoldRun:
     """Confirm, judge, and write what there is to write."""
+    max_loss = plan.max_loss
     loss, worst = study.confirm(folded) if folded.fixed else (None, 0.0)
     refusal = _refusal(study, folded, found, loss, worst, max_loss)
     facts: dict[str, Any] = {
@@ -152,22 +147,21 @@ def _finish(
         "tolerance": tolerance_of(reference_tensor(study.network).dtype),
         "skipped": study.first.skipped + study.second.skipped,
     }
-    paths: list[Path] = []
-    if not refusal:
+    folder = None if refusal else study.folder.path / FOLDED
+    if folder is not None:
         timing = study.timing(folded)
         facts |= {"timing": asdict(timing), "size": _sizes(study.network, folded.network)}
-        say(f"latency   {timing_sentence(timing)}")
-        paths = write_folded(study.folder.path / FOLDED, folded, builder, {"fold": facts, **study.provenance})
-    say(f"refused   {refusal}" if refusal else f"folded    {len(folded.fixed)} sites, {facts['verdict']}")
+        tell("latency", timing_sentence(timing))
+        write_folded(folder, folded, plan.builder, {"fold": facts, **study.provenance})
+        tell("wrote", str(folder), logging.DEBUG)
+    tell("refused", refusal) if refusal else tell("folded", f"{len(folded.fixed)} sites, {facts['verdict']}")
     sites = _sites_table(study, () if refusal else folded.sites)
     trials = trials_table(found.trials if found else ())
-    for name, table in {"fold_sites.csv": sites, "fold_trials.csv": trials}.items():
-        write_csv(table, study.folder.tables / name)
-        paths.append(study.folder.tables / name)
-    paths.append(study.folder.write_facts({**study.provenance, "fold": facts, "complete": True}))
-    say("\n".join(f"wrote     {path}" for path in paths))
-    run_facts = {**study.provenance, "fold": facts}
-    return FoldRun(study.folder.path, sites, trials, run_facts, None if refusal else study.folder.path / FOLDED)
+    artifacts = Artifacts(study.folder.path)
+    artifacts.tables({"fold_sites.csv": sites, "fold_trials.csv": trials})
+    run_facts = {**study.provenance, "options": plan.run.options, "fold": facts}
+    artifacts.facts({**run_facts, "complete": True})
+    return FoldRun(study.folder.path, sites, trials, run_facts, folder)
 
 
 def _refusal(
@@ -188,15 +182,10 @@ def _refusal(
 
 
 def _nothing_allowed(study: Study, folded: Folded, found: Search | None, max_loss: float) -> str:
-    """Say why no site is fixed: too few images to tell, none that surgery can change, or all too costly."""
+    """Say why no site is fixed: too few images that can be decoded, none that surgery can change, or all too costly."""
     images = len(study.first.units())
-    floor = least_limit(images)
-    if found is not None and floor > max_loss:
-        return (
-            f"with {images} images to search on, a loss of {floor:.2f} points is not excluded even where no image "
-            f"changes sides; {images_for(max_loss)} are needed for {max_loss:g} points: give more (--per-class), or "
-            "allow more (--max-loss)"
-        )
+    if found is not None and least_limit(images) > max_loss:
+        return _too_few(images, max_loss)
     least = found.least_harmful if found else None
     if least is None:
         reasons = "; ".join(dict.fromkeys(item.reason for item in (study.possible or folded).sites if item.reason))

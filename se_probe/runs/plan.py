@@ -1,118 +1,138 @@
-"""What a run is asked for, resolved and checked before anything is written: network, gates, images, device."""
+"""Resolve and check a run's inputs before anything is written: network, gates, images, device."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
 from se_probe.analysis import default_within, select_sites
 from se_probe.errors import SeProbeError, first_line
 from se_probe.gates import Discovery, discover, require_gates
 from se_probe.gates.cardinality import cardinality
-from se_probe.images import ImageSet, Selection, demo_images, label_disagreement, open_images, select
+from se_probe.images import ImageSet, Selection, demo_images, open_images, select
+from se_probe.io.log import tell
 from se_probe.labels import ImageClass, LabelSpace
 from se_probe.models import LoadedModel, load_model, model_of
-from se_probe.recording import Recording, place_of_environment, provenance_of
+from se_probe.recording import place_of_environment, provenance_of
+from se_probe.runs.options import OnResume
+from se_probe.runs.presets import Preset
+from se_probe.runs.settings import MachineSettings, ReferenceSettings, RunSettings
 
-Say = Callable[[str], None]
+# Number of classes that are chosen from data which lack the paper's.
+CLASSES_BY_DEFAULT = 4
+# Number of channels in the paper's figure.
+DEFAULT_CHANNELS = 50
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a network runs.
+
+    Attributes:
+        device: torch device.
+        workers: number of processes that decode images.
+        batch_size: images in one forward pass, None where it is to be measured.
+    """
+
+    device: str
+    workers: int
+    batch_size: int | None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the figures of a recording show.
+
+    Attributes:
+        sites: the sites; the last of each stage and all of the last stage by default.
+        channels: number of channels, None for all.
+        within: classes of the within-class figure; the paper's or the first two by default.
+        seed: decides which channels are sampled.
+        classes: the classes; the chosen ones by default.
+    """
+
+    sites: Sequence[str] | None = None
+    channels: int | None = DEFAULT_CHANNELS
+    within: str | Sequence[str] | None = None
+    seed: int = 0
+    classes: str | Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will do: which network, which of its gates, which images; all inputs are checked by now."""
+    """What a run will do, all inputs checked: the network, its gates that are recorded, the images, the machine.
 
+    Attributes:
+        command: how the run was started.
+        ranks: number of processes that record together.
+    """
+
+    settings: RunSettings
     model: LoadedModel
     discovery: Discovery
     selection: Selection
-    within: list[str]
+    machine: Machine
+    command: str
+    ranks: int = 1
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Every option as it was asked for, but for where results go."""
+        return self.settings.kept(*(role for role in OnResume if role is not OnResume.PLACE))
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What a recording of this plan keeps about its making."""
+        asked = self.settings.kept(OnResume.IDENTITY, OnResume.FREE)
+        facts = provenance_of(
+            self.model,
+            self.selection,
+            command=self.command,
+            settings={**asked, "device": self.machine.device, "workers": self.machine.workers, "ranks": self.ranks},
+            spatial_maps={item.module: item.count for item in self.discovery.spatial_maps},
+            demo=self.settings.uses_demo or self.model.source == "demo",
+        )
+        free = [*self.settings.kept(OnResume.FREE), "ranks"]
+        return {**facts, "cardinality": cardinalities(self.model, self.discovery), "free_settings": free}
 
 
 def plan_run(
+    settings: RunSettings,
     model: LoadedModel,
-    images: ImageSet,
-    classes: str | Sequence[str],
-    counts: tuple[int, int, int],
-    within: str | Sequence[str] | None,
-    sites: Sequence[str] | None,
-    say: Say,
+    selection: Selection,
+    machine: Machine,
+    verb: str,
+    *,
     record_sites: Sequence[str] | None = None,
+    ranks: int = 1,
 ) -> Plan:
-    """Resolve every input, and say how; `record_sites` are the sites that are recorded, all by default."""
-    say(f"model     {model.name}: {model.weights} (sha256 {model.weights_sha256[:12]})")
+    """Find the gates of a network, and return the plan of a run over selected images.
+
+    Args:
+        settings: what was asked for.
+        model: the network.
+        selection: the images.
+        machine: where the network runs.
+        verb: name of the function that was called.
+        record_sites: sites that are recorded, all by default.
+        ranks: number of processes that record together.
+
+    Raises:
+        SeProbeError: the network has no gates, or not these sites.
+    """
     discovery = discover(model.network, model.input_size)
     require_gates(model.name, discovery)
-    discovery = _only(discovery, record_sites)
-    select_sites(discovery.sites, sites)
-    say(f"gates     {describe_gates(discovery)}")
-    say(f"data      {images.title}: {images.layout}" + f", {images.ignored} other files ignored" * bool(images.ignored))
-    resolutions = images.labels.resolve_all(classes)
-    say(f"classes   {', '.join(item.image_class.describe() for item in resolutions)}")
-    for note in [item.note for item in resolutions if item.note]:
-        say(f"note      {note}")
-    chosen = [item.image_class for item in resolutions]
-    pair = _within(images.labels, within, chosen)
-    per_class, reference, seed = counts
-    selection = select(images, chosen, per_class=per_class, reference_per_class=reference, seed=seed)
-    say(f"images    {len(selection.entries)} of {len(images.samples)}: {selection.rule}")
-    return Plan(model, discovery, selection, pair)
-
-
-def _only(discovery: Discovery, names: Sequence[str] | None) -> Discovery:
-    """Return what was found with some of its sites, in network order."""
-    if names is None:
-        return discovery
-    wanted = select_sites(discovery.sites, names)
-    return replace(discovery, sites=tuple(site for site in discovery.sites if site in wanted))
-
-
-def label_of(model: str | torch.nn.Module | LoadedModel) -> str:
-    """Return what a run's folder is named after."""
-    if isinstance(model, LoadedModel):
-        return model.name
-    return model if isinstance(model, str) else type(model).__name__
-
-
-def network_of(
-    model: str | torch.nn.Module | LoadedModel,
-    checkpoint: str | Path | None,
-    model_args: Mapping[str, object] | None,
-    *,
-    random_weights: bool,
-    seed: int,
-) -> LoadedModel:
-    """Return the network of a run: loaded by name, taken from memory, or as it was given."""
-    if isinstance(model, LoadedModel):
-        return model
-    if isinstance(model, torch.nn.Module):
-        return model_of(model)
-    weights = Path(checkpoint) if checkpoint else None
-    return load_model(model, checkpoint=weights, model_args=model_args, random_weights=random_weights, seed=seed)
-
-
-def plan_provenance(plan: Plan, command: str, settings: Mapping[str, Any], *, demo: bool) -> dict[str, Any]:
-    """Return the facts that the recordings of a planned run keep about their making."""
-    facts = provenance_of(
-        plan.model,
-        plan.selection,
-        command=command,
-        settings=settings,
-        spatial_maps={item.module: item.count for item in plan.discovery.spatial_maps},
-        demo=demo or plan.model.source == "demo",
-    )
-    return {**facts, "cardinality": cardinalities(plan)}
-
-
-def cardinalities(plan: Plan) -> dict[str, int]:
-    """Number of cardinal groups of every split-attention site, where it is known."""
-    sites = [site for site in plan.discovery.sites if site.family == "split attention"]
-    found = {site.name: cardinality(plan.model.network, site) for site in sites}
-    return {name: groups for name, groups in found.items() if groups is not None}
+    if record_sites is not None:
+        wanted = select_sites(discovery.sites, record_sites)
+        discovery = replace(discovery, sites=tuple(site for site in discovery.sites if site in wanted))
+    tell("gates", describe_gates(discovery))
+    command = settings.command or settings.call(verb)
+    return Plan(settings, model, discovery, selection, machine, command, ranks)
 
 
 def describe_gates(discovery: Discovery) -> str:
@@ -127,10 +147,123 @@ def describe_gates(discovery: Discovery) -> str:
     return line
 
 
-def _within(labels: LabelSpace, within: str | Sequence[str] | None, chosen: Sequence[ImageClass]) -> list[str]:
+def cardinalities(model: LoadedModel, discovery: Discovery) -> dict[str, int]:
+    """Number of cardinal groups of every split-attention site, where it is known."""
+    sites = [site for site in discovery.sites if site.family == "split attention"]
+    found = {site.name: cardinality(model.network, site) for site in sites}
+    return {name: groups for name, groups in found.items() if groups is not None}
+
+
+def label_of(network: str | torch.nn.Module | LoadedModel) -> str:
+    """Return what a run's folder is named after."""
+    if isinstance(network, LoadedModel):
+        return network.name
+    return network if isinstance(network, str) else type(network).__name__
+
+
+def load_network(settings: RunSettings, default: str) -> LoadedModel:
+    """Return the network of a run: loaded by name, taken from memory, or as it was given.
+
+    Raises:
+        SeProbeError: it cannot be loaded.
+    """
+    model = _loaded(settings, settings.network(default))
+    tell("model", f"{model.name}: {model.weights} (sha256 {model.weights_sha256[:12]})")
+    return model
+
+
+def _loaded(settings: RunSettings, network: str | torch.nn.Module | LoadedModel) -> LoadedModel:
+    if isinstance(network, LoadedModel):
+        return network
+    if isinstance(network, torch.nn.Module):
+        return model_of(network)
+    return load_model(
+        network,
+        checkpoint=settings.checkpoint,
+        model_args=settings.model_args,
+        random_weights=settings.random_weights,
+        seed=settings.seed,
+    )
+
+
+def open_data(settings: RunSettings, model: LoadedModel) -> ImageSet:
+    """Return the images of a run: the demo's drawings or those of `data`.
+
+    Raises:
+        SeProbeError: there are none, or both were asked for.
+    """
+    if settings.uses_demo and settings.data is not None:
+        raise SeProbeError(
+            f"both the demo and the data {settings.data} were asked for; choose one of --demo and --data."
+        )
+    if settings.uses_demo:
+        images = demo_images()
+    elif settings.data is None:
+        raise SeProbeError(
+            "no images were given; expected a folder of labelled images with --data DIR (or SE_PROBE_DATA in the "
+            "environment), or --demo for the bundled drawings."
+        )
+    else:
+        images = open_images(settings.data, model.labels)
+    ignored = f", {images.ignored} other files ignored" if images.ignored else ""
+    tell("data", f"{images.title}: {images.layout}{ignored}")
+    return images
+
+
+def select_images(settings: ReferenceSettings, images: ImageSet, preset: Preset) -> Selection:
+    """Choose classes and select their images.
+
+    Raises:
+        SeProbeError: a class is not among the data's, or has no images.
+    """
+    chosen = resolve_classes(images.labels, settings.classes or default_classes(images, preset))
+    per_class, reference, seed = settings.counts
+    selection = select(images, chosen, per_class=per_class, reference_per_class=reference, seed=seed)
+    tell("images", f"{len(selection.entries)} of {len(images.samples)}: {selection.rule}")
+    return selection
+
+
+def resolve_classes(labels: LabelSpace, classes: str | Sequence[str]) -> list[ImageClass]:
+    """Return the classes that names mean, and tell of them.
+
+    Raises:
+        SeProbeError: a name is unknown or ambiguous.
+    """
+    resolutions = labels.resolve_all(classes)
+    tell("classes", ", ".join(item.image_class.describe() for item in resolutions))
+    for item in resolutions:
+        if item.note:
+            tell("note", item.note)
+    return [item.image_class for item in resolutions]
+
+
+def default_classes(images: ImageSet, preset: Preset) -> list[str]:
+    """Return the classes of a preset that have images, filled up from the data to four; say what is missing."""
+    wanted = preset.classes.split(",")
+    found: list[ImageClass] = []
+    for name in wanted:
+        with suppress(SeProbeError):
+            found += [item for item in [images.labels.resolve(name).image_class] if item in images.counts]
+    if len(found) < len(wanted):
+        found += [item for item in images.classes if item not in found][: max(0, CLASSES_BY_DEFAULT - len(found))]
+        tell(
+            "note",
+            f"the data have no images of all of {', '.join(wanted)}; chosen from the data: "
+            f"{', '.join(item.name for item in found)} (choose others with --classes)",
+        )
+    return [item.wnid or item.name for item in found]
+
+
+def classes_within(selection: Selection, within: str | Sequence[str] | None) -> list[str]:
+    """Return the classes of the within-class figure.
+
+    Raises:
+        SeProbeError: one of them is not among the chosen classes.
+    """
+    chosen = selection.chosen
     if within is None:
         return default_within([item.name for item in chosen])
-    resolved = [item.image_class for item in labels.resolve_all(within)]
+    resolved = [item.image_class for item in selection.images.labels.resolve_all(within)]
     for item in resolved:
         if item not in chosen:
             raise SeProbeError(
@@ -140,36 +273,6 @@ def _within(labels: LabelSpace, within: str | Sequence[str] | None, chosen: Sequ
     return [item.name for item in resolved]
 
 
-def images_of(data: str | Path | None, model: LoadedModel, *, demo: bool) -> ImageSet:
-    """Return the images of a run: the demo's drawings or those of `data`."""
-    if demo and data is not None:
-        raise SeProbeError(f"both the demo and the data {data} were asked for; choose one of --demo and --data.")
-    if demo:
-        return demo_images()
-    if data is None:
-        raise SeProbeError(
-            "no images were given; expected a folder of labelled images with --data DIR (or SE_PROBE_DATA in the "
-            "environment), or --demo for the bundled drawings."
-        )
-    return open_images(data, model.labels)
-
-
-def warnings_of(recording: Recording) -> list[str]:
-    """Return what a reader should know before trusting the run: shuffled labels, skipped images."""
-    guessed = recording.images.dropna(subset=["predicted_index"])
-    labels = [None if pd.isna(index) else int(index) for index in guessed["class_index"]]
-    disagreement = label_disagreement(labels, guessed["predicted_index"].astype(int).tolist())
-    warnings = [disagreement] if disagreement else []
-    skipped = recording.skipped
-    if len(skipped):
-        first = skipped.iloc[0]
-        warnings.append(
-            f"{len(skipped)} images were skipped, {first['path']} ({first['reason']}) first; "
-            "the recording names them all"
-        )
-    return warnings
-
-
 def require_one_process(what: str) -> None:
     """Raise SeProbeError where several processes were started for what runs in one."""
     size = place_of_environment()[1]
@@ -177,55 +280,28 @@ def require_one_process(what: str) -> None:
         raise SeProbeError(f"{what} runs in one process; {size} were started, start it without torchrun.")
 
 
-def batch_size_of(batch_size: int | str) -> int | None:
-    """Return how many images a forward pass has, None where it is to be measured ("auto").
+def machine_of(settings: MachineSettings, batch_size: int | str) -> Machine:
+    """Return where the network runs, once that is known to work.
 
     Raises:
-        SeProbeError: neither a number above 0 nor "auto" was given.
+        SeProbeError: the device cannot be used.
     """
-    if batch_size == "auto":
-        return None
-    if not str(batch_size).isdecimal() or int(batch_size) < 1:
-        raise SeProbeError(f'a batch of {batch_size} images was asked for; expected 1 or more, or "auto".')
-    return int(batch_size)
-
-
-def check_batch(batch_size: int) -> None:
-    """Raise SeProbeError where a batch would be empty."""
-    if batch_size < 1:
-        raise SeProbeError(f"a batch of {batch_size} images was asked for; expected 1 or more.")
-
-
-def number_of_channels(channels: int | str) -> int | None:
-    """Return how many channels a figure shows, None for "all".
-
-    Raises:
-        SeProbeError: neither a number above 0 nor "all" was given.
-    """
-    if channels == "all":
-        return None
-    if not str(channels).isdecimal() or int(channels) < 1:
-        raise SeProbeError(f'{channels!r} channels were asked for; expected a number above 0, or "all".')
-    return int(channels)
+    workers = min(4, max(1, (os.cpu_count() or 1) - 1)) if settings.workers is None else settings.workers
+    return Machine(device_of(settings.device), workers, batch_size if isinstance(batch_size, int) else None)
 
 
 def device_of(device: str | None) -> str:
-    """Return the device that was asked for, once it is known to work; an accelerator by default, if any."""
+    """Return the device that was asked for, once it is known to compute; an accelerator by default, if any.
+
+    Raises:
+        SeProbeError: it does not compute.
+    """
     if device is None:
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        (torch.zeros(1, device=device) + 1).item()
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError, ValueError, TypeError) as error:
         raise SeProbeError(f"the device {device!r} cannot be used ({first_line(error)}); try --device cpu.") from error
     return device
-
-
-def workers_of(workers: int | None) -> int:
-    """Return how many processes decode images; a few by default."""
-    if workers is None:
-        return min(4, max(1, (os.cpu_count() or 1) - 1))
-    if workers < 0:
-        raise SeProbeError(f"{workers} worker processes were asked for; expected 0 or more.")
-    return workers

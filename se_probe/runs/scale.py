@@ -1,11 +1,10 @@
-"""The scale experiment: the same images at several sizes through one network, from recordings to a verdict."""
+"""Run the scale experiment: the same images at several sizes through one network, from recordings to a verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from math import isfinite
-from pathlib import Path
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,71 +18,33 @@ from se_probe.errors import SeProbeError
 from se_probe.images import Selection, batches
 from se_probe.images.loader import Transform
 from se_probe.images.zoom import Enlarge, EnlargedDrawings, resampling
+from se_probe.io.log import tell, tell_line
 from se_probe.io.progress import progress_bar
-from se_probe.models import LoadedModel
 from se_probe.recording import Execution, record
 from se_probe.recording.run_folder import RunFolder, choose_folder
+from se_probe.runs.artifacts import Artifacts
+from se_probe.runs.options import verb
 from se_probe.runs.plan import (
     Plan,
-    Say,
-    batch_size_of,
-    device_of,
-    images_of,
     label_of,
-    network_of,
-    plan_provenance,
+    load_network,
+    machine_of,
+    open_data,
     plan_run,
     require_one_process,
-    warnings_of,
-    workers_of,
+    select_images,
 )
 from se_probe.runs.presets import preset_of
-from se_probe.runs.scale_result import METHODS, THUMBNAILS, ScaleRun, draw_scales, write_scale_tables, write_thumbnails
+from se_probe.runs.record import folder_of, tell_warnings
+from se_probe.runs.scale_result import THUMBNAILS, ScaleRun, scale_tables, scales_drawn, write_thumbnails
+from se_probe.runs.settings import SCALE_METHODS, ScaleSettings
 
-DEMO_MODEL = "demo:sk"
-PAPER = "sknet"
 THUMBNAIL_SIDE = 96
 
 
-def scale(
-    classes: str | Sequence[str] | None = None,
-    *,
-    data: str | Path | None = None,
-    demo: bool = False,
-    model: str | torch.nn.Module | LoadedModel | None = None,
-    checkpoint: str | Path | None = None,
-    model_args: Mapping[str, object] | None = None,
-    random_weights: bool = False,
-    preset: str = PAPER,
-    scales: Sequence[float] | None = None,
-    by: str = "crop",
-    per_class: int = 50,
-    reference_per_class: int | None = None,
-    seed: int = 0,
-    batch_size: int | str = 32,
-    workers: int | None = None,
-    device: str | None = None,
-    exact: bool = False,
-    name: str | None = None,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    command: str = "se_probe.scale",
-    say: Say = print,
-    show_progress: bool = True,
-) -> ScaleRun:
+@verb(ScaleSettings)
+def scale(settings: ScaleSettings) -> ScaleRun:
     """Record a network's gates over the same images at several scales, and test whether attention moves.
-
-    Args:
-        classes, data, demo, checkpoint, model_args, random_weights, per_class, reference_per_class, seed,
-            batch_size, workers, device, exact, name, out, overwrite, command, say, show_progress: as in `excite`.
-        model: as in `excite`; by default `skresnext50_32x4d`, timm's network nearest the paper's SKNet-50, or
-            with `demo` the bundled `demo:sk`.
-        preset: the paper whose network, classes and scales are taken where none are given.
-        scales: two or more different enlargements; the smallest is what the others are compared with.
-        by: "crop" takes the central 1/scale of width and height and resizes it to the image's size before
-            the model's own preprocessing. That this is the paper's way is not confirmed. It blurs images that
-            are no larger than the network's input, and moves the gates by that too. "object", with the
-            demo's drawings, draws the object itself at `scale` times its size on the same ground.
 
     Returns:
         The run. Its folder holds a recording for each scale in `scale-<scale>/`, `figures/`, `tables/` and
@@ -95,34 +56,42 @@ def scale(
     Source: Li et al., Selective Kernel Networks, arXiv 1903.06586, the analysis of attention weights.
     """
     require_one_process("the scale experiment")
-    asked = {"device": device_of(device), "batch_size": batch_size, "workers": workers_of(workers), "exact": exact}
-    settings = {"device": asked["device"], "batch_size": batch_size_of(batch_size), "workers": asked["workers"]}
-    preferred = preset_of(preset)
-    demo = demo or (data is None and isinstance(model, str) and model.startswith("demo:"))
-    ordered = _check_scales(preferred.scales if scales is None else scales, by, demo=demo)
-    wanted = model or (DEMO_MODEL if demo else preferred.model)
-    folder = _folder(name or f"scale-{label_of(wanted)}", out, ordered, overwrite=overwrite)
-    spec = network_of(wanted, checkpoint, model_args, random_weights=random_weights, seed=seed)
-    counts = (per_class, per_class if reference_per_class is None else reference_per_class, seed)
-    plan = plan_run(spec, images_of(data, spec, demo=demo), classes or preferred.classes, counts, None, None, say)
-    say(f"scales    {', '.join(f'{item:g}×' for item in ordered)}: {METHODS[by]}")
-    provenance = plan_provenance(plan, command, asked, demo=demo)
-    options = {**settings, "execution": Execution(exact), "say": say}
-    run = _record_all(plan, folder, ordered, by, provenance, options, show_progress)
-    warnings = [*warnings_of(run.base), *_blur(plan, run)]
-    return _finish(run, folder, {**provenance, "warnings": warnings}, say)
+    plan = _plan(settings)
+    run = _record_all(plan)
+    return _finish(run, plan)
 
 
-def _check_scales(scales: Sequence[float], by: str, *, demo: bool) -> list[float]:
+@dataclass(frozen=True)
+class _Planned:
+    """A run of `scale`: what is recorded at which scales, and the run's folder."""
+
+    settings: ScaleSettings
+    run: Plan
+    scales: list[float]
+    folder: RunFolder
+
+
+def _plan(settings: ScaleSettings) -> _Planned:
+    preset = preset_of(settings.preset)
+    ordered = _check_scales(preset.scales if settings.scales is None else settings.scales, settings)
+    machine = machine_of(settings, settings.batch_size)
+    network = settings.network(preset.model)
+    folder = _folder(settings, f"scale-{label_of(network)}", ordered)
+    model = load_network(settings, preset.model)
+    selection = select_images(settings, open_data(settings, model), preset)
+    run = plan_run(settings, model, selection, machine, "scale")
+    tell("scales", f"{', '.join(f'{item:g}×' for item in ordered)}: {SCALE_METHODS[settings.by]}")
+    return _Planned(settings, run, ordered, folder)
+
+
+def _check_scales(scales: Sequence[float], settings: ScaleSettings) -> list[float]:
     """Return the scales in ascending order."""
-    if by not in METHODS:
-        raise SeProbeError(f"scales by {by!r} were asked for; expected one of {', '.join(METHODS)}.")
-    if by == "object" and not demo:
+    crop = settings.by == "crop"
+    if not crop and not settings.uses_demo:
         raise SeProbeError("objects can be drawn larger in the demo's drawings only; add --demo, or use --by crop.")
     ordered = sorted({float(item) for item in scales})
-    least = 1.0 if by == "crop" else 0.0
-    if len(ordered) < 2 or not all(isfinite(item) and item >= least and item > 0 for item in ordered):
-        bound = "of 1 or more (a crop cannot show what is outside the image)" if by == "crop" else "above 0"
+    if len(ordered) < 2 or (crop and ordered[0] < 1):
+        bound = "of 1 or more (a crop cannot show what is outside the image)" if crop else "above 0"
         raise SeProbeError(
             f"the scales {', '.join(f'{item:g}' for item in scales) or '(none)'} were asked for; expected two or more "
             f"different ones {bound}."
@@ -130,11 +99,11 @@ def _check_scales(scales: Sequence[float], by: str, *, demo: bool) -> list[float
     return ordered
 
 
-def _folder(name: str, out: str | Path | None, scales: Sequence[float], *, overwrite: bool) -> RunFolder:
+def _folder(settings: ScaleSettings, label: str, scales: Sequence[float]) -> RunFolder:
     """Return the run's folder, free of earlier parts that are not to be replaced."""
-    folder = choose_folder(name, Path(out) if out else None, overwrite=overwrite)
+    folder = folder_of(settings, label)
     for factor in scales:
-        choose_folder(name, _part(folder, factor).path, overwrite=overwrite)
+        choose_folder(label, _part(folder, factor).path, overwrite=settings.overwrite)
     return folder
 
 
@@ -150,59 +119,64 @@ def _clear(folder: RunFolder) -> None:
             part.rmdir()
 
 
-def _at(plan: Plan, factor: float, by: str, then: Transform) -> tuple[Selection, Transform]:
+def _at(run: Plan, factor: float, by: str, then: Transform) -> tuple[Selection, Transform]:
     """Return the selected images at a scale: what opens them, and the transform."""
     if by == "crop":
-        return plan.selection, Enlarge(factor, resampling(plan.model.preprocessing), then)
-    images = replace(plan.selection.images, source=EnlargedDrawings(factor))
-    return replace(plan.selection, images=images), then
+        return run.selection, Enlarge(factor, resampling(run.model.preprocessing), then)
+    images = replace(run.selection.images, source=EnlargedDrawings(factor))
+    return replace(run.selection, images=images), then
 
 
-def _record_all(
-    plan: Plan,
-    folder: RunFolder,
-    scales: Sequence[float],
-    by: str,
-    provenance: dict[str, Any],
-    settings: dict[str, Any],
-    show_progress: bool,
-) -> ScaleRun:
+def _record_all(plan: _Planned) -> ScaleRun:
+    settings, run, folder = plan.settings, plan.run, plan.folder
     _clear(folder)
     recordings = {}
-    with progress_bar("recording", len(scales) * len(plan.selection.entries), shown=show_progress) as progress:
-        for factor in scales:
-            selection, transform = _at(plan, factor, by, plan.model.transform)
+    total = len(plan.scales) * len(run.selection.entries)
+    with progress_bar("recording", total, shown=settings.progress) as progress:
+        for factor in plan.scales:
+            selection, transform = _at(run, factor, settings.by, run.model.transform)
+            scaled = {"factor": factor, "by": settings.by, "method": SCALE_METHODS[settings.by]}
             recordings[factor] = record(
-                replace(plan.model, transform=transform),
-                plan.discovery.sites,
+                replace(run.model, transform=transform),
+                run.discovery.sites,
                 selection,
                 _part(folder, factor).recording,
-                provenance={**provenance, "scale": {"factor": factor, "by": by, "method": METHODS[by]}},
+                provenance={**run.provenance, "scale": scaled},
+                batch_size=run.machine.batch_size,
+                workers=run.machine.workers,
+                device=run.machine.device,
+                execution=Execution(settings.exact),
+                say=tell_line,
                 progress=progress,
-                **settings,
             )
-    paths = example_images(recordings[scales[0]])
-    thumbnails = {key: item for factor in scales for key, item in _thumbnails(plan, factor, by, paths).items()}
+    paths = example_images(recordings[plan.scales[0]])
+    thumbnails = {
+        key: item for factor in plan.scales for key, item in _thumbnails(run, factor, settings.by, paths).items()
+    }
     write_thumbnails(folder.path / THUMBNAILS, thumbnails)
-    return ScaleRun(folder.path, by, recordings, thumbnails)
+    return ScaleRun(folder.path, settings.by, recordings, thumbnails)
 
 
-def _finish(run: ScaleRun, folder: RunFolder, provenance: dict[str, Any], say: Say) -> ScaleRun:
-    for line in provenance["warnings"]:
-        say(f"warning   {line}")
-    tables = write_scale_tables(run, folder.tables)
-    figures = draw_scales(run, folder.path)
-    facts = {**provenance, "scales": {"factors": list(run.recordings), "by": run.by, "method": METHODS[run.by]}}
-    written = folder.write_facts({**facts, "complete": True})
+def _finish(run: ScaleRun, plan: _Planned) -> ScaleRun:
+    """Tell what was found, and write tables, figures and facts."""
+    for recording in run.recordings.values():
+        tell("wrote", str(recording.path), logging.DEBUG)
+    warnings = tell_warnings(run.base)
+    for line in (blur := _blur(plan.run, run)):
+        tell("warning", line, logging.WARNING)
+    artifacts = Artifacts(plan.folder.path)
+    artifacts.tables(scale_tables(run))
+    artifacts.figures(scales_drawn(run))
+    scales = {"factors": list(run.recordings), "by": run.by, "method": SCALE_METHODS[run.by]}
+    more = {"warnings": [*warnings, *blur], "options": plan.run.options, "scales": scales, "complete": True}
+    artifacts.facts({**plan.run.provenance, **more})
     for line in shift_sentences(overall_shifts(run.tests)):
-        say(f"finding   {line}")
-    stores = [recording.path for recording in run.recordings.values()]
-    say("\n".join(f"wrote     {path}" for path in [*stores, *figures, *tables, written]))
+        tell("finding", line)
     return run
 
 
-def _thumbnails(plan: Plan, factor: float, by: str, paths: Sequence[str]) -> dict[tuple[str, float], NDArray[Any]]:
-    selection, transform = _at(plan, factor, by, _thumbnail)
+def _thumbnails(run: Plan, factor: float, by: str, paths: Sequence[str]) -> dict[tuple[str, float], NDArray[Any]]:
+    selection, transform = _at(run, factor, by, _thumbnail)
     pictures = _looked_at(selection, transform, paths)
     return {(path, factor): pictures[path].numpy() for path in paths}
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from se_probe.analysis.branches import write_branch_tables
+from se_probe.analysis.branches import branch_tables, has_branches
 from se_probe.analysis.scale import (
     class_units,
     class_values,
@@ -25,15 +25,15 @@ from se_probe.analysis.scale import (
 )
 from se_probe.analysis.shifts import overall_shifts, shift_sentences, shift_tests
 from se_probe.errors import SeProbeError
-from se_probe.figures import model_line, save_figure
+from se_probe.figures import model_line
 from se_probe.figures.scale_classes import scale_classes
 from se_probe.figures.scale_images import scale_images
 from se_probe.figures.scale_response import scale_response
-from se_probe.io.files import write_csv, write_file
+from se_probe.io.files import write_file
 from se_probe.recording import Recording, open_recording
-from se_probe.recording.run_folder import RunFolder
+from se_probe.runs.artifacts import Artifacts, Drawn
+from se_probe.runs.settings import SCALE_METHODS
 
-METHODS = {"crop": "enlarged by central crop and resize", "object": "objects drawn larger"}
 THUMBNAILS = "thumbnails.npz"
 
 
@@ -70,7 +70,7 @@ class ScaleRun:
 
     def __repr__(self) -> str:
         scales = ", ".join(f"{item:g}×" for item in self.recordings)
-        about = f"<se_probe.ScaleRun {self.path}: {scales}, {METHODS[self.by]}>"
+        about = f"<se_probe.ScaleRun {self.path}: {scales}, {SCALE_METHODS[self.by]}>"
         return "\n  ".join([about, *shift_sentences(overall_shifts(self.tests))])
 
     def _repr_html_(self) -> str:
@@ -78,7 +78,7 @@ class ScaleRun:
         base = self.base
         scales = ", ".join(f"{scale:g}×" for scale in self.recordings)
         demo = " (demo stimuli, not photographs)" if base.demo else ""
-        heading = f"{base.provenance['model']['name']} at {scales}: {METHODS[self.by]}{demo}"
+        heading = f"{base.provenance['model']['name']} at {scales}: {SCALE_METHODS[self.by]}{demo}"
         shown = ["site", "effect", "ci_low", "ci_high", "p_holm", "sd", "classes_risen", "verdict"]
         table = overall_shifts(self.tests)[shown].to_html(escape=True, index=False, float_format="{:.4f}".format)
         return f"<div><strong>{html.escape(heading)}</strong>{table}</div>"
@@ -110,44 +110,45 @@ def open_scale_run(path: str | Path) -> ScaleRun:
 def draw_scales(run: ScaleRun, folder: str | Path) -> list[Path]:
     """Draw the figures of a scale experiment into `folder/figures`, without the network; return the files.
 
+    Raises:
+        SeProbeError: the folder cannot be written.
+    """
+    return Artifacts(Path(folder)).figures(scales_drawn(run))
+
+
+def scales_drawn(run: ScaleRun) -> list[Drawn]:
+    """Draw the figures of a scale experiment.
+
     The figures of single images and of classes need branches with kernels of different extent; the response
     of the gates is drawn for every network.
     """
-    figures = RunFolder(Path(folder)).figures
     base = run.base
     chosen = base.images[base.images["role"] == "chosen"]
     about: dict[str, Any] = {"demo": base.demo, "caption": _caption(run, chosen)}
     levels = response(run.values)
-    files = save_figure(scale_response(levels, **about), levels, figures, "scale_response")
+    drawn = [Drawn(scale_response(levels, **about), levels, "scale_response")]
     if not any(has_larger_kernel(site) for site in base.sites):
-        return files
+        return drawn
     paths = list(dict.fromkeys(path for path, _ in run.thumbnails))
     examples = example_values(run.recordings, run.values, paths)
     by_class = class_values(run.recordings)
     shown = by_class[by_class["site"].isin(class_units(base.sites))]
-    files += save_figure(scale_images(examples, run.thumbnails, **about), examples, figures, "scale_images")
+    drawn.append(Drawn(scale_images(examples, run.thumbnails, **about), examples, "scale_images"))
     about["caption"] = _caption(run, base.images)
-    return files + save_figure(scale_classes(shown, **about), shown, figures, "scale_classes")
+    return [*drawn, Drawn(scale_classes(shown, **about), shown, "scale_classes")]
 
 
-def write_scale_tables(run: ScaleRun, directory: Path) -> list[Path]:
-    """Write the tables of a scale experiment, and of its branches where gates have any; return their paths.
-
-    Raises:
-        SeProbeError: the folder cannot be written.
-    """
+def scale_tables(run: ScaleRun) -> dict[str, pd.DataFrame]:
+    """Return the tables of a scale experiment, and of branches where gates have any, by the names of their files."""
     tables = {
         "scale_tests.csv": run.tests,
         "scale_response.csv": response(run.values),
         "scale_images.csv.gz": run.values,
         "scale_classes.csv.gz": class_values(run.recordings),
     }
-    for name, table in tables.items():
-        write_csv(table, directory / name)
-    paths = [directory / name for name in tables]
-    if any(site.branches > 1 or site.family == "split attention" for site in run.base.sites):
-        paths += write_branch_tables(run.base, directory, run.base.provenance["cardinality"])
-    return paths
+    if has_branches(run.base):
+        tables |= branch_tables(run.base, run.base.provenance["cardinality"])
+    return tables
 
 
 def write_thumbnails(path: Path, thumbnails: Mapping[tuple[str, float], NDArray[np.uint8]]) -> None:
@@ -166,7 +167,7 @@ def write_thumbnails(path: Path, thumbnails: Mapping[tuple[str, float], NDArray[
 
 def _caption(run: ScaleRun, images: pd.DataFrame) -> str:
     network, classes = model_line(run.base.provenance["model"]), images["class"].nunique()
-    return f"{network} · {len(images)} images of {classes} classes, {METHODS[run.by]}"
+    return f"{network} · {len(images)} images of {classes} classes, {SCALE_METHODS[run.by]}"
 
 
 def _read_thumbnails(path: Path) -> dict[tuple[str, float], NDArray[np.uint8]]:

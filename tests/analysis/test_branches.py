@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from se_probe.analysis.branches import cardinal_groups, split_attention, split_entropy, write_branch_tables
+from se_probe.analysis.branches import branch_tables, cardinal_groups, split_attention, split_entropy
 from se_probe.errors import SeProbeError
 from tests.analysis.scaled import KernelSite, ScaledStandIn
 
@@ -102,8 +102,8 @@ def test_groups_must_divide_the_channels(groups):
         cardinal_groups(recording(split_site(), shares(np.random.default_rng(3), 80, 2, 8)), {"SA_2_1": groups})
 
 
-def test_tables_are_written(tmp_path):
+def test_tables_have_the_names_of_their_files():
     run = recording(split_site(), shares(np.random.default_rng(3), 80, 2, 8))
-    paths = write_branch_tables(run, tmp_path)
-    assert [path.name for path in paths] == ["split_attention.csv", "split_entropy.csv", "cardinal_groups.csv"]
-    pd.testing.assert_frame_equal(pd.read_csv(paths[0]), split_attention(run))
+    tables = branch_tables(run)
+    assert list(tables) == ["split_attention.csv", "split_entropy.csv", "cardinal_groups.csv"]
+    pd.testing.assert_frame_equal(tables["split_attention.csv"], split_attention(run))

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from se_probe.analysis import class_table, site_table, write_tables
+from se_probe.analysis import class_table, recording_tables, site_table
+from se_probe.io.files import write_csv
 from tests.analysis.stand_in import Site, StandIn
 
 SITES = [Site("SE_2_1", 2, 1, 6), Site("SK_3_1", 3, 1, 4, branches=2, family="SK", reduction=None)]
@@ -55,10 +56,10 @@ def test_spreads_that_do_not_exist_are_nan():
 
 
 def test_written_tables_read_back_exactly(tmp_path):
-    paths = write_tables(RECORDING, tmp_path / "tables")
-    assert [path.name for path in paths] == ["sites.csv", "class_statistics.csv.gz"]
-    assert sorted(path.name for path in (tmp_path / "tables").iterdir()) == sorted(path.name for path in paths)
-    for path, table in zip(paths, (site_table(RECORDING), class_table(RECORDING)), strict=True):
-        read = pd.read_csv(path, converters={"mean": float})
+    tables = recording_tables(RECORDING)
+    assert list(tables) == ["sites.csv", "class_statistics.csv.gz"]
+    for name, table in tables.items():
+        write_csv(table, tmp_path / name)
+        read = pd.read_csv(tmp_path / name, converters={"mean": float})
         pd.testing.assert_frame_equal(read, table, rtol=1e-14, atol=0, check_dtype=False)
         assert read["mean"].tolist() == table["mean"].tolist()

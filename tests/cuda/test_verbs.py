@@ -7,8 +7,8 @@ import se_probe
 
 pytestmark = pytest.mark.cuda
 
-FEW = {"demo": True, "per_class": 4, "reference_per_class": 1, "workers": 0, "say": lambda line: None}
-QUIET = {"show_progress": False}
+FEW = {"demo": True, "per_class": 4, "reference_per_class": 1, "workers": 0}
+QUIET = {"progress": False}
 
 
 def gates(recording):
@@ -63,7 +63,7 @@ def test_ablate_measures_what_it_measures_on_the_cpu(device, tmp_path):
 
 
 def test_fold_searches_and_saves(device, tmp_path):
-    options = {"demo": True, "per_class": 6, "workers": 0, "say": lambda line: None, "max_loss": 50.0}
+    options = {"demo": True, "per_class": 6, "workers": 0, "max_loss": 50.0}
     run = se_probe.fold(out=tmp_path / "fold", device=device, **options, **QUIET)
     assert (tmp_path / "fold" / "run.json").is_file()
     assert run is not None

@@ -253,7 +253,7 @@ def test_a_run_over_a_store_equals_one_over_the_folder(store, tmp_path):
     upload(store, data, "/bucket/val")
     torch.manual_seed(0)
     network = SmallNetwork().eval()
-    quiet = {"model": network, "say": lambda line: None, "show_progress": False, "workers": 0, "exact": True}
+    quiet = {"model": network, "progress": False, "workers": 0, "exact": True}
     near = se_probe.excite("alpha,beta", data=data, out=tmp_path / "near", report=False, **quiet)
     far = se_probe.excite("alpha,beta", data="memory://bucket/val", out=tmp_path / "far", **quiet)
     assert_same(far, near)

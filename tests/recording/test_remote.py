@@ -13,6 +13,7 @@ from se_probe.errors import SeProbeError
 from se_probe.recording import open_recording
 from se_probe.recording.remote import copy_up
 from tests.recording.small import SmallNetwork, assert_same, draw_images
+from tests.told import told
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +29,11 @@ def store():
 def finished(tmp_path_factory, store):
     """A run that was asked for at a URL, and the lines that it said."""
     torch.set_num_threads(1)
-    folder, lines = tmp_path_factory.mktemp("finished"), []
+    folder = tmp_path_factory.mktemp("finished")
     data = draw_images(folder / "data")
     torch.manual_seed(0)
-    quiet = {"say": lines.append, "show_progress": False, "report": False, "workers": 0}
-    with chdir(folder):
+    quiet = {"progress": False, "report": False, "workers": 0}
+    with chdir(folder), told() as lines:
         recording = se_probe.excite(
             "alpha,beta", data=data, model=SmallNetwork().eval(), name="mine", out="memory://bucket/run", **quiet
         )

@@ -22,7 +22,7 @@ HOSTILE_MODEL = '</title><script>bad("model")</script>'
 HOSTILE_FILE = '"><img src=x onerror=bad()>.png'
 
 
-QUIET = {"workers": 0, "say": lambda line: None, "show_progress": False, "report": False}
+QUIET = {"workers": 0, "progress": False, "report": False}
 FINDING = Finding(
     "gates-alive",
     "Gates are alive.",

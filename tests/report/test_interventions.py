@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 
 from se_probe.analysis.ablation import ablation_tables
-from se_probe.analysis.measures import write_measures
 from se_probe.analysis.specificity import site_specificity
 from se_probe.recording import open_recording
 from se_probe.report import write_report
 from se_probe.report.interventions import read_interventions
-from se_probe.runs.draw import draw_ablation
+from se_probe.runs.artifacts import Artifacts
+from se_probe.runs.draw import interventions_drawn
 from tests.analysis.ablated import planted, standard_interventions
 from tests.report.runs import HOSTILE
 from tests.report.test_write import Page
@@ -23,8 +23,9 @@ COSTS = pd.DataFrame({"site": SITES, "parameters": [1200, 34000], "multiply_adds
 def add_interventions(run, specificity=None, **facts):
     made = planted({"SE_2_1": 0.2, "SK_3_1": 0.0}, classes=3, images=8, **facts)
     tables = ablation_tables(made, COSTS)
-    write_measures(tables, run / "tables")
-    draw_ablation(tables, run, model="gated, random", demo=False, specificity=specificity)
+    artifacts = Artifacts(run)
+    artifacts.tables(tables)
+    artifacts.figures(interventions_drawn(tables, model="gated, random", demo=False, specificity=specificity))
     return tables["ablation_sites.csv"]
 
 

@@ -11,10 +11,12 @@ from PIL import Image
 import se_probe
 from se_probe.errors import SeProbeError
 from se_probe.images import demo_images, open_images
-from se_probe.runs.ablate import shown_classes
+from se_probe.runs.plan import default_classes
+from se_probe.runs.presets import preset_of
 from tests.shared_files import MODELS, TINY_IMAGENET, needs_shared
+from tests.told import told
 
-QUIET = {"say": lambda line: None, "show_progress": False, "workers": 0, "report": False}
+QUIET = {"progress": False, "workers": 0, "report": False}
 
 
 def demo(out, **options):
@@ -165,8 +167,13 @@ def test_an_earlier_run_is_not_overwritten_unless_asked(identity, tmp_path):
 
 
 def test_the_classes_shown_by_default(photographs):
-    assert shown_classes(demo_images())[:2] == ["n01443537", "n02110958"]
-    assert shown_classes(open_images(photographs, None)) == ["alpha", "beta"]
+    with told() as lines:
+        assert default_classes(demo_images(), preset_of(None))[:2] == ["n01443537", "n02110958"]
+    assert lines == []
+    with told() as lines:
+        assert default_classes(open_images(photographs, None), preset_of(None)) == ["alpha", "beta"]
+    assert "goldfish, pug, plane, cliff" in lines[0]
+    assert "alpha, beta (choose others with --classes)" in lines[0]
 
 
 @needs_shared

@@ -12,8 +12,9 @@ from se_probe.errors import SeProbeError
 from se_probe.recording import open_recording
 from se_probe.runs.compare import compare, comparison_notes, run_labels
 from tests.report import runs as report_runs
+from tests.told import told
 
-QUIET = {"say": lambda line: None, "show_progress": False, "report": False, "workers": 0}
+QUIET = {"progress": False, "report": False, "workers": 0}
 
 
 def demo(folder, model, **options):
@@ -30,8 +31,8 @@ def demo_runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def written(demo_runs, tmp_path_factory):
-    lines = []
-    page = compare(demo_runs, out=tmp_path_factory.mktemp("out") / "c", say=lines.append)
+    with told() as lines:
+        page = compare(demo_runs, out=tmp_path_factory.mktemp("out") / "c")
     return page, lines
 
 
@@ -41,7 +42,7 @@ def hostile_page(tmp_path_factory):
     options = {"names": report_runs.HOSTILE, "model_name": report_runs.HOSTILE_MODEL}
     first = report_runs.run(folders[0], last_name=report_runs.HOSTILE_FILE, **options)
     shutil.copytree(folders[0] / "data", folders[1] / "data")
-    return compare([first, report_runs.run(folders[1], **options)], out=folders[0] / "c", say=lambda line: None)
+    return compare([first, report_runs.run(folders[1], **options)], out=folders[0] / "c")
 
 
 class Page(HTMLParser):
@@ -129,7 +130,7 @@ def test_what_limits_a_comparison_is_said(demo_runs, hostile_page):
 
 def refused(runs, **options):
     with pytest.raises(SeProbeError) as caught:
-        compare(runs, say=lambda line: None, **options)
+        compare(runs, **options)
     return str(caught.value)
 
 
@@ -162,4 +163,4 @@ def test_a_recording_is_never_replaced_by_a_comparison(demo_runs):
 def test_the_folder_is_named_after_the_networks(demo_runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "reports/compare-demo-se-demo-sk").mkdir(parents=True)
-    assert compare(demo_runs, say=lambda line: None).as_posix() == "reports/compare-demo-se-demo-sk-2/comparison.html"
+    assert compare(demo_runs).as_posix() == "reports/compare-demo-se-demo-sk-2/comparison.html"

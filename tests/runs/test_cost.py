@@ -73,11 +73,12 @@ def test_the_demo_is_labelled(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "a batch of 0 images was asked for; expected 1 or more."),
-        ({"reductions": [0]}, "a reduction ratio of 0 was asked for; expected numbers of at least 1."),
-        ({"rounds": 3}, "3 rounds of timing were asked for; expected at least 15."),
-        ({"time_by": "block"}, 'timing by "block" was asked for; expected one of all, stage, site.'),
-        ({"input_size": 0}, "an input of size (3, 0, 0) was asked for; expected (channels, height, width) above 0."),
+        ({"batch_size": 0}, "--batch-size 0 was given; expected a whole number from 1 to 100,000."),
+        ({"reductions": [0]}, "--reductions 0 was given; expected a whole number from 1 to 1,000,000."),
+        ({"reductions": [4.5]}, "--reductions 4.5 was given; expected a whole number from 1 to 1,000,000."),
+        ({"rounds": 3}, "--rounds 3 was given; expected a whole number from 15 to 100,000."),
+        ({"time_by": "block"}, "--time-by block was given; expected one of all, stage, site."),
+        ({"input_size": 0}, "--input-size 0 was given; expected a whole number from 1 to 65,536."),
     ],
 )
 def test_wrong_arguments(options, message):

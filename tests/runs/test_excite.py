@@ -14,8 +14,9 @@ import se_probe
 from se_probe.errors import SeProbeError
 from se_probe.recording import open_recording
 from tests.shared_files import MODELS, SAMPLE_120, TINY_IMAGENET, needs_shared
+from tests.told import told
 
-QUIET = {"say": lambda line: None, "show_progress": False}
+QUIET = {"progress": False}
 
 
 @pytest.fixture(scope="module")
@@ -40,17 +41,16 @@ def small(photographs, **options):
 def real_run(tmp_path_factory):
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("real") / "run"
-    lines = []
-    recording = se_probe.excite(
-        "goldfish,cliff,tabby,banana",
-        model=f"{MODELS / 'tin50.py'}:seresnet50_quarter",
-        data=TINY_IMAGENET,
-        per_class=8,
-        reference_per_class=2,
-        out=folder,
-        say=lines.append,
-        show_progress=False,
-    )
+    with told() as lines:
+        recording = se_probe.excite(
+            "goldfish,cliff,tabby,banana",
+            model=f"{MODELS / 'tin50.py'}:seresnet50_quarter",
+            data=TINY_IMAGENET,
+            per_class=8,
+            reference_per_class=2,
+            out=folder,
+            progress=False,
+        )
     return recording, folder, lines
 
 
@@ -121,17 +121,16 @@ def test_the_collapsed_network_comes_out_flat(tmp_path):
 
 @needs_shared
 def test_full_size_photographs_and_a_thousand_classes(tmp_path):
-    lines = []
-    recording = se_probe.excite(
-        "goldfish,pug,plane,cliff",
-        model="test_efficientnet",
-        random_weights=True,
-        data=SAMPLE_120,
-        out=tmp_path / "run",
-        report=False,
-        say=lines.append,
-        show_progress=False,
-    )
+    with told() as lines:
+        recording = se_probe.excite(
+            "goldfish,pug,plane,cliff",
+            model="test_efficientnet",
+            random_weights=True,
+            data=SAMPLE_120,
+            out=tmp_path / "run",
+            report=False,
+            progress=False,
+        )
     assert recording.chosen == ["goldfish", "pug", "airliner", "cliff"]
     assert len(recording.classes) == 120
     assert recording.images.set_index("class").loc["airliner", "class_index"] == 404
@@ -194,8 +193,8 @@ def test_a_mistake_does_not_touch_an_earlier_run(photographs, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, 'a batch of 0 images was asked for; expected 1 or more, or "auto".'),
-        ({"workers": -1}, "-1 worker processes were asked for; expected 0 or more."),
+        ({"batch_size": 0}, '--batch-size 0 was given; expected a whole number from 1 to 100,000, or "auto".'),
+        ({"workers": -1}, "--workers -1 was given; expected a whole number from 0 to 1,024."),
         (
             {"within": "gamma"},
             "gamma is asked for within classes but is not among the chosen classes (alpha, beta); add it to --classes.",
@@ -231,15 +230,15 @@ def test_a_file_in_the_place_of_the_folder(photographs, tmp_path):
 
 
 def test_a_preset_gives_way_to_what_is_given(photographs, tmp_path):
-    lines = []
-    recording = small(photographs, out=tmp_path / "run", preset="senet", channels=4, say=lines.append)
+    with told() as lines:
+        recording = small(photographs, out=tmp_path / "run", preset="senet", channels=4)
     assert recording.provenance["settings"]["preset"] == "senet"
     assert recording.chosen == ["alpha", "beta"]
     curves = pd.read_csv(tmp_path / "run" / "figures" / "role_of_excitation.csv")
     assert curves["position"].max() == 3
     assert any("the preset's sites SE_2_3, SE_3_4" in line for line in lines)
     assert any(line.startswith("preset    senet, SENet (arXiv 1709.01507)") for line in lines)
-    with pytest.raises(SeProbeError, match=r'^there is no preset "vgg"; expected one of senet, sknet, eca\.$'):
+    with pytest.raises(SeProbeError, match=r"^--preset vgg was given; expected one of senet, sknet, eca\.$"):
         small(photographs, out=tmp_path / "other", preset="vgg")
 
 
@@ -257,11 +256,11 @@ def test_a_network_loaded_by_hand(photographs, tmp_path):
 
 
 def test_a_network_in_memory_is_copied(photographs, tmp_path):
-    network = timm.create_model("test_efficientnet").train()
+    network = timm.create_model("test_efficientnet").eval()
     recording = small(photographs, out=tmp_path / "run", model=network, random_weights=False)
     assert recording.provenance["model"]["name"] == "EfficientNet"
     assert recording.provenance["model"]["source"] == "memory"
-    assert network.training
+    assert not network.training
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
@@ -318,8 +317,8 @@ def test_some_sites_without_predictions_give_the_same_gates(photographs, tmp_pat
 
 
 def test_an_automatic_batch_size_is_kept_in_the_provenance(photographs, tmp_path):
-    lines = []
-    recording = small(photographs, out=tmp_path / "run", batch_size="auto", say=lines.append)
+    with told() as lines:
+        recording = small(photographs, out=tmp_path / "run", batch_size="auto")
     facts = recording.provenance["execution"]
     assert recording.provenance["settings"]["batch_size"] == "auto"
     assert str(facts["batch_size"]) in facts["images_per_second"]
@@ -328,7 +327,7 @@ def test_an_automatic_batch_size_is_kept_in_the_provenance(photographs, tmp_path
 
 @pytest.mark.parametrize("batch_size", [0, -3, "many"])
 def test_a_batch_size_that_cannot_be(photographs, tmp_path, batch_size):
-    message = f'a batch of {batch_size} images was asked for; expected 1 or more, or "auto".'
+    message = f'--batch-size {batch_size} was given; expected a whole number from 1 to 100,000, or "auto".'
     with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
         small(photographs, out=tmp_path / "run", batch_size=batch_size)
     assert not (tmp_path / "run").exists()

@@ -1,6 +1,7 @@
 """Folding end to end: on noise and drawings, and on real photographs and checkpoints where they are."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,9 @@ from se_probe.gates import find_gates
 from se_probe.models import load_model
 from se_probe.recording import open_recording
 from tests.shared_files import MODELS, TINY_IMAGENET, needs_shared
+from tests.told import told
 
-QUIET = {"say": lambda line: None, "show_progress": False, "workers": 0}
+QUIET = {"progress": False, "workers": 0}
 SMALL = {"model": "test_efficientnet", "random_weights": True, "model_args": {"num_classes": 3}}
 
 
@@ -38,10 +40,10 @@ def photographs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(photographs, tmp_path_factory):
     """Nine images to search on: half of them may change sides."""
-    lines = []
     folder = tmp_path_factory.mktemp("run") / "run"
-    options = {**SMALL, **QUIET, "data": photographs, "out": folder, "max_loss": 60, "say": lines.append}
-    return se_probe.fold(**options), lines
+    options = {**SMALL, **QUIET, "data": photographs, "out": folder, "max_loss": 60}
+    with told() as lines:
+        return se_probe.fold(**options), lines
 
 
 def test_the_folder_holds_the_network_and_all_that_led_to_it(run):
@@ -53,7 +55,7 @@ def test_the_folder_holds_the_network_and_all_that_led_to_it(run):
     assert facts["fold"] == result.facts["fold"]
     kept = json.loads((result.folder / "folded.json").read_text())
     assert kept["fold"] == result.facts["fold"]
-    assert kept["command"] == "se_probe.fold"
+    assert kept["command"].startswith("se_probe.fold(model='test_efficientnet', random_weights=True, ")
     assert [site["site"] for site in kept["sites"]] == result.fixed
     sites = pd.read_csv(result.path / "tables" / "fold_sites.csv")
     assert sites["image_sd"].is_monotonic_increasing
@@ -104,16 +106,14 @@ def test_what_was_measured_is_told(run):
     assert facts["timing"]["pairs"] >= 10
 
 
-def test_too_few_images_are_refused_with_the_number_it_takes(photographs, tmp_path):
-    result = se_probe.fold(**SMALL, **QUIET, data=photographs, out=tmp_path / "run")
-    assert result.folder is None
-    assert result.fixed == []
-    assert result.refusal == (
+def test_too_few_images_are_refused_before_the_first_pass(photographs, tmp_path):
+    message = (
         "with 9 images to search on, a loss of 25.20 points is not excluded even where no image changes sides; 553 are "
-        "needed for 0.5 points: give more (--per-class), or allow more (--max-loss)"
+        "needed for 0.5 points: give more (--per-class), or allow more (--max-loss 25.2)."
     )
-    assert not (tmp_path / "run" / "folded").exists()
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["fold"]["refusal"] == result.refusal
+    with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
+        se_probe.fold(**SMALL, **QUIET, data=photographs, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_forced_sites_are_folded_and_the_loss_is_told(photographs, tmp_path):
@@ -129,7 +129,7 @@ def test_forced_sites_are_folded_and_the_loss_is_told(photographs, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_loss": 0}, "a loss of 0 points is allowed; expected a number above 0, such as 0.5."),
+        ({"max_loss": 0}, "--max-loss 0 was given; expected a number above 0 and up to 100."),
         ({"sites": ["SE_9_9"]}, "SE_9_9"),
     ],
 )
@@ -157,9 +157,9 @@ def test_command_line(photographs, tmp_path):
     facts = json.loads(done.stdout)
     assert facts["folded"] == str(tmp_path / "a" / "folded")
     assert facts["fixed"]
-    refused = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "b")], catch_exceptions=False)
-    assert refused.exit_code == 3
-    assert "553 are needed for 0.5 points" in refused.stdout.replace("\n", " ")
+    refused = [*arguments, "--out", str(tmp_path / "b"), "--max-loss", "0.5"]
+    with pytest.raises(SeProbeError, match=r"553 are needed for 0\.5 points"):
+        CliRunner().invoke(app, refused, catch_exceptions=False)
 
 
 @needs_shared

@@ -16,7 +16,7 @@ from se_probe.recording import open_recording
 from tests.images.helpers import SHOWN
 
 SKIPPED = {"empty.png": b"", "half.png": b"\x89PNG\r\n\x1a\n\0\0", "text<b>.JPEG": b"<script>bad()</script>"}
-QUIET = {"say": lambda line: None, "show_progress": False, "workers": 0}
+QUIET = {"progress": False, "workers": 0}
 
 
 @pytest.fixture(scope="module")

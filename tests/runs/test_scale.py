@@ -19,8 +19,9 @@ from se_probe.recording import open_recording, record
 from se_probe.runs.scale import scale
 from se_probe.runs.scale_result import draw_scales, open_scale_run
 from tests.shared_files import TINY_IMAGENET, needs_shared
+from tests.told import told
 
-QUIET = {"say": lambda line: None, "show_progress": False, "workers": 0}
+QUIET = {"progress": False, "workers": 0}
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +57,8 @@ def small(photographs, model, out, **options):
 
 @pytest.fixture(scope="module")
 def small_run(photographs, network, tmp_path_factory):
-    lines = []
-    run = small(photographs, network, tmp_path_factory.mktemp("small") / "run", say=lines.append)
+    with told() as lines:
+        run = small(photographs, network, tmp_path_factory.mktemp("small") / "run")
     return run, lines
 
 
@@ -206,7 +207,7 @@ def test_a_stopped_run_is_no_complete_experiment(photographs, network, tmp_path)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"by": "zoom"}, "scales by 'zoom' were asked for; expected one of crop, object."),
+        ({"by": "zoom"}, "--by zoom was given; expected one of crop, object."),
         (
             {"by": "object"},
             "objects can be drawn larger in the demo's drawings only; add --demo, or use --by crop.",
@@ -223,12 +224,11 @@ def test_a_stopped_run_is_no_complete_experiment(photographs, network, tmp_path)
         ),
         (
             {"by": "object", "demo": True, "data": None, "scales": (0, 1)},
-            "the scales 0, 1 were asked for; expected two or more different ones above 0.",
+            "--scales 0 was given; expected a number above 0 and up to 100.",
         ),
         (
             {"scales": (1, float("nan"))},
-            "the scales 1, nan were asked for; expected two or more different ones of 1 or more (a crop cannot show "
-            "what is outside the image).",
+            "--scales nan was given; expected a number above 0 and up to 100.",
         ),
     ],
 )
@@ -239,9 +239,9 @@ def test_impossible_scales(photographs, network, tmp_path, options, message):
 
 
 def test_drawings_by_object_size(sigmoids, tmp_path):
-    lines = []
-    options = {"scales": (0.7, 1.4), "per_class": 2, "reference_per_class": 0, **QUIET, "say": lines.append}
-    run = scale("goldfish,pug", demo=True, model=sigmoids, by="object", out=tmp_path / "run", **options)
+    options = {"scales": (0.7, 1.4), "per_class": 2, "reference_per_class": 0, **QUIET}
+    with told() as lines:
+        run = scale("goldfish,pug", demo=True, model=sigmoids, by="object", out=tmp_path / "run", **options)
     assert run.base.demo
     path = run.base.images["path"].iloc[0]
     _, name, instance = path.split("/")
@@ -262,8 +262,8 @@ def test_sigmoid_gates_have_a_response_and_nothing_of_branches(photographs, sigm
 def test_split_attention_has_no_larger_kernel(photographs, tmp_path):
     arguments = {"num_classes": 3, "layers": (1, 1, 1, 1), "base_width": 8}
     model = load_model("resnest14d", random_weights=True, model_args=arguments)
-    lines = []
-    run = small(photographs, model, tmp_path / "run", reference_per_class=0, say=lines.append)
+    with told() as lines:
+        run = small(photographs, model, tmp_path / "run", reference_per_class=0)
     assert {path.stem for path in (run.path / "figures").iterdir()} == {"scale_response"}
     assert run.tests["verdict"].unique().tolist() == ["cannot be judged"]
     reason = "cannot be judged: branches without kernels of different extent"
@@ -293,6 +293,6 @@ def test_scale_one_is_the_plain_recording_of_real_photographs(sigmoids, tmp_path
 def test_a_preset_gives_the_scales_that_are_not_given(photographs, network, tmp_path):
     run = small(photographs, network, tmp_path / "run", scales=None, preset="sknet", per_class=1)
     assert list(run.recordings) == [1.0, 1.5, 2.0]
-    with pytest.raises(SeProbeError, match=r'^there is no preset "vgg"; expected one of senet, sknet, eca\.$'):
+    with pytest.raises(SeProbeError, match=r"^--preset vgg was given; expected one of senet, sknet, eca\.$"):
         small(photographs, network, tmp_path / "other", preset="vgg")
     assert not (tmp_path / "other").exists()

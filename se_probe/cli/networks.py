@@ -1,30 +1,26 @@
-"""Commands that look things up: gates of a network, networks with gates, classes."""
+"""Commands on networks: the gates of one, and the pretrained networks that have some."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from se_probe.cli.app import app
-from se_probe.cli.options import (
-    AsJson,
-    ModelArg,
-)
-from se_probe.cli.output import console, print_json, table
+from se_probe.cli.commands import AsJson, with_examples
+from se_probe.cli.output import table
+from se_probe.cli.terminal import console, print_json
 from se_probe.errors import SeProbeError
+from se_probe.runs.settings import ArchitectureSettings
 
-if TYPE_CHECKING:
-    pass
+_DECLARED = {item.name: item.option for item in ArchitectureSettings.options()}
 
 
-@app.command()
+@app.command(cls=with_examples(("se-probe gates demo:sk", "se-probe gates efficientnet_b0 --json")))
 def gates(
-    model: Annotated[str, typer.Argument(help="A network, named as in excite --model.")],
-    model_arg: ModelArg = None,
-    input_size: Annotated[
-        int | None, typer.Option(help="Side of the square input. Default: from the network's configuration.")
-    ] = None,
+    model: Annotated[str, typer.Argument(metavar="NAME", help="A network, named as in excite --model.")],
+    model_arg: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=_DECLARED["model_args"].help)] = None,
+    input_size: Annotated[int | None, typer.Option(metavar="N", help=_DECLARED["input_size"].help)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print where a network multiplies channels by gates. No weights are needed, and none are downloaded."""
@@ -32,7 +28,8 @@ def gates(
     from se_probe.models import load_architecture, parse_model_args
     from se_probe.runs.plan import describe_gates
 
-    loaded = load_architecture(model, model_args=parse_model_args(model_arg or []))
+    settings = ArchitectureSettings(model_args=parse_model_args(model_arg or []), input_size=input_size)
+    loaded = load_architecture(model, model_args=settings.model_args)
     size = (loaded.input_size[0], input_size, input_size) if input_size else loaded.input_size
     discovery = discover(loaded.network, size)
     require_gates(loaded.name, discovery)
@@ -51,9 +48,11 @@ def gates(
         output.print(str(item), markup=False)
 
 
-@app.command()
+@app.command(cls=with_examples(("se-probe models", "se-probe models skres")))
 def models(
-    pattern: Annotated[str | None, typer.Argument(help="Part of a name, or a pattern with * and ?.")] = None,
+    pattern: Annotated[
+        str | None, typer.Argument(metavar="PATTERN", help="Part of a name, or a pattern with * and ?.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the pretrained networks of timm and torchvision that have gates. Nothing is downloaded."""
@@ -79,25 +78,6 @@ def models(
         f"{len(rows)} networks with gates; {found.without_gates} others that match have none"
         f"{f', {len(found.unexamined)} could not be examined' if found.unexamined else ''}"
     )
-
-
-@app.command("classes")
-def resolve_classes(
-    query: Annotated[str, typer.Argument(help="Indices, wnids or exact names, separated by commas.")],
-    as_json: AsJson = False,
-) -> None:
-    """Show which ImageNet classes a name, index or wnid means."""
-    from se_probe.labels import imagenet
-
-    resolutions = imagenet().resolve_all(query)
-    for note in [item.note for item in resolutions if item.note]:
-        typer.echo(note, err=True)
-    found = [item.image_class for item in resolutions]
-    if as_json:
-        print_json([{"index": item.index, "wnid": item.wnid, "name": item.name} for item in found])
-    else:
-        rows = [(item.index, item.wnid, item.name, ", ".join(item.lemmas)) for item in found]
-        console().print(table(("index", "wnid", "name", "reached by"), rows))
 
 
 def _ratio(value: float | None) -> str:

@@ -1,7 +1,8 @@
-"""Stopping, resuming and verifying from the command line, in processes of their own with real signals."""
+"""Stopping, resuming and verifying from the command line, with real signals in processes of their own."""
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -11,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from se_probe.cli import main
 from se_probe.models import load_model
 from se_probe.recording import open_recording
 from tests.recording.small import assert_same, draw_images, run
@@ -44,20 +44,6 @@ def in_process(*arguments, cwd, **environment):
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=variables, timeout=300)
 
 
-@pytest.fixture
-def se_probe(monkeypatch, capsys):
-    """Return a function that runs the command here, without the seconds that torch takes to import."""
-
-    def call(*arguments, cwd):
-        monkeypatch.chdir(cwd)
-        monkeypatch.setattr(sys, "argv", ["se-probe", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return stop.value.code or 0, *capsys.readouterr()
-
-    return call
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("place")
@@ -66,8 +52,9 @@ def place(tmp_path_factory):
     return folder
 
 
-OPTIONS = ["--classes", "alpha,beta", "--data", "data", "--model", "network.py:build", "--batch-size", "4"]
-OPTIONS += ["--workers", "0", "--no-report", "--exact"]
+# In the order in which options are declared, which is that of the command that resumes a run.
+OPTIONS = ["--classes", "alpha,beta", "--model", "network.py:build", "--data", "data", "--no-report"]
+OPTIONS += ["--workers", "0", "--batch-size", "4", "--exact"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -83,12 +70,15 @@ def test_a_stopped_run_names_the_command_that_continues_it(place, se_probe, numb
     )
     status, output, _ = se_probe("verify", folder, cwd=place)
     assert status == 1
-    assert output == (
-        f"problem   {folder}/recording.zarr: the recording is incomplete: 12 of 60 images; continue with --resume\n"
-    )
+    problem = r"the recording is incomplete: (\d+) of 60 images; continue with --resume\n"
+    found = re.fullmatch(rf"problem   {folder}/recording\.zarr: {problem}", output)
+    recorded = int(found[1])
+    assert 0 < recorded < 60
     status, output, _ = se_probe(*shlex.split(command)[1:], cwd=place)
     assert status == 0
-    assert f"resume    12 of 60 images are recorded in {folder}/recording.zarr; 48 are left" in output
+    assert (
+        f"resume    {recorded} of 60 images are recorded in {folder}/recording.zarr; {60 - recorded} are left" in output
+    )
     assert_same(open_recording(folder), run(Path("data"), place / f"{number.name}.zarr"))
     assert Path(folder, "run.json").exists()
     status, output, _ = se_probe(*shlex.split(command)[1:], cwd=place)
@@ -107,8 +97,8 @@ def torchrun(*arguments, cwd):
 def test_two_ranks_make_one_run_and_one_of_them_talks(place):
     done = torchrun("excite", *OPTIONS, "--name", "ranks", cwd=place)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("wrote     reports/ranks/recording.zarr") == 1
-    assert done.stdout.count("Gates by site") == 1
+    assert done.stdout.count("recorded  59 images in reports/ranks/recording.zarr") == 1
+    assert done.stdout.count("model     ") == 1
     assert done.stderr.count("60/60") == 1
     assert_same(open_recording(place / "reports" / "ranks"), run(place / "data", place / "alone.zarr"), atol=1e-6)
 

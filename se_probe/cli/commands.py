@@ -1,0 +1,99 @@
+"""Make a command of the settings of a verb: its options, their help, and how its result is shown."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+
+from se_probe.cli.app import app
+from se_probe.cli.help import Command
+from se_probe.cli.terminal import Terminal, terminal
+from se_probe.runs.options import Declaration, Settings
+
+Show = Callable[[Any, Terminal], None]
+
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show full statements and the path of every file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+OpenReport = Annotated[bool, typer.Option("--open", help="Open the report in the browser.")]
+
+
+def add_verb(settings: type[Settings], home: str, show: Show, *, examples: tuple[str, ...] = (), **more: Any) -> None:
+    """Add the command of a verb.
+
+    Args:
+        settings: its settings, whose docstring is its help.
+        home: where its function is, as "runs.excite".
+        show: shows its result.
+        examples: command lines for its help.
+        more: further options of the command alone, by name: their annotation, for flags that are off by default.
+    """
+    name = home.rpartition(".")[2]
+    declared = [item for item in settings.options() if item.option.on_command_line]
+    flags = {"verbose": Verbose, **more}
+
+    def command(context: typer.Context, **given: Any) -> None:
+        asked = {key: given.pop(key) for key in flags}
+        _forget_environment(context, given)
+        if any(item.name == "command" for item in settings.options()):
+            given["command"] = shlex.join(["se-probe", *sys.argv[1:]])
+        wanted = settings(**{key: value for key, value in given.items() if value is not None})
+        with terminal(**asked) as shown:
+            function = getattr(import_module(f"se_probe.{home}"), name).__wrapped__
+            show(function(wanted), shown)
+
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    parameters = [context, *map(_parameter, declared), *(_flag(key, kind) for key, kind in flags.items())]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__doc__ = settings.__doc__
+    app.command(name, cls=with_examples(examples))(command)
+
+
+def with_examples(examples: tuple[str, ...]) -> type[Command]:
+    """Return a class of commands whose help ends with examples."""
+    return type("Command", (Command,), {"examples": examples})
+
+
+def _parameter(item: Declaration) -> inspect.Parameter:
+    """Return an option as typer reads it from a signature."""
+    declared = item.option
+    shared: dict[str, Any] = {"help": declared.help, "rich_help_panel": declared.panel.value}
+    if item.kind is not bool:
+        shared["metavar"] = declared.metavar or "N"
+    kind: Any = list[str] if item.kind is list else item.kind
+    if item.required:
+        return _keyword(item.name, Annotated[kind, typer.Argument(**shared)], inspect.Parameter.empty)
+    if item.kind is bool:
+        names = f"{item.flag}/--no-{item.flag[2:]}" if item.default else item.flag
+        return _keyword(item.name, Annotated[bool, typer.Option(names, **shared)], item.default)
+    if declared.envvar is not None:
+        shared["envvar"] = declared.envvar
+    return _keyword(item.name, Annotated[kind | None, typer.Option(item.flag, **shared)], _text_default(item))
+
+
+def _flag(name: str, annotation: Any) -> inspect.Parameter:
+    return _keyword(name, annotation, False)
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _text_default(item: Declaration) -> Any:
+    """Return a default as the command line has it."""
+    if item.default is None or item.default == ():
+        return None
+    return item.default if item.kind in (int, float) else item.words(item.default)[-1]
+
+
+def _forget_environment(context: typer.Context, given: dict[str, Any]) -> None:
+    """Leave out data that only the environment names where the demo is asked for."""
+    source = context.get_parameter_source("data") if "data" in given else None
+    demo = given.get("demo") or str(given.get("model") or "").startswith("demo:")
+    if demo and source is not None and source.name == "ENVIRONMENT":
+        given["data"] = None

@@ -1,0 +1,183 @@
+"""The commands of the verbs that record, measure and compare."""
+
+from __future__ import annotations
+
+import json
+import webbrowser
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.table import Table
+
+from se_probe.cli.commands import AsJson, OpenReport, add_verb
+from se_probe.cli.output import table
+from se_probe.cli.terminal import Terminal, print_json
+from se_probe.runs.settings import AblateSettings, CompareSettings, ExciteSettings, FoldSettings, ScaleSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from se_probe.ablation import Ablation
+    from se_probe.folding.result import FoldRun
+    from se_probe.recording import Recording
+    from se_probe.runs.scale_result import ScaleRun
+
+NOTHING_FOLDED = 3
+
+
+def _excited(recording: Recording, shown: Terminal) -> None:
+    from se_probe.recording import place_of_environment
+
+    if place_of_environment()[0] > 0:
+        return
+    if shown.as_json:
+        print_json(_run_facts(recording))
+    elif shown.verbose:
+        shown.print(_spread_table(recording))
+    _open_report(recording.path.parent / "report.html", shown)
+
+
+def _ablated(ablation: Ablation, shown: Terminal) -> None:
+    import pandas as pd
+
+    folder = ablation.path.parent
+    rows = (
+        pd.read_csv(folder / "tables" / "ablation_sites.csv")
+        if (folder / "tables/ablation_sites.csv").exists()
+        else None
+    )
+    if shown.as_json:
+        told = [] if rows is None else json.loads(rows.to_json(orient="records"))
+        print_json({"run": str(folder), "interventions": told})
+    elif rows is not None:
+        shown.print(_costs(rows))
+    _open_report(folder / "report.html", shown)
+
+
+def _folded(result: FoldRun, shown: Terminal) -> None:
+    if shown.as_json:
+        facts: dict[str, Any] = {"run": str(result.path), "folded": str(result.folder) if result.folder else None}
+        print_json({**facts, "fixed": result.fixed, **result.facts["fold"], "sites": result.sites.to_dict("records")})
+    else:
+        rows = [
+            (row["site"], f"{row['image_sd']:.4f}", row["how"], row["layers"], row["reason"])
+            for row in result.sites.to_dict("records")
+        ]
+        shown.print(table(("site", "sd images", "how", "layers", "reason"), rows, title="Sites by staticness"))
+    if result.folder is None:
+        raise typer.Exit(NOTHING_FOLDED)
+
+
+def _scaled(run: ScaleRun, shown: Terminal) -> None:
+    shown.line("run", str(run.path))
+
+
+def _compared(page: Path, shown: Terminal) -> None:
+    _open_report(page, shown)
+
+
+def _open_report(page: Path, shown: Terminal) -> None:
+    if shown.open_report and page.exists():
+        webbrowser.open(page.resolve().as_uri())
+
+
+def _costs(rows: pd.DataFrame) -> Table:
+    """What each intervention costs, with 95 % limits."""
+    columns = ("intervention", "top-1, points", "NLL, nats", "same choice, %")
+    cells = [
+        (
+            row["intervention"],
+            _limited(row["top1_change"], row["top1_ci_low"], row["top1_ci_high"], 100, "+z.1f"),
+            _limited(row["nll_change"], row["nll_ci_low"], row["nll_ci_high"], 1, "+z.3f"),
+            _limited(row["agreement"], row["agreement_ci_low"], row["agreement_ci_high"], 100, ".1f"),
+        )
+        for row in rows.to_dict("records")
+    ]
+    first = rows.iloc[0]
+    clean = "" if isnan(first["clean_top1"]) else f"; untouched: top-1 {100 * first['clean_top1']:.1f} %"
+    title = f"{first['replacement']}, {first['images']} images [95 % interval]{clean}"
+    return table(columns, cells, title=title)
+
+
+def _limited(value: float, low: float, high: float, factor: float, shape: str) -> str:
+    if isnan(value):
+        return "–"
+    limits = "" if isnan(low) else f" [{factor * low:{shape}}, {factor * high:{shape}}]"
+    return f"{factor * value:{shape}}{limits}"
+
+
+def _spread_table(recording: Recording) -> Table:
+    """Sites with their means and spreads."""
+    from se_probe.analysis import site_table
+
+    columns = {
+        "mean": "mean",
+        "channel_sd": "sd channels",
+        "between_class_sd": "sd classes",
+        "within_class_sd": "sd images",
+        "lowest": "lowest",
+        "highest": "highest",
+    }
+    rows = [
+        (row["site"], row["channels"] * row["branches"], *(f"{row[name]:.3f}" for name in columns))
+        for row in site_table(recording).to_dict("records")
+    ]
+    title = "Gates by site: mean, spread (sd), range of class means"
+    return table(("site", "channels", *columns.values()), rows, title=title)
+
+
+def _run_facts(recording: Recording) -> dict[str, Any]:
+    folder = recording.path.parent
+    return {
+        "run": str(folder),
+        "recording": str(recording.path),
+        "sites": [site.name for site in recording.sites],
+        "classes": recording.chosen,
+        "images": len(recording.images),
+        "skipped": len(recording.skipped),
+        "files": sorted(str(path) for part in ("figures", "tables") for path in (folder / part).iterdir()),
+    }
+
+
+add_verb(
+    ExciteSettings,
+    "runs.excite",
+    _excited,
+    examples=(
+        "se-probe excite --demo",
+        "se-probe excite --classes goldfish,pug,plane,cliff --data imagenet/val",
+        "se-probe excite --model torchvision:efficientnet_b0 --data imagenetv2",
+    ),
+    as_json=AsJson,
+    open_report=OpenReport,
+)
+add_verb(
+    ScaleSettings,
+    "runs.scale",
+    _scaled,
+    examples=("se-probe scale --demo", "se-probe scale --data imagenet/val --scales 1,1.5,2"),
+)
+add_verb(
+    AblateSettings,
+    "runs.ablate",
+    _ablated,
+    examples=("se-probe ablate --demo --with mean", "se-probe ablate --demo --sites SE_5_2,SE_5_3"),
+    as_json=AsJson,
+    open_report=OpenReport,
+)
+add_verb(
+    FoldSettings,
+    "runs.fold",
+    _folded,
+    examples=("se-probe fold --demo", "se-probe fold --model legacy_seresnet50 --data imagenet/val --max-loss 0.5"),
+    as_json=AsJson,
+)
+add_verb(
+    CompareSettings,
+    "runs.compare",
+    _compared,
+    examples=("se-probe compare reports/one reports/two",),
+    open_report=OpenReport,
+)

@@ -1,0 +1,104 @@
+"""The figures of a run: what the report says of each, and how those of one table of measures are drawn."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from se_probe.figures.decodability import decodability
+from se_probe.figures.depth_profile import depth_profile
+from se_probe.figures.health_profile import health_profile
+
+
+@dataclass(frozen=True)
+class RunFigure:
+    """A figure of a run; the name of its files is its key in `RUN_FIGURES`.
+
+    A figure with a `table` is drawn into every run by its entry here alone.
+
+    Attributes:
+        title: its heading in the report.
+        note: a sentence on what it shows.
+        table: file name of the table of `measure_tables` that it is drawn from; "" where a run draws it otherwise.
+        draw: draws it from that table; called with `demo` and `caption`.
+        needs: column of the table without a number in which there is nothing to draw; "" where there always is.
+    """
+
+    title: str
+    note: str
+    table: str = ""
+    draw: Callable[..., Figure] | None = None
+    needs: str = ""
+
+    def drawable(self, table: pd.DataFrame) -> bool:
+        """Return whether the table holds what is to be drawn."""
+        return len(table) > 0 and (not self.needs or bool(table[self.needs].notna().any()))
+
+
+RUN_FIGURES = {
+    "role_of_excitation": RunFigure(
+        "Role of excitation",
+        "Mean gate of sampled channels: a panel a site, a line a class, and one for all classes with equal "
+        "weights. After Hu et al., Squeeze-and-Excitation Networks.",
+    ),
+    "within_class": RunFigure(
+        "Within-class variation",
+        "Mean gate in a band of one standard deviation over the images of a class, for the same sites and channels.",
+    ),
+    "depth_profile": RunFigure(
+        "Depth profile of class specificity",
+        "Share of the gates' variance that lies between classes (ω², bias-corrected), above the spreads that "
+        "it is a share of, in gate units.",
+        table="site_specificity.csv",
+        draw=depth_profile,
+    ),
+    "health_profile": RunFigure(
+        "Health profile of the gates",
+        "Shares of channels whose gates move over images or hardly do, and of single gates near 1 and 0.",
+        table="site_health.csv",
+        draw=health_profile,
+    ),
+    "class_heatmap": RunFigure(
+        "Class heat map of mean gates",
+        "At the site whose class means lie furthest apart, classes and channels in the order of their clustering.",
+    ),
+    "class_similarity": RunFigure(
+        "Class similarity",
+        "Root mean square difference of mean gates between classes at the same site, beside their dendrogram.",
+    ),
+    "decodability": RunFigure(
+        "Decodability of the class from the gates",
+        "Accuracy with which a linear classifier tells the chosen classes of held-out images from a site's gates.",
+        table="site_decodability.csv",
+        draw=decodability,
+        needs="accuracy",
+    ),
+    "channel_distribution": RunFigure(
+        "Channel distribution by class",
+        "Gates of single images in the channel with the largest share of variance between classes.",
+    ),
+}
+"""Figures of a recording, in the order in which the report shows them."""
+
+INTERVENTION_FIGURES = {
+    "intervention_cost": RunFigure(
+        "Intervention cost",
+        "Change of top-1 accuracy and of NLL with 95 % intervals: each site alone, sites from the last "
+        "backwards, and whole stages.",
+    ),
+    "intervention_savings": RunFigure(
+        "Intervention savings",
+        "Change of top-1 accuracy against the parameters and the multiply–adds of the gate paths that would "
+        "no longer be needed.",
+    ),
+    "intervention_classes": RunFigure(
+        "Interventions by class",
+        "Rise of the NLL of every class when a site alone is replaced, the classes that are hurt most at the top.",
+    ),
+    "specificity_importance": RunFigure(
+        "Specificity and importance",
+        "Rise of NLL when a site alone is replaced against the class specificity of its gates, a point a site.",
+    ),
+}
+"""Figures of interventions; of several replacements each has its own."""

@@ -1,0 +1,335 @@
+"""Declare each option of a verb once, and derive from it everything that tells of it.
+
+A field of a `Settings` class holds an option's name, type, default, help, range, panel and role when a run is resumed.
+From it come the Python signature and its documentation (`verb`), the command line (`se_probe.cli.commands`), the
+settings in `run.json`, what `--resume` compares, and the command that resumes a run.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+import shlex
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
+from enum import Enum
+from functools import wraps
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, dataclass_transform
+
+from se_probe.errors import SeProbeError
+
+P = ParamSpec("P")
+S = TypeVar("S", bound="Settings")
+R = TypeVar("R")
+
+_DOC_WIDTH = 112
+_LONGEST_TEXT = 4096
+# What a call can be written with; a network in memory is left to the reader.
+_WRITTEN = (bool, int, float, str, Path, Mapping, Sequence, type(None))
+
+
+class OnResume(Enum):
+    """What becomes of an option when a run is resumed."""
+
+    INPUT = "names an input, which is compared by what it resolves to (weights, images), however it is spelled"
+    IDENTITY = "identifies the run, and is compared by its value"
+    FREE = "may change"
+    SHOWN = "decides what is shown only"
+    PLACE = "decides where results go only"
+
+
+class Panel(Enum):
+    """A group of options in the help, in the order in which help shows them."""
+
+    WHAT = "What"
+    IMAGES = "Images"
+    FIGURES = "Figures and report"
+    SPEED = "Speed"
+    WHERE = "Where"
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is declared of an option beside its name, type and default.
+
+    Attributes:
+        help: what it does, for the command line and for Python; `--other-option` names another option.
+        panel: its group in the help.
+        on_resume: what becomes of it when a run is resumed.
+        least, most: range of a number, both included.
+        above: a number that the value must exceed.
+        choices: the values that it may have.
+        word: one value that is a word where the others are numbers, such as "auto".
+        read: reads a text, given in Python or on the command line; a mapping's reader gets a list of texts.
+        flag: its name on the command line, where that is not the field's.
+        metavar: what stands for its value in the help.
+        envvar: environment variable that gives the value where none is given.
+        on_command_line: whether the command line has it.
+    """
+
+    help: str
+    panel: Panel
+    on_resume: OnResume
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+    choices: tuple[str, ...] = ()
+    word: str | None = None
+    read: Callable[[Any], object] | None = None
+    flag: str | None = None
+    metavar: str | None = None
+    envvar: str | None = None
+    on_command_line: bool = True
+
+    @property
+    def expected(self) -> str:
+        """The values that it may have, in words."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        least, most = (None if limit is None else f"{limit:,}" for limit in (self.least, self.most))
+        if self.above is not None:
+            span = f"a number above {self.above:g}" + (f" and up to {most}" if most else "")
+        else:
+            span = f"a whole number from {least} to {most}"
+        return span + (f', or "{self.word}"' if self.word else "")
+
+
+def option(
+    *,
+    help: str,
+    default: Any = MISSING,
+    panel: Panel = Panel.WHAT,
+    on_resume: OnResume = OnResume.IDENTITY,
+    kw_only: bool = True,
+    **declared: Any,
+) -> Any:
+    """Declare a field of a `Settings` class; `declared` are further attributes of `Option`."""
+    return field(default=default, kw_only=kw_only, metadata={"option": Option(help, panel, on_resume, **declared)})
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(option,))
+class Settings:
+    """Base of the settings of a verb: a frozen dataclass of options, each checked when it is made.
+
+    Raises:
+        SeProbeError: a value is out of range, of another type, or cannot be read.
+    """
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
+
+    def __post_init__(self) -> None:
+        """Read texts and check every value."""
+        for declared in self.options():
+            object.__setattr__(self, declared.name, declared.accept(getattr(self, declared.name)))
+
+    @classmethod
+    def options(cls) -> list[Declaration]:
+        """Return what is declared of each option, in the order in which help shows them."""
+        panels = list(Panel)
+        found = map(_declaration, fields(cls))  # type: ignore[arg-type]  # it is a dataclass by now
+        return sorted(found, key=lambda item: (panels.index(item.option.panel), not item.positional))
+
+    def kept(self, *roles: OnResume) -> dict[str, Any]:
+        """Return the values of the options with some roles, as JSON-able values."""
+        chosen = [item for item in self.options() if item.option.on_resume in roles]
+        return {item.name: jsonable(getattr(self, item.name)) for item in chosen}
+
+    def command_line(self, verb: str, **changed: object) -> str:
+        """Return the command line of these settings, with some of them changed."""
+        words = ["se-probe", verb]
+        for item in self.options():
+            value = changed.get(item.name, getattr(self, item.name))
+            if item.option.on_command_line and (item.required or value != item.default):
+                words += item.words(value)
+        return shlex.join(words)
+
+    def call(self, verb: str, **changed: object) -> str:
+        """Return the Python call of these settings, with some of them changed."""
+        arguments = []
+        for item in self.options():
+            value = changed.get(item.name, getattr(self, item.name))
+            if item.required or value != item.default:
+                written = repr(jsonable(value)) if isinstance(value, _WRITTEN) else "..."
+                arguments.append(f"{item.name}={written}")
+        return f"se_probe.{verb}({', '.join(arguments)})"
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """An option with its name, type and default."""
+
+    name: str
+    annotation: str
+    default: Any
+    positional: bool
+    option: Option
+
+    @property
+    def required(self) -> bool:
+        """Whether it has no default."""
+        return self.default is MISSING
+
+    @property
+    def kind(self) -> type:
+        """The type of its value on the command line; `list` where it may be given several times."""
+        first = re.split(r"[\s\[|]", self.annotation)[0]
+        if self.option.read is None or first == "Mapping":
+            return {"bool": bool, "int": int, "float": float, "Mapping": list, "Sequence": list}.get(first, str)
+        return str
+
+    @property
+    def flag(self) -> str:
+        """Its name on the command line."""
+        return self.option.flag or f"--{self.name.replace('_', '-')}"
+
+    def accept(self, value: Any) -> Any:
+        """Return a value as settings keep it.
+
+        Raises:
+            SeProbeError: it is not one that the option may have.
+        """
+        if isinstance(value, (str, Path)):
+            self._check_text(str(value))
+        if self.option.read is not None and isinstance(value, (str, list, tuple) if self._is_many else str):
+            value = self.option.read(value)
+        if value is None or value == self.option.word or not self._is_limited:
+            return value
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return tuple(self._accept_one(item) for item in value)
+        return self._accept_one(value)
+
+    @property
+    def _is_many(self) -> bool:
+        return self.annotation.startswith(("Sequence", "Mapping"))
+
+    @property
+    def _is_limited(self) -> bool:
+        limits = (self.option.least, self.option.most, self.option.above)
+        return bool(self.option.choices) or any(limit is not None for limit in limits)
+
+    def _accept_one(self, value: Any) -> Any:
+        if not self._is_good(value):
+            raise SeProbeError(f"{self.flag} {value} was given; expected {self.option.expected}.")
+        return int(value) if isinstance(value, Integral) else value
+
+    def _is_good(self, value: Any) -> bool:
+        declared = self.option
+        if declared.choices:
+            return value in declared.choices
+        if isinstance(value, bool) or not isinstance(value, Real if declared.above is not None else Integral):
+            return False
+        value = float(value)
+        if not math.isfinite(value) or (declared.above is not None and value <= declared.above):
+            return False
+        return (declared.least is None or value >= declared.least) and (declared.most is None or value <= declared.most)
+
+    def _check_text(self, text: str) -> None:
+        if not text.strip() or "\0" in text or len(text) > _LONGEST_TEXT:
+            shown = text if len(text) <= _LONGEST_TEXT else f"{text[:40]}… ({len(text):,} characters)"
+            raise SeProbeError(
+                f"{self.flag} {shown!r} was given; expected a text of 1 to {_LONGEST_TEXT:,} characters, or leave it "
+                "out."
+            )
+
+    def words(self, value: Any) -> list[str]:
+        """Return what the command line says to give the option a value."""
+        if self.kind is bool:
+            return [self.flag if value else f"--no-{self.flag[2:]}"]
+        if isinstance(value, Mapping):
+            return [word for key, inner in value.items() for word in (self.flag, f"{key}={inner}")]
+        if self.kind is list:
+            return [str(item) for item in value]
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            value = ",".join(str(item) for item in value)
+        return [str(value)] if self.required else [self.flag, str(value)]
+
+
+def _declaration(item: Field[Any]) -> Declaration:
+    return Declaration(item.name, str(item.type), item.default, not item.kw_only, item.metadata["option"])
+
+
+def names(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Return names from a list, or from a text with commas between them.
+
+    Raises:
+        SeProbeError: there are none.
+    """
+    parts = given.split(",") if isinstance(given, str) else given
+    found = tuple(str(part).strip() for part in parts if str(part).strip())
+    if not found:
+        raise SeProbeError(f"{given!r} was given in the place of names; expected some, separated by commas.")
+    return found
+
+
+def numbers(given: str | Sequence[float]) -> tuple[float, ...]:
+    """Return numbers from a list, or from a text with commas between them.
+
+    Raises:
+        SeProbeError: something in it is no number.
+    """
+    found = []
+    for part in names(given) if isinstance(given, str) else given:
+        try:
+            found.append(float(part))
+        except (TypeError, ValueError):
+            raise SeProbeError(
+                f'"{part}" is no number; expected numbers separated by commas, such as 1,1.5,2.'
+            ) from None
+    return tuple(int(value) if value.is_integer() else value for value in found)
+
+
+def number_or_word(text: str) -> int | str:
+    """Return the whole number that a text is, else the text."""
+    return int(text) if re.fullmatch(r"[+-]?\d+", text.strip()) else text.strip()
+
+
+def jsonable(value: Any) -> Any:
+    """Return an option's value as JSON has it; a network in memory is named by its class."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, (str, Path)):
+        return str(value).encode("utf-8", "backslashreplace").decode()  # Names of files need not be text.
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(inner) for key, inner in value.items()}
+    if isinstance(value, (Sequence, set, frozenset)):
+        return [jsonable(item) for item in value]
+    return str(getattr(value, "name", type(value).__name__))
+
+
+def verb(settings: Callable[P, S]) -> Callable[[Callable[[S], R]], Callable[P, R]]:
+    """Give a function of settings the signature of those settings: every option a keyword, documented.
+
+    The function of the settings themselves stays reachable as `__wrapped__`.
+    """
+
+    def decorate(function: Callable[[S], R]) -> Callable[P, R]:
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            return function(settings(*args, **kwargs))
+
+        returns = inspect.signature(function).return_annotation
+        call.__signature__ = inspect.signature(settings).replace(return_annotation=returns)  # type: ignore[attr-defined]
+        call.__doc__ = documented(inspect.getdoc(function) or "", settings)  # type: ignore[arg-type]  # it is a class
+        return call
+
+    return decorate
+
+
+def documented(text: str, settings: type[Settings]) -> str:
+    """Return a docstring with a section on the arguments, before what the function returns and raises."""
+    body, section, rest = re.split(r"(?m)^(?=Returns:|Raises:)", text, maxsplit=1)[0], "", ""
+    rest = text[len(body) :]
+    for item in sorted(settings.options(), key=lambda item: not item.positional):
+        described = f"{item.name}: {python_words(item.option.help)}"
+        section += textwrap.fill(described, _DOC_WIDTH, initial_indent="    ", subsequent_indent=" " * 8) + "\n"
+    return f"{body.rstrip()}\n\nArgs:\n{section}\n{rest}".rstrip() + "\n"
+
+
+def python_words(help_text: str) -> str:
+    """Return a help text with options named as Python names them."""
+    return re.sub(r"--(no-)?([a-z][a-z-]*[a-z])", lambda found: found[2].replace("-", "_"), help_text)

@@ -1,0 +1,134 @@
+"""Record a planned run into its folder, and write the figures, tables and facts of what was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from signal import SIGINT
+
+import pandas as pd
+
+from se_probe.analysis import recording_tables
+from se_probe.errors import InterruptedRun
+from se_probe.images import label_disagreement
+from se_probe.io.files import writing
+from se_probe.io.log import tell, tell_line
+from se_probe.io.progress import progress_bar
+from se_probe.recording import Execution, Ranks, Recording, record
+from se_probe.recording.run_folder import RunFolder, choose_folder, latest_run
+from se_probe.runs.plan import Plan, Shown
+from se_probe.runs.settings import ExciteSettings, RunSettings
+
+
+def folder_of(settings: RunSettings, label: str) -> RunFolder:
+    """Return the folder of a run, free of an earlier run that is not to be replaced.
+
+    Raises:
+        SeProbeError: it holds a run, or it is a file.
+    """
+    out = Path(settings.out) if settings.out is not None else None
+    return choose_folder(settings.name or label, out, overwrite=settings.overwrite)
+
+
+def resumable_folder(settings: ExciteSettings, label: str, url: str | None, ranks: Ranks) -> RunFolder:
+    """Return the run's folder as rank 0 chooses it, and point out an earlier run that could be continued."""
+    label = settings.name or label
+    out = Path(settings.out) if settings.out is not None and url is None else None
+    if ranks.first and out is None and not settings.resume:
+        earlier = latest_run(label)
+        if earlier is not None and RunFolder(earlier).stopped:
+            tell("note", f"{earlier} holds a run that was stopped before its end; --resume continues it")
+    choose = partial(choose_folder, label, out, overwrite=settings.overwrite, resume=settings.resume)
+    return RunFolder(Path(ranks.agree("folder", lambda: str(choose().path))))
+
+
+def record_run(
+    plan: Plan,
+    folder: RunFolder,
+    execution: Execution | None = None,
+    capture: Sequence[str] = (),
+    *,
+    resume: bool = False,
+    ranks: Ranks | None = None,
+) -> Recording:
+    """Record the gates of a planned run into its folder, from which an earlier run is removed unless it is resumed."""
+    if not resume and (ranks is None or ranks.first):
+        with writing(folder.path):
+            folder.clear()
+    machine = plan.machine
+    with progress_bar("recording", len(plan.selection.entries), shown=shows_progress(plan, ranks)) as progress:
+        return record(
+            plan.model,
+            plan.discovery.sites,
+            plan.selection,
+            folder.recording,
+            provenance=plan.provenance,
+            capture=capture,
+            batch_size=machine.batch_size,
+            workers=machine.workers,
+            device=machine.device,
+            execution=execution or Execution(),
+            resume=resume,
+            ranks=ranks,
+            say=tell_line,
+            progress=progress,
+        )
+
+
+def shows_progress(plan: Plan, ranks: Ranks | None = None) -> bool:
+    """Return whether this process shows a bar."""
+    return plan.settings.progress and (ranks is None or ranks.first)
+
+
+def write_run(plan: Plan, recording: Recording, folder: RunFolder, shown: Shown) -> None:
+    """Draw the figures of a recording, and write its tables and `run.json`."""
+    from se_probe.runs.artifacts import Artifacts  # these two bring Matplotlib, for which the first image need not wait
+    from se_probe.runs.draw import curves_drawn
+
+    tell("recorded", f"{len(recording.images)} images in {folder.recording}")
+    warnings = tell_warnings(recording)
+    artifacts = Artifacts(folder.path)
+    artifacts.figures(curves_drawn(recording, shown))
+    artifacts.tables(recording_tables(recording))
+    more = {"options": plan.options, "figures": asdict(shown), "warnings": warnings, "complete": True}
+    artifacts.facts({**recording.provenance, **more})
+
+
+def tell_warnings(recording: Recording) -> list[str]:
+    """Tell what a reader should know before trusting a recording, and return it: shuffled labels, skipped images."""
+    guessed = recording.images.dropna(subset=["predicted_index"])
+    labels = [None if pd.isna(index) else int(index) for index in guessed["class_index"]]
+    disagreement = label_disagreement(labels, guessed["predicted_index"].astype(int).tolist())
+    warnings = [disagreement] if disagreement else []
+    skipped = recording.skipped
+    if len(skipped):
+        first = skipped.iloc[0]
+        warnings.append(
+            f"{len(skipped)} images were skipped, {first['path']} ({first['reason']}) first; "
+            "the recording names them all"
+        )
+    for line in warnings:
+        tell_line(f"warning   {line}")
+    return warnings
+
+
+@contextmanager
+def resumable(plan: Plan, folder: RunFolder, url: str | None) -> Iterator[None]:
+    """Say how a run that is stopped from here on is continued."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        number = error.signal if isinstance(error, InterruptedRun) else SIGINT
+        message = f"{str(error) or 'stopped'}; continue with: {resume_command(plan, folder, url)}"
+        raise InterruptedRun(message, number) from None
+
+
+def resume_command(plan: Plan, folder: RunFolder, url: str | None) -> str:
+    """Return what continues a run, in the language in which it was started."""
+    settings = plan.settings
+    place = {"out": url, "name": folder.path.name} if url else {"out": str(folder.path), "name": None}
+    changed = {**place, "overwrite": False, "resume": True}
+    return settings.command_line("excite", **changed) if settings.command else settings.call("excite", **changed)
