@@ -96,6 +96,9 @@ def _over_space(
     if all(constant_along(factor, axis) for axis in space):
         if not fits:
             return None
+        if kept and not any(varies(feature, axis) for axis in kept):
+            # A spatial map times a channel vector: attention over both, and no feature map.
+            return _made("spatial", image, kept, rest, space)
         written_out = any(varies(factor, axis) for axis in space)
         return replace(_made("channel" if kept else "number", image, kept, rest, space), written_out=written_out)
     if matrices:
