@@ -100,7 +100,10 @@ def require_gates(name: str, discovery: Discovery) -> None:
 def discover(network: nn.Module, input_size: Sequence[int] | None = None, *, inputs: Any = None) -> Discovery:
     """Find gates and say what was left out; a network without gates gives an empty list of sites.
 
-    Args and Raises as in `find_gates`.
+    Args:
+        network: as in `find_gates`.
+        input_size: as in `find_gates`.
+        inputs: as in `find_gates`.
     """
     network = unwrap(network)
     if inputs is None:
