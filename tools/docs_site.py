@@ -29,6 +29,7 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
     "benchmarks/README.md": "benchmarks.md",
     "se_probe/demo/MODEL_CARD.md": "model-card.md",
+    "se_probe/demo/PHOTO_MODEL_CARD.md": "photo-model-card.md",
     "notebooks/README.md": "notebooks/index.md",
     **{f"notebooks/{path.name}": f"notebooks/{path.stem}.md" for path in NOTEBOOKS},
 }
@@ -36,7 +37,14 @@ PAGES = {
 FOLDERS = {"notebooks": "notebooks/index.md", "benchmarks": "benchmarks.md", "docs": "index.md"}
 # Files that are shown as they are.
 FILES = {"LICENSE": "LICENSE.txt", "se_probe/labels/WORDNET_LICENSE.txt": "WORDNET_LICENSE.txt"}
-PROJECT = ("architecture.md", "contributing.md", "changelog.md", "benchmarks.md", "model-card.md")
+PROJECT = (
+    "architecture.md",
+    "contributing.md",
+    "changelog.md",
+    "benchmarks.md",
+    "model-card.md",
+    "photo-model-card.md",
+)
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)")
 
 

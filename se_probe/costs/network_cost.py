@@ -140,7 +140,13 @@ def network_cost(network: nn.Module, sites: Sequence[GateSite], input_size: Sequ
 def cost_table(network: nn.Module, sites: Sequence[GateSite], input_size: Sequence[int]) -> pd.DataFrame:
     """Return the table of `network_cost`: a row for every site.
 
-    Args and Raises as in `network_cost`.
+    Args:
+        network: the network, in evaluation mode.
+        sites: its sites, from `find_gates`.
+        input_size: size of its input without the image axis, such as `(3, 224, 224)`.
+
+    Raises:
+        SeProbeError: as `network_cost`.
     """
     return network_cost(network, sites, input_size).table()
 

@@ -126,14 +126,28 @@ def draw(class_name: str, instance: int, *, size: int = STIMULUS_SIZE, **factors
 
 
 def draw_background(class_name: str, instance: int, *, size: int = STIMULUS_SIZE, **factors: Any) -> Image.Image:
-    """Draw the same picture as `draw` without its object."""
+    """Draw the same picture as `draw` without its object.
+
+    Args:
+        class_name: a name in `DEMO_CLASSES`.
+        instance: number of the instance; each has its own factors.
+        size: side of the picture in pixels.
+        **factors: fields of `StimulusFactors` to set.
+    """
     chosen = _overridden(stimulus_factors(class_name, instance), factors)
     ground = paint_background(chosen.background, chosen.background_colour, size, chosen.seed)
     return _picture(ground * chosen.brightness)
 
 
 def object_mask(class_name: str, instance: int, *, size: int = STIMULUS_SIZE, **factors: Any) -> NDArray[np.uint8]:
-    """How much of each pixel the object covers in the picture that `draw` gives: (size, size), uint8, 0 to 255."""
+    """Return how much of each pixel the object covers in the picture of `draw`: `(size, size)`, uint8, 0 to 255.
+
+    Args:
+        class_name: as in `draw_background`.
+        instance: as in `draw_background`.
+        size: side of the picture in pixels.
+        **factors: fields of `StimulusFactors` to set.
+    """
     chosen = _overridden(stimulus_factors(class_name, instance), factors)
     alpha, _ = _object_layers(class_name, chosen, size)
     return alpha[..., 0].astype(np.uint8)

@@ -21,6 +21,12 @@ def channel_distribution(
 
     `gates` is the table of `channel_gates`. The x axis is 0 to 1 where gates are bounded. The vertical position of a
     dot within its row has no meaning.
+
+    Args:
+        gates: table of `channel_gates`: the gate of each image in one channel, with its class.
+        demo: whether the network or the images are the demo's, which the figure then says.
+        title: heading of the figure.
+        caption: line below the heading: network, images, estimator.
     """
     first = gates.iloc[0]
     names = list(gates["class"].unique())

@@ -19,6 +19,12 @@ def class_heatmap(
 
     `means` is the table of `clustered_class_means`. Colours run from 0 to 1 where gates are bounded. Below the columns
     stand the indices of the channels, of every nth column where there is no room for all.
+
+    Args:
+        means: table of `clustered_class_means`: a mean gate for each class and channel, in display order.
+        demo: whether the network or the images are the demo's, which the figure then says.
+        title: heading of the figure.
+        caption: line below the heading: network, images, estimator.
     """
     site, channels = str(means["site"].iloc[0]), int(means["site_channels"].iloc[0])
     values = means.pivot(index="row", columns="column", values="mean").to_numpy()

@@ -30,6 +30,14 @@ def class_similarity_matrix(
     """Draw the root mean square difference between the mean gates of every pair of classes, beside the tree.
 
     `pairs` is the table of `pair_table` and `linkage` that of its clustering. Dark pairs are alike.
+
+    Args:
+        pairs: table of `pair_table`: the distance of each pair of classes, in gate units.
+        linkage: `(classes - 1, 4)`, the clustering as SciPy's `linkage` gives it.
+        site: name of the site.
+        demo: whether the network or the images are the demo's, which the figure then says.
+        title: heading of the figure.
+        caption: line below the heading: network, images, estimator.
     """
     distances = pairs.pivot(index="row", columns="column", values="distance").to_numpy()
     names = pairs.drop_duplicates("row").sort_values("row")["class"].tolist()

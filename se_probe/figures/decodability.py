@@ -22,6 +22,12 @@ def decodability(
     """Draw the accuracy on held-out images with its 95 % interval and chance above, the gates' spread below.
 
     `table` is that of `site_decodability`. Sites whose gates are not live have hollow markers.
+
+    Args:
+        table: table of `site_decodability`: a row a site.
+        demo: whether the network or the images are the demo's, which the figure then says.
+        title: heading of the figure.
+        caption: line below the heading: network, images, estimator.
     """
     still = [str(verdict) for verdict in table["verdict"].unique() if verdict != "live"]
     classes = int(table["chosen_classes"].iloc[0])

@@ -27,6 +27,13 @@ def depth_profile(
     `specificity` is the table of `site_specificity`; the band is its 95 % interval over classes. `least_spread` is
     drawn as the spread below which a gate counts as independent of the image. Sites whose gates are not live have
     hollow markers.
+
+    Args:
+        specificity: table of `site_specificity`: a row a site.
+        demo: whether the network or the images are the demo's, which the figure then says.
+        least_spread: standard deviation below which a gate counts as static, in gate units.
+        title: heading of the figure.
+        caption: line below the heading: network, images, estimator.
     """
     still = [str(verdict) for verdict in specificity["verdict"].unique() if verdict != "live"]
 

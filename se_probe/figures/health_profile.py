@@ -24,6 +24,12 @@ def health_profile(
     `health` is the table of `site_health`. A channel moves where its standard deviation over images reaches
     `stats.states.STATIC_SD`. Single gates are those of the images of the chosen classes, with two standard errors;
     they are missing where gates are unbounded.
+
+    Args:
+        health: table of `site_health`: a row a site.
+        demo: whether the network or the images are the demo's, which the figure then says.
+        title: heading of the figure.
+        caption: line below the heading: network, images, estimator.
     """
     swatches = {MEANINGS[state]: style.area_style(FILLS[state]) for state in STATES}
     lines = LINES if health["open_share"].notna().any() else {}

@@ -33,6 +33,12 @@ def intervention_classes(
     `table` holds the rows of `ablation_classes_table` with one replacement; the mean over sites orders classes. Colours
     are centred on no change and end where 2 % of the cells lie beyond, so that one cell does not bleach all others.
     Dots mark the cells whose interval excludes 0.
+
+    Args:
+        table: rows of `ablation_classes_table` with one replacement; changes of NLL in nats.
+        demo: whether the network or the images are the demo's, which the figure then says.
+        title: heading of the figure.
+        caption: line below the heading: network, images, estimator.
     """
     alone = table[(table["scope"] == SITE) & table["nll_change"].notna()]
     sites = list(alone["sites"].unique())

@@ -32,6 +32,12 @@ def intervention_cost(
     `table` holds the rows of `ablation_sites_table` with one replacement. The left panels show each site alone. The
     right panels show sites replaced from the last backwards, as a point at the first of them, and whole stages, as a
     line over their sites. Grey lines separate the stages.
+
+    Args:
+        table: rows of `ablation_sites_table` with one replacement; top-1 as a share, NLL in nats.
+        demo: whether the network or the images are the demo's, which the figure then says.
+        title: heading of the figure.
+        caption: line below the heading: network, images, estimator.
     """
     order = site_order(table)
     groups = [[SITE], [CUMULATIVE, STAGE]]

@@ -33,6 +33,12 @@ def intervention_savings(
     `table` holds the rows of `ablation_sites_table` with one replacement and the columns of `with_savings`; rows that
     save nothing are left out. The upper panels show single sites, named unless there are very many; sites that save the
     same stand side by side. The lower panels show sites from the last backwards and whole stages.
+
+    Args:
+        table: rows of `ablation_sites_table` with one replacement and the columns of `with_savings`.
+        demo: whether the network or the images are the demo's, which the figure then says.
+        title: heading of the figure.
+        caption: line below the heading: network, images, estimator.
     """
     shown = table[table["parameters_saved"].gt(0) & table["multiply_adds_saved"].gt(0)]
     groups = [[scope for scope in group if (shown["scope"] == scope).any()] for group in ([SITE], [CUMULATIVE, STAGE])]

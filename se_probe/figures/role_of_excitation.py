@@ -17,6 +17,12 @@ def role_of_excitation(
     one only the second is drawn. With more than six classes or 100 channels, lines cannot be told apart; a panel is
     then a strip of colours per class. `demo` marks the figure as made from demo stimuli.
 
+    Args:
+        curves: table of `excitation_curves`: a mean gate for each site, class and channel.
+        demo: whether the network or the images are the demo's, which the figure then says.
+        title: heading of the figure.
+        caption: line below the heading: network, images, estimator.
+
     Source: Hu et al., Squeeze-and-Excitation Networks, "Role of Excitation".
     """
     panels, note = split_into_panels(curves)

@@ -24,6 +24,12 @@ def save_figure(figure: Figure, curves: pd.DataFrame, directory: Path, stem: str
 
     All are rendered before the first is written, and each appears whole or not at all.
 
+    Args:
+        figure: the figure.
+        curves: the numbers behind it.
+        directory: folder; it is made where it is missing.
+        stem: name of the files without suffix.
+
     Raises:
         SeProbeError: the folder cannot be written.
     """

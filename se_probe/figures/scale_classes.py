@@ -32,6 +32,12 @@ def scale_classes(
     were kept. Classes stand at their index; if one has none, or if few classes are shown by name, in the order of the
     table. Few classes are points, because their order means nothing; many are joined by thin lines, as in the paper.
 
+    Args:
+        classes: table of `class_values`: the mean attention difference of each class, site and scale.
+        demo: whether the network or the images are the demo's, which the figure then says.
+        title: heading of the figure.
+        caption: line below the heading: network, images, estimator.
+
     Source: Li et al., Selective Kernel Networks, the per-class figure of the attention analysis.
     """
     sites, looks = list(classes["site"].unique()), scale_styles(sorted(classes["scale"].unique()))

@@ -31,6 +31,13 @@ def scale_images(
     `examples` is the table of `example_values`, `thumbnails` holds square pictures `(side, side, 3)` by path
     and scale. Lines and bars have the same y axis in every row.
 
+    Args:
+        examples: table of `example_values`: a row for each image, scale and value shown.
+        thumbnails: pictures `(side, side, 3)`, 8-bit, by path and scale.
+        demo: whether the network or the images are the demo's, which the figure then says.
+        title: heading of the figure.
+        caption: line below the heading: network, images, estimator.
+
     Source: Li et al., Selective Kernel Networks, the per-image figure of the attention analysis.
     """
     paths, scales = list(examples["path"].unique()), sorted(examples["scale"].unique())

@@ -27,6 +27,12 @@ def scale_response(
 
     `response` is the table of `response`, with 95 % limits over images. The mean is that of the gates, or of the
     attention difference between kernels of different extent; branches of equal extent have a change only.
+
+    Args:
+        response: table of `response`: a row for each site and scale.
+        demo: whether the network or the images are the demo's, which the figure then says.
+        title: heading of the figure.
+        caption: line below the heading: network, images, estimator.
     """
     looks = scale_styles(sorted(response["scale"].unique()))
     enlarged = dict(list(looks.items())[1:])

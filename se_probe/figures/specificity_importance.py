@@ -30,6 +30,13 @@ def specificity_importance(
 
     `table` is that of `site_importance`; sites whose gates are not live have hollow points. ω² has its interval over
     classes. `correlations` maps a measure's column to Spearman's correlation over the sites, which the panel states.
+
+    Args:
+        table: table of `site_importance`: a row a site.
+        demo: whether the network or the images are the demo's, which the figure then says.
+        correlations: Spearman's correlation over sites by column of the measure.
+        title: heading of the figure.
+        caption: line below the heading: network, images, estimator.
     """
     still = [str(verdict) for verdict in table["verdict"].unique() if verdict != "live"]
     note = NOTE.format(" or ".join(still)) if still else None

@@ -25,6 +25,13 @@ def within_class(
     bounded, the band ends at 0 and 1, and the note says at how many points it would go beyond. A class with one image
     has a line and no band. With the chosen classes as `order`, a class has the same style as in `role_of_excitation`.
 
+    Args:
+        curves: table of `within_class_curves`: mean and standard deviation for each site, class and channel.
+        demo: whether the network or the images are the demo's, which the figure then says.
+        order: the chosen classes, which give each class its style.
+        title: heading of the figure.
+        caption: line below the heading: network, images, estimator.
+
     Source: Hu et al., Squeeze-and-Excitation Networks, the within-class figure of the appendix.
     """
     panels, note = split_into_panels(curves)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from se_probe.errors import SeProbeError
+from se_probe.gates.branches import Gate, gates_of
 from se_probe.gates.experiments import LeftOut, decide
 from se_probe.gates.naming import block_of, family_of, number_blocks, strides, unique_names
 from se_probe.gates.site import GateSite, GateSites, HookPoint
@@ -20,9 +21,6 @@ from se_probe.trace.dry_pass import default_input_size, unwrap
 from se_probe.trace.example import example_of, noise_example
 from se_probe.trace.operation import Operation, Product
 from se_probe.trace.products import Event, Trace, trace
-
-# Weights of competing branches add up to the same up to rounding, which is coarse in half precision.
-SUM_TOLERANCE = 1e-2
 
 
 class NoGatesError(SeProbeError):
@@ -102,7 +100,10 @@ def require_gates(name: str, discovery: Discovery) -> None:
 def discover(network: nn.Module, input_size: Sequence[int] | None = None, *, inputs: Any = None) -> Discovery:
     """Find gates and say what was left out; a network without gates gives an empty list of sites.
 
-    Args and Raises as in `find_gates`.
+    Args:
+        network: as in `find_gates`.
+        input_size: as in `find_gates`.
+        inputs: as in `find_gates`.
     """
     network = unwrap(network)
     if inputs is None:
@@ -116,27 +117,10 @@ def discover(network: nn.Module, input_size: Sequence[int] | None = None, *, inp
     return Discovery(tuple(_sites(network, watched, events, example.input_size)), left_out, example.input_size)
 
 
-@dataclass(frozen=True)
-class _Gate:
-    """The products of one site with their canonical form.
-
-    `axes` are the aligned axes of the gate in canonical order; `values` is `(image, channel)` or with branches.
-    """
-
-    events: tuple[Event, ...]
-    axes: tuple[int, ...]
-    shape: tuple[int, ...]
-    values: torch.Tensor
-
-    @property
-    def branches(self) -> int:
-        return self.shape[0] if len(self.shape) == 2 else 1
-
-
 def _sites(
     network: nn.Module, watched: Trace, events: Sequence[Event], input_size: tuple[int, ...]
 ) -> Iterator[GateSite]:
-    gates = [gate for _, calls in groupby(events, lambda event: id(event.calls[-1])) for gate in _gates(list(calls))]
+    gates = [gate for _, calls in groupby(events, lambda event: id(event.calls[-1])) for gate in gates_of(list(calls))]
     extent = _extent(watched.experiments.extents, input_size)
     modules = [network.get_submodule(gate.events[0].calls[-1].module) for gate in gates]
     families = [family_of(g.events, m, g.branches) for g, m in zip(gates, modules, strict=True)]
@@ -178,100 +162,20 @@ def _lineage(event: Event) -> Any:
     return event.lineage
 
 
-def _gates(events: list[Event]) -> list[_Gate]:
-    """Read the gates of one module call; products whose factors compete are the branches of one gate."""
-    rows: dict[Any, list[_Gate]] = {}
-    for gate in map(_gate, events):
-        lineage = gate.events[0].lineage
-        key = (
-            (lineage.activated_by, gate.shape) if lineage and lineage.activated_by and gate.branches == 1 else id(gate)
-        )
-        rows.setdefault(key, []).append(gate)
-    joined = [gate for row in rows.values() for gate in _joined(row)]
-    # One number an image scales the whole map; only where several compete are they a gate over branches.
-    return [gate for gate in joined if gate.axes or len(gate.events) > 1]
-
-
-def _joined(gates: list[_Gate]) -> list[_Gate]:
-    """Return one gate with branches for products whose factors come from one softmax over them, or as s and 1 - s."""
-    lineages = [gate.events[0].lineage for gate in gates]
-    softmax = all(item is not None and item.competitors == len(gates) for item in lineages)
-    halves = len(gates) == 2 and len({item.complement for item in lineages if item is not None}) == 2
-    if len(gates) < 2 or not (softmax or halves):
-        return gates
-    stacked = torch.stack([gate.values for gate in gates], dim=1)
-    if not _adds_up(stacked, 1):
-        return gates
-    events = tuple(event for gate in gates for event in gate.events)
-    return [_Gate(events, gates[0].axes, tuple(stacked.shape[1:]), stacked)]
-
-
-def _gate(event: Event) -> _Gate:
-    kept, values = event.geometry.kept, event.values
-    if not kept:
-        return _Gate((event,), (), (1,), values.unsqueeze(1))
-    branch = next((axis for axis in kept if _competes(event, axis)), None)
-    if len(kept) == 1:
-        parts = _parts(event)
-        if parts > 1:
-            branched = values.reshape(values.shape[0], parts, -1)
-            return _Gate((event,), kept, tuple(branched.shape[1:]), branched)
-        if branch is None or not (event.matrices or _has_channels(event)):
-            return _Gate((event,), kept, (values.shape[1],), values)
-        return _Gate((event,), kept, (values.shape[1], 1), values.unsqueeze(2))
-    rest = tuple(axis for axis in kept if axis != branch)
-    channels = math.prod(event.feature_shape[axis] for axis in rest)
-    axes = rest if branch is None else (branch, *rest)
-    shape = (channels,) if branch is None else (event.feature_shape[branch], channels)
-    order = [1 + kept.index(axis) for axis in axes]
-    return _Gate((event,), axes, shape, values.permute(0, *order).reshape(values.shape[0], *shape))
-
-
-def _parts(event: Event) -> int:
-    """Return how many branches lie one after the other on the one axis of a factor, 1 for none."""
-    flat = event.values.shape[1]
-    competitors = event.lineage.competitors if event.lineage else None
-    divides = competitors is not None and competitors < flat and flat % competitors == 0
-    if competitors and divides and _adds_up(event.values.reshape(event.values.shape[0], competitors, -1), 1):
-        return competitors
-    return event.parts
-
-
-def _has_channels(event: Event) -> bool:
-    """Whether the feature map has another axis that is not spatial: the gate's axis then holds branches."""
-    geometry = event.geometry
-    return any(event.feature_shape[axis] > 1 for axis in geometry.free if axis not in geometry.space)
-
-
-def _competes(event: Event, axis: int) -> bool:
-    """Whether branches along an axis compete: by a softmax over them, or because the network sums them up."""
-    place = 1 + event.geometry.kept.index(axis)
-    softmax = event.lineage is not None and event.lineage.competitors == event.values.shape[place]
-    return axis in event.summed or (softmax and _adds_up(event.values, place))
-
-
-def _adds_up(values: torch.Tensor, dim: int) -> bool:
-    """Whether values sum to the same along an axis; on the meta device, where there are none, yes."""
-    if values.is_meta:
-        return True
-    total = values.double().sum(dim)
-    return bool(torch.allclose(total, total.mean().expand_as(total), rtol=SUM_TOLERANCE, atol=0))
-
-
-def _activation(gate: _Gate) -> str:
+def _activation(gate: Gate) -> str:
     activation: str | None = _lineage(gate.events[0]).activation
     if activation != "softmax":
         return activation or "unbounded"
     return "softmax over branches" if gate.branches > 1 else "softmax over channels"
 
 
-def _kernels(gate: _Gate) -> tuple[int, ...]:
+def _kernels(gate: Gate) -> tuple[int, ...]:
     """Return the extent of each branch's convolution, empty where they cannot be told apart."""
     kernels = tuple(kernel for event in gate.events for kernel in event.feature_lineage.kernels)
     return kernels if gate.branches > 1 and len(kernels) == gate.branches else ()
 
 
-def _check(name: str, gate: _Gate) -> None:
+def _check(name: str, gate: Gate) -> None:
     """Hold the canonical gate against the products that the network made."""
     for event in gate.events:
         if not event.exact:
@@ -281,7 +185,7 @@ def _check(name: str, gate: _Gate) -> None:
             )
 
 
-def _hook_point(gate: _Gate, watched: Trace) -> HookPoint:
+def _hook_point(gate: Gate, watched: Trace) -> HookPoint:
     """Return where a gate is read: the innermost module whose output it is, else its multiplications."""
     first = gate.events[0]
     source = next((call for call, output in first.sources if _is_gate(output, gate)), None)
@@ -314,7 +218,7 @@ def _of_width(found: tuple[Operation, int] | None, units: int) -> Operation | No
     return found[0] if found is not None and found[1] == units else None
 
 
-def _is_gate(output: torch.Tensor, gate: _Gate) -> bool:
+def _is_gate(output: torch.Tensor, gate: Gate) -> bool:
     if output.shape[0] != gate.values.shape[0] or output.numel() != gate.values.numel():
         return False
     return output.is_meta or torch.equal(output.reshape(gate.values.shape), gate.values)

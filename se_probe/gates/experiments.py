@@ -16,7 +16,8 @@ from se_probe.gates.naming import FAMILIES
 from se_probe.trace.calls import Key
 from se_probe.trace.dry_pass import watched_pass
 from se_probe.trace.example import Example
-from se_probe.trace.products import Event, FactorMode, Trace, factors_of
+from se_probe.trace.factors import FactorMode, factors_of
+from se_probe.trace.products import Event, Trace
 
 # Factors that scale a feature map by its own norm are no attention maps.
 NORMALISING = {"rsqrt", "reciprocal"}

@@ -62,6 +62,13 @@ def select(
     Which images of a class are drawn depends on the seed, the class and the names of its images, not on other
     classes nor on any order on disk; fewer images of the same class are always a subset of more.
 
+    Args:
+        images: the labelled images.
+        chosen: the classes to compare.
+        per_class: images of each chosen class, at the most.
+        reference_per_class: images of every other class, at the most; 0 for none.
+        seed: decides which images are drawn of a class that has more.
+
     Raises:
         SeProbeError: no class is chosen, a chosen class has no images, or a count is out of range.
     """

@@ -38,7 +38,7 @@ def write_report(
         run: a run's folder or the `recording.zarr` in it.
         findings: claims and their verdicts.
         summary: what stands on top of the page; that of `summary_of` by default.
-        data: where the images lie now, where that is not the place that the recording names.
+        data: the images, for thumbnails; nothing that the recording names is opened.
 
     Returns:
         The report's path.

@@ -19,15 +19,12 @@ from se_probe.analysis import (
 from se_probe.analysis.ablation import ALONE, importance_correlations, site_importance
 from se_probe.analysis.class_means import clustered_class_means, pair_table
 from se_probe.analysis.gates import channel_gates
-from se_probe.analysis.stats.states import STATIC_SD
 from se_probe.figures import (
+    RUN_FIGURES,
     channel_distribution,
     class_heatmap,
     class_similarity_matrix,
     curves_caption,
-    decodability,
-    depth_profile,
-    health_profile,
     intervention_classes,
     intervention_cost,
     intervention_savings,
@@ -121,23 +118,20 @@ def _lemmas(name: str, wnid: str | None) -> tuple[str, ...]:
 def measures_drawn(recording: Recording, tables: Mapping[str, pd.DataFrame]) -> list[Drawn]:
     """Draw what the measures say of a recording, from the tables of `measure_tables`.
 
-    Profiles over all sites, and for the site whose class means lie furthest apart the heat map of its means, the
-    similarity of classes, and the gates of its channel with the largest share of variance between classes.
+    Every figure of `RUN_FIGURES` that has a table, and for the site whose class means lie furthest apart the heat map
+    of its means, the similarity of classes, and the gates of its channel with the largest share of variance between
+    classes.
     """
     demo, caption = recording.demo, _measured_caption(recording)
-    specificity, health = tables["site_specificity.csv"], tables["site_health.csv"]
-    drawn = [
-        Drawn(
-            depth_profile(specificity, demo=demo, least_spread=STATIC_SD, caption=caption), specificity, "depth_profile"
-        ),
-        Drawn(health_profile(health, demo=demo, caption=caption), health, "health_profile"),
-    ]
+    drawn = []
+    for stem, figure in RUN_FIGURES.items():
+        table = tables.get(figure.table)
+        if figure.draw is not None and table is not None and figure.drawable(table):
+            drawn.append(Drawn(figure.draw(table, demo=demo, caption=caption), table, stem))
+    specificity = tables["site_specificity.csv"]
     if len(recording.classes) > 1 and specificity["between_class_sd"].notna().any():
         site = str(specificity["site"].to_numpy()[int(specificity["between_class_sd"].fillna(0).to_numpy().argmax())])
         drawn += _draw_site(recording, site, tables, caption)
-    decoded = tables["site_decodability.csv"]
-    if decoded["accuracy"].notna().any():
-        drawn.append(Drawn(decodability(decoded, demo=demo, caption=caption), decoded, "decodability"))
     return drawn
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from se_probe.trace.axes import Axis, constant_along, varies
+from se_probe.trace.axes import Axis, Shape, aligned, constant_along, varies
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,9 @@ def _over_space(
     if all(constant_along(factor, axis) for axis in space):
         if not fits:
             return None
+        if kept and not any(varies(feature, axis) for axis in kept):
+            # A spatial map times a channel vector: attention over both, and no feature map.
+            return _made("spatial", image, kept, rest, space)
         written_out = any(varies(factor, axis) for axis in space)
         return replace(_made("channel" if kept else "number", image, kept, rest, space), written_out=written_out)
     if matrices:
@@ -131,3 +134,38 @@ def by_shape(feature: torch.Tensor, factor: torch.Tensor, images: int) -> Geomet
     if any(feature.size(axis) != factor.size(axis) for axis in kept):
         return None
     return Geometry("unknown", 0, tuple(kept), tuple(free), tuple(free))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two operands of a product; `place` says which of the two the factor is."""
+
+    feature: torch.Tensor
+    factor: torch.Tensor
+    place: int
+    matrices: bool
+
+    @property
+    def shapes(self) -> tuple[Shape, Shape]:
+        """Shapes of the operands, in the order of the arguments."""
+        feature, factor = tuple(self.feature.shape), tuple(self.factor.shape)
+        return (feature, factor) if self.place else (factor, feature)
+
+    @property
+    def aligned(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Feature map and factor as views of equal rank."""
+        if self.place:
+            return aligned((self.feature, self.factor), self.matrices)
+        factor, feature = aligned((self.factor, self.feature), self.matrices)
+        return feature, factor
+
+    def own_axes(self, found: Geometry) -> dict[int, int]:
+        """Return aligned axis → axis of the factor itself, split as the aligned operands are."""
+        rank = 4 if self.matrices else max(self.feature.dim(), self.factor.dim())
+        own = [0, 2, 3] if self.place and self.matrices else list(range(rank - self.factor.dim(), rank))
+        if self.matrices and not self.place:
+            own = [0, 1, 2]
+        if found.split > 1:
+            own = [axis + (axis > found.image) for axis in own]
+            own.insert(own.index(found.image) + 1, found.image + 1)
+        return {axis: place for place, axis in enumerate(own)}

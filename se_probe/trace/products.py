@@ -8,7 +8,7 @@ and in-place operations need no special case.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,16 +19,13 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from se_probe.trace.axes import (
     MATRIX_PRODUCTS,
     Experiments,
-    Shape,
-    aligned,
     experiment,
     experiment_inside,
-    nearly_equal,
 )
 from se_probe.trace.calls import Call, CallMode, Key, storages_in
 from se_probe.trace.dry_pass import watched_pass
 from se_probe.trace.example import Example
-from se_probe.trace.geometry import Geometry, by_shape, geometry, split_images
+from se_probe.trace.geometry import Geometry, Pair, by_shape, geometry, split_images
 from se_probe.trace.lineage import Lineage, derive
 from se_probe.trace.normalising import is_normalised
 from se_probe.trace.operation import Operation, Product
@@ -207,9 +204,7 @@ class _Tracer(CallMode):
             return None
         key = self.count_product()
         for factor in (1, 0):
-            pair = _Pair(
-                args[places[1 - factor]], args[places[factor]], factor, self._operation.name in MATRIX_PRODUCTS
-            )
+            pair = Pair(args[places[1 - factor]], args[places[factor]], factor, self._operation.name in MATRIX_PRODUCTS)
             feature, flow = (self._stored.get(storage_of(item)) for item in (pair.feature, pair.factor))
             found = None if feature is None else self._geometry(key, pair)
             if feature is None or found is None or (flow is None and found.kind != "channel"):
@@ -219,7 +214,7 @@ class _Tracer(CallMode):
             return self._read(key, found, product, pair, feature, flow)
         return None
 
-    def _geometry(self, key: Key, pair: _Pair) -> Geometry | None:
+    def _geometry(self, key: Key, pair: Pair) -> Geometry | None:
         axes = self.trace.experiments.axes(key, pair.shapes, pair.matrices, self._images)
         feature, factor = pair.aligned
         if axes is None:
@@ -230,7 +225,7 @@ class _Tracer(CallMode):
             return found
         return geometry(feature, factor, axes, pair.place, self._images, pair.matrices)
 
-    def _product(self, found: Geometry, pair: _Pair, operand: int, origins: tuple[Operation | None, ...]) -> Product:
+    def _product(self, found: Geometry, pair: Pair, operand: int, origins: tuple[Operation | None, ...]) -> Product:
         own = pair.own_axes(found)
         shape, image = tuple(pair.factor.shape), own[found.image]
         return Product(
@@ -246,7 +241,7 @@ class _Tracer(CallMode):
         )
 
     def _read(
-        self, key: Key, found: Geometry, product: Product, pair: _Pair, feature: _Stored, flow: _Stored | None
+        self, key: Key, found: Geometry, product: Product, pair: Pair, feature: _Stored, flow: _Stored | None
     ) -> Event:
         whole, factor = (split_images(item, found.image, found.split) for item in pair.aligned)
         kept = tuple(factor.shape[axis] for axis in found.kept)
@@ -287,41 +282,6 @@ class _Tracer(CallMode):
                 self._stored.pop(key, None)
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """The two operands of a product; `place` says which of the two the factor is."""
-
-    feature: torch.Tensor
-    factor: torch.Tensor
-    place: int
-    matrices: bool
-
-    @property
-    def shapes(self) -> tuple[Shape, Shape]:
-        """Shapes of the operands, in the order of the arguments."""
-        feature, factor = tuple(self.feature.shape), tuple(self.factor.shape)
-        return (feature, factor) if self.place else (factor, feature)
-
-    @property
-    def aligned(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Feature map and factor as views of equal rank."""
-        if self.place:
-            return aligned((self.feature, self.factor), self.matrices)
-        factor, feature = aligned((self.factor, self.feature), self.matrices)
-        return feature, factor
-
-    def own_axes(self, found: Geometry) -> dict[int, int]:
-        """Return aligned axis → axis of the factor itself, split as the aligned operands are."""
-        rank = 4 if self.matrices else max(self.feature.dim(), self.factor.dim())
-        own = [0, 2, 3] if self.place and self.matrices else list(range(rank - self.factor.dim(), rank))
-        if self.matrices and not self.place:
-            own = [0, 1, 2]
-        if found.split > 1:
-            own = [axis + (axis > found.image) for axis in own]
-            own.insert(own.index(found.image) + 1, found.image + 1)
-        return {axis: place for place, axis in enumerate(own)}
-
-
 def _note_sum(product: Event, args: Any) -> None:
     """Note that the network sums a product over some of its axes, or over parts of its one kept axis."""
     shape, before = tuple(args[0].shape), product.feature_shape
@@ -344,40 +304,3 @@ def _product_is_exact(
     again = func(*event.product.replace(before, event.values), **kwargs)
     rtol = 8 * torch.finfo(output.dtype).eps if event.geometry.written_out else 0
     return torch.equal(again, output) or torch.allclose(again, output, rtol=rtol, atol=0, equal_nan=True)
-
-
-class FactorMode(CallMode):
-    """Reads the factors of products that another pass found, by their keys."""
-
-    def __init__(self, events: Sequence[Event]) -> None:
-        super().__init__()
-        self._wanted = {event.key: event for event in events}
-        self.factors: dict[Key, torch.Tensor] = {}
-        self.flat: dict[Key, bool] = {}
-
-    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run one elementary operation."""
-        if product_operands(func, args) is not None:
-            event = self._wanted.get(self.count_product())
-            if event is not None and self._is_same(event, args):
-                product, shape = event.product, tuple(event.values.shape[1:])
-                self.factors[event.key] = product.read(args, shape).clone()
-                if event.geometry.written_out:
-                    whole = product.replace(args, self.factors[event.key])[product.operand]
-                    self.flat[event.key] = nearly_equal(whole, args[product.operand])
-        return func(*args, **kwargs)
-
-    def _is_same(self, event: Event, args: tuple[Any, ...]) -> bool:
-        factor = args[event.product.operand]
-        return self._operation.name == event.product.operation.name and factor.dim() == event.product.rank
-
-
-def factors_of(network: nn.Module, example: Example, events: Sequence[Event], seed: int) -> FactorMode:
-    """Return the factors of known products in a pass over another example or with another seed.
-
-    Raises:
-        SeProbeError: the pass failed.
-    """
-    mode = FactorMode(events)
-    watched_pass(network, example, mode.watch, seed)
-    return mode

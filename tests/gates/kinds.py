@@ -131,6 +131,11 @@ def global_response(net, x):
     return x * over(net.true[0].clone())
 
 
+def attention_over_both(net, x):
+    spatial = x.mean(1, keepdim=True).expand_as(x)
+    return x * torch.sigmoid(over(net.gate(x)).expand_as(x) * spatial)
+
+
 def swish_of_nothing(net, x):
     nn.init.zeros_(net.a.weight)
     y = net.a(x)
@@ -178,6 +183,8 @@ KINDS = {
     "a comparison that always holds": (lambda _net, x: x * (x.mean((2, 3), keepdim=True) > -1e9).float(), []),
     "a map times zero": (lambda _net, x: x * (x[:, :, :1, :1] * 0 + 0.5), []),
     "a filled tensor": (lambda _net, x: x * x.new_full((*x.shape[:2], 1, 1), 0.7), []),
+    "a channel vector times a spatial map": (attention_over_both, []),
+    "a query with its keys": (lambda net, x: (x[:, :, :1, :1] * x).sum(1, keepdim=True), []),
     "a swish of zeros": (swish_of_nothing, []),
     "a map over time": (lambda _net, x: x * torch.sigmoid(x.mean((1, 2), keepdim=True)), []),
 }

@@ -26,7 +26,7 @@ class Small(Settings):
     how_often: int = option(default=3, help="How often.", least=1, most=9, on_resume=OnResume.FREE)
     ratio: float = option(default=0.5, help="Ratio.", above=0, most=1)
     kind: str = option(default="plain", help="Kind.", choices=("plain", "fancy"))
-    parts: Sequence[str] = option(default=(), help="Parts.", read=names)
+    parts: Sequence[str] | None = option(default=None, help="Parts.", read=names)
     quiet: bool = option(default=False, help="Say nothing.", on_resume=OnResume.SHOWN)
     loud: bool = option(default=True, help="Say much.", on_resume=OnResume.SHOWN)
     place: Path | None = option(default=None, help="Place.", on_resume=OnResume.PLACE)

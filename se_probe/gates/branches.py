@@ -1,0 +1,112 @@
+"""The gates of one module call: which axes or products of it are branches that compete, and which are channels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from se_probe.trace.products import Event
+
+# Weights of competing branches add up to the same up to rounding, which is coarse in half precision.
+SUM_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The products of one site with their canonical form.
+
+    `axes` are the aligned axes of the gate in canonical order; `values` is `(image, channel)` or with branches.
+    """
+
+    events: tuple[Event, ...]
+    axes: tuple[int, ...]
+    shape: tuple[int, ...]
+    values: torch.Tensor
+
+    @property
+    def branches(self) -> int:
+        """Number of branches, 1 for none."""
+        return self.shape[0] if len(self.shape) == 2 else 1
+
+
+def gates_of(events: list[Event]) -> list[Gate]:
+    """Return the gates of one module call; products whose factors compete are the branches of one gate."""
+    rows: dict[Any, list[Gate]] = {}
+    for gate in map(_gate, events):
+        lineage = gate.events[0].lineage
+        key = (
+            (lineage.activated_by, gate.shape) if lineage and lineage.activated_by and gate.branches == 1 else id(gate)
+        )
+        rows.setdefault(key, []).append(gate)
+    joined = [gate for row in rows.values() for gate in _joined(row)]
+    # One number an image scales the whole map; only where several compete are they a gate over branches.
+    return [gate for gate in joined if gate.axes or len(gate.events) > 1]
+
+
+def _joined(gates: list[Gate]) -> list[Gate]:
+    """Return one gate with branches for products whose factors come from one softmax over them, or as s and 1 - s."""
+    lineages = [gate.events[0].lineage for gate in gates]
+    softmax = all(item is not None and item.competitors == len(gates) for item in lineages)
+    halves = len(gates) == 2 and len({item.complement for item in lineages if item is not None}) == 2
+    if len(gates) < 2 or not (softmax or halves):
+        return gates
+    stacked = torch.stack([gate.values for gate in gates], dim=1)
+    if not _adds_up(stacked, 1):
+        return gates
+    events = tuple(event for gate in gates for event in gate.events)
+    return [Gate(events, gates[0].axes, tuple(stacked.shape[1:]), stacked)]
+
+
+def _gate(event: Event) -> Gate:
+    kept, values = event.geometry.kept, event.values
+    if not kept:
+        return Gate((event,), (), (1,), values.unsqueeze(1))
+    branch = next((axis for axis in kept if _competes(event, axis)), None)
+    if len(kept) == 1:
+        parts = _parts(event)
+        if parts > 1:
+            branched = values.reshape(values.shape[0], parts, -1)
+            return Gate((event,), kept, tuple(branched.shape[1:]), branched)
+        if branch is None or not (event.matrices or _has_channels(event)):
+            return Gate((event,), kept, (values.shape[1],), values)
+        return Gate((event,), kept, (values.shape[1], 1), values.unsqueeze(2))
+    rest = tuple(axis for axis in kept if axis != branch)
+    channels = math.prod(event.feature_shape[axis] for axis in rest)
+    axes = rest if branch is None else (branch, *rest)
+    shape = (channels,) if branch is None else (event.feature_shape[branch], channels)
+    order = [1 + kept.index(axis) for axis in axes]
+    return Gate((event,), axes, shape, values.permute(0, *order).reshape(values.shape[0], *shape))
+
+
+def _parts(event: Event) -> int:
+    """Return how many branches lie one after the other on the one axis of a factor, 1 for none."""
+    flat = event.values.shape[1]
+    competitors = event.lineage.competitors if event.lineage else None
+    divides = competitors is not None and competitors < flat and flat % competitors == 0
+    if competitors and divides and _adds_up(event.values.reshape(event.values.shape[0], competitors, -1), 1):
+        return competitors
+    return event.parts
+
+
+def _has_channels(event: Event) -> bool:
+    """Whether the feature map has another axis that is not spatial: the gate's axis then holds branches."""
+    geometry = event.geometry
+    return any(event.feature_shape[axis] > 1 for axis in geometry.free if axis not in geometry.space)
+
+
+def _competes(event: Event, axis: int) -> bool:
+    """Whether branches along an axis compete: by a softmax over them, or because the network sums them up."""
+    place = 1 + event.geometry.kept.index(axis)
+    softmax = event.lineage is not None and event.lineage.competitors == event.values.shape[place]
+    return axis in event.summed or (softmax and _adds_up(event.values, place))
+
+
+def _adds_up(values: torch.Tensor, dim: int) -> bool:
+    """Whether values sum to the same along an axis; on the meta device, where there are none, yes."""
+    if values.is_meta:
+        return True
+    total = values.double().sum(dim)
+    return bool(torch.allclose(total, total.mean().expand_as(total), rtol=SUM_TOLERANCE, atol=0))
