@@ -10,6 +10,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -19,38 +20,29 @@ from rich.progress import (
 
 @contextmanager
 def progress_bar(description: str, total: int, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error and yield a function that moves it on by a number of steps."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=_console(), disable=not shown) as progress:
+    """Show a bar on standard error and yield a function that advances it by a number of steps."""
+    with _bar(MofNCompleteColumn(), TimeElapsedColumn(), shown=shown) as progress:
         task = progress.add_task(description, total=total)
         yield lambda steps: progress.update(task, advance=steps)
 
 
 @contextmanager
 def byte_bar(description: str, total: int, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
-    """Show a bar of bytes on standard error and yield a function that is told how many are done by now."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=_console(), disable=not shown) as progress:
+    """Show a bar of bytes on standard error and yield a function that takes the number of bytes done so far."""
+    with _bar(DownloadColumn(), TransferSpeedColumn(), shown=shown) as progress:
         task = progress.add_task(description, total=total)
         yield lambda done: progress.update(task, completed=done)
 
 
+def _bar(*columns: ProgressColumn, shown: bool) -> Progress:
+    left = (TextColumn("left"), TimeRemainingColumn())
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), *columns, *left, console=_console(), disable=not shown
+    )
+
+
 def _console() -> Console:
-    """Standard error, or a widget in a notebook; a notebook without ipywidgets gets a bar of text."""
+    """Return standard error or a notebook's widget; a notebook without ipywidgets gets a bar of text."""
     console = Console(stderr=True)
     if console.is_jupyter and find_spec("ipywidgets") is None:
         return Console(stderr=True, force_jupyter=False)
