@@ -34,7 +34,7 @@ def report(
     run: Run,
     data: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="Where the images are now, if not where they were recorded (for thumbnails)."),
+        typer.Option(metavar="DIR", help="The images, for thumbnails: nothing that a recording names is opened."),
     ] = None,
     verbose: Verbose = False,
     open_report: OpenReport = False,

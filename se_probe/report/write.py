@@ -30,7 +30,7 @@ def write_report(run: str | Path, *, findings: Sequence[Finding] = (), data: str
     Args:
         run: a run's folder or the `recording.zarr` in it.
         findings: claims and their verdicts.
-        data: where the images lie now, where that is not the place that the recording names.
+        data: the images, for thumbnails; nothing that the recording names is opened.
 
     Returns:
         The report's path.

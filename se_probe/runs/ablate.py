@@ -76,7 +76,7 @@ def ablate(settings: AblateSettings) -> Ablation:
     path = _measure(plan, plan.other or recording)
     tell("wrote", str(path), logging.DEBUG)
     if settings.report:
-        write_analysis(recording)
+        write_analysis(recording, data=settings.data)
     return open_ablation(path)
 
 
