@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from timm.data import create_transform
 
 from se_probe.errors import SeProbeError
 from se_probe.models.bundled_source import build_bundled
@@ -21,6 +23,9 @@ from se_probe.models.torchvision_source import build_torchvision
 
 _LIBRARIES = {"timm": build_timm, "hf-hub": build_hub, "torchvision": build_torchvision}
 _OWN_WEIGHTS = ("file", "demo", "photo")
+
+# What timm needs to resize and crop photographs to another size.
+_RESIZING = ("interpolation", "mean", "std", "crop_pct")
 
 
 def load_model(
@@ -85,6 +90,27 @@ def model_of(network: torch.nn.Module, name: str | None = None) -> LoadedModel:
     labels = output_labels(network, label)
     built = BuiltNetwork(deepcopy(network), label, "memory", "as given", preprocessing, labels)
     return _for_images(_finish(built, built.weights))
+
+
+def with_input_size(model: LoadedModel, size: int | Sequence[int]) -> LoadedModel:
+    """Return a network with another size of its input, and photographs resized and cropped to it.
+
+    Args:
+        model: a network for photographs.
+        size: side in pixels, or (height, width), or (channels, height, width).
+
+    Raises:
+        SeProbeError: its preprocessing does not state how photographs are resized.
+    """
+    sides = (size, size) if isinstance(size, int) else tuple(size)[-2:]
+    facts = {key: model.preprocessing[key] for key in _RESIZING if key in model.preprocessing}
+    if len(facts) < len(_RESIZING):
+        missing = ", ".join(key for key in _RESIZING if key not in facts)
+        raise SeProbeError(f"the preprocessing of {model.name} does not state {missing}, which --input-size needs")
+    shape = (model.input_size[0], *sides)
+    made = create_transform(input_size=shape, is_training=False, **facts)
+    preprocessing = {**model.preprocessing, "input_size": list(shape)}
+    return replace(model, input_size=shape, transform=made, preprocessing=preprocessing)
 
 
 def _load(

@@ -76,7 +76,7 @@ def ablate(settings: AblateSettings) -> Ablation:
     path = _measure(plan, plan.other or recording)
     tell("wrote", str(path), logging.DEBUG)
     if settings.report:
-        write_analysis(recording, data=settings.data)
+        write_analysis(recording, data=settings.data, progress=settings.progress)
     return open_ablation(path)
 
 

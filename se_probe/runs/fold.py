@@ -24,7 +24,7 @@ from se_probe.folding.study import Study
 from se_probe.folding.surgery import Folded, SiteFold
 from se_probe.images import Selection, select
 from se_probe.io.log import tell, tell_line
-from se_probe.io.progress import progress_bar
+from se_probe.io.progress import progress_bar, status
 from se_probe.recording.run_folder import FOLDED, RunFolder
 from se_probe.runs.artifacts import Artifacts
 from se_probe.runs.options import verb
@@ -79,9 +79,11 @@ def fold(settings: FoldSettings) -> FoldRun:
             workers=run.machine.workers,
             progress=progress,
         )
-    found = None if settings.sites else study.search(plan.max_loss, tell_line)
-    folded = study.folded(list(settings.sites or (found.chosen if found else ())))
-    return _finish(study, folded, found, plan)
+    with status("searching for sites to fold", shown=settings.progress):
+        found = None if settings.sites else study.search(plan.max_loss, tell_line)
+        folded = study.folded(list(settings.sites or (found.chosen if found else ())))
+    with status("confirming and timing", shown=settings.progress):
+        return _finish(study, folded, found, plan)
 
 
 @dataclass(frozen=True)

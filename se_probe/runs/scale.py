@@ -19,7 +19,7 @@ from se_probe.images import Selection, batches
 from se_probe.images.loader import Transform
 from se_probe.images.zoom import Drawings, Enlarge, resampling
 from se_probe.io.log import tell, tell_line
-from se_probe.io.progress import progress_bar
+from se_probe.io.progress import progress_bar, status
 from se_probe.recording import Execution, record
 from se_probe.recording.run_folder import RunFolder, choose_folder
 from se_probe.runs.artifacts import Artifacts
@@ -58,7 +58,8 @@ def scale(settings: ScaleSettings) -> ScaleRun:
     require_one_process("the scale experiment")
     plan = _plan(settings)
     run = _record_all(plan)
-    return _finish(run, plan)
+    with status("testing and drawing", shown=settings.progress):
+        return _finish(run, plan)
 
 
 @dataclass(frozen=True)
