@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import shlex
 import sys
+import time
 from collections.abc import Callable
 from importlib import import_module
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ import typer
 from se_probe.cli.app import app
 from se_probe.cli.help import Command
 from se_probe.cli.terminal import Terminal, terminal
+from se_probe.io.progress import status
 from se_probe.runs.options import Declaration, Settings
 
 Show = Callable[[Any, Terminal], None]
@@ -43,9 +45,14 @@ def add_verb(settings: type[Settings], home: str, show: Show, *, examples: tuple
         if any(item.name == "command" for item in settings.options()):
             given["command"] = shlex.join(["se-probe", *sys.argv[1:]])
         wanted = settings(**{key: value for key, value in given.items() if value is not None})
+        since = time.monotonic()
         with terminal(**asked) as shown:
-            function = getattr(import_module(f"se_probe.{home}"), name).__wrapped__
-            show(function(wanted), shown)
+            with status("loading", shown=given.get("progress", False)):
+                function = getattr(import_module(f"se_probe.{home}"), name).__wrapped__
+            result = function(wanted)
+            if _is_first_process():
+                show(result, shown)
+                shown.line("took", _duration(time.monotonic() - since))
 
     context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     parameters = [context, *map(_parameter, declared), *(_flag(key, kind) for key, kind in flags.items())]
@@ -89,6 +96,18 @@ def _text_default(item: Declaration) -> Any:
     if item.default is None or item.default == ():
         return None
     return item.default if item.kind in (int, float) else item.words(item.default)[-1]
+
+
+def _is_first_process() -> bool:
+    """Return whether this process talks for all that were started together."""
+    from se_probe.recording import place_of_environment
+
+    return place_of_environment()[0] == 0
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _forget_environment(context: typer.Context, given: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import typer
 from se_probe.cli.app import app
 from se_probe.cli.commands import AsJson, OpenReport, Verbose, add_verb, with_examples
 from se_probe.cli.terminal import Terminal, print_json, terminal
+from se_probe.io.progress import status
 from se_probe.runs.settings import PlotSettings
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or its recording.zarr.")]
@@ -34,15 +35,15 @@ def report(
     run: Run,
     data: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="Where the images are now, if not where they were recorded (for thumbnails)."),
+        typer.Option(metavar="DIR", help="The images, for thumbnails: nothing that a recording names is opened."),
     ] = None,
     verbose: Verbose = False,
     open_report: OpenReport = False,
 ) -> None:
     """Measure the gates of a recording, judge the papers' claims and write report.html, without the network."""
-    from se_probe.recording import open_recording
-    from se_probe.runs.analyse import write_analysis
-
+    with terminal(verbose=verbose), status("loading"):
+        from se_probe.recording import open_recording
+        from se_probe.runs.analyse import write_analysis
     with terminal(verbose=verbose):
         page = write_analysis(open_recording(run), data=data)
     if open_report:

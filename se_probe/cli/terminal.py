@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from rich.table import Table
 from se_probe.io.log import LOGGER
 
 TOPIC = 10  # columns of a topic
+# What could move the cursor or change the terminal, in names that come from outside.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 WIDE = 160  # characters in a line of a file, for tables
 
 
@@ -38,7 +41,8 @@ class Terminal:
 
     def line(self, topic: str, text: str) -> None:
         """Show a line under a topic, wrapped at words where there is a width to fit."""
-        self.console.print(_wrapped(topic, text, _width(self.console)), markup=False, soft_wrap=True)
+        shown = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+        self.console.print(_wrapped(topic, shown, _width(self.console)), markup=False, soft_wrap=True)
 
     def print(self, shown: Table | str) -> None:
         """Show a table or a text."""

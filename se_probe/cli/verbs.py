@@ -28,10 +28,6 @@ NOTHING_FOLDED = 3
 
 
 def _excited(recording: Recording, shown: Terminal) -> None:
-    from se_probe.recording import place_of_environment
-
-    if place_of_environment()[0] > 0:
-        return
     if shown.as_json:
         print_json(_run_facts(recording))
     elif shown.verbose:

@@ -1,6 +1,8 @@
-"""Progress bars with the time left, in a terminal and in a notebook."""
+"""Progress bars with the time left, in a terminal and in a notebook; elsewhere a line every half minute."""
 
-from collections.abc import Callable, Iterator
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 
@@ -10,11 +12,17 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+
+from se_probe.io.log import tell
+
+# Seconds between lines where no bar can be seen.
+HEARTBEAT = 30.0
 
 
 @contextmanager
@@ -28,9 +36,23 @@ def progress_bar(description: str, total: int, *, shown: bool = True) -> Iterato
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=_console(), disable=not shown) as progress:
+    with _live(columns, shown) as progress:
         task = progress.add_task(description, total=total)
-        yield lambda steps: progress.update(task, advance=steps)
+        done = progress.tasks[task]
+        with _heartbeat(progress.console, shown, lambda: f"{description}: {done.completed:.0f} of {total}"):
+            yield lambda steps: progress.update(task, advance=steps)
+
+
+@contextmanager
+def status(description: str, *, shown: bool = True) -> Iterator[None]:
+    """Show on standard error what is being done, for a step whose length is not known."""
+    console = _console()
+    with _heartbeat(console, shown, lambda: description):
+        if shown and console.is_terminal:
+            with console.status(description):
+                yield
+        else:
+            yield
 
 
 @contextmanager
@@ -44,9 +66,37 @@ def byte_bar(description: str, total: int, *, shown: bool = True) -> Iterator[Ca
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=_console(), disable=not shown) as progress:
+    with _live(columns, shown) as progress:
         task = progress.add_task(description, total=total)
-        yield lambda done: progress.update(task, completed=done)
+        done = progress.tasks[task]
+        with _heartbeat(progress.console, shown, lambda: f"{description}: {done.percentage:.0f} %"):
+            yield lambda size: progress.update(task, completed=size)
+
+
+def _live(columns: Sequence[ProgressColumn], shown: bool) -> Progress:
+    # Standard output goes through the bar's console where both share a terminal; a file gets it as it is.
+    return Progress(*columns, console=_console(), disable=not shown, redirect_stdout=sys.stdout.isatty())
+
+
+@contextmanager
+def _heartbeat(console: Console, shown: bool, words: Callable[[], str]) -> Iterator[None]:
+    """Log a line now and then, where the console is no terminal that would show a bar."""
+    if not shown or console.is_terminal or console.is_jupyter:
+        yield
+        return
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(HEARTBEAT):
+            tell("progress", words())
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _console() -> Console:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from timm.data import create_transform
 
 from se_probe.errors import SeProbeError
 from se_probe.models.bundled_source import build_bundled
@@ -21,6 +23,9 @@ from se_probe.models.torchvision_source import build_torchvision
 
 _LIBRARIES = {"timm": build_timm, "hf-hub": build_hub, "torchvision": build_torchvision}
 _OWN_WEIGHTS = ("file", "demo", "photo")
+
+# What timm needs to resize and crop photographs to another size.
+_RESIZING = ("interpolation", "mean", "std", "crop_pct")
 
 
 def load_model(
@@ -63,7 +68,7 @@ def load_architecture(spec: str, *, model_args: Mapping[str, object] | None = No
 
 
 def model_of(network: torch.nn.Module, name: str | None = None) -> LoadedModel:
-    """Return a network that is in memory already as one that is ready to be recorded; the caller's is copied.
+    """Return a copy of a network in memory, ready to be recorded.
 
     Preprocessing and labels come from its `pretrained_cfg`, as timm writes them.
 
@@ -85,6 +90,27 @@ def model_of(network: torch.nn.Module, name: str | None = None) -> LoadedModel:
     labels = output_labels(network, label)
     built = BuiltNetwork(deepcopy(network), label, "memory", "as given", preprocessing, labels)
     return _for_images(_finish(built, built.weights))
+
+
+def with_input_size(model: LoadedModel, size: int | Sequence[int]) -> LoadedModel:
+    """Return a network with another size of its input, and photographs resized and cropped to it.
+
+    Args:
+        model: a network for photographs.
+        size: side in pixels, or (height, width), or (channels, height, width).
+
+    Raises:
+        SeProbeError: its preprocessing does not state how photographs are resized.
+    """
+    sides = (size, size) if isinstance(size, int) else tuple(size)[-2:]
+    facts = {key: model.preprocessing[key] for key in _RESIZING if key in model.preprocessing}
+    if len(facts) < len(_RESIZING):
+        missing = ", ".join(key for key in _RESIZING if key not in facts)
+        raise SeProbeError(f"the preprocessing of {model.name} does not state {missing}, which --input-size needs")
+    shape = (model.input_size[0], *sides)
+    made = create_transform(input_size=shape, is_training=False, **facts)
+    preprocessing = {**model.preprocessing, "input_size": list(shape)}
+    return replace(model, input_size=shape, transform=made, preprocessing=preprocessing)
 
 
 def _load(
@@ -128,7 +154,7 @@ def _finish(built: BuiltNetwork, weights: str) -> LoadedModel:
 
 
 def _for_images(model: LoadedModel) -> LoadedModel:
-    """Refuse a network whose input is no photograph."""
+    """Refuse a network whose input does not have three channels."""
     if model.input_size[0] != 3:
         raise SeProbeError(
             f"{model.name} expects {model.input_size[0]} input channels; photographs have 3, red, green and blue"
@@ -137,7 +163,7 @@ def _for_images(model: LoadedModel) -> LoadedModel:
 
 
 def _require_values(network: torch.nn.Module, name: str) -> None:
-    """Refuse parameters that have a shape only."""
+    """Refuse parameters without values."""
     state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     missing = [key for key, tensor in state.items() if tensor.device.type == "meta"]
     if missing:

@@ -124,8 +124,8 @@ def engine(
         checked = trial.images[:_CHECKED]
         timed = filled(checked, batch_size or _ON_ACCELERATOR) if _on_accelerator(network) else checked
         fast = fast_copy(network, sites, capture, checked, expected, timed)
-    for reason in fast.rejected:
-        say(f"note      the network is not run with {reason}")
+    if fast.rejected:
+        say(f"note      the network is run {fast.described}; discarded: a copy with {'; with '.join(fast.rejected)}")
     before = _per_image(fast, sites, capture, trial) if execution.dtype else 0.0
     hooked = HookedNetwork(
         _in_dtype(fast.network, network, execution.dtype),

@@ -38,6 +38,13 @@ class FastCopy:
     deviation: float
     rejected: tuple[str, ...]
 
+    @property
+    def described(self) -> str:
+        """How the network is run, in words."""
+        kept = ["channels last"] if self.channels_last else []
+        kept += [f"{self.folded} folded batch norms"] if self.folded else []
+        return f"with {' and '.join(kept)}" if kept else "as it is"
+
     def facts(self) -> dict[str, Any]:
         """Return JSON-able facts for the provenance."""
         return {

@@ -1,4 +1,4 @@
-"""Small pictures of the recorded images, opened again from where they came from."""
+"""Thumbnails of the recorded images, opened again from data that the user names now."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from se_probe.images.imageset import FileSource, ImageStream
 from se_probe.images.public import is_public_name
 from se_probe.images.remote import list_place, shown_url
 from se_probe.images.timm_datasets import is_dataset_name
-from se_probe.io.urls import is_url
 from se_probe.labels import LabelSpace, imagenet
 from se_probe.recording import Recording
 
@@ -40,20 +39,26 @@ class Thumbnails:
 
 
 def make_thumbnails(recording: Recording, paths: Sequence[str], data: str | Path | None = None) -> Thumbnails:
-    """Open images of a recording again and make them small.
+    """Make thumbnails of recorded images.
+
+    A recording may come from others: nothing that it names is opened, neither a folder nor a URL. Only the demo's
+    drawings are drawn again without `data`.
 
     Args:
-        recording: says which data the images come from.
-        paths: the images, as in its table of images; those after the first `MOST` get no picture.
-        data: where the data lies now, where that is not the place that the recording names.
+        recording: the recording.
+        paths: images of its table of images; those after the first `MOST` get no thumbnail.
+        data: the data set, as given by the user: a folder, a tar, a URL or a name, see `open_images`.
 
     Returns:
-        The thumbnails; without pictures, and with a note that says why, where the data cannot be opened.
+        The thumbnails. Without data, or where they cannot be opened, there are none, and the note says why.
     """
-    recorded = recording.provenance["data"]
-    place = str(data or recorded["location"] or recorded["title"])
+    place = "demo" if data is None and recording.provenance["data"]["title"] == "demo" else data
+    if place is None:
+        return Thumbnails(
+            {}, "There are no thumbnails: se-probe report RUN --data DIR makes them from the images in DIR."
+        )
     try:
-        opener = _opener(recording, place, given=data is not None)
+        opener = _opener(recording, str(place))
     except SeProbeError as error:
         return Thumbnails({}, f"There are no thumbnails, and images are named by their paths: {error}")
     pictures: dict[str, bytes] = {}
@@ -65,7 +70,7 @@ def make_thumbnails(recording: Recording, paths: Sequence[str], data: str | Path
             failures += 1
         except SeProbeError as error:
             return Thumbnails(pictures, f"Thumbnails are missing from here on: {error}")
-    return Thumbnails(pictures, _note(shown_url(place), len(paths), failures))
+    return Thumbnails(pictures, _note(shown_url(str(place)), len(paths), failures))
 
 
 def _note(place: str, wanted: int, failures: int) -> str:
@@ -77,14 +82,11 @@ def _note(place: str, wanted: int, failures: int) -> str:
     return " ".join(sentences)
 
 
-def _opener(recording: Recording, place: str, *, given: bool) -> Opener:
+def _opener(recording: Recording, place: str) -> Opener:
     if place == "demo":
         source = demo_images().source
     elif is_dataset_name(place) or is_public_name(place):
         source = open_images(place, _labels(recording)).source
-    elif is_url(place) and not given:
-        # A recording may come from others, and where it points is no place that its reader asked to reach.
-        raise SeProbeError(f"they lie at {place}, which is reached only when it is given with --data.")
     else:
         # Paths are identities already, so that neither the layout nor the labels need to be known again.
         source = FileSource(list_place(place).files)

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from se_probe.analysis.findings import Finding, Summary, summary
+from se_probe.analysis.findings import Finding, Summary
+from se_probe.analysis.findings import summary as summarise
 from se_probe.io.files import write_file
 from se_probe.recording import Recording, open_recording
 from se_probe.report.explorer import chosen_images
 from se_probe.report.figures import run_figures
+from se_probe.report.folding import read_folding
 from se_probe.report.interventions import read_interventions
 from se_probe.report.measures import channel_rows, run_measures, site_rows
 from se_probe.report.page import report_html
@@ -22,7 +24,13 @@ REPORT = "report.html"
 _FACTS = "run.json"
 
 
-def write_report(run: str | Path, *, findings: Sequence[Finding] = (), data: str | Path | None = None) -> Path:
+def write_report(
+    run: str | Path,
+    *,
+    findings: Sequence[Finding] = (),
+    summary: Summary | None = None,
+    data: str | Path | None = None,
+) -> Path:
     """Write `report.html` into a run's folder, from its recording and the figures and tables in it.
 
     A table of interventions among them, `tables/ablation_sites.csv`, has a section of its own.
@@ -30,7 +38,8 @@ def write_report(run: str | Path, *, findings: Sequence[Finding] = (), data: str
     Args:
         run: a run's folder or the `recording.zarr` in it.
         findings: claims and their verdicts.
-        data: where the images lie now, where that is not the place that the recording names.
+        summary: what stands on top of the page; that of `summary_of` by default.
+        data: the images, for thumbnails; nothing that the recording names is opened.
 
     Returns:
         The report's path.
@@ -46,11 +55,12 @@ def write_report(run: str | Path, *, findings: Sequence[Finding] = (), data: str
     page = report_html(
         recording,
         findings=findings,
-        summary=_summary(recording, findings, warnings),
+        summary=summary or summary_of(recording, findings, warnings),
         site_rows=site_rows(recording, measures),
         channel_rows=channel_rows(measures),
         figures=run_figures(folder / "figures"),
         interventions=read_interventions(folder),
+        folding=read_folding(folder),
         thumbnails=make_thumbnails(recording, paths, data),
         links=_links(folder, recording),
         warnings=warnings,
@@ -59,14 +69,16 @@ def write_report(run: str | Path, *, findings: Sequence[Finding] = (), data: str
     return folder / REPORT
 
 
-def _summary(recording: Recording, findings: Sequence[Finding], warnings: Sequence[str]) -> Summary | None:
-    """Return the summary of a run, None without findings."""
+def summary_of(
+    recording: Recording, findings: Sequence[Finding], warnings: Sequence[str], arguments: str | None = None
+) -> Summary | None:
+    """Return the summary of a run, None without findings; `arguments` name its network and images on a command line."""
     if not findings:
         return None
     images, classes = len(recording.images), len(recording.classes)
     recorded = f"Recorded {len(recording.sites)} sites on {images:,} images of {classes:,} classes"
-    folder = shlex.quote(str(recording.path.parent))
-    return summary(findings, recorded=recorded, warnings=warnings, arguments=f"--run {folder}")
+    arguments = arguments or f"--run {shlex.quote(str(recording.path.parent))}"
+    return summarise(findings, recorded=recorded, warnings=warnings, arguments=arguments)
 
 
 def _links(folder: Path, recording: Recording) -> list[str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -12,21 +15,25 @@ from se_probe.ablation import Ablation, open_ablation
 from se_probe.analysis import measure_tables, signal_tables
 from se_probe.analysis.ablation import ablation_tables
 from se_probe.analysis.branches import branch_tables, has_branches
-from se_probe.analysis.findings import findings
+from se_probe.analysis.findings import Finding, Summary, findings
 from se_probe.io.log import tell
+from se_probe.io.progress import status
 from se_probe.recording import Recording
-from se_probe.recording.run_folder import RunFolder
+from se_probe.recording.run_folder import FACTS, RunFolder
+from se_probe.runs.options import OnResume
+from se_probe.runs.settings import AblateSettings
 
 if TYPE_CHECKING:
     from se_probe.runs.artifacts import Artifacts
 
 
-def write_analysis(recording: Recording, *, data: str | Path | None = None) -> Path:
+def write_analysis(recording: Recording, *, data: str | Path | None = None, progress: bool = True) -> Path:
     """Measure the gates of a recording, judge the papers' claims, and write tables and `report.html` into its folder.
 
     Args:
         recording: a recording with images of a chosen class.
-        data: where the images lie now, if not where the recording says.
+        data: where the images are now, if not where the recording says.
+        progress: whether to show what is being done.
 
     Returns:
         The report's path.
@@ -34,7 +41,21 @@ def write_analysis(recording: Recording, *, data: str | Path | None = None) -> P
     Raises:
         SeProbeError: no image of a chosen class was recorded, or the folder cannot be written.
     """
-    from se_probe.report import write_report
+    with status("measuring gates", shown=progress):
+        found = _measured(recording)
+    facts = _facts(recording)
+    with status("writing the report", shown=progress):
+        from se_probe.report.write import summary_of, write_report  # Matplotlib comes with it
+
+        told = summary_of(recording, found, facts.get("warnings", []), arguments_of(facts.get("options")))
+        report = write_report(recording.path.parent, findings=found, summary=told, data=data)
+    _tell_summary(found, told)
+    tell("report", report.resolve().as_uri())
+    return report
+
+
+def _measured(recording: Recording) -> list[Finding]:
+    """Write the tables and figures of what was measured, and return what they show."""
     from se_probe.runs.artifacts import Artifacts  # these bring Matplotlib, for which the first image need not wait
     from se_probe.runs.draw import measures_drawn
 
@@ -50,13 +71,44 @@ def write_analysis(recording: Recording, *, data: str | Path | None = None) -> P
     ablation = open_ablation(folder.path) if folder.ablation.exists() else None
     if ablation is not None:
         write_interventions(ablation, folder, artifacts, tables["site_specificity.csv"])
-    found = findings(recording, tables, ablation=ablation)
+    return findings(recording, tables, ablation=ablation)
+
+
+def _facts(recording: Recording) -> dict[str, Any]:
+    """Return what the `run.json` beside a recording holds, nothing where there is none."""
+    path = recording.path.parent / FACTS
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def arguments_of(options: object) -> str | None:
+    """Return the network and the images of a run as a command line names them, from the options in its `run.json`."""
+    if not isinstance(options, Mapping):
+        return None
+    words = [
+        word
+        for item in AblateSettings.options()
+        if item.option.on_resume is OnResume.INPUT and options.get(item.name, item.default) != item.default
+        for word in item.words(options[item.name])
+    ]
+    return shlex.join(words)
+
+
+def _tell_summary(found: Sequence[Finding], told: Summary | None) -> None:
+    """Tell what was found: in three sentences, in a line a finding, and with full statements for who asks for them."""
+    if told is None:
+        return
+    for sentence in told.sentences:
+        tell("summary", sentence)
+    for line in told.claims:
+        tell("finding", line)
     for finding in found:
-        tell("finding", f"{finding.verdict}: {finding.claim}")
-        tell("", finding.statement, logging.DEBUG)
-    report = write_report(folder.path, findings=found, data=data)
-    tell("report", report.resolve().as_uri())
-    return report
+        tell("statement", f"{finding.verdict}: {finding.claim} {finding.statement}", logging.DEBUG)
+    if told.next:
+        tell("next", told.next)
 
 
 def write_interventions(ablation: Ablation, folder: RunFolder, artifacts: Artifacts, specificity: pd.DataFrame) -> None:

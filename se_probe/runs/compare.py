@@ -16,6 +16,7 @@ from se_probe.errors import SeProbeError
 from se_probe.figures.alignment import alignment
 from se_probe.figures.comparison import comparison_profiles
 from se_probe.io.log import tell
+from se_probe.io.progress import status
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.run_folder import RunFolder, choose_folder
 from se_probe.report.comparison import comparison_html
@@ -51,7 +52,8 @@ def compare(settings: CompareSettings) -> Path:
     recordings = _open(settings.runs)
     folder = _folder(list(recordings), settings)
     notes = comparison_notes(recordings)
-    comparison = compare_recordings(recordings)
+    with status("comparing", shown=settings.progress):
+        comparison = compare_recordings(recordings)
     images = comparison.shared.images
     tell("shared", f"{len(images)} chosen images of {images['class'].nunique()} classes, by path and class")
     for note in notes:

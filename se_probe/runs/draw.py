@@ -204,9 +204,10 @@ def _drawn_interventions(
     """The figures of one replacement that its rows have the numbers for."""
     alone = rows[(rows["scope"] == ALONE) & rows["nll_change"].notna()]
     drawn: list[Drawn] = []
-    if rows["nll_change"].notna().any() and rows["scope"].isin(SCOPES).any():
+    placed = rows[rows["scope"].isin(SCOPES)]  # Sites that were named by the user have no place along the network.
+    if placed["nll_change"].notna().any():
         drawn.append(Drawn(intervention_cost(rows, demo=demo, caption=caption), rows, "intervention_cost"))
-    if "parameters_saved" in rows and rows[["parameters_saved", "multiply_adds_saved"]].gt(0).all(axis=1).any():
+    if "parameters_saved" in rows and placed[["parameters_saved", "multiply_adds_saved"]].gt(0).all(axis=1).any():
         drawn.append(Drawn(intervention_savings(rows, demo=demo, caption=caption), rows, "intervention_savings"))
     if len(alone):
         drawn.append(Drawn(intervention_classes(classes, demo=demo, caption=caption), classes, "intervention_classes"))

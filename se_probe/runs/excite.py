@@ -111,7 +111,7 @@ def _run(settings: ExciteSettings, plan: _Planned, ranks: Ranks) -> Recording:
         if ranks.first:
             write_run(plan.run, recording, folder, plan.shown)
             if settings.report:
-                write_analysis(recording, data=_typed_url(settings.data))
+                write_analysis(recording, data=settings.data, progress=settings.progress)
             if url:
                 copy_up(folder.path, url, RECORDING)
                 tell("copied", f"{folder.path} to {url}")

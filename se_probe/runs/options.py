@@ -177,10 +177,13 @@ class Declaration:
     @property
     def kind(self) -> type:
         """The type of its value on the command line; `list` where it may be given several times."""
-        first = re.split(r"[\s\[|]", self.annotation)[0]
-        if self.option.read is None or first == "Mapping":
-            return {"bool": bool, "int": int, "float": float, "Mapping": list, "Sequence": list}.get(first, str)
-        return str
+        kinds = {"bool": bool, "int": int, "float": float, "Mapping": list, "Sequence": list}
+        return kinds.get(self._first, str) if self.option.read is None or self._first == "Mapping" else str
+
+    @property
+    def _first(self) -> str:
+        """The first of its types, without what it holds."""
+        return re.split(r"[\s\[|]", self.annotation)[0].rpartition(".")[2]
 
     @property
     def flag(self) -> str:
@@ -205,7 +208,7 @@ class Declaration:
 
     @property
     def _is_many(self) -> bool:
-        return self.annotation.startswith(("Sequence", "Mapping"))
+        return self._first in ("Sequence", "Mapping")
 
     @property
     def _is_limited(self) -> bool:
@@ -250,7 +253,8 @@ class Declaration:
 
 
 def _declaration(item: Field[Any]) -> Declaration:
-    return Declaration(item.name, str(item.type), item.default, not item.kw_only, item.metadata["option"])
+    annotation = item.type if isinstance(item.type, str) else inspect.formatannotation(item.type)
+    return Declaration(item.name, annotation, item.default, not item.kw_only, item.metadata["option"])
 
 
 def names(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,8 +17,9 @@ from se_probe.gates import Discovery, discover, require_gates
 from se_probe.gates.cardinality import cardinality
 from se_probe.images import ImageSet, Selection, demo_images, open_images, select
 from se_probe.io.log import tell
+from se_probe.io.progress import status
 from se_probe.labels import ImageClass, LabelSpace
-from se_probe.models import LoadedModel, load_model, model_of
+from se_probe.models import LoadedModel, load_model, model_of, with_input_size
 from se_probe.recording import place_of_environment, provenance_of
 from se_probe.runs.options import OnResume
 from se_probe.runs.presets import Preset
@@ -125,7 +127,8 @@ def plan_run(
     Raises:
         SeProbeError: the network has no gates, or not these sites.
     """
-    discovery = discover(model.network, model.input_size)
+    with status("finding gates", shown=settings.progress):
+        discovery = discover(model.network, model.input_size)
     require_gates(model.name, discovery)
     if record_sites is not None:
         wanted = select_sites(discovery.sites, record_sites)
@@ -168,6 +171,8 @@ def load_network(settings: RunSettings, default: str) -> LoadedModel:
         SeProbeError: it cannot be loaded.
     """
     model = _loaded(settings, settings.network(default))
+    if settings.input_size is not None:
+        model = with_input_size(model, settings.input_size)
     tell("model", f"{model.name}: {model.weights} (sha256 {model.weights_sha256[:12]})")
     return model
 
@@ -219,8 +224,15 @@ def select_images(settings: ReferenceSettings, images: ImageSet, preset: Preset)
     chosen = resolve_classes(images.labels, settings.classes or default_classes(images, preset))
     per_class, reference, seed = settings.counts
     selection = select(images, chosen, per_class=per_class, reference_per_class=reference, seed=seed)
-    tell("images", f"{len(selection.entries)} of {len(images.samples)}: {selection.rule}")
+    tell_images(selection)
     return selection
+
+
+def tell_images(selection: Selection) -> None:
+    """Tell how many images were selected, and the whole rule to who asks for it."""
+    counted = f"{len(selection.entries)} of {len(selection.images.samples)}"
+    tell("images", f"{counted}: {selection.rule.partition(':')[0]}")
+    tell("rule", selection.rule, logging.DEBUG)
 
 
 def resolve_classes(labels: LabelSpace, classes: str | Sequence[str]) -> list[ImageClass]:
@@ -238,20 +250,31 @@ def resolve_classes(labels: LabelSpace, classes: str | Sequence[str]) -> list[Im
 
 
 def default_classes(images: ImageSet, preset: Preset) -> list[str]:
-    """Return the classes of a preset that have images, filled up from the data to four; say what is missing."""
+    """Return the classes of a preset that have images, filled up from the data to four; say what is missing.
+
+    Classes with an output unit come before those without one; each kind is spread evenly over the label order.
+    """
     wanted = preset.classes.split(",")
     found: list[ImageClass] = []
     for name in wanted:
         with suppress(SeProbeError):
             found += [item for item in [images.labels.resolve(name).image_class] if item in images.counts]
     if len(found) < len(wanted):
-        found += [item for item in images.classes if item not in found][: max(0, CLASSES_BY_DEFAULT - len(found))]
+        others = [item for item in images.classes if item not in found]
+        for pool in ([c for c in others if c.index is not None], [c for c in others if c.index is None]):
+            found += _spread(pool, CLASSES_BY_DEFAULT - len(found))
         tell(
             "note",
             f"the data have no images of all of {', '.join(wanted)}; chosen from the data: "
             f"{', '.join(item.name for item in found)} (choose others with --classes)",
         )
     return [item.wnid or item.name for item in found]
+
+
+def _spread(classes: Sequence[ImageClass], count: int) -> list[ImageClass]:
+    """Return up to `count` classes at equal steps, each from the middle of its step."""
+    count = max(0, min(count, len(classes)))
+    return [classes[(2 * step + 1) * len(classes) // (2 * count)] for step in range(count)]
 
 
 def classes_within(selection: Selection, within: str | Sequence[str] | None) -> list[str]:

@@ -16,7 +16,7 @@ from se_probe.errors import InterruptedRun
 from se_probe.images import label_disagreement
 from se_probe.io.files import writing
 from se_probe.io.log import tell, tell_line
-from se_probe.io.progress import progress_bar
+from se_probe.io.progress import progress_bar, status
 from se_probe.recording import Execution, Ranks, Recording, record
 from se_probe.recording.run_folder import RunFolder, choose_folder, latest_run
 from se_probe.runs.plan import Plan, Shown
@@ -91,8 +91,9 @@ def write_run(plan: Plan, recording: Recording, folder: RunFolder, shown: Shown)
     tell("recorded", f"{len(recording.images)} images in {folder.recording}")
     warnings = tell_warnings(recording)
     artifacts = Artifacts(folder.path)
-    artifacts.figures(curves_drawn(recording, shown))
-    artifacts.tables(recording_tables(recording))
+    with status("drawing", shown=plan.settings.progress):
+        artifacts.figures(curves_drawn(recording, shown))
+        artifacts.tables(recording_tables(recording))
     more = {"options": plan.options, "figures": asdict(shown), "warnings": warnings, "complete": True}
     artifacts.facts({**recording.provenance, **more})
 

@@ -115,11 +115,12 @@ def test_folding_that_moves_gates_is_given_up_with_a_reason():
         expected = network.gate_block.factor(feature_map)[:, :, 0, 0]
     _, signals, lines, prepared = run(network, batch, size=SIZE)
     moved = r"folded batch norms: gates move by \d\.\de-0\d, more than 5e-06"
-    both, one = lines
-    assert re.fullmatch(f"note      the network is not run with channels last and {moved}", both)
-    assert re.fullmatch(f"note      the network is not run with {moved}", one)
+    (line,) = lines
+    told = re.fullmatch(r"note      the network is run (.*); discarded: a copy (.*)", line)
+    assert told[1] in {"as it is", "with channels last"}
+    assert re.fullmatch(f"with channels last and {moved}; with {moved}", told[2])
     assert prepared.facts["batch_norms_folded"] == 0
-    assert prepared.facts["rejected"] == [line.removeprefix("note      the network is not run with ") for line in lines]
+    assert [f"with {reason}" for reason in prepared.facts["rejected"]] == told[2].split("; ")
     torch.testing.assert_close(signals["gate", "SE_1_1"], expected, rtol=0, atol=1e-5)
 
 
@@ -136,7 +137,7 @@ def test_a_network_of_one_memory_layout_runs_as_it_is():
     with torch.no_grad():
         expected = network.gate_block.factor(F.relu(network.conv(batch)))[:, :, 0, 0]
     _, signals, lines, prepared = run(network, batch, size=SIZE)
-    assert len(lines) == 2
+    assert len(lines) == 1
     assert not prepared.facts["channels_last"]
     assert torch.equal(signals["gate", "SE_1_1"], expected)
 

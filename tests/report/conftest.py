@@ -24,7 +24,7 @@ def demo_run(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def plain_page(plain_run) -> Path:
-    return write_report(plain_run, findings=[runs.FINDING])
+    return write_report(plain_run, findings=[runs.FINDING], data=plain_run.parent / "data")
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,7 @@ def hostile_page(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("hostile")
     run = runs.run(folder, runs.HOSTILE, runs.HOSTILE_MODEL, runs.HOSTILE_FILE)
     (run / "figures" / f"{runs.HOSTILE_FILE}").write_bytes((run / "figures" / "within_class.png").read_bytes())
-    return write_report(run, findings=[runs.HOSTILE_FINDING])
+    return write_report(run, findings=[runs.HOSTILE_FINDING], data=folder / "data")
 
 
 @pytest.fixture(scope="session")

@@ -28,10 +28,27 @@ def test_pictures_are_small_and_those_of_their_paths(plain_run, data):
     assert made.note == f"Thumbnails were made from {data} together with this report."
 
 
-def test_images_are_looked_for_where_the_recording_says(plain_run):
-    made = make_thumbnails(open_recording(plain_run), ["2/7.png"])
-    assert list(made.pictures) == ["2/7.png"]
-    assert made.note == f"Thumbnails were made from {plain_run.parent / 'data'} together with this report."
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"location": "https://example.invalid/images.tar"},
+        {"location": None, "title": "wds/https://example.invalid/{0..9}.tar"},
+        {"location": None, "title": "wds/PIPE:touch pwned"},
+        {"location": None, "title": "hfds/someone/images"},
+        {"location": "/", "title": "images"},
+    ],
+)
+def test_nothing_that_a_recording_names_is_opened(plain_run, tmp_path, monkeypatch, facts):
+    monkeypatch.chdir(tmp_path)
+    recording = open_recording(plain_run)
+    recording.provenance["data"] |= facts
+    for name in ("open_images", "list_place"):
+        monkeypatch.setattr(f"se_probe.report.thumbnails.{name}", lambda *given: pytest.fail(f"{given} was opened"))
+    made = make_thumbnails(recording, ["2/7.png"])
+    assert made.pictures == {}
+    assert "--data" in made.note
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_images_that_are_gone_are_counted(plain_run, data):
@@ -53,7 +70,7 @@ def test_data_that_are_gone_are_said_so(plain_run, tmp_path):
 
 def test_no_more_than_the_most(plain_run, monkeypatch):
     monkeypatch.setattr("se_probe.report.thumbnails.MOST", 2)
-    made = make_thumbnails(open_recording(plain_run), ["0/0.png", "0/1.png", "0/2.png"])
+    made = make_thumbnails(open_recording(plain_run), ["0/0.png", "0/1.png", "0/2.png"], plain_run.parent / "data")
     assert list(made.pictures) == ["0/0.png", "0/1.png"]
     assert made.note.endswith("Only the first 2 of 3 images have one; the others are named by their paths.")
 
