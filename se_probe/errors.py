@@ -34,6 +34,12 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def message_of(error: BaseException) -> str:
+    """Return an error's message in one line, the operating system's where it has one; its type where it is empty."""
+    message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(message.split()) or type(error).__name__
+
+
 def one_line(error: BaseException) -> str:
     """Return the type of an error and its message without line breaks, cut after 300 characters."""
     message = " ".join(str(error).split())

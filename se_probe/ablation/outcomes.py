@@ -1,4 +1,4 @@
-"""What a changed network makes of images, beside the untouched one: five numbers an image, from the logits."""
+"""Compare the outputs of a changed network with those of the unchanged one: five measures per image."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 from se_probe.errors import SeProbeError
 
-# Of one image under one intervention, in this order.
+# Measures of one image under one intervention, in this order.
 MEASURES = ("top1", "top5", "nll", "kl", "agree")
 TOP = 5
 
@@ -15,7 +15,7 @@ def log_probabilities(output: object, images: int) -> torch.Tensor:
     """Return `(image, class)` log probabilities, in float64 where the device has it.
 
     Raises:
-        SeProbeError: the network's output is no vector of logits.
+        SeProbeError: the network's output is not a vector of logits.
     """
     if not (isinstance(output, torch.Tensor) and output.dim() == 2 and len(output) == images and output.shape[1] > 1):
         shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
@@ -31,11 +31,11 @@ def outcomes(changed: torch.Tensor, clean: torch.Tensor, units: torch.Tensor) ->
 
     Args:
         changed: log probabilities of the changed network, `(image, class)`.
-        clean: those of the untouched one.
+        clean: log probabilities of the unchanged network, `(image, class)`.
         units: output unit of each image's class, −1 where the network has none; "top1", "top5" (among the first
             five) and "nll" (negative log-likelihood, nats) are NaN there.
 
-    "kl" is KL(untouched ‖ changed) in nats, "agree" whether both have the same first choice.
+    "kl" is KL(unchanged ‖ changed) in nats, "agree" whether both predict the same class.
     """
     known = (units >= 0) & (units < changed.shape[1])
     own = torch.where(known, units, 0)[:, None]

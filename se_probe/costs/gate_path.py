@@ -1,4 +1,4 @@
-"""The path of a gate through a network: its products, and what computes it."""
+"""The operations that compute a gate, and the products that apply it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from se_probe.trace.operation import Product
 
 
 def gate_path(flow: Flow, sites: Iterable[GateSite]) -> set[int]:
-    """Return the steps that nothing needs once the gates of these sites are constants."""
+    """Return the steps that are unused once the gates of these sites are constants."""
     return flow.needed() - flow.needed(factor_edges(sites))
 
 

@@ -140,7 +140,7 @@ def draw_background(class_name: str, instance: int, *, size: int = STIMULUS_SIZE
 
 
 def object_mask(class_name: str, instance: int, *, size: int = STIMULUS_SIZE, **factors: Any) -> NDArray[np.uint8]:
-    """Return how much of each pixel the object covers in the picture of `draw`: `(size, size)`, uint8, 0 to 255.
+    """Return the object's coverage of each pixel in the picture of `draw`: `(size, size)`, uint8, 0 to 255.
 
     Args:
         class_name: as in `draw_background`.

@@ -24,7 +24,7 @@ def channel_distribution(
 
     Args:
         gates: table of `channel_gates`: the gate of each image in one channel, with its class.
-        demo: whether the network or the images are the demo's, which the figure then says.
+        demo: whether the network or the images are the demo's; the figure is then marked.
         title: heading of the figure.
         caption: line below the heading: network, images, estimator.
     """

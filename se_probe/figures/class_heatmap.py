@@ -22,7 +22,7 @@ def class_heatmap(
 
     Args:
         means: table of `clustered_class_means`: a mean gate for each class and channel, in display order.
-        demo: whether the network or the images are the demo's, which the figure then says.
+        demo: whether the network or the images are the demo's; the figure is then marked.
         title: heading of the figure.
         caption: line below the heading: network, images, estimator.
     """

@@ -35,7 +35,7 @@ def class_similarity_matrix(
         pairs: table of `pair_table`: the distance of each pair of classes, in gate units.
         linkage: `(classes - 1, 4)`, the clustering as SciPy's `linkage` gives it.
         site: name of the site.
-        demo: whether the network or the images are the demo's, which the figure then says.
+        demo: whether the network or the images are the demo's; the figure is then marked.
         title: heading of the figure.
         caption: line below the heading: network, images, estimator.
     """

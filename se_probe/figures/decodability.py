@@ -24,8 +24,8 @@ def decodability(
     `table` is that of `site_decodability`. Sites whose gates are not live have hollow markers.
 
     Args:
-        table: table of `site_decodability`: a row a site.
-        demo: whether the network or the images are the demo's, which the figure then says.
+        table: table of `site_decodability`: one row per site.
+        demo: whether the network or the images are the demo's; the figure is then marked.
         title: heading of the figure.
         caption: line below the heading: network, images, estimator.
     """

@@ -29,8 +29,8 @@ def depth_profile(
     hollow markers.
 
     Args:
-        specificity: table of `site_specificity`: a row a site.
-        demo: whether the network or the images are the demo's, which the figure then says.
+        specificity: table of `site_specificity`: one row per site.
+        demo: whether the network or the images are the demo's; the figure is then marked.
         least_spread: standard deviation below which a gate counts as static, in gate units.
         title: heading of the figure.
         caption: line below the heading: network, images, estimator.

@@ -26,8 +26,8 @@ def health_profile(
     they are missing where gates are unbounded.
 
     Args:
-        health: table of `site_health`: a row a site.
-        demo: whether the network or the images are the demo's, which the figure then says.
+        health: table of `site_health`: one row per site.
+        demo: whether the network or the images are the demo's; the figure is then marked.
         title: heading of the figure.
         caption: line below the heading: network, images, estimator.
     """

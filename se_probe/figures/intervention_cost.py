@@ -35,7 +35,7 @@ def intervention_cost(
 
     Args:
         table: rows of `ablation_sites_table` with one replacement; top-1 as a share, NLL in nats.
-        demo: whether the network or the images are the demo's, which the figure then says.
+        demo: whether the network or the images are the demo's; the figure is then marked.
         title: heading of the figure.
         caption: line below the heading: network, images, estimator.
     """

@@ -36,7 +36,7 @@ def intervention_savings(
 
     Args:
         table: rows of `ablation_sites_table` with one replacement and the columns of `with_savings`.
-        demo: whether the network or the images are the demo's, which the figure then says.
+        demo: whether the network or the images are the demo's; the figure is then marked.
         title: heading of the figure.
         caption: line below the heading: network, images, estimator.
     """

@@ -19,7 +19,7 @@ def role_of_excitation(
 
     Args:
         curves: table of `excitation_curves`: a mean gate for each site, class and channel.
-        demo: whether the network or the images are the demo's, which the figure then says.
+        demo: whether the network or the images are the demo's; the figure is then marked.
         title: heading of the figure.
         caption: line below the heading: network, images, estimator.
 

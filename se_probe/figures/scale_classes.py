@@ -34,7 +34,7 @@ def scale_classes(
 
     Args:
         classes: table of `class_values`: the mean attention difference of each class, site and scale.
-        demo: whether the network or the images are the demo's, which the figure then says.
+        demo: whether the network or the images are the demo's; the figure is then marked.
         title: heading of the figure.
         caption: line below the heading: network, images, estimator.
 

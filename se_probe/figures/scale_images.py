@@ -34,7 +34,7 @@ def scale_images(
     Args:
         examples: table of `example_values`: a row for each image, scale and value shown.
         thumbnails: pictures `(side, side, 3)`, 8-bit, by path and scale.
-        demo: whether the network or the images are the demo's, which the figure then says.
+        demo: whether the network or the images are the demo's; the figure is then marked.
         title: heading of the figure.
         caption: line below the heading: network, images, estimator.
 

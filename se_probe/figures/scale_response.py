@@ -30,7 +30,7 @@ def scale_response(
 
     Args:
         response: table of `response`: a row for each site and scale.
-        demo: whether the network or the images are the demo's, which the figure then says.
+        demo: whether the network or the images are the demo's; the figure is then marked.
         title: heading of the figure.
         caption: line below the heading: network, images, estimator.
     """

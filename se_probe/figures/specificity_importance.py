@@ -32,8 +32,8 @@ def specificity_importance(
     classes. `correlations` maps a measure's column to Spearman's correlation over the sites, which the panel states.
 
     Args:
-        table: table of `site_importance`: a row a site.
-        demo: whether the network or the images are the demo's, which the figure then says.
+        table: table of `site_importance`: one row per site.
+        demo: whether the network or the images are the demo's; the figure is then marked.
         correlations: Spearman's correlation over sites by column of the measure.
         title: heading of the figure.
         caption: line below the heading: network, images, estimator.

@@ -27,7 +27,7 @@ def within_class(
 
     Args:
         curves: table of `within_class_curves`: mean and standard deviation for each site, class and channel.
-        demo: whether the network or the images are the demo's, which the figure then says.
+        demo: whether the network or the images are the demo's; the figure is then marked.
         order: the chosen classes, which give each class its style.
         title: heading of the figure.
         caption: line below the heading: network, images, estimator.

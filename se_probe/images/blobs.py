@@ -23,7 +23,7 @@ _PAUSES = (0.2, 1.0)
 
 
 class Blob(Protocol):
-    """Where the bytes of one file are; it can be pickled, so that any process reads them."""
+    """The bytes of one file; it can be pickled, so that worker processes can read it."""
 
     def read(self) -> bytes:
         """Return the bytes.
@@ -34,10 +34,10 @@ class Blob(Protocol):
         """
 
     def length(self) -> int:
-        """Return the number of bytes; OSError where the file cannot be looked at."""
+        """Return the number of bytes; OSError where the file cannot be accessed."""
 
     def fingerprint(self) -> str:
-        """Return what changes with the contents: the size, and a digest of both ends or the store's own tag.
+        """Return a cheap fingerprint of the contents: the size, and a digest of both ends or the store's own tag.
 
         Raises:
             OSError: the file cannot be read.
@@ -66,14 +66,14 @@ class FileBlob:
             return stream.read() if self.size is None else stream.read(self.size)
 
     def length(self) -> int:
-        """Return the number of bytes; OSError also for a pipe, which would be waited for."""
+        """Return the number of bytes; OSError also for a pipe, which would block."""
         facts = os.stat(self.path)
         if not stat.S_ISREG(facts.st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
         return facts.st_size if self.size is None else self.size
 
     def fingerprint(self) -> str:
-        """Return the size and a digest of the first and last bytes, which stay the same where a file is copied."""
+        """Return the size and a digest of the first and last bytes, which survive copying."""
         size = self.length()
         with self.stream() as stream:
             stream.seek(self.offset)
@@ -122,7 +122,7 @@ class BytesBlob:
 class StoreBlob:
     """A file in the store of a URL, by its path there; `size` bytes from `offset` on, the whole file where None.
 
-    `tag` is what the store says of the state of its contents: an ETag, a checksum or a time.
+    `tag` is the store's own version of the contents: an ETag, a checksum or a time.
     """
 
     url: str
@@ -132,7 +132,7 @@ class StoreBlob:
     tag: str = ""
 
     def read(self) -> bytes:
-        """Return the bytes. A file that is gone is an OSError; a store that fails thrice is a SeProbeError."""
+        """Return the bytes. Raise OSError for a missing file, SeProbeError where the store fails three times."""
         _require_size(self.size)
         for pause in (*_PAUSES, None):
             try:
@@ -141,7 +141,7 @@ class StoreBlob:
                 missing = isinstance(error, FileNotFoundError)
                 number = errno.ENOENT if missing else errno.EACCES
                 raise OSError(number, os.strerror(number)) from error
-            # Each store's package raises errors of its own, and all of them mean the same here.
+            # Each store's package raises its own exception types.
             except Exception as error:
                 if pause is None:
                     raise SeProbeError(
@@ -194,5 +194,5 @@ def _require_size(size: int) -> None:
 
 @lru_cache(maxsize=8)
 def _system(url: str, process: int) -> Any:
-    """Return the file system of a URL in this process: its connections do not survive a fork."""
+    """Return the file system of a URL for this process; its connections do not survive a fork."""
     return url_to_fs(url)[0]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from se_probe.errors import SeProbeError, first_line
+from se_probe.errors import SeProbeError, first_line, message_of
 
 _END_OF_IMAGE = b"\xff\xd9"
 _LONGEST_STRIP = 500
@@ -26,15 +26,16 @@ class UndecodableImageError(Exception):
 
 
 def decode_rgb(opener: Callable[[], Image.Image]) -> Image.Image:
-    """Open an image and return it as 8-bit RGB, wholly decoded.
+    """Open an image and decode it to 8-bit RGB.
 
     As in the evaluation code of timm and torchvision, an orientation in the EXIF data is not applied and an
-    alpha channel is dropped. Sixteen-bit grey values are scaled to eight bits. Of an animation the first frame.
+    alpha channel is dropped. Sixteen-bit grey values are scaled to eight bits. Animations give their
+    first frame.
 
     Raises:
-        UndecodableImageError: the file is missing, empty, damaged, cut short, no image, so large that Pillow
-            takes it for a decompression bomb, or a strip.
-        SeProbeError: the store that holds it cannot be reached, which says nothing about the image.
+        UndecodableImageError: the file is missing, empty, damaged, truncated, not an image, extremely
+            elongated, or so large that Pillow treats it as a decompression bomb.
+        SeProbeError: the store that holds it cannot be reached; the image itself may be sound.
     """
     with pillow_settings():
         try:
@@ -44,20 +45,20 @@ def decode_rgb(opener: Callable[[], Image.Image]) -> Image.Image:
             return _to_rgb(image)
         except SeProbeError:
             raise
-        # Pillow's parsers raise nearly any type on damaged files, and all of them mean the same here.
+        # Pillow's parsers raise almost any exception type on damaged files.
         except Exception as error:
             raise UndecodableImageError(_reason(error)) from error
 
 
 @contextmanager
 def pillow_settings() -> Iterator[None]:
-    """Read images strictly: truncated ones are refused, and so are those of a decompression bomb's size."""
+    """Make Pillow reject truncated images and images of a decompression bomb's size."""
     truncated = ImageFile.LOAD_TRUNCATED_IMAGES
-    # Other code may have asked Pillow to fill up truncated images with grey; a half image is no sample.
+    # Other code may have told Pillow to pad truncated images with grey.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         with warnings.catch_warnings():
-            # Damaged EXIF data and palettes with alpha are warned of; the pixels are sound.
+            # Pillow warns about damaged EXIF data and palettes with alpha, although the pixels are sound.
             warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             yield
@@ -82,7 +83,7 @@ class DeviceDecoder:
         self._transform = _of_tensors(transform)
         try:
             self([_sample()])
-        # Transforms are anybody's, and torchvision has errors of its own for each device.
+        # User transforms and torchvision's decoders raise almost any exception type.
         except Exception as error:
             raise SeProbeError(f"images cannot be decoded on {self.device}: {first_line(error)}") from error
 
@@ -101,7 +102,7 @@ class DeviceDecoder:
 
 
 def encoded_jpeg(opener: Callable[[], Image.Image]) -> bytes | None:
-    """Return the bytes of a whole 8-bit RGB JPEG; None for all else, which Pillow decodes, or says why it cannot."""
+    """Return the bytes of a complete 8-bit RGB JPEG, None for any other image; Pillow then decodes or rejects it."""
     try:
         with pillow_settings():
             image = opener()
@@ -113,12 +114,12 @@ def encoded_jpeg(opener: Callable[[], Image.Image]) -> bytes | None:
             data: bytes = file.read()
     except Exception:
         return None
-    # A decoder may fill up what is missing at the end; a half image is no sample.
+    # Decoders may pad a truncated image.
     return data if data.endswith(_END_OF_IMAGE) else None
 
 
 def _require_shape(image: Image.Image) -> None:
-    """Refuse strips: with the short side resized to a network's input, the long one would fill the memory."""
+    """Refuse elongated images, whose long side would fill the memory once the short side is resized."""
     short, long = sorted(image.size)
     if long > _LONGEST_STRIP * short:
         raise ValueError(f"{image.width}×{image.height} pixels: one side is over {_LONGEST_STRIP} times the other")
@@ -138,20 +139,19 @@ def _reason(error: Exception) -> str:
         return "not an image that Pillow can read"
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return f"more than {Image.MAX_IMAGE_PIXELS} pixels: taken for a decompression bomb"
-    message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(message.split()) or type(error).__name__
+    return message_of(error)
 
 
 def _decode(encoded: Sequence[bytes], device: torch.device) -> list[torch.Tensor]:
     on_host = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in encoded]
     with warnings.catch_warnings():
-        # torchvision 0.29 means to leave decoding to TorchCodec some day; then Pillow decodes, and the run says so.
+        # torchvision 0.29 deprecates its decoders in favour of TorchCodec.
         warnings.simplefilter("ignore", DeprecationWarning)
         from torchvision.io import ImageReadMode, decode_jpeg
 
         images: list[torch.Tensor] = decode_jpeg(on_host, mode=ImageReadMode.RGB, device=device)
     for image in images:
-        if image.device.type != device.type:  # any device but CUDA is taken for the CPU
+        if image.device.type != device.type:  # torchvision falls back to the CPU for devices other than CUDA
             raise ValueError(f"torchvision decodes on the {image.device.type.upper()} there")
     return images
 

@@ -24,8 +24,8 @@ class Sample:
     Attributes:
         path: its identity within the data, with "/" and relative to the data's root.
         image_class: its class.
-        fingerprint: what changes with its contents, so that a resumed run can refuse other images under the same
-            names; None for streams, drawings, and samples that were not selected.
+        fingerprint: changes with its contents, so that a resumed run can refuse other images under the same names;
+            None for streams, drawings, and samples that were not selected.
     """
 
     path: str
@@ -34,26 +34,26 @@ class Sample:
 
 
 class ImageSource(Protocol):
-    """Opens any sample of a set, in any order and in any process."""
+    """Random access to the images of a set, from any process."""
 
     def open(self, path: str) -> Image.Image:
         """Return the image of the sample with that path, undecoded where it comes from a file."""
 
     def fingerprint(self, path: str) -> str | None:
-        """Return what changes with the contents of that image, None where nothing does."""
+        """Return a fingerprint of that image's contents, None where they cannot change."""
 
 
 @runtime_checkable
 class ImageStream(Protocol):
-    """Opens the samples of a set one after the other, always in the order of the set's samples."""
+    """Sequential access to the images of a set, in the order of its samples."""
 
     def stream(self) -> Iterator[Callable[[], Image.Image]]:
-        """Return for each sample in turn what opens its image."""
+        """Yield for each sample a function that opens its image."""
 
 
 @dataclass(frozen=True)
 class FileSource:
-    """Images in files, or at places inside tar files, on disk or in a store."""
+    """Images in files or inside tar files, on disk or in a store."""
 
     blobs: Mapping[str, Blob] = field(repr=False)
 
@@ -87,7 +87,7 @@ def open_bytes(data: bytes) -> Image.Image:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    # Others that Pillow knows start programs (Ghostscript for EPS) or are no photographs.
+    # Pillow's other formats start programs (Ghostscript for EPS) or hold no photographs.
     Image.init()
     return tuple(name for name in _RASTER if name in Image.ID)
 

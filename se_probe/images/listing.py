@@ -79,7 +79,7 @@ def is_image(name: str) -> bool:
 def readable(name: str) -> str:
     """Return a file's name as text that every table, page and terminal can show in one line.
 
-    Control characters, and bytes that are no UTF-8, become `\\x0a`, `\\xff`; every other name stays as it is.
+    Control characters and bytes that are not UTF-8 become `\\x0a`, `\\xff`; every other name stays as it is.
     """
     return _UNREADABLE.sub(_escaped, name)
 
@@ -87,7 +87,7 @@ def readable(name: str) -> str:
 def _escaped(match: re.Match[str]) -> str:
     code = ord(match[0])
     if 0xDC80 <= code <= 0xDCFF:
-        code -= 0xDC00  # a byte that Python's file names carry as a lone surrogate
+        code -= 0xDC00  # an undecodable byte, which Python represents as a lone surrogate
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
@@ -111,7 +111,7 @@ class _Neighbours:
 def list_files(root: Path) -> Listing:
     """Return the files below a folder, in a .tar file (tars within it included), or in a folder of .tar files.
 
-    Symbolic links are followed, except to a folder that holds them. In a folder of tars each tar stands for a
+    Symbolic links are followed, except to a folder that contains them. In a folder of tars, each tar counts as a
     folder of its name.
 
     Raises:
@@ -164,7 +164,7 @@ def _walk(folder: str | Path, prefix: str, ancestors: frozenset[str]) -> Iterato
         if _is_folder(entry):
             yield from _walk(entry.path, f"{prefix}{entry.name}/", ancestors | {real})
         else:
-            # A dangling link is listed too: it is reported as an image that cannot be read, not left out.
+            # A dangling link is listed, so that it is reported as an unreadable image.
             yield prefix + entry.name, FileBlob(entry.path)
 
 
@@ -212,11 +212,11 @@ def _members(stream: IO[bytes], whole: Blob, prefix: str, start: int) -> Iterato
             if name.lower().endswith(".tar"):
                 yield from _members(inner, whole, name[: -len(".tar")] + "/", start + member.offset_data)
             elif name.lower().endswith(_LABELS) and member.size <= _LARGEST_LABEL:
-                # Read in passing: one by one, a remote tar's thousands of labels would take as many requests.
+                # Read during the scan: thousands of labels of a remote tar would otherwise take one request each.
                 yield name, BytesBlob(inner.read())
             else:
                 yield name, whole.part(start + member.offset_data, member.size)
-        # tarfile takes a tar that was cut short, or is damaged within, for one that ends there.
+        # tarfile treats a truncated or damaged tar as if it ended there.
         stream.seek(tar.offset)
         if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise tarfile.ReadError(f"it is cut short or damaged at byte {start + tar.offset}")

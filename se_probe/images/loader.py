@@ -53,7 +53,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Packed:
-    """A batch whose images go from a worker to this process through a pipe, without shared memory."""
+    """A batch whose images a worker sends through a pipe instead of shared memory."""
 
     batch: Batch
     images: NDArray[np.float32]
@@ -67,14 +67,14 @@ class _Packed:
 
 @dataclass(frozen=True)
 class _Failure:
-    """Why no more images can be read; a worker returns it, since an exception would come with its traceback."""
+    """Why reading stopped; returned by a worker because an exception would carry its traceback."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class _Encoded:
-    """A JPEG that is to be decoded where the network runs."""
+    """A JPEG that is decoded on the network's device."""
 
     index: int
     path: str
@@ -135,12 +135,12 @@ def _loaded(items: Dataset[_Item], batch_size: int, workers: int, collate: Calla
             num_workers=processes,
             collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
-            # Without one of its own the loader would draw from the caller's random numbers.
+            # Without its own generator the loader would advance the caller's random state.
             generator=torch.Generator().manual_seed(0),
         )
 
     try:
-        # As many as the loader makes for its queues: it ends untidily where one of them fails.
+        # Try to make as many locks as the loader's queues need, because the loader does not clean up after a failure.
         _ = [Lock() for _ in range(4 * (workers + 2) if workers else 0)]
         return iter(loader(workers))
     except OSError as error:
@@ -193,14 +193,14 @@ class _StreamedItems(IterableDataset[_Item]):
 
 
 def _unstacked(items: list[_Item]) -> list[_Item | tuple[int, NDArray[np.float32]]]:
-    # As arrays, since each tensor that a worker sends keeps a file open.
+    # As arrays, because each tensor that a worker sends keeps a file open.
     return [(item[0], item[1].numpy()) if isinstance(item, tuple) else item for item in items]
 
 
 def _decoded(
     items: list[_Item | tuple[int, NDArray[np.float32]]], decoder: DeviceDecoder, transform: Transform
 ) -> list[_Item]:
-    """Decode JPEGs on the device, all at once or, where one is damaged, one by one with Pillow's verdict on it."""
+    """Decode JPEGs on the device as one batch; where one is damaged, one by one with Pillow as the fallback."""
     encoded = {item.index: item.data for item in items if isinstance(item, _Encoded)}
     try:
         images = dict(zip(encoded, decoder(list(encoded.values())), strict=True)) if encoded else {}
@@ -236,9 +236,9 @@ def _collate(items: list[_Item]) -> Batch | _Packed | _Failure:
 
 
 def _for_transfer(batch: Batch) -> Batch | _Packed:
-    """Put a worker's batch into shared memory, or into an array where there is no room (64 MB is Docker's default).
+    """Move a worker's batch to shared memory, or to an array where there is no room (Docker's default is 64 MB).
 
-    The loader's queue would do so itself, in a thread whose errors are lost: the run would wait for ever.
+    The loader's queue would do this in a thread whose errors are lost, and the run would hang.
     """
     try:
         batch.images.share_memory_()

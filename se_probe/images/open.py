@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from PIL import Image
-
 from se_probe.errors import SeProbeError
 from se_probe.images.classes import match_labels
 from se_probe.images.imageset import FileSource, ImageSet, Sample, sample_order
@@ -15,6 +13,7 @@ from se_probe.images.listing import Listing, readable
 from se_probe.images.public import fetched_folder, full_name, is_public_name, public_set
 from se_probe.images.remote import list_place, list_shards, shown_url
 from se_probe.images.timm_datasets import DatasetName, is_dataset_name, open_hugging_face
+from se_probe.images.zoom import Drawings
 from se_probe.io.urls import is_url
 from se_probe.labels import LabelSpace, imagenet
 
@@ -86,19 +85,6 @@ def _indices_as_wnids(layout: Layout, where: str) -> Layout:
     return Layout(f"{layout.words.format(kind='index of ImageNet-1k')}, read as {{kind}}", labelled)
 
 
-class _Drawings:
-    """The demo's stimuli, drawn when they are asked for."""
-
-    def open(self, path: str) -> Image.Image:
-        from se_probe.demo import draw
-
-        _, name, instance = path.split("/")
-        return draw(name, int(instance))
-
-    def fingerprint(self, path: str) -> None:
-        return None
-
-
 def demo_images() -> ImageSet:
     """Return the demo's held-out drawings of each of its classes, drawn when they are opened."""
     from se_probe.demo import DEMO_CLASSES, DEMO_INSTANCES
@@ -114,5 +100,5 @@ def demo_images() -> ImageSet:
         labels=DEMO_CLASSES,
         layout=f"demo drawings ({len(DEMO_CLASSES.classes)} classes, {DEMO_INSTANCES} held-out instances of each)",
         ignored=0,
-        source=_Drawings(),
+        source=Drawings(),
     )

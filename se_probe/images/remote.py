@@ -68,12 +68,12 @@ def _store_listing(url: str, shown: str, system: Any, root: str) -> Listing:
 
 
 def _tag(facts: Mapping[str, Any]) -> str:
-    """Return what a store says of the state of a file's contents, under whichever of the usual names."""
+    """Return the store's version of a file's contents, whichever of the usual keys holds it."""
     return next((str(facts[key]) for key in _TAGS if facts.get(key)), "")
 
 
 def _strict(system: Any) -> dict[str, str]:
-    """Return what makes fsspec's own walk raise at a folder that may not be read, which it would leave out."""
+    """Return the option that makes fsspec's own walk raise at an unreadable folder instead of skipping it."""
     walks = type(system).find is AbstractFileSystem.find
     walks |= getattr(type(system), "_find", None) is AsyncFileSystem._find
     return {"on_error": "raise"} if walks else {}
@@ -91,9 +91,9 @@ def _named(blobs: Mapping[str, Blob], root: str, shown: str) -> Iterator[tuple[s
 
 
 def list_shards(place: str, where: str) -> Listing:
-    """Return the files in the tars that a folder, or a pattern such as `data/val-{000..007}.tar`, means.
+    """List the files in the tars of a folder or of a pattern such as `data/val-{000..007}.tar`.
 
-    Each tar stands for a folder of its name. No command is run, whatever the pattern says.
+    Each tar counts as a folder of its name. A pattern never runs a command.
 
     Raises:
         SeProbeError: there are none, two have one name, or one cannot be read.
@@ -110,7 +110,7 @@ def list_shards(place: str, where: str) -> Listing:
 
 
 def _expanded(pattern: str, where: str) -> list[str]:
-    """Return what ranges (`{000..007}`) and lists (`{a,b}`) in braces stand for."""
+    """Expand ranges (`{000..007}`) and lists (`{a,b}`) in braces."""
     found = _BRACES.search(pattern)
     if found is None:
         if set(pattern) & set("{}$"):
@@ -136,7 +136,7 @@ def _no_pattern(where: str) -> SeProbeError:
 
 
 def _tar(place: str) -> tuple[str, Blob]:
-    """Return what a tar is called in messages, and its bytes."""
+    """Return a tar's name for messages, and its bytes."""
     if not is_url(place):
         path = Path(place).expanduser()
         if not path.is_file():
@@ -182,7 +182,7 @@ def _require_ranges(system: Any, path: str, shown: str) -> None:
 
 
 def _why(error: FileNotFoundError) -> str:
-    """Return what a web server answered, which fsspec takes for a missing file whatever it was."""
+    """Return a web server's status, because fsspec reports every failure as a missing file."""
     cause = error.__cause__
     status = getattr(cause, "status", None)
     return f"the server answers {status}" if status else first_line(cause if isinstance(cause, Exception) else error)
@@ -212,7 +212,7 @@ class _StoreNeighbours:
 
 
 class _Alone:
-    """Nothing beside: a web server does not say what there is."""
+    """No surrounding files: a web server does not list them."""
 
     def file(self, basename: str) -> Blob | None:
         return None

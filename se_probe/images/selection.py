@@ -1,4 +1,4 @@
-"""Choose which images of a set are looked at, by a stated rule that depends on a seed only."""
+"""Select images of a set by a stated rule that depends on a seed only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _THREADS = 8
 
 @dataclass(frozen=True)
 class Selected:
-    """A sample that is looked at; `position` is its place among the image set's samples."""
+    """A selected sample; `position` is its index among the image set's samples."""
 
     sample: Sample
     role: Role
@@ -30,8 +30,8 @@ class Selected:
 class Selection:
     """The selected samples in the order of the image set, and the rule that selected them, in words.
 
-    `chosen` are the classes that were asked for, in the order in which they were asked for. Their images serve
-    as reference too, where there is one: `reference_per_class` is 0 where there is none.
+    `chosen` are the requested classes in the requested order. Their images also belong to the reference, unless
+    `reference_per_class` is 0 (no reference).
     """
 
     images: ImageSet = field(repr=False)
@@ -67,7 +67,7 @@ def select(
         chosen: the classes to compare.
         per_class: images of each chosen class, at the most.
         reference_per_class: images of every other class, at the most; 0 for none.
-        seed: decides which images are drawn of a class that has more.
+        seed: seed of the draw within classes that have more images.
 
     Raises:
         SeProbeError: no class is chosen, a chosen class has no images, or a count is out of range.
@@ -135,8 +135,8 @@ def _with_fingerprints(images: ImageSet, samples: Sequence[Sample]) -> list[Samp
 
 
 def _rank(sample: Sample, seed: int) -> tuple[bytes, str]:
-    # A hash and not a random generator: it stays the same in every version of numpy, and does not change when
-    # images are added. The folder is left out, so that the same data below another root gives the same draw.
+    # A hash instead of a random generator is independent of numpy's version and of added images. The folder is left
+    # out, so that the same data below another root gives the same draw.
     class_key = sample.image_class.wnid or sample.image_class.name
     text = f"{seed}/{class_key}/{PurePosixPath(sample.path).name}"
     return hashlib.sha256(text.encode()).digest(), sample.path

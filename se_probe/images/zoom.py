@@ -1,4 +1,4 @@
-"""The same images at another scale: enlarged by central crop and resize, or drawn with a larger object."""
+"""Change the scale of images: enlarge them by central crop and resize, or draw the demo's object larger."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ class Enlarge:
     then: Callable[[Image.Image], torch.Tensor]
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
-        """Return what `then` makes of the enlarged image."""
+        """Enlarge an image and apply `then`."""
         return self.then(enlarge(image, self.scale, self.filter_))
 
 
 @dataclass(frozen=True)
-class EnlargedDrawings:
-    """The demo's drawings (`demo_images`), each with its object `scale` times as large on the same ground."""
+class Drawings:
+    """The demo's drawings, drawn when opened, with the object enlarged `scale` times on the same background."""
 
-    scale: float
+    scale: float = 1.0
 
     def open(self, path: str) -> Image.Image:
         """Return the drawing of a path "demo/CLASS/INSTANCE"."""

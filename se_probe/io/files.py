@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, have one writer at a time, and are deleted in one step."""
+"""Write files atomically, lock them for one writer, and delete them in one step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from se_probe.errors import SeProbeError, first_line
 
-if TYPE_CHECKING:  # It takes half a second, for which a command that only looks for a file need not wait.
+if TYPE_CHECKING:  # Importing it takes half a second, which commands that only look for a file do not need.
     import pandas as pd
 
 try:
@@ -98,9 +98,9 @@ def csv_bytes(table: pd.DataFrame) -> bytes:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder in one step, by name; a process that is killed leaves at most a hidden rest of it.
+    """Rename a file or folder to a hidden name and delete it, so that it disappears in one step.
 
-    `remove_leftovers` removes such a rest.
+    `remove_leftovers` deletes what a killed process leaves under the hidden name.
 
     Raises:
         OSError: it cannot be removed.
@@ -113,7 +113,7 @@ def remove(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a process that was killed inside `remove` has left in a folder."""
+    """Delete what a process that was killed during `remove` has left in a folder."""
     for hidden in folder.glob(".*.removed"):
         _delete(hidden)
 
@@ -126,7 +126,7 @@ def _delete(path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk itself."""
+    """Flush a file, or a folder's directory entries, to disk."""
     if path.is_dir() and os.name == "nt":
         return  # Windows opens no folders.
     descriptor = os.open(path, os.O_RDONLY)
@@ -137,7 +137,7 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Wait until everything below a folder is on the disk itself."""
+    """Flush everything below a folder to disk."""
     for place, _, names in os.walk(folder):
         for name in names:
             sync(Path(place) / name)
@@ -145,7 +145,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def require_plain_files(folder: Path) -> None:
-    """Check that a folder holds folders and regular files only: a pipe would wait for ever, a link leads elsewhere.
+    """Check that a folder holds only folders and regular files: a pipe would block, and a link may lead elsewhere.
 
     Raises:
         SeProbeError: it holds something else.
@@ -165,7 +165,7 @@ def require_plain_files(folder: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Say in one line why a recording cannot be written, and that what was recorded is kept.
+    """Turn an OSError in the block into one line: why the recording cannot be written, and that it is kept so far.
 
     Raises:
         SeProbeError: the disk is full, the folder is read-only, or the like.
@@ -181,7 +181,7 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Say in one line why files cannot be read; parsers and decoders raise anything where bytes are damaged.
+    """Turn any error in the block into one line; parsers and decoders raise any type on damaged bytes.
 
     Raises:
         SeProbeError: they are missing, damaged, or may not be read.
@@ -199,10 +199,10 @@ def reading(path: Path) -> Iterator[None]:
 
 @contextmanager
 def only_writer(path: Path) -> Iterator[None]:
-    """Keep other processes, and other threads, from writing what is at `path` until the end.
+    """Keep other processes and threads from writing to `path` within the block.
 
-    The system drops the lock when the process ends, however it ends. The file `.<name>.lock` beside `path` goes at
-    the end; one that a killed process leaves locks nothing.
+    The system releases the lock when the process ends, even if it is killed. The file `.<name>.lock` beside `path`
+    is removed at the end; one left by a killed process locks nothing.
 
     Raises:
         SeProbeError: another run writes there.
@@ -226,7 +226,7 @@ def only_writer(path: Path) -> Iterator[None]:
 def _lock(path: Path) -> int:
     locks: Any = fcntl
     while True:
-        # A record lock, and not flock: processes that decode images do not inherit it and so cannot outlive it.
+        # A record lock instead of flock, because decoding processes do not inherit it and so cannot keep it.
         descriptor = os.open(_lock_file(path), os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if locks is not None:

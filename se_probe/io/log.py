@@ -12,8 +12,8 @@ LOGGER = logging.getLogger("se_probe")
 def tell(topic: str, text: str, level: int = logging.INFO) -> None:
     """Log a message; a handler finds its parts in the record's attributes `topic` and `text`.
 
-    What a reader should know before trusting results has the level WARNING, what was resolved or found INFO, and paths
-    and details DEBUG.
+    Levels: WARNING for what a reader should know before trusting results, INFO for what was resolved or found, DEBUG
+    for paths and details.
     """
     LOGGER.log(level, "%s: %s", topic, text, extra={"topic": topic, "text": text})
 
@@ -26,7 +26,7 @@ def tell_line(line: str) -> None:
 
 @contextmanager
 def silence(quiet: bool) -> Iterator[None]:
-    """Log nothing as long as the context lasts, where `quiet`: one process of several talks for all."""
+    """Disable the log within the context if `quiet`, so that one process of several reports for all."""
     before = LOGGER.disabled
     LOGGER.disabled = before or quiet
     try:

@@ -1,4 +1,4 @@
-"""Remote stores by fsspec's URLs (s3://, gs://, memory:// ...): what is a URL, and what is said where one fails."""
+"""Recognise fsspec's URLs (s3://, gs://, memory:// ...) and report their errors in one line."""
 
 from __future__ import annotations
 

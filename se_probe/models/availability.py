@@ -1,4 +1,4 @@
-"""Whether weights can be obtained: the local caches first, then one bounded look at the network."""
+"""Check that weights can be obtained: the local caches first, then one request with a timeout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 from se_probe.errors import SeProbeError, one_line
 
-# The hub's client would retry for half a minute and urllib wait for the system's limit: ask once, briefly.
+# The hub's client would retry for half a minute, and urllib would wait for the system's timeout.
 _PROBE_SECONDS = 10.0
 
 
@@ -47,7 +47,7 @@ def require_hub(hub_id: str, filename: str, wanted: str) -> None:
     try:
         huggingface_hub.get_hf_file_metadata(url, timeout=_PROBE_SECONDS)
     except huggingface_hub.errors.EntryNotFoundError:
-        # The repository is there and the hub answers; which of its files it has is the loader's business.
+        # The hub answers and has the repository; the loader finds out which files it has.
         return
     except Exception as error:  # the client's errors share no base class across its versions
         raise hub_failure(hub_id, wanted, f"{url} could not be read ({one_line(error)})") from error
@@ -67,7 +67,7 @@ def require_url(url: str, wanted: str) -> None:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_PROBE_SECONDS):
             return
     except urllib.error.HTTPError as answer:
-        # The server answers, even if it refuses HEAD requests; the download itself shows whether it has the file.
+        # Some servers refuse HEAD requests; the download itself shows whether the file exists.
         answer.close()
     except OSError as error:
         reason = getattr(error, "reason", error)

@@ -1,4 +1,4 @@
-"""Checkpoints: reading a state dict without unpickling code, and putting it whole into a network."""
+"""Read a state dict without unpickling code, and load it completely into a network."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Checkpoint:
 
 
 def apply_checkpoint(network: torch.nn.Module, path: Path, name: str) -> str:
-    """Load the checkpoint at `path` into the network, every tensor of it, and say in a phrase what was used.
+    """Load every tensor of the checkpoint at `path` into the network and return a phrase that says what was used.
 
     Prefixes that wrappers put before every name are stripped where that makes the names fit.
 
@@ -105,10 +105,7 @@ def _read_torch(path: Path) -> object:
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise SeProbeError(
-            f"{path.name} {_blocked(path)}, and unpickling could run code; "
-            "save its state_dict() or a safetensors file and give that"
-        ) from error
+        raise SeProbeError(f"{path.name} {_blocked(path)}, and unpickling could run code; {_REMEDY}") from error
     except Exception as error:  # reading a damaged pickle raises nearly any type
         raise SeProbeError(
             f"{path.name} is not a readable PyTorch checkpoint ({one_line(error)}); "
@@ -119,7 +116,7 @@ def _read_torch(path: Path) -> object:
 def _blocked(path: Path) -> str:
     """Return what keeps a file from being read as tensors alone, by name where PyTorch's zip format lists it."""
     names: Sequence[str] = ()
-    with suppress(Exception):  # the same, on the way to a message
+    with suppress(Exception):  # for the message only
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     return f"holds more than tensors ({_shorten(names)})" if names else "is damaged or holds more than tensors"
 
@@ -186,12 +183,12 @@ def _shorten(names: Sequence[str]) -> str:
 
 
 def check_expansion(path: Path) -> None:
-    """Check what a file claims against what it holds.
+    """Refuse a file that could fill the memory or the disk when it is read.
 
-    PyTorch itself compares the size of every tensor with the bytes that are there for it. But it expands compressed
-    records, which `torch.save` never writes, makes byte arrays of any length that a pickle names, and unpacks the
-    tars of its first versions into a temporary folder. A file that cannot be taken apart here passes: it is damaged,
-    and PyTorch says so.
+    PyTorch compares the size of every tensor with the bytes stored for it. But it decompresses records, which
+    `torch.save` never writes compressed, allocates byte arrays of any length that a pickle names, and unpacks the
+    tars of its first versions into a temporary folder. A file that cannot be parsed here passes: it is damaged, and
+    PyTorch reports it.
 
     Raises:
         SeProbeError: the file is one of these.
@@ -228,8 +225,8 @@ def _check_pickle(path: Path, stream: IO[bytes]) -> None:
 
 
 def _globals(stream: IO[bytes]) -> Iterator[str]:
-    """Yield what a pickle refers to, as `module name`; nothing is called."""
-    # A damaged pickle ends the search: its reader will get no further either.
+    """Yield the globals of a pickle as `module name`, without calling anything."""
+    # A damaged pickle ends the search; its reader fails at the same place.
     with suppress(*_DAMAGED):
         for code, argument, _ in pickletools.genops(stream):
             if code.name == "GLOBAL":

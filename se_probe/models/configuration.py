@@ -1,4 +1,4 @@
-"""What a network's configuration (timm's `pretrained_cfg`) says: its preprocessing and the meaning of its outputs."""
+"""Read preprocessing and output labels from a network's configuration (timm's `pretrained_cfg`)."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def output_labels(network: torch.nn.Module, name: str) -> LabelSpace | None:
     names = config.get("label_names")
     if isinstance(names, Sequence) and units in (None, len(names)):
         return named_outputs([str(name) for name in names])
-    # timm infers from `num_classes`, which a network that carries no configuration may use for anything.
+    # A network without a configuration may use `num_classes`, from which timm infers, for anything.
     subset = infer_imagenet_subset({"num_classes": units}) if config else None
     if subset is None:
         return None
@@ -96,7 +96,7 @@ def named_outputs(names: Sequence[str]) -> LabelSpace:
 
 
 def _require_numbers(data: Mapping[str, object]) -> None:
-    """Refuse what timm takes and the first image would fail at, or turn into infinities."""
+    """Refuse numbers that timm accepts but that would fail, or give infinities, at the first image."""
     for key in ("input_size", "mean", "std"):
         values = data[key]
         if not isinstance(values, Sequence) or isinstance(values, str) or not all(map(_is_number, values)):

@@ -68,7 +68,7 @@ def load_architecture(spec: str, *, model_args: Mapping[str, object] | None = No
 
 
 def model_of(network: torch.nn.Module, name: str | None = None) -> LoadedModel:
-    """Return a network that is in memory already as one that is ready to be recorded; the caller's is copied.
+    """Return a copy of a network in memory, ready to be recorded.
 
     Preprocessing and labels come from its `pretrained_cfg`, as timm writes them.
 
@@ -154,7 +154,7 @@ def _finish(built: BuiltNetwork, weights: str) -> LoadedModel:
 
 
 def _for_images(model: LoadedModel) -> LoadedModel:
-    """Refuse a network whose input is no photograph."""
+    """Refuse a network whose input does not have three channels."""
     if model.input_size[0] != 3:
         raise SeProbeError(
             f"{model.name} expects {model.input_size[0]} input channels; photographs have 3, red, green and blue"
@@ -163,7 +163,7 @@ def _for_images(model: LoadedModel) -> LoadedModel:
 
 
 def _require_values(network: torch.nn.Module, name: str) -> None:
-    """Refuse parameters that have a shape only."""
+    """Refuse parameters without values."""
     state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     missing = [key for key, tensor in state.items() if tensor.device.type == "meta"]
     if missing:

@@ -19,8 +19,10 @@ from se_probe.recording.guard import is_incomplete
 REPORTS = Path("reports")
 RECORDING, ABLATION = "recording.zarr", "ablation.zarr"
 FIGURES, TABLES, FACTS, FOLDED = "figures", "tables", "run.json", "folded"
+# A run of `fold` that joined this one.
+JOINED_FOLD = "fold"
 REPORT = "report.html"
-_PARTS = (RECORDING, ABLATION, FIGURES, TABLES, FACTS, REPORT, FOLDED)
+_PARTS = (RECORDING, ABLATION, FIGURES, TABLES, FACTS, REPORT, FOLDED, JOINED_FOLD)
 # The parts that show that the folder holds a run, in the order in which they are removed, after all others.
 _EVIDENCE = (FOLDED, ABLATION, FACTS, RECORDING)
 

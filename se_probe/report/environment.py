@@ -1,10 +1,10 @@
-"""How the pages' templates are read: everything from outside is escaped, and a missing fact is an error."""
+"""Jinja environment of the pages: values are escaped, and an undefined variable is an error."""
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
 def template_environment() -> Environment:
-    """Return the environment of the templates in this package."""
+    """Return the Jinja environment for this package's templates."""
     environment = Environment(
         loader=PackageLoader("se_probe.report", "."),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""What was run, in words and as a list of every fact that the recording keeps about its making."""
+"""Description of a run: a summary in words, and the provenance that the recording stores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from se_probe.recording import Recording
 
 @dataclass(frozen=True)
 class ClassFacts:
-    """A chosen class: its images, and the share of them that the network's first choice names rightly."""
+    """A chosen class: its number of images, and the network's top-1 accuracy on them."""
 
     name: str
     index: int | None
@@ -23,7 +23,7 @@ class ClassFacts:
 
 
 def channels_in_all(recording: Recording) -> int:
-    """Return the number of gates that the network computes for an image."""
+    """Return the number of gate values per image, over all sites."""
     return sum(site.channels * site.branches for site in recording.sites)
 
 

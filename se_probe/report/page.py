@@ -19,6 +19,7 @@ from se_probe.report.environment import template_environment
 from se_probe.report.explorer import CONFIDENCE, chosen_images, explorer_data, has_reference
 from se_probe.report.facts import channels_in_all, chosen_classes, flat_facts, requirements
 from se_probe.report.figures import ReportFigure
+from se_probe.report.folding import Folding
 from se_probe.report.interventions import Interventions
 from se_probe.report.sites_table import sites_table
 from se_probe.report.thumbnails import Thumbnails
@@ -38,6 +39,7 @@ def report_html(
     figures: Sequence[ReportFigure],
     thumbnails: Thumbnails,
     interventions: Interventions | None = None,
+    folding: Folding | None = None,
     links: Sequence[str] = (),
     warnings: Sequence[str] = (),
 ) -> str:
@@ -52,6 +54,7 @@ def report_html(
         figures: pictures, in the order in which they are shown.
         thumbnails: small pictures of the images whose gates are kept.
         interventions: what replacing gates cost, where that was measured.
+        folding: which gates were folded, where that was tried.
         links: tables and other files of the run, relative to the page.
         warnings: what a reader must know before believing anything.
     """
@@ -75,6 +78,7 @@ def report_html(
         summary=summary,
         figures=figures,
         interventions=interventions,
+        folding=folding,
         sites=sites_table(site_rows),
         scores=[words_for(name) for name in (*SORT_ORDERS, *CATEGORIES) if name in channel_rows.columns],
         confidence=f"{100 * CONFIDENCE:.0f} %",

@@ -14,6 +14,7 @@ from se_probe.io.files import write_file
 from se_probe.recording import Recording, open_recording
 from se_probe.report.explorer import chosen_images
 from se_probe.report.figures import run_figures
+from se_probe.report.folding import read_folding
 from se_probe.report.interventions import read_interventions
 from se_probe.report.measures import channel_rows, run_measures, site_rows
 from se_probe.report.page import report_html
@@ -59,6 +60,7 @@ def write_report(
         channel_rows=channel_rows(measures),
         figures=run_figures(folder / "figures"),
         interventions=read_interventions(folder),
+        folding=read_folding(folder),
         thumbnails=make_thumbnails(recording, paths, data),
         links=_links(folder, recording),
         warnings=warnings,

@@ -26,6 +26,7 @@ from se_probe.costs import cost_table
 from se_probe.errors import SeProbeError
 from se_probe.gates import Replacement
 from se_probe.images import ImageSet, Selection
+from se_probe.io.files import only_writer, remove, writing
 from se_probe.io.log import tell
 from se_probe.io.progress import progress_bar
 from se_probe.labels import ImageClass
@@ -34,6 +35,7 @@ from se_probe.recording.memory import keep_freed_memory
 from se_probe.recording.run_folder import RunFolder
 from se_probe.runs.analyse import write_analysis
 from se_probe.runs.artifacts import Artifacts
+from se_probe.runs.joining import chosen_classes, join, require_same
 from se_probe.runs.options import verb
 from se_probe.runs.plan import (
     Plan,
@@ -57,7 +59,7 @@ def ablate(settings: AblateSettings) -> Ablation:
     """Measure what replacing gates does to a network's predictions, on the same images with and without.
 
     The gates are recorded first, over the images that are then measured: all of the selection, those of the chosen
-    classes and those of every other class.
+    classes and those of every other class. With `run`, the recording of that run is taken instead.
 
     Returns:
         The outcomes. The run's folder holds what `excite` leaves there and `ablation.zarr`.
@@ -70,13 +72,18 @@ def ablate(settings: AblateSettings) -> Ablation:
     """
     require_one_process("an intervention")
     plan = _plan(settings)
-    recording = record_run(plan.run, plan.folder)
-    write_run(plan.run, recording, plan.folder, Shown(within=plan.within, seed=settings.seed))
-    _write_costs(plan.run, plan.folder)
-    path = _measure(plan, plan.other or recording)
+    recording = plan.joined
+    if recording is None:
+        recording = record_run(plan.run, plan.folder)
+        write_run(plan.run, recording, plan.folder, Shown(within=plan.within, seed=plan.settings.seed))
+    elif plan.folder.ablation.exists():
+        remove(plan.folder.ablation)
+    with only_writer(plan.folder.ablation), writing(plan.folder.ablation):
+        _write_costs(plan.run, plan.folder)
+        path = _measure(plan, plan.other or recording)
     tell("wrote", str(path), logging.DEBUG)
     if settings.report:
-        write_analysis(recording, data=settings.data, progress=settings.progress)
+        write_analysis(recording, data=plan.settings.data, progress=settings.progress)
     return open_ablation(path)
 
 
@@ -93,6 +100,7 @@ class _Planned:
         groups: which sites are replaced together.
         pair: the classes whose gates are swapped.
         other: the recording that gives the means, where it is not this run's own.
+        joined: the recording of a run that is joined.
     """
 
     settings: AblateSettings
@@ -103,6 +111,7 @@ class _Planned:
     groups: list[SiteGroup]
     pair: tuple[ImageClass, ImageClass] | None
     other: Recording | None
+    joined: Recording | None
 
     @property
     def selection(self) -> Selection:
@@ -128,16 +137,32 @@ def _plan(settings: AblateSettings) -> _Planned:
     spec = parse_replacement(settings.replacement)
     machine = machine_of(settings, settings.batch_size)
     preset = preset_of(None)
-    folder = folder_of(settings, f"ablate-{label_of(settings.network(preset.model))}-{settings.replacement}")
+    settings, joined = join(settings)
+    if joined is None:
+        folder = folder_of(settings, f"ablate-{label_of(settings.network(preset.model))}-{settings.replacement}")
+    else:
+        folder = _joined_folder(settings, joined)
+        reference = joined.provenance["data"]["reference_per_class"]
+        settings = replace(settings, classes=chosen_classes(joined), reference_per_class=reference)
     model = load_network(settings, preset.model)
     images = open_data(settings, model)
     selection = select_images(settings, images, preset)
+    if joined is not None:
+        require_same(joined, model, selection)
     run = plan_run(settings, model, selection, machine, "ablate")
     groups = _fitting(plan_interventions(run.discovery.sites, settings.sites or SCOPES), spec)
     pair = _pair(images, spec)
     other = _open_gates(settings.gates_from, run) if settings.gates_from is not None else None
     tell("replace", f"{spec.text}: {len(groups)} interventions, {passes_of(groups)} passes an image")
-    return _Planned(settings, run, folder, classes_within(selection, None), spec, groups, pair, other)
+    return _Planned(settings, run, folder, classes_within(selection, None), spec, groups, pair, other, joined)
+
+
+def _joined_folder(settings: AblateSettings, joined: Recording) -> RunFolder:
+    """Return the folder of a run that is joined, free of interventions that are not to be replaced."""
+    folder = RunFolder(joined.path.parent)
+    if folder.ablation.exists() and not settings.overwrite:
+        raise SeProbeError(f"{folder.path} holds interventions already; replace them with --overwrite.")
+    return folder
 
 
 def _write_costs(plan: Plan, folder: RunFolder) -> None:

@@ -25,8 +25,11 @@ from se_probe.folding.surgery import Folded, SiteFold
 from se_probe.images import Selection, select
 from se_probe.io.log import tell, tell_line
 from se_probe.io.progress import progress_bar, status
-from se_probe.recording.run_folder import FOLDED, RunFolder
+from se_probe.recording import Recording
+from se_probe.recording.run_folder import FOLDED, JOINED_FOLD, RunFolder, choose_folder
+from se_probe.runs.analyse import write_analysis
 from se_probe.runs.artifacts import Artifacts
+from se_probe.runs.joining import join, require_same
 from se_probe.runs.options import verb
 from se_probe.runs.plan import (
     Plan,
@@ -55,7 +58,8 @@ def fold(settings: FoldSettings) -> FoldRun:
 
     Returns:
         The run. Its folder holds `recording.zarr` (moments of the first half), `tables/`, `run.json` and, where
-        something was folded, `folded/` with `model.safetensors`, `folded.json` and `load.py`.
+        something was folded, `folded/` with `model.safetensors`, `folded.json` and `load.py`. With `run` it is the
+        folder `fold` in that run's, whose report then has a section on folding.
 
     Raises:
         SeProbeError: an input cannot be used, or there are too few images to show that a loss is as small as
@@ -83,27 +87,37 @@ def fold(settings: FoldSettings) -> FoldRun:
         found = None if settings.sites else study.search(plan.max_loss, tell_line)
         folded = study.folded(list(settings.sites or (found.chosen if found else ())))
     with status("confirming and timing", shown=settings.progress):
-        return _finish(study, folded, found, plan)
+        result = _finish(study, folded, found, plan)
+    if plan.joined is not None:
+        write_analysis(plan.joined, data=plan.run.settings.data, progress=settings.progress)
+    return result
 
 
 @dataclass(frozen=True)
 class _Planned:
-    """A run of `fold`: what is recorded in two halves, the allowed loss, how the network is built, and the folder."""
+    """A run of `fold`: what is recorded in two halves, allowed loss, builder, folder, and the joined run."""
 
     run: Plan
     halves: tuple[Selection, Selection]
     max_loss: float
     builder: dict[str, Any]
     folder: RunFolder
+    joined: Recording | None
 
 
 def _plan(settings: FoldSettings) -> _Planned:
     machine = machine_of(settings, settings.batch_size)
     default = preset_of(None).model
+    settings, joined = join(settings)
     network = settings.network(default)
-    folder = folder_of(settings, f"fold-{label_of(network)}")
+    if joined is None:
+        folder = folder_of(settings, f"fold-{label_of(network)}")
+    else:
+        folder = choose_folder(JOINED_FOLD, joined.path.parent / JOINED_FOLD, overwrite=settings.overwrite)
     builder = builder_of(network, settings.model_args)
     model = load_network(settings, default)
+    if joined is not None:
+        require_same(joined, model)
     images = open_data(settings, model)
     chosen = images.classes if settings.classes is None else resolve_classes(images.labels, settings.classes)
     selection = select(images, chosen, per_class=settings.per_class, reference_per_class=0, seed=settings.seed)
@@ -114,7 +128,7 @@ def _plan(settings: FoldSettings) -> _Planned:
         _require_images(len(parts[0].entries), max_loss)
     run = plan_run(settings, model, selection, machine, "fold")
     select_sites(run.discovery.sites, settings.sites)
-    return _Planned(run, parts, max_loss, builder, folder)
+    return _Planned(run, parts, max_loss, builder, folder, joined)
 
 
 def _require_images(images: int, max_loss: float) -> None:

@@ -250,20 +250,31 @@ def resolve_classes(labels: LabelSpace, classes: str | Sequence[str]) -> list[Im
 
 
 def default_classes(images: ImageSet, preset: Preset) -> list[str]:
-    """Return the classes of a preset that have images, filled up from the data to four; say what is missing."""
+    """Return the classes of a preset that have images, filled up from the data to four; say what is missing.
+
+    Classes with an output unit come before those without one; each kind is spread evenly over the label order.
+    """
     wanted = preset.classes.split(",")
     found: list[ImageClass] = []
     for name in wanted:
         with suppress(SeProbeError):
             found += [item for item in [images.labels.resolve(name).image_class] if item in images.counts]
     if len(found) < len(wanted):
-        found += [item for item in images.classes if item not in found][: max(0, CLASSES_BY_DEFAULT - len(found))]
+        others = [item for item in images.classes if item not in found]
+        for pool in ([c for c in others if c.index is not None], [c for c in others if c.index is None]):
+            found += _spread(pool, CLASSES_BY_DEFAULT - len(found))
         tell(
             "note",
             f"the data have no images of all of {', '.join(wanted)}; chosen from the data: "
             f"{', '.join(item.name for item in found)} (choose others with --classes)",
         )
     return [item.wnid or item.name for item in found]
+
+
+def _spread(classes: Sequence[ImageClass], count: int) -> list[ImageClass]:
+    """Return up to `count` classes at equal steps, each from the middle of its step."""
+    count = max(0, min(count, len(classes)))
+    return [classes[(2 * step + 1) * len(classes) // (2 * count)] for step in range(count)]
 
 
 def classes_within(selection: Selection, within: str | Sequence[str] | None) -> list[str]:

@@ -17,7 +17,7 @@ from se_probe.analysis.shifts import overall_shifts, shift_sentences
 from se_probe.errors import SeProbeError
 from se_probe.images import Selection, batches
 from se_probe.images.loader import Transform
-from se_probe.images.zoom import Enlarge, EnlargedDrawings, resampling
+from se_probe.images.zoom import Drawings, Enlarge, resampling
 from se_probe.io.log import tell, tell_line
 from se_probe.io.progress import progress_bar, status
 from se_probe.recording import Execution, record
@@ -124,7 +124,7 @@ def _at(run: Plan, factor: float, by: str, then: Transform) -> tuple[Selection, 
     """Return the selected images at a scale: what opens them, and the transform."""
     if by == "crop":
         return run.selection, Enlarge(factor, resampling(run.model.preprocessing), then)
-    images = replace(run.selection.images, source=EnlargedDrawings(factor))
+    images = replace(run.selection.images, source=Drawings(factor))
     return replace(run.selection, images=images), then
 
 

@@ -356,6 +356,18 @@ class RunSettings(FolderSettings, NameSettings, MachineSettings, DataSettings, A
         return self.model
 
 
+class JoinSettings(RunSettings):
+    """What a verb asks for that may join a run recorded before."""
+
+    run: str | Path | None = option(
+        default=None,
+        help="A run of excite to join: its network, classes and images are taken, nothing of it is recorded again, and "
+        "its report shows the results. Code (--model) and folders of images (--data) are named again.",
+        on_resume=OnResume.INPUT,
+        metavar="RUN",
+    )
+
+
 class ExciteSettings(ReportSettings, FigureSettings, ExecutionSettings, ReferenceSettings, RunSettings):
     """Record gates over images of some classes and draw the paper's "Role of Excitation"."""
 
@@ -433,7 +445,7 @@ class ScaleSettings(FastSettings, ReferenceSettings, RunSettings):
     )
 
 
-class AblateSettings(ReportSettings, BatchSettings, ReferenceSettings, RunSettings):
+class AblateSettings(ReportSettings, BatchSettings, ReferenceSettings, JoinSettings):
     """Replace gates while the network runs and measure what that costs in accuracy, on the same images."""
 
     replacement: str = option(
@@ -457,7 +469,7 @@ class AblateSettings(ReportSettings, BatchSettings, ReferenceSettings, RunSettin
     )
 
 
-class FoldSettings(BatchSettings, RunSettings):
+class FoldSettings(BatchSettings, JoinSettings):
     """Replace gates that hardly move by constants, fold these into neighbouring layers, and save the network."""
 
     max_loss: float | None = option(

@@ -9,7 +9,7 @@ from PIL import Image
 
 from se_probe.demo import draw, object_mask, stimulus_factors
 from se_probe.images import demo_images
-from se_probe.images.zoom import Enlarge, EnlargedDrawings, enlarge, resampling
+from se_probe.images.zoom import Drawings, Enlarge, enlarge, resampling
 from tests.shared_files import SAMPLE_120, needs_shared
 
 
@@ -80,8 +80,8 @@ def test_drawings_have_their_object_scaled_and_all_else_kept():
     images = demo_images()
     path = next(sample.path for sample in images.samples if sample.path == "demo/goldfish/0007")
     own = stimulus_factors("goldfish", 7).scale
-    np.testing.assert_array_equal(np.array(EnlargedDrawings(1.0).open(path)), np.array(images.source.open(path)))
-    drawn = pickle.loads(pickle.dumps(EnlargedDrawings(0.5))).open(path)
+    np.testing.assert_array_equal(np.array(images.source.open(path)), np.array(draw("goldfish", 7)))
+    drawn = pickle.loads(pickle.dumps(Drawings(0.5))).open(path)
     np.testing.assert_array_equal(np.array(drawn), np.array(draw("goldfish", 7, scale=own * 0.5)))
     areas = [object_mask("goldfish", 7, scale=own * factor).astype(float).sum() for factor in (0.5, 0.25)]
     assert areas[0] / areas[1] == pytest.approx(4, rel=0.1)

@@ -1,6 +1,7 @@
 """Interventions as a user runs them: on the demo, on photographs that the network has no classes for, and stopped."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,8 @@ from PIL import Image
 
 import se_probe
 from se_probe.errors import SeProbeError
-from se_probe.images import demo_images, open_images
+from se_probe.images import Sample, demo_images, open_images
+from se_probe.labels import ImageClass, LabelSpace
 from se_probe.runs.plan import default_classes
 from se_probe.runs.presets import preset_of
 from tests.shared_files import MODELS, TINY_IMAGENET, needs_shared
@@ -174,6 +176,22 @@ def test_the_classes_shown_by_default(photographs):
         assert default_classes(open_images(photographs, None), preset_of(None)) == ["alpha", "beta"]
     assert "goldfish, pug, plane, cliff" in lines[0]
     assert "alpha, beta (choose others with --classes)" in lines[0]
+
+
+def test_classes_from_the_data_are_spread_over_those_with_an_output_unit(photographs):
+    images = open_images(photographs, None)
+    known = [ImageClass(index, None, f"known {index}", ()) for index in range(8)]
+    unknown = [ImageClass(None, None, f"unknown {index}", ()) for index in range(6)]
+
+    def chosen(classes):
+        samples = tuple(Sample(f"{item.name}/0.png", item) for item in classes)
+        return default_classes(
+            replace(images, samples=samples, labels=LabelSpace(tuple(classes), "t")), preset_of(None)
+        )
+
+    assert chosen(known + unknown) == ["known 1", "known 3", "known 5", "known 7"]
+    assert chosen(known[:3] + unknown) == ["known 0", "known 1", "known 2", "unknown 3"]
+    assert chosen(known[:2]) == ["known 0", "known 1"]
 
 
 @needs_shared

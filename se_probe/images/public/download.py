@@ -1,7 +1,7 @@
 """Download one file of known size and checksum, resuming an earlier attempt.
 
-Pooch compares the checksum and puts the file in its place whole; what it lacks is added here: an interrupted
-download is resumed by a range request, on the condition (If-Range) that the file is still the same.
+Pooch verifies the checksum and moves the file into place atomically. This module adds resuming: an interrupted
+download continues with a range request, provided (If-Range) that the file has not changed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pooch
 import requests
 from urllib3.exceptions import HTTPError
 
-from se_probe.errors import SeProbeError
+from se_probe.errors import SeProbeError, message_of
 from se_probe.images.public.sets import part_of, readable_size
 
 Progress = Callable[[int], None]
@@ -37,14 +37,14 @@ def download(url: str, archive: Path, size: int, sha256: str, progress: Progress
 
     Args:
         url: where it is served.
-        archive: its path; what has come so far is kept beside it.
+        archive: its path; a partial download is kept beside it.
         size: its length in bytes.
         sha256: its checksum.
         progress: called with the number of bytes that are there so far.
 
     Raises:
-        SeProbeError: it cannot be obtained (what came is kept, and another call resumes it), or it is another
-            file than was expected (nothing is kept).
+        SeProbeError: it cannot be obtained (the partial download is kept and the next call resumes it), or the
+            file is not the expected one (nothing is kept).
     """
     downloader = _Resuming(part_of(archive), size, progress)
     try:
@@ -56,20 +56,20 @@ def download(url: str, archive: Path, size: int, sha256: str, progress: Progress
 
 @dataclass(frozen=True)
 class _Resuming:
-    """A downloader for pooch; `part` holds what is there so far."""
+    """A downloader for pooch that resumes; `part` is the file of the partial download."""
 
     part: Path
     size: int
     progress: Progress
 
     def __call__(self, url: str, output_file: str, pooch: object, check_only: bool = False) -> None:
-        """Download to `output_file`; the last two arguments are pooch's and without meaning here."""
+        """Download to `output_file`; pooch passes the last two arguments, which are unused."""
         most, fruitless = self._kept(), 0
         while self._kept() < self.size:
             try:
                 self._request(url, self._kept())
             except (requests.RequestException, HTTPError, _InterruptedError) as error:
-                # Measured against the most there ever was: a server may make a download begin again and again.
+                # Compared with the largest size so far, because a server may restart a download repeatedly.
                 fruitless = 0 if self._kept() > most else fruitless + 1
                 most = max(most, self._kept())
                 if fruitless == _TRIES:
@@ -90,7 +90,7 @@ class _Resuming:
                 self._remember(answer)
             with self.part.open("r+b" if start else "wb") as stream:
                 stream.seek(start)
-                # As they come: a server may call an archive an encoding, and its bytes are what was checked.
+                # Undecoded, because a server may declare the archive's own compression as an encoding.
                 for piece in answer.raw.stream(_CHUNK, decode_content=False):
                     start += len(piece)
                     if start > self.size:
@@ -131,7 +131,7 @@ class _Resuming:
         )
 
     def _remember(self, answer: requests.Response) -> None:
-        """Keep what identifies this state of the file, as If-Range takes it: no weak tag."""
+        """Keep the validator of this version of the file for If-Range, which accepts no weak tags."""
         tag = answer.headers.get("ETag", "")
         tag = tag if tag.startswith('"') else answer.headers.get("Last-Modified", "")
         self._tag.unlink(missing_ok=True)
@@ -158,17 +158,16 @@ def _reason(error: BaseException) -> str:
     """Return the message of the innermost error of a chain."""
     while error.__context__ is not None:
         error = error.__context__
-    message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(message.split()) or type(error).__name__
+    return message_of(error)
 
 
 class _InterruptedError(Exception):
-    """An answer that ended early or came at a bad time: worth another try."""
+    """A response that was cut off or had a transient status; the request is retried."""
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep pooch from logging what the caller reports itself."""
+    """Silence pooch's log messages, which the caller reports itself."""
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Fetch a public set of images into the cache: download, check, unpack, and only then give it its name."""
+"""Fetch a public set of images into the cache: download, check, unpack, and rename when complete."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import IO
 
 from filelock import FileLock, Timeout
 
-from se_probe.errors import SeProbeError
+from se_probe.errors import SeProbeError, message_of
 from se_probe.images.public.sets import RECEIPT, PublicSet, downloads, home, public_set, readable_size, state_of
 from se_probe.io.log import tell
 from se_probe.io.progress import byte_bar
@@ -29,7 +29,7 @@ _BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplem
 def fetch(data: str, *, url: str | None = None, progress: bool = True) -> Path:
     """Fetch a public set of labelled images, unless it is there already.
 
-    The next call resumes one that was stopped or whose connection broke.
+    The next call resumes an interrupted download.
 
     Args:
         data: `imagenetv2`, `imagenetv2:threshold-0.7`, `imagenetv2:top-images` or `tiny-imagenet`.
@@ -125,7 +125,7 @@ class _Member:
 
 
 def unpack(archive: Path, folder: Path, most: int, progress: Callable[[int], None]) -> None:
-    """Write the files of a tar (compressed or not) or zip below a folder that is not there yet.
+    """Extract a tar (compressed or not) or zip into a new folder.
 
     Only regular files are written, so that no link can lead out of the folder.
 
@@ -153,8 +153,9 @@ def unpack(archive: Path, folder: Path, most: int, progress: Callable[[int], Non
                 shutil.copyfileobj(source, sink)
             progress(written)
     except _BROKEN as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise SeProbeError(f"{archive.name} cannot be unpacked ({reason}); nothing of it was kept") from error
+        raise SeProbeError(
+            f"{archive.name} cannot be unpacked ({message_of(error)}); nothing of it was kept"
+        ) from error
 
 
 def _members(archive: Path) -> Iterator[_Member]:

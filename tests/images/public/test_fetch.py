@@ -305,7 +305,7 @@ def test_imagenetv2_from_the_server_to_the_report(publish, tmp_path):
         random_weights=True,
         out=tmp_path / "run",
         workers=0,
-        **QUIET,
+        progress=False,
     )
     assert Counter(recording.images["class_index"]) == dict.fromkeys(INDICES, 3)
     folders = recording.images["path"].str.partition("/")[0]

@@ -1,0 +1,83 @@
+"""Join a run that was recorded before: `ablate --run` and `fold --run` take its network, classes and images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from se_probe.errors import SeProbeError
+from se_probe.images import Selection
+from se_probe.models import LoadedModel
+from se_probe.recording import Recording, open_recording
+from se_probe.recording.provenance import selection_digest
+from se_probe.runs.settings import JoinSettings
+
+# Sources of networks that a name alone may load: a recording may come from others and must not choose code to run.
+NAMED = ("timm", "torchvision", "demo", "photo")
+
+S = TypeVar("S", bound=JoinSettings)
+
+
+def join(settings: S) -> tuple[S, Recording | None]:
+    """Return settings completed by the run that they name, and its recording; as they are where they name none.
+
+    Nothing that the recording names is opened or run: code, checkpoints and folders of images must be given again.
+
+    Raises:
+        SeProbeError: the run is incomplete, or lacks what must be given again.
+    """
+    if settings.run is None:
+        return settings, None
+    recording = open_recording(settings.run)
+    if not recording.complete:
+        raise SeProbeError(f"{settings.run} was stopped before its end; complete it with excite --resume first.")
+    changed: dict[str, Any] = {**_network(settings, recording), **_data(settings, recording)}
+    data = recording.provenance["data"]
+    changed |= {"per_class": data["per_class"], "seed": data["seed"]}
+    return replace(settings, **changed), recording
+
+
+def _network(settings: JoinSettings, recording: Recording) -> dict[str, Any]:
+    if settings.model is not None:
+        return {}
+    model = recording.provenance["model"]
+    if model["source"] not in NAMED:
+        raise SeProbeError(
+            f"{settings.run} was recorded from {model['name']}, which is code of your own or from a hub; name it again "
+            "with --model (a recording does not choose code to run)."
+        )
+    return {"model": str(model["name"])}
+
+
+def _data(settings: JoinSettings, recording: Recording) -> dict[str, Any]:
+    if settings.data is not None or settings.demo:
+        return {}
+    data = recording.provenance["data"]
+    if data["title"] == "demo":
+        return {"demo": True}
+    raise SeProbeError(
+        f"{settings.run} was recorded from images at {data['location'] or data['title']}; name them again with --data "
+        "(a recording does not choose what is opened)."
+    )
+
+
+def chosen_classes(recording: Recording) -> list[str]:
+    """Return the chosen classes of a recording as `--classes` takes them: wnids where they have some, else names."""
+    wnids = recording.classes.set_index("name")["wnid"]
+    return [str(wnids[name]) if isinstance(wnids.get(name), str) else name for name in recording.chosen]
+
+
+def require_same(recording: Recording, model: LoadedModel, selection: Selection | None = None) -> None:
+    """Raise SeProbeError unless a network, and a selection of images if given, are those of a recording."""
+    facts = recording.provenance
+    recorded, given = facts["model"]["weights_sha256"], model.weights_sha256
+    if recorded != given:
+        raise SeProbeError(
+            f"{recording.path} holds gates of {facts['model']['name']} with weights {recorded[:12]}, and the network "
+            f"is {model.name} with weights {given[:12]}; give the recorded network (--model, --checkpoint, "
+            "--model-arg, --random-weights)."
+        )
+    if selection is not None and selection_digest(selection) != facts["data"]["selection_sha256"]:
+        raise SeProbeError(
+            f"the images that are selected now are not those of {recording.path}; give the recorded data with --data."
+        )

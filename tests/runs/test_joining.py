@@ -1,0 +1,93 @@
+"""A run that was recorded is joined: nothing is recorded again, the numbers are the same, the report shows them."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import se_probe
+from se_probe.cli import app
+from se_probe.errors import SeProbeError
+
+QUIET = {"progress": False, "workers": 0}
+FEW = {"per_class": 4, "reference_per_class": 2}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("joined") / "run"
+    se_probe.excite("goldfish,pug,plane,cliff", demo=True, out=folder, **FEW, **QUIET)
+    return folder
+
+
+def contents(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_interventions_on_a_recorded_run_are_those_of_a_run_of_their_own(run, tmp_path):
+    before = contents(run / "recording.zarr")
+    joined = se_probe.ablate(run=run, replacement="mean", sites=["each"], **QUIET)
+    assert contents(run / "recording.zarr") == before
+    assert joined.path == run / "ablation.zarr"
+    classes = "goldfish,pug,plane,cliff"
+    own = se_probe.ablate(
+        classes, demo=True, replacement="mean", sites=["each"], out=tmp_path / "own", report=False, **FEW, **QUIET
+    )
+    assert joined.images["path"].tolist() == own.images["path"].tolist()
+    for name in ("nll", "kl", "top1", "agree"):
+        np.testing.assert_allclose(joined.outcomes[name].values, own.outcomes[name].values, atol=1e-6)
+    page = (run / "report.html").read_text()
+    assert 'id="interventions"' in page
+    assert json.loads((run / "run.json").read_text())["command"].startswith("se_probe.excite(")
+
+
+def test_interventions_are_replaced_only_where_that_is_asked_for(run):
+    se_probe.ablate(run=run, sites=["SE_5_3"], overwrite=True, report=False, **QUIET)
+    with pytest.raises(SeProbeError, match=r"holds interventions already; replace them with --overwrite"):
+        se_probe.ablate(run=run, sites=["SE_5_3"], report=False, **QUIET)
+    again = se_probe.ablate(run=run, sites=["SE_5_1"], overwrite=True, report=False, **QUIET)
+    assert again.interventions["sites"].tolist() == ["SE_5_1"]
+
+
+def test_a_fold_is_in_the_report_of_the_run_that_it_joins(run):
+    before = contents(run / "recording.zarr")
+    result = CliRunner().invoke(app, ["fold", "--run", str(run), "--max-loss", "60", "--no-progress", "--workers", "0"])
+    assert result.exit_code in (0, 3), result.output
+    assert contents(run / "recording.zarr") == before
+    sites = pd.read_csv(run / "fold" / "tables" / "fold_sites.csv")
+    assert len(sites) == 9
+    page = (run / "report.html").read_text()
+    assert 'id="folding"' in page
+    assert "allowed was a loss of 60 points" in page
+
+
+def test_neither_code_nor_a_folder_of_images_is_taken_from_a_recording(tmp_path, run):
+    attributes = run / "recording.zarr" / ".zattrs"
+    saved = attributes.read_text()
+    facts = json.loads(saved)
+    try:
+        for part, expected in (
+            ({"model": {"name": "evil.py:network", "source": "file"}}, r"evil\.py:network.*name it again with --model"),
+            ({"model": {"name": "hf-hub:someone/network", "source": "hf-hub"}}, "name it again with --model"),
+            ({"data": {"title": "images", "location": "/etc"}}, "images at /etc; name them again with --data"),
+            ({"data": {"title": "wds/PIPE:touch x", "location": None}}, "name them again with --data"),
+        ):
+            changed = json.loads(saved)
+            for group, values in part.items():
+                changed["provenance"][group] |= values
+            changed["provenance"]["demo"] = False
+            attributes.write_text(json.dumps(changed))
+            for verb in (se_probe.ablate, se_probe.fold):
+                with pytest.raises(SeProbeError, match=expected):
+                    verb(run=run, **QUIET)
+    finally:
+        attributes.write_text(json.dumps(facts))
+
+
+def test_another_network_is_refused(run):
+    with pytest.raises(SeProbeError, match=r"holds gates of demo:se with weights \w{12}, and the network is demo:sa"):
+        se_probe.ablate(run=run, model="demo:sa", overwrite=True, **QUIET)
+    with pytest.raises(SeProbeError, match="give the recorded network"):
+        se_probe.fold(run=run, model="demo:sa", demo=True, overwrite=True, **QUIET)
