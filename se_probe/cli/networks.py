@@ -11,7 +11,7 @@ from se_probe.cli.commands import AsJson, with_examples
 from se_probe.cli.output import table
 from se_probe.cli.terminal import console, print_json
 from se_probe.errors import SeProbeError
-from se_probe.runs.settings import ArchitectureSettings
+from se_probe.runs.shared_settings import ArchitectureSettings
 
 _DECLARED = {item.name: item.option for item in ArchitectureSettings.options()}
 

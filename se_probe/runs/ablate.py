@@ -36,22 +36,12 @@ from se_probe.recording.run_folder import RunFolder
 from se_probe.runs.analyse import write_analysis
 from se_probe.runs.artifacts import Artifacts
 from se_probe.runs.joining import chosen_classes, join, require_same
-from se_probe.runs.options import verb
-from se_probe.runs.plan import (
-    Plan,
-    Shown,
-    classes_within,
-    label_of,
-    load_network,
-    machine_of,
-    open_data,
-    plan_run,
-    require_one_process,
-    select_images,
-)
+from se_probe.runs.machine import machine_of, require_one_process
+from se_probe.runs.plan import Plan, Shown, classes_within, label_of, load_network, open_data, plan_run, select_images
 from se_probe.runs.presets import preset_of
 from se_probe.runs.record import folder_of, record_run, write_run
 from se_probe.runs.settings import AblateSettings
+from se_probe.runs.verb import verb
 
 
 @verb(AblateSettings)

@@ -23,8 +23,8 @@ from se_probe.report.comparison import comparison_html
 from se_probe.report.encoding import data_uri
 from se_probe.report.figures import ReportFigure
 from se_probe.runs.artifacts import Artifacts, Drawn
-from se_probe.runs.options import verb
 from se_probe.runs.settings import CompareSettings
+from se_probe.runs.verb import verb
 
 PAGE = "comparison.html"
 NAMED = 2  # runs that a folder is named after

@@ -20,9 +20,9 @@ from se_probe.gates import GateSite, discover, require_gates
 from se_probe.io.progress import progress_bar
 from se_probe.models import LoadedModel, load_architecture
 from se_probe.runs.artifacts import Artifacts, Drawn
-from se_probe.runs.options import verb
-from se_probe.runs.plan import device_of, require_one_process
+from se_probe.runs.machine import device_of, require_one_process
 from se_probe.runs.settings import CostSettings
+from se_probe.runs.verb import verb
 from se_probe.trace.dry_pass import default_input_size
 
 TimeBy = Literal["all", "stage", "site"]

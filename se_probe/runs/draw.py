@@ -38,7 +38,7 @@ from se_probe.labels import ImageClass, LabelSpace, label_space_from_names
 from se_probe.recording import Recording
 from se_probe.runs.artifacts import Artifacts, Drawn
 from se_probe.runs.plan import DEFAULT_CHANNELS, Shown
-from se_probe.runs.settings import DrawSettings
+from se_probe.runs.shared_settings import DrawSettings
 
 # Above so many classes, heat maps and trees show the chosen ones: a thousand names cannot be read.
 MOST_CLASSES = 100

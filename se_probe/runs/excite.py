@@ -13,21 +13,12 @@ from se_probe.recording import Ranks, Recording, ranks_of_environment
 from se_probe.recording.remote import copy_up, require_free
 from se_probe.recording.run_folder import RECORDING, RunFolder
 from se_probe.runs.analyse import write_analysis
-from se_probe.runs.options import verb
-from se_probe.runs.plan import (
-    Plan,
-    Shown,
-    classes_within,
-    label_of,
-    load_network,
-    machine_of,
-    open_data,
-    plan_run,
-    select_images,
-)
+from se_probe.runs.machine import machine_of
+from se_probe.runs.plan import Plan, Shown, classes_within, label_of, load_network, open_data, plan_run, select_images
 from se_probe.runs.presets import Preset, preset_of
 from se_probe.runs.record import record_null, record_run, resumable, resumable_folder, write_run
 from se_probe.runs.settings import ExciteSettings
+from se_probe.runs.verb import verb
 
 
 @verb(ExciteSettings)

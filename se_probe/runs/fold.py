@@ -30,20 +30,12 @@ from se_probe.recording.run_folder import FOLDED, JOINED_FOLD, RunFolder, choose
 from se_probe.runs.analyse import write_analysis
 from se_probe.runs.artifacts import Artifacts
 from se_probe.runs.joining import join, require_same
-from se_probe.runs.options import verb
-from se_probe.runs.plan import (
-    Plan,
-    label_of,
-    load_network,
-    machine_of,
-    open_data,
-    plan_run,
-    require_one_process,
-    resolve_classes,
-)
+from se_probe.runs.machine import machine_of, require_one_process
+from se_probe.runs.plan import Plan, label_of, load_network, open_data, plan_run, resolve_classes
 from se_probe.runs.presets import preset_of
 from se_probe.runs.record import folder_of
 from se_probe.runs.settings import FoldSettings
+from se_probe.runs.verb import verb
 
 MAX_LOSS, MAX_LOSS_DEMO = 0.5, 2.0
 

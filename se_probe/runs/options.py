@@ -1,7 +1,7 @@
 """Declare each option of a verb once, and derive from it everything that tells of it.
 
 A field of a `Settings` class holds an option's name, type, default, help, range, panel and role when a run is resumed.
-From it come the Python signature and its documentation (`verb`), the command line (`se_probe.cli.commands`), the
+From it come the Python signature and its documentation (`runs.verb`), the command line (`cli.commands`), the
 settings in `run.json`, what `--resume` compares, and the command that resumes a run.
 """
 
@@ -11,22 +11,16 @@ import inspect
 import math
 import re
 import shlex
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import Enum
-from functools import wraps
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, dataclass_transform
+from types import MappingProxyType
+from typing import Any, dataclass_transform
 
 from se_probe.errors import SeProbeError
 
-P = ParamSpec("P")
-S = TypeVar("S", bound="Settings")
-R = TypeVar("R")
-
-_DOC_WIDTH = 112
 _LONGEST_TEXT = 4096
 # What a call can be written with; a network in memory is left to the reader.
 _WRITTEN = (bool, int, float, str, Path, Mapping, Sequence, type(None))
@@ -98,17 +92,9 @@ class Option:
         return span + (f', or "{self.word}"' if self.word else "")
 
 
-def option(
-    *,
-    help: str,
-    default: Any = MISSING,
-    panel: Panel = Panel.WHAT,
-    on_resume: OnResume = OnResume.IDENTITY,
-    kw_only: bool = True,
-    **declared: Any,
-) -> Any:
+def option(*, help: str, default: Any = MISSING, kw_only: bool = True, **declared: Any) -> Any:
     """Declare a field of a `Settings` class; `declared` are further attributes of `Option`."""
-    return field(default=default, kw_only=kw_only, metadata={"option": Option(help, panel, on_resume, **declared)})
+    return field(default=default, kw_only=kw_only, metadata={"help": help, **declared})
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(option,))
@@ -119,7 +105,11 @@ class Settings:
         SeProbeError: a value is out of range, of another type, or cannot be read.
     """
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, panel: Panel = Panel.WHAT, on_resume: OnResume = OnResume.IDENTITY) -> None:
+        """Make a dataclass; `panel` and `on_resume` hold for every option of the class that does not say otherwise."""
+        for item in [value for value in vars(cls).values() if isinstance(value, Field)]:
+            declared = Option(**{"panel": panel, "on_resume": on_resume, **item.metadata})
+            item.metadata = MappingProxyType({"option": declared})
         dataclass(frozen=True, kw_only=True)(cls)
 
     def __post_init__(self) -> None:
@@ -303,37 +293,3 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, (Sequence, set, frozenset)):
         return [jsonable(item) for item in value]
     return str(getattr(value, "name", type(value).__name__))
-
-
-def verb(settings: Callable[P, S]) -> Callable[[Callable[[S], R]], Callable[P, R]]:
-    """Give a function of settings the signature of those settings: every option a keyword, documented.
-
-    The function of the settings themselves stays reachable as `__wrapped__`.
-    """
-
-    def decorate(function: Callable[[S], R]) -> Callable[P, R]:
-        @wraps(function)
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            return function(settings(*args, **kwargs))
-
-        returns = inspect.signature(function).return_annotation
-        call.__signature__ = inspect.signature(settings).replace(return_annotation=returns)  # type: ignore[attr-defined]
-        call.__doc__ = documented(inspect.getdoc(function) or "", settings)  # type: ignore[arg-type]  # it is a class
-        return call
-
-    return decorate
-
-
-def documented(text: str, settings: type[Settings]) -> str:
-    """Return a docstring with a section on the arguments, before what the function returns and raises."""
-    body, section, rest = re.split(r"(?m)^(?=Returns:|Raises:)", text, maxsplit=1)[0], "", ""
-    rest = text[len(body) :]
-    for item in sorted(settings.options(), key=lambda item: not item.positional):
-        described = f"{item.name}: {python_words(item.option.help)}"
-        section += textwrap.fill(described, _DOC_WIDTH, initial_indent="    ", subsequent_indent=" " * 8) + "\n"
-    return f"{body.rstrip()}\n\nArgs:\n{section}\n{rest}".rstrip() + "\n"
-
-
-def python_words(help_text: str) -> str:
-    """Return a help text with options named as Python names them."""
-    return re.sub(r"--(no-)?([a-z][a-z-]*[a-z])", lambda found: found[2].replace("-", "_"), help_text)

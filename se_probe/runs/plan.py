@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 
 from se_probe.analysis import default_within, select_sites
-from se_probe.errors import SeProbeError, first_line
+from se_probe.errors import SeProbeError
 from se_probe.gates import Discovery, discover, require_gates
 from se_probe.gates.cardinality import cardinality
 from se_probe.images import ImageSet, Selection, demo_images, open_images, select
@@ -20,30 +19,16 @@ from se_probe.io.log import tell
 from se_probe.io.progress import status
 from se_probe.labels import ImageClass, LabelSpace
 from se_probe.models import LoadedModel, load_model, model_of, with_input_size
-from se_probe.recording import place_of_environment, provenance_of
+from se_probe.recording import provenance_of
+from se_probe.runs.machine import Machine
 from se_probe.runs.options import OnResume
 from se_probe.runs.presets import Preset
-from se_probe.runs.settings import MachineSettings, ReferenceSettings, RunSettings
+from se_probe.runs.shared_settings import ReferenceSettings, RunSettings
 
 # Number of classes that are chosen from data which lack the paper's.
 CLASSES_BY_DEFAULT = 4
 # Number of channels in the paper's figure.
 DEFAULT_CHANNELS = 50
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where a network runs.
-
-    Attributes:
-        device: torch device.
-        workers: number of processes that decode images.
-        batch_size: images in one forward pass, None where it is to be measured.
-    """
-
-    device: str
-    workers: int
-    batch_size: int | None
 
 
 @dataclass(frozen=True)
@@ -294,37 +279,3 @@ def classes_within(selection: Selection, within: str | Sequence[str] | None) -> 
                 f"({', '.join(other.name for other in chosen)}); add it to --classes."
             )
     return [item.name for item in resolved]
-
-
-def require_one_process(what: str) -> None:
-    """Raise SeProbeError where several processes were started for what runs in one."""
-    size = place_of_environment()[1]
-    if size > 1:
-        raise SeProbeError(f"{what} runs in one process; {size} were started, start it without torchrun.")
-
-
-def machine_of(settings: MachineSettings, batch_size: int | str) -> Machine:
-    """Return where the network runs, once that is known to work.
-
-    Raises:
-        SeProbeError: the device cannot be used.
-    """
-    workers = min(4, max(1, (os.cpu_count() or 1) - 1)) if settings.workers is None else settings.workers
-    return Machine(device_of(settings.device), workers, batch_size if isinstance(batch_size, int) else None)
-
-
-def device_of(device: str | None) -> str:
-    """Return the device that was asked for, once it is known to compute; an accelerator by default, if any.
-
-    Raises:
-        SeProbeError: it does not compute.
-    """
-    if device is None:
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        (torch.zeros(1, device=device) + 1).item()
-    except (RuntimeError, AssertionError, NotImplementedError, ImportError, ValueError, TypeError) as error:
-        raise SeProbeError(f"the device {device!r} cannot be used ({first_line(error)}); try --device cpu.") from error
-    return device

@@ -21,7 +21,8 @@ from se_probe.models.fresh import fresh_weights
 from se_probe.recording import Execution, Ranks, Recording, record
 from se_probe.recording.run_folder import RunFolder, choose_folder, latest_run
 from se_probe.runs.plan import Plan, Shown
-from se_probe.runs.settings import ExciteSettings, RunSettings
+from se_probe.runs.settings import ExciteSettings
+from se_probe.runs.shared_settings import RunSettings
 
 
 def folder_of(settings: RunSettings, label: str) -> RunFolder:

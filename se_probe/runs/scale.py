@@ -23,21 +23,13 @@ from se_probe.io.progress import progress_bar, status
 from se_probe.recording import Execution, record
 from se_probe.recording.run_folder import RunFolder, choose_folder
 from se_probe.runs.artifacts import Artifacts
-from se_probe.runs.options import verb
-from se_probe.runs.plan import (
-    Plan,
-    label_of,
-    load_network,
-    machine_of,
-    open_data,
-    plan_run,
-    require_one_process,
-    select_images,
-)
+from se_probe.runs.machine import machine_of, require_one_process
+from se_probe.runs.plan import Plan, label_of, load_network, open_data, plan_run, select_images
 from se_probe.runs.presets import preset_of
 from se_probe.runs.record import folder_of, tell_warnings
 from se_probe.runs.scale_result import THUMBNAILS, ScaleRun, scale_tables, scales_drawn, write_thumbnails
 from se_probe.runs.settings import SCALE_METHODS, ScaleSettings
+from se_probe.runs.verb import verb
 
 THUMBNAIL_SIDE = 96
 

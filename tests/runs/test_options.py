@@ -1,6 +1,5 @@
 """Options: declared once, checked, and told alike in Python, on the command line and for resuming."""
 
-import inspect
 import json
 import re
 import shlex
@@ -10,12 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from typer.main import get_command
 
-import se_probe
-from se_probe.cli import app
 from se_probe.errors import SeProbeError
-from se_probe.runs.options import OnResume, Settings, documented, names, numbers, option, verb
+from se_probe.runs.options import OnResume, Settings, names, numbers, option
 from se_probe.runs.settings import AblateSettings, CostSettings, ExciteSettings, FoldSettings, ScaleSettings
 
 
@@ -90,40 +86,6 @@ def test_numbers():
     assert numbers("4, 8,1.5") == (4, 8, 1.5)
     with pytest.raises(SeProbeError, match='"many" is no number'):
         numbers("4,many")
-
-
-def test_a_verb_has_the_signature_and_documentation_of_its_settings():
-    @verb(Small)
-    def small(settings: Small) -> str:
-        """Do something small.
-
-        Returns:
-            What was done.
-        """
-        return f"{settings.what} {settings.how_often}"
-
-    assert small("x", how_often=2) == "x 2"
-    parameters = inspect.signature(small).parameters
-    assert next(iter(parameters)) == "what"
-    assert parameters["what"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
-    assert {item.kind for name, item in parameters.items() if name != "what"} == {inspect.Parameter.KEYWORD_ONLY}
-    assert parameters["how_often"].default == 3
-    text = inspect.getdoc(small)
-    assert text.index("Args:") < text.index("Returns:")
-    assert "    what: What to do; see how_often.\n" in text
-    assert documented("Do.", Small).startswith("Do.\n\nArgs:\n    what: ")
-
-
-@pytest.mark.parametrize("name", ["excite", "ablate", "fold", "scale", "compare", "cost"])
-def test_every_option_is_on_the_command_line_and_in_python(name):
-    function, command = getattr(se_probe, name), get_command(app).commands[name]
-    parameters = inspect.signature(function).parameters
-    shown = {item.name for item in command.params} - {"verbose", "as_json", "open_report"}
-    assert set(parameters) - {"command"} == shown
-    text = inspect.getdoc(function)
-    for option_name in parameters:
-        assert f"    {option_name}: " in text
-    assert not re.search(r"--[a-z]", text.partition("Args:")[2].partition("Returns:")[0])
 
 
 def test_options_that_several_verbs_share_are_the_same():
