@@ -1,15 +1,4 @@
-"""The options of every verb, each declared once: a settings
-
-# How the scale experiment enlarges objects.
-SCALE_METHODS = {"crop": "enlarged by central crop and resize", "object": "objects drawn larger"}
-
-
-def _signals(given: str | Sequence[str]) -> tuple[str, ...]:
-    """Return what is recorded beside the gates; they themselves always are."""
-    return tuple(name for name in (names(given) if given else ()) if name != "gate")
-
-
-class a verb, composed of the parts that verbs share."""
+"""The options of every verb, each declared once: a settings class a verb, composed of the parts that verbs share."""
 
 from __future__ import annotations
 
@@ -21,9 +10,9 @@ from se_probe.runs.options import OnResume, Panel, names, numbers, option
 from se_probe.runs.presets import PRESETS
 from se_probe.runs.shared_settings import (
     LARGEST_BATCH,
-    DrawSettings,
     ArchitectureSettings,
     BatchSettings,
+    DrawSettings,
     ExecutionSettings,
     FastSettings,
     FigureSettings,
@@ -37,6 +26,14 @@ if TYPE_CHECKING:
     import torch
 
     from se_probe.models import LoadedModel
+
+# How the scale experiment enlarges objects.
+SCALE_METHODS = {"crop": "enlarged by central crop and resize", "object": "objects drawn larger"}
+
+
+def _signals(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Return what is recorded beside the gates; they themselves always are."""
+    return tuple(name for name in (names(given) if given else ()) if name != "gate")
 
 
 class JoinSettings(RunSettings, on_resume=OnResume.INPUT):
