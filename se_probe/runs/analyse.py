@@ -51,7 +51,7 @@ def write_analysis(recording: Recording, *, data: str | Path | None = None, prog
     with status("writing the report", shown=progress):
         from se_probe.report.write import summary_of, write_report  # Matplotlib comes with it
 
-        told = summary_of(recording, found, facts.get("warnings", []), arguments_of(facts.get("options")))
+        told = summary_of(recording, found, facts.get("warnings", []), arguments_of(facts.get("options"), recording))
         report = write_report(recording.path.parent, findings=found, summary=told, data=data)
     _tell_summary(found, told)
     tell("report", report.resolve().as_uri())
@@ -106,10 +106,14 @@ def _facts(recording: Recording) -> dict[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
-def arguments_of(options: object) -> str | None:
-    """Return the network and the images of a run as a command line names them, from the options in its `run.json`."""
+def arguments_of(options: object, recording: Recording) -> str:
+    """Return the network and the images of a run as a command line names them, from the options in its `run.json`.
+
+    A run of an earlier version has none there, and is named by what its recording says of both.
+    """
     if not isinstance(options, Mapping):
-        return None
+        model, data = recording.provenance["model"]["name"], recording.provenance["data"].get("location")
+        options = {"model": model, "data": data, "demo": recording.demo and data is None}
     words = [
         word
         for item in AblateSettings.options()
