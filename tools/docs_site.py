@@ -105,6 +105,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, content in generated.items():
         files.append(File.generated(config, name, content=content))
     shown = {f"example/{path.name}": path for path in (EXAMPLE / "figures").glob("*.png")}
+    shown |= {f"photographs/{path.name}": path for path in (ROOT / "reports/example/figures").glob("*.png")}
     shown |= {"example/report.html": EXAMPLE / "report.html"} | {there: ROOT / here for here, there in FILES.items()}
     for name, path in shown.items():
         files.append(File.generated(config, name, abs_src_path=str(path)))
@@ -192,7 +193,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     def led(match: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(source), match[1]))
         if target.startswith("reports/example/figures/"):
-            place = f"example/{posixpath.basename(target)}"
+            place = f"photographs/{posixpath.basename(target)}"
         else:
             place = places.get(target, "")
         return posixpath.relpath(place, posixpath.dirname(here) or ".") if place else match[1]

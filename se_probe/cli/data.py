@@ -10,7 +10,7 @@ from se_probe.cli.app import app
 from se_probe.cli.commands import AsJson, with_examples
 from se_probe.cli.help import Group
 from se_probe.cli.output import table
-from se_probe.cli.terminal import console, print_json
+from se_probe.cli.terminal import console, print_json, terminal
 
 data_app = typer.Typer(
     cls=Group, help="Public sets of images, fetched when asked for and never otherwise.", no_args_is_help=True
@@ -38,7 +38,8 @@ def fetch(
     from se_probe.images.public import fetch as run
 
     try:
-        run(f"{name}:{variant}" if variant else name, url=url, say=lambda line: typer.echo(line, err=True))
+        with terminal():
+            run(f"{name}:{variant}" if variant else name, url=url)
     except KeyboardInterrupt:
         typer.echo("stopped; what is here is kept, and the same command resumes the download", err=True)
         raise SystemExit(130) from None

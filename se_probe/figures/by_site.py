@@ -27,6 +27,16 @@ BAND = style.area_style(style.COLOURS[0], 0.22)
 """The legend's sample of `plot_band` around the first line."""
 
 
+NULL_NAME = "fresh weights, same images"
+NULL_LOOK = CurveStyle(style.QUIET, style.DASHES[1], None, 0.9, 2.5, 0)
+"""The null: the same architecture with fresh weights."""
+
+
+def plot_null(axes: Axes, values: pd.Series) -> None:
+    """Draw the line of the null."""
+    axes.plot(np.arange(len(values)), values, color=NULL_LOOK.color, linestyle=NULL_LOOK.linestyle, linewidth=0.9)
+
+
 def points_look(order: int) -> CurveStyle:
     """Return the style of points without a line."""
     return replace(look(order), linestyle="none")

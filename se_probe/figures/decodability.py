@@ -4,7 +4,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from se_probe.figures.by_site import BAND, draw_by_site, look, plot_band, plot_level, plot_line
+from se_probe.figures.by_site import (
+    BAND,
+    NULL_LOOK,
+    NULL_NAME,
+    draw_by_site,
+    look,
+    plot_band,
+    plot_level,
+    plot_line,
+    plot_null,
+)
 from se_probe.figures.frame import Wording
 
 ACCURACY, CLASSES = "balanced accuracy of a linear classifier", "spread between class means"
@@ -35,6 +45,8 @@ def decodability(
     def accuracy(axes: Axes, rows: pd.DataFrame) -> None:
         plot_band(axes, rows["ci_low"], rows["ci_high"], LOOKS[ACCURACY])
         plot_line(axes, rows["accuracy"], LOOKS[ACCURACY], rows["verdict"] != "live")
+        if "null_accuracy" in rows:
+            plot_null(axes, rows["null_accuracy"])
         plot_level(axes, rows["chance"], "chance")
         axes.set_ylim(0, 1.03)
 
@@ -44,5 +56,6 @@ def decodability(
 
     panels = {f"accuracy among {classes} classes": accuracy, "standard deviation, gate units": spread}
     note = NOTE.format(" or ".join(still)) if still else None
-    looks = {ACCURACY: LOOKS[ACCURACY], "95 % interval": BAND, CLASSES: LOOKS[CLASSES]}
+    null = {NULL_NAME: NULL_LOOK} if "null_accuracy" in table else {}
+    looks = {ACCURACY: LOOKS[ACCURACY], "95 % interval": BAND, **null, CLASSES: LOOKS[CLASSES]}
     return draw_by_site(table, panels, Wording(title, "site", "", caption, note, demo), looks)

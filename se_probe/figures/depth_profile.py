@@ -5,7 +5,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from se_probe.analysis.stats.states import STATIC_SD
-from se_probe.figures.by_site import BAND, draw_by_site, look, plot_band, plot_level, plot_line
+from se_probe.figures.by_site import (
+    BAND,
+    NULL_LOOK,
+    NULL_NAME,
+    draw_by_site,
+    look,
+    plot_band,
+    plot_level,
+    plot_line,
+    plot_null,
+)
 from se_probe.figures.frame import Wording
 
 SHARE, CLASSES, IMAGES = "share between classes, ω²", "between class means", "between images of a class"
@@ -40,6 +50,8 @@ def depth_profile(
     def share(axes: Axes, table: pd.DataFrame) -> None:
         plot_band(axes, table["ci_low"], table["ci_high"], LOOKS[SHARE])
         plot_line(axes, table["omega_squared"], LOOKS[SHARE], table["verdict"] != "live")
+        if "null_omega_squared" in table:
+            plot_null(axes, table["null_omega_squared"])
         axes.set_ylim(min(0.0, float(table["ci_low"].fillna(0.0).min())) - 0.02, 1.02)
 
     def spread(axes: Axes, table: pd.DataFrame) -> None:
@@ -50,5 +62,6 @@ def depth_profile(
 
     panels = {"share of variance": share, "standard deviation, gate units": spread}
     note = HOLLOW_NOTE.format(" or ".join(still)) if still else None
-    looks = {SHARE: LOOKS[SHARE], INTERVAL: BAND, **LOOKS}
+    null = {NULL_NAME: NULL_LOOK} if "null_omega_squared" in specificity else {}
+    looks = {SHARE: LOOKS[SHARE], INTERVAL: BAND, **null, **LOOKS}
     return draw_by_site(specificity, panels, Wording(title, "site", "", caption, note, demo), looks)

@@ -21,8 +21,10 @@ RECORDING, ABLATION = "recording.zarr", "ablation.zarr"
 FIGURES, TABLES, FACTS, FOLDED = "figures", "tables", "run.json", "folded"
 # A run of `fold` that joined this one.
 JOINED_FOLD = "fold"
+# A recording of the same architecture with fresh weights.
+NULL = "null.zarr"
 REPORT = "report.html"
-_PARTS = (RECORDING, ABLATION, FIGURES, TABLES, FACTS, REPORT, FOLDED, JOINED_FOLD)
+_PARTS = (RECORDING, ABLATION, FIGURES, TABLES, FACTS, REPORT, FOLDED, JOINED_FOLD, NULL)
 # The parts that show that the folder holds a run, in the order in which they are removed, after all others.
 _EVIDENCE = (FOLDED, ABLATION, FACTS, RECORDING)
 
@@ -50,6 +52,11 @@ class RunFolder:
     def ablation(self) -> Path:
         """The zarr store of what interventions did."""
         return self.path / ABLATION
+
+    @property
+    def null(self) -> Path:
+        """The zarr store of the same architecture with fresh weights."""
+        return self.path / NULL
 
     @property
     def costs(self) -> Path:

@@ -52,7 +52,7 @@ def make_thumbnails(recording: Recording, paths: Sequence[str], data: str | Path
     Returns:
         The thumbnails. Without data, or where they cannot be opened, there are none, and the note says why.
     """
-    place = "demo" if data is None and recording.provenance["data"]["title"] == "demo" else data
+    place = _place(recording, data)
     if place is None:
         return Thumbnails(
             {}, "There are no thumbnails: se-probe report RUN --data DIR makes them from the images in DIR."
@@ -71,6 +71,24 @@ def make_thumbnails(recording: Recording, paths: Sequence[str], data: str | Path
         except SeProbeError as error:
             return Thumbnails(pictures, f"Thumbnails are missing from here on: {error}")
     return Thumbnails(pictures, _note(shown_url(str(place)), len(paths), failures))
+
+
+def open_recorded(recording: Recording, data: str | Path | None = None) -> Callable[[str], Image.Image]:
+    """Return a function from the path of a recorded image to its RGB picture.
+
+    Raises:
+        SeProbeError: no data were given, or they cannot be opened.
+    """
+    place = _place(recording, data)
+    if place is None:
+        raise SeProbeError("the images cannot be opened; name them with --data.")
+    opener = _opener(recording, str(place))
+    return lambda path: decode_rgb(lambda: opener(path))
+
+
+def _place(recording: Recording, data: str | Path | None) -> str | Path | None:
+    """Return what is opened: the data given by the user, or the demo's drawings."""
+    return "demo" if data is None and recording.provenance["data"]["title"] == "demo" else data
 
 
 def _note(place: str, wanted: int, failures: int) -> str:

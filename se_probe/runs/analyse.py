@@ -9,16 +9,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from se_probe.ablation import Ablation, open_ablation
-from se_probe.analysis import measure_tables, signal_tables
+from se_probe.analysis import beside_null, image_covariates, measure_tables, signal_tables, site_covariates
 from se_probe.analysis.ablation import ablation_tables
 from se_probe.analysis.branches import branch_tables, has_branches
 from se_probe.analysis.findings import Finding, Summary, findings
+from se_probe.analysis.findings.context import COVARIATES
+from se_probe.errors import SeProbeError
+from se_probe.images.decode import UndecodableImageError
 from se_probe.io.log import tell
 from se_probe.io.progress import status
-from se_probe.recording import Recording
+from se_probe.recording import Recording, open_recording
 from se_probe.recording.run_folder import FACTS, RunFolder
 from se_probe.runs.options import OnResume
 from se_probe.runs.settings import AblateSettings
@@ -42,19 +46,19 @@ def write_analysis(recording: Recording, *, data: str | Path | None = None, prog
         SeProbeError: no image of a chosen class was recorded, or the folder cannot be written.
     """
     with status("measuring gates", shown=progress):
-        found = _measured(recording)
+        found = _measured(recording, data)
     facts = _facts(recording)
     with status("writing the report", shown=progress):
         from se_probe.report.write import summary_of, write_report  # Matplotlib comes with it
 
-        told = summary_of(recording, found, facts.get("warnings", []), arguments_of(facts.get("options")))
+        told = summary_of(recording, found, facts.get("warnings", []), arguments_of(facts.get("options"), recording))
         report = write_report(recording.path.parent, findings=found, summary=told, data=data)
     _tell_summary(found, told)
     tell("report", report.resolve().as_uri())
     return report
 
 
-def _measured(recording: Recording) -> list[Finding]:
+def _measured(recording: Recording, data: str | Path | None) -> list[Finding]:
     """Write the tables and figures of what was measured, and return what they show."""
     from se_probe.runs.artifacts import Artifacts  # these bring Matplotlib, for which the first image need not wait
     from se_probe.runs.draw import measures_drawn
@@ -62,6 +66,10 @@ def _measured(recording: Recording) -> list[Finding]:
     folder = RunFolder(recording.path.parent)
     artifacts = Artifacts(folder.path)
     tables = measure_tables(recording)
+    if folder.null.exists():
+        tables = beside_null(tables, measure_tables(open_recording(folder.null)))
+    if (covariates := _covariates(recording, data)) is not None:
+        tables |= {COVARIATES: site_covariates(recording, covariates)}
     artifacts.tables(tables)
     if has_branches(recording):
         artifacts.tables(branch_tables(recording, recording.provenance.get("cardinality")))
@@ -74,6 +82,20 @@ def _measured(recording: Recording) -> list[Finding]:
     return findings(recording, tables, ablation=ablation)
 
 
+def _covariates(recording: Recording, data: str | Path | None) -> pd.DataFrame | None:
+    """Return brightness, contrast and mean colour of the kept images, None if some cannot be opened."""
+    from se_probe.report.explorer import chosen_images
+    from se_probe.report.thumbnails import open_recorded
+
+    images = chosen_images(recording)
+    try:
+        opened = open_recorded(recording, data)
+        rows = [image_covariates(np.asarray(opened(path)).transpose(2, 0, 1)[None] / 255) for path in images["path"]]
+    except (SeProbeError, UndecodableImageError):
+        return None
+    return pd.concat(rows, ignore_index=True).set_index(images.index)
+
+
 def _facts(recording: Recording) -> dict[str, Any]:
     """Return what the `run.json` beside a recording holds, nothing where there is none."""
     path = recording.path.parent / FACTS
@@ -84,10 +106,14 @@ def _facts(recording: Recording) -> dict[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
-def arguments_of(options: object) -> str | None:
-    """Return the network and the images of a run as a command line names them, from the options in its `run.json`."""
+def arguments_of(options: object, recording: Recording) -> str:
+    """Return the network and the images of a run as a command line names them, from the options in its `run.json`.
+
+    A run of an earlier version has none there, and is named by what its recording says of both.
+    """
     if not isinstance(options, Mapping):
-        return None
+        model, data = recording.provenance["model"]["name"], recording.provenance["data"].get("location")
+        options = {"model": model, "data": data, "demo": recording.demo and data is None}
     words = [
         word
         for item in AblateSettings.options()

@@ -27,7 +27,7 @@ from se_probe.runs.plan import (
     select_images,
 )
 from se_probe.runs.presets import Preset, preset_of
-from se_probe.runs.record import record_run, resumable, resumable_folder, write_run
+from se_probe.runs.record import record_null, record_run, resumable, resumable_folder, write_run
 from se_probe.runs.recorded import RunRecording
 from se_probe.runs.settings import ExciteSettings
 
@@ -111,6 +111,8 @@ def _run(settings: ExciteSettings, plan: _Planned, ranks: Ranks) -> Recording:
             plan.run, folder, settings.execution, settings.capture, resume=settings.resume, ranks=ranks
         )
         if ranks.first:
+            if settings.null:
+                record_null(plan.run, folder, settings.execution)
             write_run(plan.run, recording, folder, plan.shown)
             if settings.report:
                 write_analysis(recording, data=settings.data, progress=settings.progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from signal import SIGINT
@@ -14,9 +14,10 @@ import pandas as pd
 from se_probe.analysis import recording_tables
 from se_probe.errors import InterruptedRun
 from se_probe.images import label_disagreement
-from se_probe.io.files import writing
+from se_probe.io.files import remove, writing
 from se_probe.io.log import tell, tell_line
 from se_probe.io.progress import progress_bar, status
+from se_probe.models.fresh import fresh_weights
 from se_probe.recording import Execution, Ranks, Recording, record
 from se_probe.recording.run_folder import RunFolder, choose_folder, latest_run
 from se_probe.runs.plan import Plan, Shown
@@ -73,6 +74,32 @@ def record_run(
             execution=execution or Execution(),
             resume=resume,
             ranks=ranks,
+            say=tell_line,
+            progress=progress,
+        )
+
+
+def record_null(plan: Plan, folder: RunFolder, execution: Execution) -> None:
+    """Record the same architecture with fresh weights over the same images, beside the run.
+
+    Raises:
+        SeProbeError: fresh weights cannot be drawn for a part of the network.
+    """
+    fresh = replace(plan, model=fresh_weights(plan.model, plan.settings.seed))
+    if folder.null.exists():
+        remove(folder.null)
+    machine = plan.machine
+    with progress_bar("recording fresh weights", len(plan.selection.entries), shown=shows_progress(plan)) as progress:
+        record(
+            fresh.model,
+            plan.discovery.sites,
+            plan.selection,
+            folder.null,
+            provenance=fresh.provenance,
+            batch_size=machine.batch_size,
+            workers=machine.workers,
+            device=machine.device,
+            execution=execution,
             say=tell_line,
             progress=progress,
         )

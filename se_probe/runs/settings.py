@@ -386,6 +386,12 @@ class ExciteSettings(ReportSettings, FigureSettings, ExecutionSettings, Referenc
         metavar="NAMES",
         read=_signals,
     )
+    null: bool = option(
+        default=False,
+        help="Record the same architecture with fresh weights on the same images, too: what the architecture and the "
+        "images alone give.",
+        on_resume=OnResume.FREE,
+    )
     record_sites: Sequence[str] | None = option(
         default=None,
         help="Sites to record. Default: all.",

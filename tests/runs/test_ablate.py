@@ -128,7 +128,7 @@ def test_a_network_without_logits_is_refused_and_its_recording_kept(photographs,
             return self.loaded.forward_features(x)
 
     with pytest.raises(SeProbeError, match=r"^the network's output is \(6, \d+, \d+, \d+\); expected logits"):
-        se_probe.ablate(model=Features(), data=photographs, out=tmp_path / "run", **QUIET)
+        se_probe.ablate(model=Features().eval(), data=photographs, out=tmp_path / "run", **QUIET)
     assert se_probe.open_recording(tmp_path / "run").complete
     assert not (tmp_path / "run" / "ablation.zarr").exists()
 

@@ -20,12 +20,13 @@ from filelock import FileLock, Timeout
 
 from se_probe.errors import SeProbeError, message_of
 from se_probe.images.public.sets import RECEIPT, PublicSet, downloads, home, public_set, readable_size, state_of
+from se_probe.io.log import tell
 from se_probe.io.progress import byte_bar
 
 _BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
-def fetch(data: str, *, url: str | None = None, say: Callable[[str], None] = print, show_progress: bool = True) -> Path:
+def fetch(data: str, *, url: str | None = None, progress: bool = True) -> Path:
     """Fetch a public set of labelled images, unless it is there already.
 
     The next call resumes an interrupted download.
@@ -33,8 +34,7 @@ def fetch(data: str, *, url: str | None = None, say: Callable[[str], None] = pri
     Args:
         data: `imagenetv2`, `imagenetv2:threshold-0.7`, `imagenetv2:top-images` or `tiny-imagenet`.
         url: another address of the same file; its checksum is compared all the same.
-        say: is given a line about what is done.
-        show_progress: show a bar.
+        progress: show a bar.
 
     Returns:
         The folder of labelled images, which `data` then stands for in `open_images` and `excite`.
@@ -45,13 +45,13 @@ def fetch(data: str, *, url: str | None = None, say: Callable[[str], None] = pri
     public, part = public_set(data)
     folder = home(public)
     if folder.is_dir():
-        say(f"{public.name} is there: {folder / part}")
+        tell("data", f"{public.name} is there: {folder / part}")
         return folder / part
     try:
         downloads().mkdir(parents=True, exist_ok=True)
         with FileLock(downloads() / f"{public.folder_name}.lock", timeout=0):
             if not folder.is_dir():
-                _fetch(public, url or public.url, say, show_progress)
+                _fetch(public, url or public.url, progress)
     except Timeout as error:
         raise SeProbeError(f"{public.name} is being fetched by another process; wait for it") from error
     except OSError as error:
@@ -59,23 +59,23 @@ def fetch(data: str, *, url: str | None = None, say: Callable[[str], None] = pri
             f"{public.name} cannot be kept in {folder.parent} ({error.strerror or error}); make room or make it "
             "writable, or name another folder with SE_PROBE_CACHE"
         ) from error
-    say(f"{public.name} is fetched: {folder / part}")
+    tell("data", f"{public.name} is fetched: {folder / part}")
     return folder / part
 
 
-def _fetch(public: PublicSet, url: str, say: Callable[[str], None], show_progress: bool) -> None:
+def _fetch(public: PublicSet, url: str, shown: bool) -> None:
     from se_probe.images.public.download import download
 
     _require_space(public)
     archive = downloads() / public.archive_name
-    say(f"fetching {public.name}: {public.holds}; {readable_size(public.size)} from {url}")
-    say(f"licence: {public.licence}")
-    with byte_bar("downloading", public.size, shown=show_progress) as progress:
+    tell("fetch", f"{public.name}: {public.holds}; {readable_size(public.size)} from {url}")
+    tell("licence", public.licence)
+    with byte_bar("downloading", public.size, shown=shown) as progress:
         download(url, archive, public.size, public.sha256, progress)
     unpacked = downloads() / public.folder_name
     shutil.rmtree(unpacked, ignore_errors=True)
     try:
-        with byte_bar("unpacking", public.size, shown=show_progress) as progress:
+        with byte_bar("unpacking", public.size, shown=shown) as progress:
             unpack(archive, unpacked, public.unpacked, progress)
         _require_parts(public, unpacked)
         _write_receipt(public, url, unpacked)

@@ -21,9 +21,10 @@ from se_probe.labels import label_space_from_names
 from se_probe.report import make_thumbnails
 from tests.images.public.archives import INDICES, WNIDS, imagenetv2_files, tar_of, tiny_imagenet_files, zip_of
 from tests.images.public.server import Behaviour, serve
+from tests.told import told
 
 V2 = "imagenetv2:matched-frequency"
-QUIET = {"say": lambda line: None, "show_progress": False}
+QUIET = {"progress": False}
 
 
 def everything_in(folder: Path) -> list[str]:
@@ -53,14 +54,14 @@ def test_what_is_fetched_is_what_was_published(cache, publish, mode):
 
 def test_a_second_fetch_asks_nobody(publish):
     behaviour = Behaviour(tar_of(imagenetv2_files()))
-    lines = []
     with serve(behaviour) as address:
         publish(V2, address, behaviour.content)
         first = fetch("imagenetv2", **QUIET)
-        again = fetch("imagenetv2", say=lines.append, show_progress=False)
+        with told() as lines:
+            again = fetch("imagenetv2", **QUIET)
     assert first == again
     assert len(behaviour.requests) == 1
-    assert lines == [f"{V2} is there: {first}"]
+    assert lines == [f"data      {V2} is there: {first}"]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def fetched(publish, content: bytes, **facts) -> str:
     with serve(Behaviour(content)) as address:
         publish(V2, address, content, **facts)
         with pytest.raises(SeProbeError) as caught:
-            fetch("imagenetv2", say=lambda line: None, show_progress=False)
+            fetch("imagenetv2", progress=False)
     return str(caught.value)
 
 
