@@ -220,7 +220,8 @@ def _read(part: Path, arrays: Mapping[str, ArrayLayout]) -> xr.Dataset:
     lengths = {check_array(part / name, layout) for name, layout in arrays.items()}
     if len(lengths) > 1:
         raise ValueError(f"the arrays of {part.name} have the lengths {sorted(lengths)}; expected one length")
-    return xr.open_zarr(part, consolidated=False, chunks=None, decode_cf=False).load()
+    read: xr.Dataset = xr.open_zarr(part, consolidated=False, chunks=None, decode_cf=False).load()
+    return read
 
 
 class AblationWriter:

@@ -6,6 +6,7 @@ import se_probe
 from se_probe.analysis import findings
 from se_probe.errors import SeProbeError
 from se_probe.io.files import only_writer
+from se_probe.recording.remote import copy_up
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +58,12 @@ def test_no_other_run_writes_while_figures_and_report_are_written(tmp_path, monk
     se_probe.excite("goldfish,pug", demo=True, out=tmp_path / "run", **few)
     assert len(refused) == 1
     assert not list((tmp_path / "run").glob(".*.lock"))
+
+
+def test_the_lock_is_not_copied_to_a_url(tmp_path):
+    (tmp_path / "run" / "recording.zarr").mkdir(parents=True)
+    (tmp_path / "run" / "recording.zarr" / ".zattrs").write_text("{}")
+    with only_writer(tmp_path / "run" / "run.json"):
+        copy_up(tmp_path / "run", f"file://{tmp_path}/copy", "recording.zarr")
+    copied = [path.name for path in (tmp_path / "copy").rglob("*") if path.is_file()]
+    assert copied == [".zattrs"]
