@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from se_probe.images.public import fetch
     from se_probe.labels import LabelSpace, imagenet
     from se_probe.models import LoadedModel, load_model
-    from se_probe.recording import Recording, merge, open_recording, record, verify
+    from se_probe.recording import Recording, merge, record, verify
     from se_probe.runs.ablate import ablate
     from se_probe.runs.analyse import write_analysis
     from se_probe.runs.compare import compare
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from se_probe.runs.draw import draw
     from se_probe.runs.excite import excite
     from se_probe.runs.fold import fold
+    from se_probe.runs.recorded import open_recording
     from se_probe.runs.scale import scale
     from se_probe.runs.scale_result import ScaleRun, open_scale_run
 
@@ -61,7 +62,7 @@ _HOME = {
     "merge": "recording",
     "open_ablation": "ablation",
     "open_images": "images",
-    "open_recording": "recording",
+    "open_recording": "runs.recorded",
     "open_scale_run": "runs.scale_result",
     "record": "recording",
     "scale": "runs.scale",

@@ -11,7 +11,7 @@ whole parts, and the status "incomplete".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -27,14 +27,23 @@ from se_probe.ablation.outcomes import MEASURES
 from se_probe.ablation.planning import SiteGroup
 from se_probe.errors import SeProbeError
 from se_probe.images import Selection
-from se_probe.recording.layout import ZARR_FORMAT
+from se_probe.io.files import reading, require_plain_files
+from se_probe.recording.guard import ROOT_ATTRIBUTES, read_json
+from se_probe.recording.layout import ZARR_FORMAT, ArrayLayout, check_array
+from se_probe.recording.run_folder import ABLATION
 from se_probe.recording.shards import strings
 
-STORE_NAME = "ablation.zarr"
 SCHEMA = 1
 INCOMPLETE, COMPLETE = "incomplete", "complete"
 _IMAGES, _OUTCOMES = "images", "outcomes"
 _IMAGES_AT_ONCE = 1024
+_TEXT = ArrayLayout(("image",), (), r"<U[1-9]\d*", "images")
+_IMAGE_ARRAYS = {
+    "path": _TEXT,
+    "class": _TEXT,
+    "class_index": ArrayLayout(("image",), (), "<i8", "images"),
+    "wnid": _TEXT,
+}
 
 
 class Ablation:
@@ -120,28 +129,99 @@ def open_ablation(path: str | Path) -> Ablation:
         path: a run's folder or the `ablation.zarr` in it.
 
     Raises:
-        SeProbeError: there is none at `path`, or a later version of se-probe wrote it.
+        SeProbeError: there is none at `path`, a later version of se-probe wrote it, or it is damaged.
     """
     store = Path(path)
-    store = store / STORE_NAME if (store / STORE_NAME).is_dir() else store
-    try:
-        attributes: dict[str, Any] = zarr.open_group(store, mode="r", use_consolidated=False).attrs.asdict()
-    except (OSError, ValueError):
-        attributes = {}
-    if "interventions" not in attributes:
+    store = store / ABLATION if (store / ABLATION).is_dir() else store
+    attributes = _attributes(store)
+    with reading(store):
+        images, *parts = [
+            _read(part, layout)
+            for part, layout in (
+                (store / _IMAGES, _IMAGE_ARRAYS),
+                *((part, _outcome_arrays(attributes)) for part in sorted((store / _OUTCOMES).glob("[0-9]*"))),
+            )
+        ]
+        if not parts:
+            raise ValueError("it holds no outcomes")
+        outcomes = xr.concat(parts, "image")
+        places = outcomes["place"].values
+        if places.size and not (places.min() >= 0 and places.max() < images.sizes["image"]):
+            raise ValueError(f"it has outcomes of image {places.max()}, but {images.sizes['image']} images")
+    return Ablation(store, attributes, images, outcomes)
+
+
+def _attributes(store: Path) -> dict[str, Any]:
+    """Return the attributes of a store of interventions, checked as those of a recording are.
+
+    Raises:
+        SeProbeError: it is no such store, a later version wrote it, it is damaged, or it holds something else than
+            folders and regular files.
+    """
+    none = SeProbeError(
+        f"{store} holds no interventions; expected the folder of a run of se-probe ablate, or its {ABLATION}."
+    )
+    if not (store / ROOT_ATTRIBUTES).is_file():
+        raise none
+    with reading(store):
+        require_plain_files(store)
+    attributes = read_json(store / ROOT_ATTRIBUTES)
+    if not isinstance(attributes, dict) or "interventions" not in attributes:
+        raise none
+    schema = attributes.get("schema")
+    if type(schema) is int and schema > SCHEMA:
         raise SeProbeError(
-            f"{path} holds no interventions; expected the folder of a run of se-probe ablate, or its {STORE_NAME}."
+            f"{store} has schema {schema} of interventions; this version of se-probe reads up to {SCHEMA}, use a "
+            "later one."
         )
-    if attributes["schema"] > SCHEMA:
-        raise SeProbeError(
-            f"{path} has schema {attributes['schema']} of interventions; this version of se-probe reads up to "
-            f"{SCHEMA}, use a later one."
-        )
-    images, *parts = [
-        xr.open_zarr(part, consolidated=False, chunks=None).load()
-        for part in (store / _IMAGES, *sorted((store / _OUTCOMES).glob("[0-9]*")))
-    ]
-    return Ablation(store, attributes, images, xr.concat(parts, "image"))
+    problem = next(_attribute_problems(attributes), None)
+    if problem:
+        raise SeProbeError(f"{store / ROOT_ATTRIBUTES} is damaged: {problem}. Run the ablation again.")
+    return attributes
+
+
+def _attribute_problems(attributes: dict[str, Any]) -> Iterator[str]:
+    """Yield what the attributes have that was not written."""
+    if type(attributes.get("schema")) is not int or attributes.get("status") not in (INCOMPLETE, COMPLETE):
+        yield f"it has schema {attributes.get('schema')!r} and status {attributes.get('status')!r}"
+    rows = attributes["interventions"]
+    if not isinstance(rows, list) or not rows:
+        yield "it has no list of interventions"
+    elif not all(
+        isinstance(row, list) and len(row) == 4 and all(isinstance(word, str) for word in row) for row in rows
+    ):
+        yield "an intervention is not four texts: name, scope, sites, replacement"
+    facts = attributes.get("provenance")
+    model = facts.get("model") if isinstance(facts, dict) else None
+    if (
+        not isinstance(model, dict)
+        or not isinstance(model.get("name"), str)
+        or not isinstance(model.get("weights"), str)
+    ):
+        yield "its provenance names no model with its weights"
+    if not isinstance(attributes.get("skipped"), list):
+        yield "it has no list of skipped images"
+
+
+def _outcome_arrays(attributes: dict[str, Any]) -> dict[str, ArrayLayout]:
+    measures, interventions = len(MEASURES), len(attributes["interventions"])
+    return {
+        "place": ArrayLayout(("image",), (), "<i8", "images"),
+        "clean": ArrayLayout(("image", "measure"), (measures,), "<f[48]", "images"),
+        "changed": ArrayLayout(("image", "intervention", "measure"), (interventions, measures), "<f[48]", "images"),
+    }
+
+
+def _read(part: Path, arrays: Mapping[str, ArrayLayout]) -> xr.Dataset:
+    """Read a group whose arrays were checked before one of them is decoded."""
+    found = {path.parent.name for path in part.glob("*/.zarray")}
+    if found != set(arrays):
+        raise ValueError(f"{part.name} has the arrays {sorted(found)}; expected {sorted(arrays)}")
+    lengths = {check_array(part / name, layout) for name, layout in arrays.items()}
+    if len(lengths) > 1:
+        raise ValueError(f"the arrays of {part.name} have the lengths {sorted(lengths)}; expected one length")
+    read: xr.Dataset = xr.open_zarr(part, consolidated=False, chunks=None, decode_cf=False).load()
+    return read
 
 
 class AblationWriter:

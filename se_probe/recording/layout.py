@@ -111,7 +111,7 @@ def array_problems(store: Path, header: Header) -> Iterator[str]:
     for name, layout in expected.items():
         if name in found:
             try:
-                length = _checked(store / name, layout, whole=header.schema >= _WHOLE_ROWS)
+                length = check_array(store / name, layout, whole=header.schema >= _WHOLE_ROWS)
                 first, owner = lengths.setdefault(layout.length, (length, name))
                 if first != length:
                     raise ValueError(f"it has the length {length}; expected {first}, as {owner}")
@@ -147,8 +147,8 @@ def _attributes(folder: Path) -> Any:
     return read_json(path) if path.exists() else {}
 
 
-def _checked(folder: Path, layout: ArrayLayout, *, whole: bool) -> int:
-    """Return the length of an array whose metadata are as they were written.
+def check_array(folder: Path, layout: ArrayLayout, *, whole: bool = True) -> int:
+    """Return the length of an array whose metadata are as they were written, all its chunks in whole rows on disk.
 
     Raises:
         ValueError, TypeError, KeyError: they are not.

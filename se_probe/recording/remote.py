@@ -69,7 +69,8 @@ def copy_up(folder: Path, url: str, store: str) -> None:
         SeProbeError: it cannot be written; the folder stays as it is.
     """
     facts = folder / store / _ROOT_FACTS
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != facts]
+    # To open and close the lock's file would release the lock.
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != facts and path.suffix != ".lock"]
     with storage_errors(url):
         system, root = url_to_fs(url)
         base = root.rstrip("/")

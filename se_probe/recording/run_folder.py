@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -92,6 +92,18 @@ class RunFolder:
     def stopped(self) -> bool:
         """Whether it holds a recording that was stopped before its end."""
         return is_incomplete(self.recording)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other runs from writing into the folder until figures, tables and report are written.
+
+        Raises:
+            SeProbeError: another run is writing there, or the folder cannot be written.
+        """
+        with ExitStack() as stack:
+            with writing(self.path):
+                stack.enter_context(only_writer(self.path / FACTS))
+            yield
 
     def clear(self) -> None:
         """Remove the parts of an earlier run, and nothing else that is in the folder.

@@ -1,9 +1,10 @@
 """The report of a run: one HTML file that needs nothing else, neither a network nor other files."""
 
+from se_probe.recording.run_folder import REPORT
 from se_probe.report.figures import ReportFigure
 from se_probe.report.page import report_html
 from se_probe.report.thumbnails import Thumbnails, make_thumbnails
-from se_probe.report.write import REPORT, write_report
+from se_probe.report.write import write_report
 
 __all__ = [
     "REPORT",

@@ -12,6 +12,7 @@ from se_probe.analysis.findings import Finding, Summary
 from se_probe.analysis.findings import summary as summarise
 from se_probe.io.files import write_file
 from se_probe.recording import Recording, open_recording
+from se_probe.recording.run_folder import FACTS, REPORT
 from se_probe.report.explorer import chosen_images
 from se_probe.report.figures import run_figures
 from se_probe.report.folding import read_folding
@@ -19,9 +20,6 @@ from se_probe.report.interventions import read_interventions
 from se_probe.report.measures import channel_rows, run_measures, site_rows
 from se_probe.report.page import report_html
 from se_probe.report.thumbnails import make_thumbnails
-
-REPORT = "report.html"
-_FACTS = "run.json"
 
 
 def write_report(
@@ -83,11 +81,11 @@ def summary_of(
 
 def _links(folder: Path, recording: Recording) -> list[str]:
     tables = sorted(path.relative_to(folder).as_posix() for path in (folder / "tables").glob("*"))
-    facts = [_FACTS] if (folder / _FACTS).is_file() else []
+    facts = [FACTS] if (folder / FACTS).is_file() else []
     return [quote(name) for name in (*tables, *facts, recording.path.name)]
 
 
 def _warnings(folder: Path) -> list[str]:
-    path = folder / _FACTS
+    path = folder / FACTS
     facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return [str(line) for line in facts.get("warnings", [])]

@@ -20,7 +20,7 @@ from se_probe.ablation import (
 from se_probe.ablation.measure import Labels, passes_of
 from se_probe.ablation.planning import SCOPES
 from se_probe.ablation.replacing import ReplacementSpec, parse_replacement
-from se_probe.ablation.results import STORE_NAME, AblationWriter
+from se_probe.ablation.results import AblationWriter
 from se_probe.ablation.sources import donated, gather_gates, shuffled, swapped
 from se_probe.costs import cost_table
 from se_probe.errors import SeProbeError
@@ -166,7 +166,7 @@ def _measure(plan: _Planned, recording: Recording) -> Path:
     """Measure every intervention, and return the store of the outcomes; means are those of `recording`."""
     replacements, label = _replacements(plan, recording)
     selection, run = plan.selection, plan.run
-    path = plan.folder.path / STORE_NAME
+    path = plan.folder.ablation
     total = len(selection.entries) * passes_of(plan.groups)
     with (
         AblationWriter(path, plan.groups, plan.replacement.text, selection, plan.provenance) as writer,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,12 +18,13 @@ from se_probe.runs.machine import machine_of
 from se_probe.runs.plan import Plan, Shown, classes_within, label_of, load_network, open_data, plan_run, select_images
 from se_probe.runs.presets import Preset, preset_of
 from se_probe.runs.record import record_null, record_run, resumable, resumable_folder, write_run
+from se_probe.runs.recorded import RunRecording
 from se_probe.runs.settings import ExciteSettings
 from se_probe.runs.verb import verb
 
 
 @verb(ExciteSettings)
-def excite(settings: ExciteSettings) -> Recording:
+def excite(settings: ExciteSettings) -> RunRecording:
     """Record a network's gates over images of some classes, and draw the SENet paper's "Role of Excitation".
 
     Returns:
@@ -35,7 +37,7 @@ def excite(settings: ExciteSettings) -> Recording:
     with ranks_of_environment() as ranks, silence(not ranks.first):
         with ranks.first_alone("plan"):
             plan = _plan(settings, ranks)
-        return _run(settings, plan, ranks)
+        return RunRecording.of_run(_run(settings, plan, ranks), settings.data)
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def _shown(settings: ExciteSettings, run: Plan, preset: Preset, within: list[str
 def _run(settings: ExciteSettings, plan: _Planned, ranks: Ranks) -> Recording:
     """Record, and let the first process write figures, tables and report."""
     folder, url = plan.place.folder, plan.place.url
-    with resumable(plan.run, folder, url):
+    with folder.held() if ranks.first else nullcontext(), resumable(plan.run, folder, url):
         recording = record_run(
             plan.run, folder, settings.execution, settings.capture, resume=settings.resume, ranks=ranks
         )

@@ -31,6 +31,7 @@ from se_probe.figures.scale_images import scale_images
 from se_probe.figures.scale_response import scale_response
 from se_probe.io.files import write_file
 from se_probe.recording import Recording, open_recording
+from se_probe.recording.guard import is_incomplete
 from se_probe.runs.artifacts import Artifacts, Drawn
 from se_probe.runs.settings import SCALE_METHODS
 
@@ -95,12 +96,13 @@ def open_scale_run(path: str | Path) -> ScaleRun:
     Raises:
         SeProbeError: there is none at `path`, or it was stopped before its end.
     """
-    opened = [open_recording(store.parent) for store in Path(path).glob("scale-*/recording.zarr")]
+    stores = [store for store in Path(path).glob("scale-*/recording.zarr") if not is_incomplete(store)]
+    opened = [open_recording(store.parent) for store in stores]
     recordings = {recording.provenance["scale"]["factor"]: recording for recording in opened}
-    if len(recordings) < 2 or not (Path(path) / THUMBNAILS).is_file() or not all(item.complete for item in opened):
+    if len(recordings) < 2 or not (Path(path) / THUMBNAILS).is_file():
         raise SeProbeError(
-            f"{path} holds no complete scale experiment ({len(recordings)} recordings at different scales); expected "
-            "the folder of a run of se-probe scale that came to its end, run it again with --overwrite."
+            f"{path} holds no complete scale experiment ({len(recordings)} complete recordings at different scales); "
+            "expected the folder of a run of se-probe scale that came to its end, run it again with --overwrite."
         )
     ordered = dict(sorted(recordings.items()))
     by = str(opened[0].provenance["scale"]["by"])

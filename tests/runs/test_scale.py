@@ -15,7 +15,7 @@ from se_probe.errors import SeProbeError
 from se_probe.gates import find_gates
 from se_probe.images import open_images, select
 from se_probe.models import load_model
-from se_probe.recording import open_recording, record
+from se_probe.recording import Execution, open_recording, record
 from se_probe.runs.scale import scale
 from se_probe.runs.scale_result import draw_scales, open_scale_run
 from tests.shared_files import TINY_IMAGENET, needs_shared
@@ -195,7 +195,7 @@ def test_a_stopped_run_is_no_complete_experiment(photographs, network, tmp_path)
     with pytest.raises(KeyboardInterrupt):
         small(photographs, replace(network, transform=stopping), out)
     message = (
-        f"{out} holds no complete scale experiment (2 recordings at different scales); expected "
+        f"{out} holds no complete scale experiment (1 complete recordings at different scales); expected "
         "the folder of a run of se-probe scale that came to its end, run it again with --overwrite."
     )
     with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
@@ -274,13 +274,14 @@ def test_split_attention_has_no_larger_kernel(photographs, tmp_path):
 @needs_shared
 def test_scale_one_is_the_plain_recording_of_real_photographs(sigmoids, tmp_path):
     options = {"per_class": 3, "reference_per_class": 0}
-    data = {"data": TINY_IMAGENET, "model": sigmoids, "scales": (1, 1.5)}
+    data = {"data": TINY_IMAGENET, "model": sigmoids, "scales": (1, 1.5), "exact": True}
     run = scale("goldfish,cliff", out=tmp_path / "run", **data, **options, **QUIET)
     images = open_images(TINY_IMAGENET, None)
     chosen = [item.image_class for item in images.labels.resolve_all("goldfish,cliff")]
     sites = find_gates(sigmoids.network, sigmoids.input_size)
-    facts = {"model": {}, "data": {}}
-    plain = record(sigmoids, sites, select(images, chosen, **options), tmp_path / "plain.zarr", provenance=facts)
+    facts = run.base.provenance
+    run_as_is = {"provenance": facts, "execution": Execution(exact=True)}
+    plain = record(sigmoids, sites, select(images, chosen, **options), tmp_path / "plain.zarr", **run_as_is)
     assert plain.images["path"].tolist() == run.base.images["path"].tolist()
     for site in plain.sites:
         np.testing.assert_array_equal(plain.gates(site.name).values, run.base.gates(site.name).values)

@@ -1,0 +1,105 @@
+"""A recording with methods for notebooks: its figures, findings, labels and report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from se_probe.analysis.findings import findings, findings_table
+from se_probe.labels import ImageClass, LabelSpace
+from se_probe.recording import Recording
+from se_probe.recording.recording import open_recording as open_store
+
+_FINDINGS = ["title", "verdict", "result", "statement"]
+
+
+class RunRecording(Recording):
+    """A recording that draws its figures, judges the papers' claims and writes its report.
+
+    `se_probe.excite` and `se_probe.open_recording` return it.
+    """
+
+    _data: str | Path | None = None
+
+    @classmethod
+    def of_run(cls, recording: Recording, data: str | Path | None = None) -> RunRecording:
+        """Return a recording with the methods of this class; `data` is where the user said that its images are."""
+        made = cls(recording.path, recording.tree, recording.signal)
+        made._data = data
+        return made
+
+    def of(self, signal: str) -> RunRecording:
+        """Return the same recording with another signal in place of the gates.
+
+        Raises:
+            SeProbeError: that signal was not captured.
+        """
+        return self.of_run(super().of(signal), self._data)
+
+    @property
+    def labels(self) -> LabelSpace:
+        """The classes seen, in the order of the network's output units; those without a unit come last."""
+        table = self.classes.sort_values("index", na_position="last", kind="stable")
+        classes = tuple(
+            ImageClass(
+                name=str(row["name"]),
+                lemmas=(str(row["name"]),),
+                index=None if pd.isna(row["index"]) else int(row["index"]),
+                wnid=None if pd.isna(row["wnid"]) else str(row["wnid"]),
+            )
+            for _, row in table.iterrows()
+        )
+        return LabelSpace(classes, f"classes of {self.path.parent.name}")
+
+    def findings(self) -> pd.DataFrame:
+        """Judge the papers' claims: a row each with title, verdict, result and statement.
+
+        Raises:
+            SeProbeError: no image of a chosen class was recorded.
+        """
+        return findings_table(findings(self))[_FINDINGS]
+
+    def plot(self, folder: str | Path | None = None, **options: Any) -> list[Path]:
+        """Draw the figures of the recording into `figures/` of its run's folder, or of another; return the files.
+
+        Args:
+            folder: where `figures/` is made; the run's folder by default.
+            options: sites, classes, channels, within and seed, as of `se_probe.draw`.
+
+        Raises:
+            SeProbeError: an option is out of range, or the folder cannot be written.
+        """
+        from se_probe.runs.draw import draw  # Matplotlib comes with it
+
+        return draw(self, folder or self.path.parent, **options)
+
+    def report(self, data: str | Path | None = None) -> Path:
+        """Measure the gates and write tables, figures and `report.html` into the run's folder; return its path.
+
+        Args:
+            data: the images, for thumbnails; by default those that were given to `excite` in this process.
+
+        Raises:
+            SeProbeError: no image of a chosen class was recorded, or the folder cannot be written.
+        """
+        from se_probe.runs.analyse import write_analysis
+
+        return write_analysis(self, data=data or self._data, progress=False)
+
+    def __repr__(self) -> str:
+        model, state = self.provenance["model"]["name"], "" if self.complete else ", INCOMPLETE"
+        return f"<se_probe.Recording {self.path}: {model}, {len(self.sites)} sites, {len(self.images)} images{state}>"
+
+
+def open_recording(path: str | Path) -> RunRecording:
+    """Open a recording for reading; see `se_probe.recording.open_recording`.
+
+    Args:
+        path: a run's folder or the `recording.zarr` in it, or a URL of one as fsspec knows them (`s3://...`).
+
+    Raises:
+        SeProbeError: there is no recording at `path`, or it is damaged.
+    """
+    return RunRecording.of_run(open_store(path))
