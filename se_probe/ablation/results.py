@@ -33,7 +33,9 @@ from se_probe.recording.layout import ZARR_FORMAT, ArrayLayout, check_array
 from se_probe.recording.run_folder import ABLATION
 from se_probe.recording.shards import strings
 
-SCHEMA = 1
+SCHEMA = 2
+# The first schema whose arrays have all their chunks on disk, each with whole rows.
+_WHOLE_ROWS = 2
 INCOMPLETE, COMPLETE = "incomplete", "complete"
 _IMAGES, _OUTCOMES = "images", "outcomes"
 _IMAGES_AT_ONCE = 1024
@@ -136,7 +138,7 @@ def open_ablation(path: str | Path) -> Ablation:
     attributes = _attributes(store)
     with reading(store):
         images, *parts = [
-            _read(part, layout)
+            _read(part, layout, whole=attributes["schema"] >= _WHOLE_ROWS)
             for part, layout in (
                 (store / _IMAGES, _IMAGE_ARRAYS),
                 *((part, _outcome_arrays(attributes)) for part in sorted((store / _OUTCOMES).glob("[0-9]*"))),
@@ -212,16 +214,23 @@ def _outcome_arrays(attributes: dict[str, Any]) -> dict[str, ArrayLayout]:
     }
 
 
-def _read(part: Path, arrays: Mapping[str, ArrayLayout]) -> xr.Dataset:
+def _read(part: Path, arrays: Mapping[str, ArrayLayout], *, whole: bool) -> xr.Dataset:
     """Read a group whose arrays were checked before one of them is decoded."""
     found = {path.parent.name for path in part.glob("*/.zarray")}
     if found != set(arrays):
         raise ValueError(f"{part.name} has the arrays {sorted(found)}; expected {sorted(arrays)}")
-    lengths = {check_array(part / name, layout) for name, layout in arrays.items()}
+    lengths = {check_array(part / name, layout, whole=whole) for name, layout in arrays.items()}
     if len(lengths) > 1:
         raise ValueError(f"the arrays of {part.name} have the lengths {sorted(lengths)}; expected one length")
     read: xr.Dataset = xr.open_zarr(part, consolidated=False, chunks=None, decode_cf=False).load()
     return read
+
+
+def _write(data: xr.Dataset, path: Path) -> None:
+    """Write arrays with all their chunks, each of whole rows: a chunk of one value would be left out otherwise."""
+    encoding = {name: {"chunks": array.shape} for name, array in data.items()}
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        data.to_zarr(path, zarr_format=ZARR_FORMAT, consolidated=False, encoding=encoding)
 
 
 class AblationWriter:
@@ -264,7 +273,7 @@ class AblationWriter:
             "class_index": ("image", np.array(indices, dtype=np.int64)),
             "wnid": ("image", strings([item.wnid or "" for item in classes])),
         }
-        xr.Dataset(columns).to_zarr(self._path / _IMAGES, zarr_format=ZARR_FORMAT, consolidated=False)
+        _write(xr.Dataset(columns), self._path / _IMAGES)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -301,6 +310,6 @@ class AblationWriter:
         )
         folder = self._path / _OUTCOMES
         temporary = folder / f".{self._parts:06d}"
-        part.to_zarr(temporary, zarr_format=ZARR_FORMAT, consolidated=False)
+        _write(part, temporary)
         temporary.rename(folder / f"{self._parts:06d}")
         self._parts += 1

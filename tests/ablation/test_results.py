@@ -3,10 +3,16 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 import se_probe
+from se_probe.ablation.measure import BatchOutcomes
+from se_probe.ablation.outcomes import MEASURES
+from se_probe.ablation.planning import SiteGroup
+from se_probe.ablation.results import AblationWriter
 from se_probe.errors import SeProbeError
+from se_probe.images import demo_images, select
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +60,29 @@ def test_what_was_written_is_opened(made):
     ablation = se_probe.open_ablation(made.parent)
     assert ablation.complete
     assert len(ablation.interventions) == 1
+
+
+def test_many_outcomes_of_which_some_are_all_alike_are_read_as_they_were_written(tmp_path):
+    images = demo_images()
+    selection = select(images, images.classes, per_class=100, reference_per_class=0)
+    count, interventions = len(selection.entries), 300
+    changed = np.random.default_rng(0).random((interventions, len(MEASURES), count))
+    changed[:, MEASURES.index("nll")] = np.nan
+    measured = BatchOutcomes(tuple(range(count)), changed, np.full((len(MEASURES), count), np.nan), [])
+    groups = [SiteGroup(f"group {number}", "sites", ()) for number in range(interventions)]
+    facts = {"model": {"name": "network", "weights": "random"}}
+    with AblationWriter(tmp_path / "ablation.zarr", groups, "identity", selection, facts) as writer:
+        writer.add(measured)
+    ablation = se_probe.open_ablation(tmp_path)
+    np.testing.assert_array_equal(ablation.outcomes["kl"].values, changed[:, MEASURES.index("kl")])
+    assert np.isnan(ablation.outcomes["nll"].values).all()
+    assert not ablation.outcomes["labelled"].any()
+
+
+def test_chunks_of_one_value_may_be_missing_in_the_first_schema(made, tmp_path):
+    store = tmp_path / "ablation.zarr"
+    shutil.copytree(made, store)
+    (store / "outcomes/000000/clean/0.0").unlink()
+    changed_json(store / "outcomes/000000/clean/.zarray", fill_value="NaN")
+    changed_json(store / ".zattrs", schema=1)
+    assert np.isnan(se_probe.open_ablation(store).outcomes["clean_nll"].values).all()
