@@ -23,6 +23,7 @@ from se_probe.images.decode import UndecodableImageError
 from se_probe.io.log import tell
 from se_probe.io.progress import status
 from se_probe.recording import Recording, open_recording
+from se_probe.recording.guard import is_incomplete
 from se_probe.recording.run_folder import FACTS, RunFolder
 from se_probe.runs.options import OnResume
 from se_probe.runs.settings import AblateSettings
@@ -66,7 +67,7 @@ def _measured(recording: Recording, data: str | Path | None) -> list[Finding]:
     folder = RunFolder(recording.path.parent)
     artifacts = Artifacts(folder.path)
     tables = measure_tables(recording)
-    if folder.null.exists():
+    if folder.null.exists() and not is_incomplete(folder.null):
         tables = beside_null(tables, measure_tables(open_recording(folder.null)))
     if (covariates := _covariates(recording, data)) is not None:
         tables |= {COVARIATES: site_covariates(recording, covariates)}
