@@ -4,6 +4,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -28,19 +30,9 @@ HEARTBEAT = 30.0
 @contextmanager
 def progress_bar(description: str, total: int, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
     """Show a bar on standard error and yield a function that moves it on by a number of steps."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with _live(columns, shown) as progress:
-        task = progress.add_task(description, total=total)
-        done = progress.tasks[task]
-        with _heartbeat(progress.console, shown, lambda: f"{description}: {done.completed:.0f} of {total}"):
-            yield lambda steps: progress.update(task, advance=steps)
+    columns = (MofNCompleteColumn(), TimeElapsedColumn())
+    with _bar(description, total, columns, lambda task: f"{task.completed:.0f} of {total}", shown) as update:
+        yield lambda steps: update(advance=steps)
 
 
 @contextmanager
@@ -58,24 +50,32 @@ def status(description: str, *, shown: bool = True) -> Iterator[None]:
 @contextmanager
 def byte_bar(description: str, total: int, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
     """Show a bar of bytes on standard error and yield a function that is told how many are done by now."""
-    columns = (
+    columns = (DownloadColumn(), TransferSpeedColumn())
+    with _bar(description, total, columns, lambda task: f"{task.percentage:.0f} %", shown) as update:
+        yield lambda size: update(completed=size)
+
+
+@contextmanager
+def _bar(
+    description: str, total: int, columns: Sequence[ProgressColumn], words: Callable[[Task], str], shown: bool
+) -> Iterator[Callable[..., None]]:
+    """Show a bar with `columns` between it and the time left, or log `words` now and then; yield its `update`."""
+    progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
+        *columns,
         TextColumn("left"),
         TimeRemainingColumn(),
+        console=_console(),
+        disable=not shown,
+        # Standard output goes through the bar's console where both share a terminal; a file gets it as it is.
+        redirect_stdout=sys.stdout.isatty(),
     )
-    with _live(columns, shown) as progress:
-        task = progress.add_task(description, total=total)
-        done = progress.tasks[task]
-        with _heartbeat(progress.console, shown, lambda: f"{description}: {done.percentage:.0f} %"):
-            yield lambda size: progress.update(task, completed=size)
-
-
-def _live(columns: Sequence[ProgressColumn], shown: bool) -> Progress:
-    # Standard output goes through the bar's console where both share a terminal; a file gets it as it is.
-    return Progress(*columns, console=_console(), disable=not shown, redirect_stdout=sys.stdout.isatty())
+    with progress:
+        number = progress.add_task(description, total=total)
+        task = progress.tasks[number]
+        with _heartbeat(progress.console, shown, lambda: f"{description}: {words(task)}"):
+            yield partial(progress.update, number)
 
 
 @contextmanager

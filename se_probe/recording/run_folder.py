@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -10,10 +9,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from se_probe.errors import SeProbeError
-from se_probe.io.files import only_writer, remove, remove_leftovers, write_file, writing
+from se_probe.io.files import only_writer, remove, remove_leftovers, writing
 from se_probe.recording.guard import is_incomplete
 
 REPORTS = Path("reports")
@@ -121,12 +119,6 @@ class RunFolder:
                     self.occupied(), key=lambda part: _EVIDENCE.index(part) if part in _EVIDENCE else -1
                 ):
                     remove(self.path / part)
-
-    def write_facts(self, facts: dict[str, Any]) -> Path:
-        """Write `run.json`."""
-        path = self.path / FACTS
-        write_file(path, (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode())
-        return path
 
 
 def choose_folder(name: str, out: Path | None, *, overwrite: bool, resume: bool = False) -> RunFolder:

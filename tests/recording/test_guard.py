@@ -4,29 +4,14 @@ import json
 import os
 import pickle
 import re
-import shutil
 import subprocess
 import sys
 
 import pytest
-import torch
 
 from se_probe.errors import SeProbeError
 from se_probe.recording import open_recording, verify
 from se_probe.recording.shards import DamagedShardError, Shard
-from tests.recording.small import draw_images, run
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory):
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("sound")
-    return run(draw_images(folder / "data"), folder / "recording.zarr").path
-
-
-@pytest.fixture
-def copy(sound, tmp_path):
-    return shutil.copytree(sound, tmp_path / "recording.zarr")
 
 
 class Payload:

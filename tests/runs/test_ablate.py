@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
 
 import se_probe
 from se_probe.errors import SeProbeError
@@ -15,6 +14,7 @@ from se_probe.images import Sample, demo_images, open_images
 from se_probe.labels import ImageClass, LabelSpace
 from se_probe.runs.plan import default_classes
 from se_probe.runs.presets import preset_of
+from tests.runs.noise import draw_noise
 from tests.shared_files import MODELS, TINY_IMAGENET, needs_shared
 from tests.told import told
 
@@ -28,12 +28,7 @@ def demo(out, **options):
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
-    root = tmp_path_factory.mktemp("photographs")
-    rng = np.random.default_rng(0)
-    for name in ("alpha", "beta"):
-        (root / name).mkdir()
-        for index in range(3):
-            Image.fromarray(rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(root / name / f"{index}.png")
+    root = draw_noise(tmp_path_factory.mktemp("photographs"), ("alpha", "beta"), 3)
     (root / "beta" / "broken.png").write_bytes(b"no image at all")
     return root
 

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 import timm
 import torch
-from PIL import Image
 
 import se_probe
 from se_probe.errors import SeProbeError
 from se_probe.recording import open_recording
+from tests.runs.noise import draw_noise
 from tests.shared_files import MODELS, SAMPLE_120, TINY_IMAGENET, needs_shared
 from tests.told import told
 
@@ -21,14 +21,7 @@ QUIET = {"progress": False}
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
-    root = tmp_path_factory.mktemp("photographs")
-    rng = np.random.default_rng(0)
-    for name in ("alpha", "beta", "gamma"):
-        (root / name).mkdir()
-        for index in range(3):
-            pixels = rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(root / name / f"{index}.png")
-    return root
+    return draw_noise(tmp_path_factory.mktemp("photographs"), ("alpha", "beta", "gamma"), 3)
 
 
 def small(photographs, **options):

@@ -3,7 +3,6 @@
 import json
 import re
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -17,6 +16,7 @@ from se_probe.folding import load_folded
 from se_probe.gates import find_gates
 from se_probe.models import load_model
 from se_probe.recording import open_recording
+from tests.runs.noise import draw_noise
 from tests.shared_files import MODELS, TINY_IMAGENET, needs_shared
 from tests.told import told
 
@@ -27,14 +27,7 @@ SMALL = {"model": "test_efficientnet", "random_weights": True, "model_args": {"n
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
     torch.set_num_threads(1)
-    root = tmp_path_factory.mktemp("photographs")
-    rng = np.random.default_rng(0)
-    for name in ("alpha", "beta", "gamma"):
-        (root / name).mkdir()
-        for index in range(6):
-            pixels = rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(root / name / f"{index}.png")
-    return root
+    return draw_noise(tmp_path_factory.mktemp("photographs"), ("alpha", "beta", "gamma"), 6)
 
 
 @pytest.fixture(scope="module")

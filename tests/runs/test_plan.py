@@ -13,19 +13,14 @@ from se_probe.recording import open_recording
 from se_probe.runs.machine import device_of
 from se_probe.runs.plan import label_of, load_network
 from se_probe.runs.settings import ExciteSettings
+from tests.runs.noise import draw_noise
 from tests.told import told
 
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
     torch.set_num_threads(1)
-    root = tmp_path_factory.mktemp("photographs")
-    rng = np.random.default_rng(0)
-    for name in ("alpha", "goldfish"):
-        (root / name).mkdir()
-        for index in range(3):
-            Image.fromarray(rng.integers(0, 255, (80, 90, 3), dtype=np.uint8)).save(root / name / f"{index}.png")
-    return root
+    return draw_noise(tmp_path_factory.mktemp("photographs"), ("alpha", "goldfish"), 3, (80, 90))
 
 
 def test_another_input_size(photographs, tmp_path):
