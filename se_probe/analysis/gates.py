@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from joblib import Parallel, cpu_count, delayed
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -219,3 +220,8 @@ def each_site(measure: Callable[[GateSiteLike], Measured], sites: Sequence[GateS
     at_once = min(MOST_AT_ONCE, cpu_count())
     with threadpool_limits(1, "blas"):
         return list(Parallel(at_once, backend="threading")(delayed(measure)(site) for site in sites))
+
+
+def image_numbers(gates: xr.DataArray) -> NDArray[np.int64]:
+    """The recording's number of each image of an array of gates."""
+    return gates["image"].to_numpy() if "image" in gates.coords else np.arange(gates.sizes["image"])
