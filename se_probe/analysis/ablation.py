@@ -18,13 +18,13 @@ def ablation_sites_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFra
 
     Returns:
         One row an intervention, in the order of the ablation. After `FACTS` come `images` and `classes` seen,
-        `labelled` images, for whose class the network has a unit and which alone count for accuracy and NLL, and `unchanged`, the
-        images with the same outputs as before (KL exactly 0). Then accuracies (shares) and NLL (nats) without and with
-        the intervention, `clean_top1`, `changed_top1` …; the change, `top1_change`, `top5_change` and `nll_change`;
-        `kl`, of the untouched network's distribution from the changed one in nats; `agreement`, the share of images
-        with the same first choice; each with its 95 % limits `…_ci_low` and `…_ci_high`, for other images of these
-        same classes, NaN where their spread is unknown (see `outcomes.estimate`). `nll_p`: paired sign-flip test that
-        NLL does not change; `nll_p_holm`: adjusted over all sites alone, NaN for other scopes. `estimators` and
+        `labelled` images, for whose class the network has a unit and which alone count for accuracy and NLL, and
+        `unchanged`, the images with the same outputs as before (KL exactly 0). Then accuracies (shares) and NLL (nats)
+        without and with the intervention, `clean_top1`, `changed_top1` …; the change, `top1_change`, `top5_change` and
+        `nll_change`; `kl`, of the untouched network's distribution from the changed one in nats; `agreement`, the share
+        of images with the same first choice; each with its 95 % limits `…_ci_low` and `…_ci_high`, for other images of
+        these same classes, NaN where their spread is unknown (see `outcomes.estimate`). `nll_p`: paired sign-flip test
+        that NLL does not change; `nll_p_holm`: adjusted over all sites alone, NaN for other scopes. `estimators` and
         `gates_from`, the recording whose mean gates were put in, in words.
 
     Raises:
