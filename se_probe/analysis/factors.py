@@ -1,4 +1,4 @@
-"""Known factors of the images, such as an object's size: what share of a gate's variance each explains within classes."""
+"""Known factors of the images, such as an object's size: the share of a gate's variance that each explains."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,14 +6,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from se_probe.analysis.covariates import rows_of
 from se_probe.analysis.gates import channel_facts, chosen_sites, each_site, image_numbers, site_gates, site_moments
-from se_probe.analysis.protocols import GateRecording, GateSiteLike
+from se_probe.analysis.protocols import GateRecording, SiteLike
 from se_probe.analysis.stats.class_tests import false_discovery
 from se_probe.analysis.stats.regression import explained_by_column, explained_share
 from se_probe.errors import SeProbeError
 
 FILE_COLUMN = "path"
 """Column of a file of factors that names the image."""
+ALL = "all factors"
+"""Name of the row of all factors together."""
 
 
 def read_factors(path: str | Path, images: pd.DataFrame) -> pd.DataFrame:
@@ -50,8 +53,8 @@ def read_factors(path: str | Path, images: pd.DataFrame) -> pd.DataFrame:
     missing = images["path"][~keys.isin(rows.index)]
     if len(missing):
         raise SeProbeError(
-            f"{path} has no row for {len(missing)} of {len(images)} images, the first of them {missing.iloc[0]}; expected "
-            "each image's path as in the recording"
+            f"{path} has no row for {len(missing)} of {len(images)} images, the first of them {missing.iloc[0]}; "
+            "expected each image's path as in the recording"
         )
     chosen = rows.loc[keys].set_index(images.index)
     for name in chosen:
@@ -90,26 +93,20 @@ def factor_tables(
     """
     columns = {name: _numbers(factors, own) for name, own in _groups(factors).items()}
 
-    def measured(site: GateSiteLike) -> tuple[list[dict[str, object]], list[pd.DataFrame]]:
+    def measured(site: SiteLike) -> tuple[list[dict[str, object]], list[pd.DataFrame]]:
         gates, facts = site_gates(recording, site), channel_facts(site_moments(recording, site))
-        rows = image_numbers(recording.gates(site.name))
-        missing = np.setdiff1d(rows, factors.index.to_numpy())
-        if missing.size:
-            raise SeProbeError(
-                f"{missing.size} of {rows.size} images have no factors, the first of them image {missing[0]}; expected a "
-                "row for each image whose gates were kept"
-            )
+        images = image_numbers(recording.gates(site.name))
         of_site: list[dict[str, object]] = []
         of_channels: list[pd.DataFrame] = []
         for name, table in columns.items():
-            values = table.loc[rows].to_numpy()
+            values = rows_of(table, images).to_numpy()
             of_site.append(
                 {"site": site.name, "factor": name, "share": explained_share(gates.values, gates.labels, values)}
             )
             share, p = explained_by_column(gates.values, gates.labels, values, permutations=permutations, seed=seed)
             channels = facts[["site", "branch", "channel"]].assign(factor=name, share=share, p=p, q=false_discovery(p))
             of_channels.append(channels)
-        everything = pd.concat(columns.values(), axis=1).loc[rows].to_numpy()
+        everything = pd.concat(columns.values(), axis=1).loc[images].to_numpy()
         whole = explained_share(gates.values, gates.labels, everything)
         return [*of_site, {"site": site.name, "factor": ALL, "share": whole}], of_channels
 
@@ -120,15 +117,11 @@ def factor_tables(
     }
 
 
-ALL = "all factors"
-"""Name of the row of all factors together."""
-
-
 def _groups(factors: pd.DataFrame) -> dict[str, list[str]]:
     """The columns of each factor: those with the same name before the first dot."""
     groups: dict[str, list[str]] = {}
     for column in factors:
-        groups.setdefault(str(column).split(".", 1)[0], []).append(column)
+        groups.setdefault(str(column).split(".", 1)[0], []).append(str(column))
     return groups
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from se_probe.analysis.gates import SiteMoments, channel_facts, chosen_sites, site_moments
+from se_probe.analysis.gates import SiteMoments, channel_facts, chosen_sites, site_facts, site_moments
 from se_probe.analysis.protocols import GateRecording
 from se_probe.analysis.stats.class_tests import false_discovery
 from se_probe.analysis.stats.enrichment import area_under_curve, best_group, largest_by_chance
@@ -39,12 +39,12 @@ class WordNodes:
     members: NDArray[np.bool_]
 
     def wider(self, node: int) -> NDArray[np.bool_]:
-        """The classes of the smallest node that holds all classes of `node` and more, without these; else all others."""
+        """The other classes of the smallest node that holds all classes of `node` and more; without one, all others."""
         own = self.members[node]
         holds = (self.members & own).sum(axis=1) == own.sum()
         sizes = np.where(holds & (self.members.sum(axis=1) > own.sum()), self.members.sum(axis=1), own.size + 1)
         smallest = int(np.argmin(sizes))
-        return (self.members[smallest] if sizes[smallest] <= own.size else np.ones_like(own)) & ~own
+        return np.asarray((self.members[smallest] if sizes[smallest] <= own.size else np.ones_like(own)) & ~own)
 
 
 def word_nodes(wnids: Sequence[str | None]) -> WordNodes:
@@ -76,80 +76,82 @@ def word_nodes(wnids: Sequence[str | None]) -> WordNodes:
     return WordNodes(nodes, [class_from_name(node).name for node in nodes], members)
 
 
-def channel_words(
+def word_tables(
     recording: GateRecording,
     sites: Sequence[str] | None = None,
     *,
     permutations: int = 9_999,
     seed: int = 0,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Name the WordNet node whose classes open each channel's gate, where one survives.
 
     Args:
         recording: a recording whose classes have WordNet ids; those without count among the others.
         sites: names of the sites; None: all.
-        permutations: permutations of the classes, see `stats.enrichment.best_group`.
+        permutations: permutations of the classes, see `stats.enrichment.largest_by_chance`.
         seed: seed of the random numbers.
 
     Returns:
-        One row a site, branch and channel; empty where no node has enough classes. `wnid` and `word` are those of the
-        node where `q` is at most `DISCOVERY_RATE`, else missing. `auc`: probability that a class below the node that
-        stands out most has a higher mean gate than another class (0.5 … 1). `q`: false-discovery adjusted over the
-        site's channels, from `p`, which accounts for the choice of the node. `difference`: mean gate of the node's
-        classes less that of all others, in gate units. `sibling_auc`: the same as `auc` against the other classes of
-        the next wider node only: near 0.5, the gate is one for the wider node. `classes`: of the node.
+        Of sites, one row each. After the facts of `site_facts`: `channels` with a test, `named`, those with a word,
+        `named_share`, and `words`, the number of different ones.
+
+        Of channels, one row a site, branch and channel. `wnid` and `word` are those of the node where `q` is at most
+        `DISCOVERY_RATE`, else missing. `auc`: probability that a class below the node that stands out most has a
+        higher mean gate than another class (0.5 … 1). `q`: false-discovery adjusted over the site's channels, from
+        `p`, which accounts for the choice of the node. `difference`: mean gate of the node's classes less that of all
+        others, in gate units. `sibling_auc`: as `auc`, against the other classes of the next wider node only; near
+        0.5, the gate is one for the wider node. `node_classes`: classes of the node. Missing where no node has enough
+        classes.
 
     Raises:
         SeProbeError: an unknown site.
 
     Source: `stats.enrichment`; WordNet 3.0.
     """
-
     table = recording.classes
     wnids = dict(zip(table["name"], table["wnid"].astype(object).where(table["wnid"].notna(), None), strict=True))
 
     @cache  # Sites that saw the same classes share nodes and permutations.
     def nodes_of(names: tuple[str, ...]) -> tuple[WordNodes, Floats]:
         nodes = word_nodes([wnids[name] for name in names])
-        drawn = largest_by_chance(nodes.members, permutations=permutations, seed=seed) if nodes.wnids else np.empty(0)
-        return nodes, drawn
+        return nodes, largest_by_chance(nodes.members, permutations=permutations, seed=seed)
 
-    moments = [site_moments(recording, site) for site in chosen_sites(recording, sites)]
-    return pd.concat([_words(read, *nodes_of(tuple(read.names))) for read in moments], ignore_index=True)
-
-
-def site_words(words: pd.DataFrame) -> pd.DataFrame:
-    """Count the channels with a word at each site, from the table of `channel_words`.
-
-    Returns:
-        One row a site: `channels`, those with a test; `named`, those with a word; `share`; `words`, the number of
-        different ones.
-    """
-    groups = words.groupby("site", sort=False)
-    table = groups.agg(channels=("p", "count"), named=("word", "count"), words=("word", "nunique")).reset_index()
-    return table.assign(share=table["named"] / table["channels"].where(table["channels"] > 0))
+    rows, tables = [], []
+    for site in chosen_sites(recording, sites):
+        moments = site_moments(recording, site)
+        channels = _words(moments, *nodes_of(tuple(moments.names)))
+        tested, named = int(channels["p"].count()), int(channels["word"].count())
+        counts = {
+            "channels": tested,
+            "named": named,
+            "named_share": named / tested if tested else float("nan"),
+            "words": channels["word"].nunique(),
+        }
+        rows.append({**site_facts(moments), **counts})
+        tables.append(channels)
+    return pd.DataFrame(rows), pd.concat(tables, ignore_index=True)
 
 
 def _words(moments: SiteMoments, nodes: WordNodes, by_chance: Floats) -> pd.DataFrame:
     table = channel_facts(moments)[["site", "branch", "channel"]]
     if not nodes.wnids:
-        empty = {name: pd.Series(dtype=object) for name in ("wnid", "word")}
-        numbers = ("auc", "q", "p", "difference", "sibling_auc", "classes")
-        return table.iloc[:0].assign(**empty, **{name: pd.Series(dtype=np.float64) for name in numbers})
+        words, numbers = ("wnid", "word"), ("auc", "q", "p", "difference", "sibling_auc", "node_classes")
+        return table.assign(**dict.fromkeys(words, None), **dict.fromkeys(numbers, np.nan))
     found = best_group(moments.mean, nodes.members, by_chance)
     own = nodes.members[found.group]
     siblings = np.stack([nodes.wider(node) for node in range(len(nodes.wnids))])[found.group]
     q = false_discovery(found.p)
-    named = q <= DISCOVERY_RATE
     inside, outside = (np.mean(moments.mean, axis=1, where=part) for part in (own, ~own))
-    known = found.group >= 0
-    return table.assign(
-        wnid=np.where(named, np.array(nodes.wnids, dtype=object)[found.group], None),
-        word=np.where(named, np.array(nodes.words, dtype=object)[found.group], None),
+    table = table.assign(
+        wnid=[nodes.wnids[group] for group in found.group],
+        word=[nodes.words[group] for group in found.group],
         auc=found.auc,
         q=q,
         p=found.p,
-        difference=np.where(known, inside - outside, np.nan),
-        sibling_auc=np.where(known, area_under_curve(moments.mean, own, siblings), np.nan),
-        classes=np.where(known, own.sum(axis=1), 0),
+        difference=inside - outside,
+        sibling_auc=area_under_curve(moments.mean, own, siblings),
+        node_classes=own.sum(axis=1),
     )
+    table.loc[~(q <= DISCOVERY_RATE), ["wnid", "word"]] = None
+    table.loc[found.group < 0, ["difference", "sibling_auc", "node_classes"]] = np.nan
+    return table

@@ -121,5 +121,5 @@ def test_a_file_that_cannot_serve_is_refused_with_what_is_wrong(tmp_path, text, 
 
 def test_an_image_without_factors_is_named():
     made, _ = recording(factors())
-    with pytest.raises(SeProbeError, match="10 of 120 images have no factors, the first of them image 110"):
+    with pytest.raises(SeProbeError, match="10 of 120 images have no covariates, the first of them image 110"):
         factor_tables(made, factors()[:110])

@@ -1,10 +1,9 @@
 """Words of channels: planted nodes are found, and nothing is where classes have no order."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from se_probe.analysis.words import FEWEST_CLASSES, channel_words, site_words, word_nodes
+from se_probe.analysis.words import FEWEST_CLASSES, word_nodes, word_tables
 from se_probe.labels import imagenet
 from se_probe.labels.wordnet import wordnet_paths
 from tests.analysis.raw_recording import GateSite, RawRecording
@@ -30,6 +29,10 @@ def recording(shifts, seed=0, wnids=WNIDS):
     return RawRecording([GateSite("SE_4_1", 4, 1, CHANNELS)], names[:2], {"SE_4_1": raw}, known)
 
 
+def channel_words(made, **options):
+    return word_tables(made, **options)[1]
+
+
 def noise(seed=1):
     return 0.05 * np.random.default_rng(seed).normal(size=(CHANNELS, len(CLASSES)))
 
@@ -46,7 +49,7 @@ def test_a_planted_node_gives_the_channel_its_word_and_a_wider_one_another():
     dogs = table[table["wnid"] == DOG]
     assert (dogs["sibling_auc"] > 0.9).all()
     np.testing.assert_allclose(dogs["difference"], 0.3, atol=0.06)
-    assert set(dogs["classes"]) == {below(DOG).sum()}
+    assert set(dogs["node_classes"]) == {below(DOG).sum()}
 
 
 def test_a_gate_for_animals_is_not_one_for_dogs():
@@ -81,17 +84,20 @@ def test_nodes_have_enough_classes_a_name_and_different_members():
     assert wider.any()
 
 
-def test_classes_without_wordnet_ids_give_an_empty_table():
-    table = channel_words(recording(noise(), wnids=[None] * len(CLASSES)))
-    assert table.empty
-    assert list(table.columns) == list(channel_words(recording(noise())).columns)
-    assert site_words(table).empty
+def test_classes_without_wordnet_ids_have_no_words():
+    sites, channels = word_tables(recording(noise(), wnids=[None] * len(CLASSES)))
+    assert channels["word"].isna().all()
+    assert channels["p"].isna().all()
+    assert list(channels.columns) == list(channel_words(recording(noise()), permutations=9).columns)
+    assert sites["named"].tolist() == [0]
+    assert sites["named_share"].isna().all()
 
 
 def test_the_share_of_named_channels_counts_what_survives():
-    words = pd.DataFrame(
-        {"site": ["a"] * 3 + ["b"], "word": ["dog", None, "dog", None], "p": [0.001, 0.5, 0.002, np.nan]}
-    )
-    table = site_words(words)
-    assert table["named"].tolist() == [2, 0]
-    assert table["share"].tolist() == pytest.approx([2 / 3, np.nan], nan_ok=True)
+    shifts = noise()
+    shifts[:10] += 0.3 * below(DOG)
+    sites, channels = word_tables(recording(shifts, wnids=WNIDS))
+    named = channels["word"].notna().sum()
+    assert named >= 9
+    assert sites["named"].tolist() == [named]
+    assert sites["named_share"].tolist() == pytest.approx([named / CHANNELS])

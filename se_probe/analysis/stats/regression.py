@@ -78,8 +78,7 @@ def _sums_of_squares(
     centred, basis = _within(gates, labels), _orthonormal(_within(covariates, labels))
     rounding = np.finfo(np.float64).eps * np.abs(gates).max(axis=0, initial=0) * len(labels)
     moves = np.abs(centred).max(axis=0, initial=0) > rounding
-    total = np.where(moves, np.sum(centred**2, axis=0), 0.0)
-    explained = np.where(moves, np.sum((basis.T @ centred) ** 2, axis=0), 0.0)
+    total, explained = (np.asarray(moves * np.sum(part**2, axis=0)) for part in (centred, basis.T @ centred))
     return total, explained, len(labels) - len(np.unique(labels)), basis.shape[1]
 
 
@@ -98,8 +97,7 @@ def _orthonormal(columns: Floats) -> Floats:
 
 def _within(values: NDArray[np.floating], labels: NDArray[np.int64]) -> Floats:
     """Rows less the mean of their class."""
-    values = np.asarray(values, dtype=np.float64)
-    centred = values.copy()
+    centred = np.array(values, dtype=np.float64)
     for label in np.unique(labels):
-        centred[labels == label] -= values[labels == label].mean(axis=0)
+        centred[labels == label] -= centred[labels == label].mean(axis=0)
     return centred
