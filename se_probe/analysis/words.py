@@ -95,8 +95,8 @@ def word_tables(
         Of sites, one row each. After the facts of `site_facts`: `channels` with a test, `named`, those with a word,
         `named_share`, and `words`, the number of different ones.
 
-        Of channels, one row a site, branch and channel. `wnid` and `word` are those of the node where `q` is at most
-        `DISCOVERY_RATE`, else missing. `auc`: probability that a class below the node that stands out most has a
+        Of channels, one row each. After the columns of `channel_facts`: `wnid` and `word` of the node where `q` is at
+        most `DISCOVERY_RATE`, else missing. `auc`: probability that a class below the node that stands out most has a
         higher mean gate than another class (0.5 … 1). `q`: false-discovery adjusted over the site's channels, from
         `p`, which accounts for the choice of the node. `difference`: mean gate of the node's classes less that of all
         others, in gate units. `sibling_auc`: as `auc`, against the other classes of the next wider node only; near
@@ -133,7 +133,7 @@ def word_tables(
 
 
 def _words(moments: SiteMoments, nodes: WordNodes, by_chance: Floats) -> pd.DataFrame:
-    table = channel_facts(moments)[["site", "branch", "channel"]]
+    table = channel_facts(moments)
     if not nodes.wnids:
         words, numbers = ("wnid", "word"), ("auc", "q", "p", "difference", "sibling_auc", "node_classes")
         return table.assign(**dict.fromkeys(words, None), **dict.fromkeys(numbers, np.nan))
