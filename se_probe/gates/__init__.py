@@ -4,7 +4,7 @@ from se_probe.gates.discovery import Discovery, NoGatesError, SpatialMap, discov
 from se_probe.gates.intervention import Intervention, intervene
 from se_probe.gates.maps import GateMap, GateMapper, gate_maps
 from se_probe.gates.recorder import GateRecorder
-from se_probe.gates.replacements import Branch, Constant, Identity, PerLabel, Place, Replacement, Scale, Shuffle
+from se_probe.gates.replacements import Branch, Constant, GateContext, Identity, PerLabel, Replacement, Scale, Shuffle
 from se_probe.gates.signals import signals_of
 from se_probe.gates.site import GateSite
 
@@ -12,6 +12,7 @@ __all__ = [
     "Branch",
     "Constant",
     "Discovery",
+    "GateContext",
     "GateMap",
     "GateMapper",
     "GateRecorder",
@@ -20,7 +21,6 @@ __all__ = [
     "Intervention",
     "NoGatesError",
     "PerLabel",
-    "Place",
     "Replacement",
     "Scale",
     "Shuffle",
