@@ -13,14 +13,14 @@ from se_probe.cli.terminal import console, print_json
 from se_probe.errors import SeProbeError
 from se_probe.runs.shared_settings import ArchitectureSettings
 
-_DECLARED = {item.name: item.option for item in ArchitectureSettings.options()}
+_HELP = {item.name: item.help for item in ArchitectureSettings.options()}
 
 
 @app.command(cls=with_examples(("se-probe gates demo:sk", "se-probe gates efficientnet_b0 --json")))
 def gates(
     model: Annotated[str, typer.Argument(metavar="NAME", help="A network, named as in excite --model.")],
-    model_arg: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=_DECLARED["model_args"].help)] = None,
-    input_size: Annotated[int | None, typer.Option(metavar="N", help=_DECLARED["input_size"].help)] = None,
+    model_arg: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=_HELP["model_args"])] = None,
+    input_size: Annotated[int | None, typer.Option(metavar="N", help=_HELP["input_size"])] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print where a network multiplies channels by gates. No weights are needed, and none are downloaded."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from se_probe.figures import INTERVENTION_FIGURES, RUN_FIGURES
-from se_probe.report.encoding import data_uri
+from se_probe.report.page import data_uri
 
 _MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
 _POINTS = 72

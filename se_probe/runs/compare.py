@@ -20,8 +20,8 @@ from se_probe.io.progress import status
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.run_folder import RunFolder, choose_folder
 from se_probe.report.comparison import comparison_html
-from se_probe.report.encoding import data_uri
 from se_probe.report.figures import ReportFigure
+from se_probe.report.page import data_uri
 from se_probe.runs.artifacts import Artifacts, Drawn
 from se_probe.runs.settings import CompareSettings
 from se_probe.runs.verb import verb
