@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from se_probe.analysis.class_means import clustered_class_means, pair_table
 from se_probe.analysis.gates import channel_gates
-from se_probe.analysis.similarity import class_similarity, cluster_classes
+from se_probe.analysis.similarity import class_similarity, cluster_classes, clustered_class_means, pair_table
 from se_probe.figures.classes import channel_distribution, class_heatmap, class_similarity_matrix
 from tests.analysis.raw_recording import mixed_recording
 from tests.figures.tables import texts, titles

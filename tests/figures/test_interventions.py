@@ -66,12 +66,12 @@ def test_order_is_that_of_a_row_with_all_sites_or_of_the_sites_alone():
     assert site_order(rows_of("stage")) == list(SITES)
 
 
-_, TABLE = intervention_tables(hurt={"class3": 3.0, "class7": -1.0})
-ALONE = TABLE[TABLE["scope"] == "site"]
+_, CLASSES = intervention_tables(hurt={"class3": 3.0, "class7": -1.0})
+ALONE = CLASSES[CLASSES["scope"] == "site"]
 
 
 def test_cells_are_the_data_and_the_most_hurt_class_is_at_the_top():
-    axes, _ = intervention_classes(TABLE, demo=False).axes
+    axes, _ = intervention_classes(CLASSES, demo=False).axes
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert (names[0], names[-1]) == ("class3", "class7")
     assert [label.get_text() for label in axes.get_xticklabels()] == list(SITES)
@@ -83,7 +83,7 @@ def test_cells_are_the_data_and_the_most_hurt_class_is_at_the_top():
 
 
 def test_cells_whose_interval_excludes_zero_have_a_dot():
-    figure = intervention_classes(TABLE, demo=True)
+    figure = intervention_classes(CLASSES, demo=True)
     axes = figure.axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
     found = set(zip(axes.lines[0].get_xdata(), axes.lines[0].get_ydata(), strict=True))
@@ -115,7 +115,7 @@ def test_long_names_are_cut_and_very_many_classes_counted():
 
 
 def test_classes_without_a_unit_are_left_out():
-    part = TABLE.assign(nll_change=TABLE["nll_change"].where(TABLE["class"] != "class0"))
+    part = CLASSES.assign(nll_change=CLASSES["nll_change"].where(CLASSES["class"] != "class0"))
     names = [label.get_text() for label in intervention_classes(part, demo=False).axes[0].get_yticklabels()]
     assert len(names) == 9
     assert np.isfinite(intervention_classes(part, demo=False).axes[0].images[0].get_array()).all()

@@ -73,7 +73,7 @@ def test_lines_are_the_shares_of_gates_with_two_standard_errors():
     axes = health_profile(table, demo=False).axes[1]
     np.testing.assert_array_equal(line_data(axes, style.COLOURS[4]), table["open_share"])
     np.testing.assert_array_equal(line_data(axes, style.COLOURS[0]), table["closed_share"])
-    reach = np.array([segment[1, 1] - segment[0, 1] for segment in axes.containers[0].lines[2][0].get_segments()])
+    reach = np.array([segment[1, 1] - segment[0, 1] for segment in axes.collections[0].get_segments()])
     np.testing.assert_allclose(reach, 4 * table["open_share_error"])
 
 
