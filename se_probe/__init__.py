@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from se_probe.runs.draw import draw
     from se_probe.runs.excite import excite
     from se_probe.runs.fold import fold
+    from se_probe.runs.maps import MapRun, maps
     from se_probe.runs.recorded import open_recording
     from se_probe.runs.scale import scale
     from se_probe.runs.scale_result import ScaleRun, open_scale_run
@@ -44,6 +45,7 @@ _HOME = {
     "GateSite": "gates",
     "LabelSpace": "labels",
     "LoadedModel": "models",
+    "MapRun": "runs.maps",
     "Recording": "recording",
     "ScaleRun": "runs.scale_result",
     "SeProbeError": "errors",
@@ -62,6 +64,7 @@ _HOME = {
     "intervene": "gates",
     "load_folded": "folding",
     "load_model": "models",
+    "maps": "runs.maps",
     "merge": "recording",
     "open_ablation": "ablation",
     "open_images": "images",
@@ -84,6 +87,7 @@ __all__ = [
     "GateSite",
     "LabelSpace",
     "LoadedModel",
+    "MapRun",
     "Recording",
     "ScaleRun",
     "SeProbeError",
@@ -102,6 +106,7 @@ __all__ = [
     "intervene",
     "load_folded",
     "load_model",
+    "maps",
     "merge",
     "open_ablation",
     "open_images",
