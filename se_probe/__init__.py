@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from se_probe.errors import SeProbeError
     from se_probe.folding import fold_gates, load_folded
     from se_probe.folding.result import FoldRun
-    from se_probe.gates import GateRecorder, GateSite, find_gates, intervene
+    from se_probe.gates import GateEffects, GateRecorder, GateSite, find_gates, gate_effects, intervene
     from se_probe.images import open_images, select
     from se_probe.images.public import fetch
     from se_probe.labels import LabelSpace, imagenet
@@ -38,6 +38,7 @@ _HOME = {
     "Ablation": "ablation",
     "CostReport": "runs.cost",
     "FoldRun": "folding.result",
+    "GateEffects": "gates",
     "GateRecorder": "gates",
     "GateSite": "gates",
     "LabelSpace": "labels",
@@ -55,6 +56,7 @@ _HOME = {
     "find_gates": "gates",
     "fold": "runs.fold",
     "fold_gates": "folding",
+    "gate_effects": "gates",
     "imagenet": "labels",
     "intervene": "gates",
     "load_folded": "folding",
@@ -75,6 +77,7 @@ __all__ = [
     "Ablation",
     "CostReport",
     "FoldRun",
+    "GateEffects",
     "GateRecorder",
     "GateSite",
     "LabelSpace",
@@ -92,6 +95,7 @@ __all__ = [
     "find_gates",
     "fold",
     "fold_gates",
+    "gate_effects",
     "imagenet",
     "intervene",
     "load_folded",

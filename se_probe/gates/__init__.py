@@ -1,6 +1,8 @@
 """Gates: where a network multiplies channels by data-dependent factors, and their values for each image."""
 
 from se_probe.gates.discovery import Discovery, NoGatesError, SpatialMap, discover, find_gates, require_gates
+from se_probe.gates.effects import GateEffects, GateGradients, gate_effects
+from se_probe.gates.exact_effects import exact_effects
 from se_probe.gates.intervention import Intervention, intervene
 from se_probe.gates.recorder import GateRecorder
 from se_probe.gates.replacements import Branch, Constant, Identity, PerLabel, Place, Replacement, Scale, Shuffle
@@ -11,6 +13,8 @@ __all__ = [
     "Branch",
     "Constant",
     "Discovery",
+    "GateEffects",
+    "GateGradients",
     "GateRecorder",
     "GateSite",
     "Identity",
@@ -23,7 +27,9 @@ __all__ = [
     "Shuffle",
     "SpatialMap",
     "discover",
+    "exact_effects",
     "find_gates",
+    "gate_effects",
     "intervene",
     "require_gates",
     "signals_of",

@@ -90,7 +90,9 @@ def shapes_of(
     network: nn.Module, sites: Sequence[GateSite], capture: Sequence[str]
 ) -> dict[tuple[str, str], tuple[int, ...]]:
     """Return the shape of an image's values for each (signal, site name), in the order of an engine's signals."""
-    return GateRecorder(network, sites, capture).shapes
+    shapes = GateRecorder(network, sites, [kind for kind in capture if kind != "effect"]).shapes
+    gates = {site: shape for (signal, site), shape in shapes.items() if signal == "gate"}
+    return shapes | ({("effect", site): shape for site, shape in gates.items()} if "effect" in capture else {})
 
 
 @contextmanager

@@ -42,7 +42,7 @@ class HookedNetwork:
         predictions: bool = True,
         channels_last: bool = False,
     ) -> None:
-        self._network = network
+        self.network = network
         self._recorder = GateRecorder(network, sites, capture)
         self._predictions = predictions
         self._layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -66,7 +66,7 @@ class HookedNetwork:
         """Return the network's output and its signals for images that are in place."""
         if not self._predictions:
             return None, self._recorder.run(images)
-        output = self._network(images)
+        output = self.network(images)
         return output, self._recorder.signals
 
     def __call__(self, images: torch.Tensor) -> tuple[object, Signals]:
@@ -135,10 +135,11 @@ def start(run: ForwardPass, images: torch.Tensor, units: Sequence[int]) -> Trans
         output, signals = run(images)
         columns = join(signals.values())
         own = torch.tensor(units).to(columns.device, non_blocking=True)
-        return Transfer([columns, *_choices(output, own)])
+        return Transfer([columns, *choices(output, own)])
 
 
-def _choices(output: object, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def choices(output: object, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the predicted unit, its probability and that of each image's own unit, as in `Results`."""
     missing = torch.full(own.shape, torch.nan, device=own.device)
     if not (isinstance(output, torch.Tensor) and output.shape[:1] == own.shape and output.dim() == 2):
         return torch.full_like(own, -1), missing, missing

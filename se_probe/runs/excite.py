@@ -11,6 +11,7 @@ from se_probe.gates import signals_of
 from se_probe.io.log import silence, tell
 from se_probe.io.urls import is_url
 from se_probe.recording import Ranks, Recording, ranks_of_environment
+from se_probe.recording.effects import require_effects_possible
 from se_probe.recording.remote import copy_up, require_free
 from se_probe.recording.run_folder import RECORDING, RunFolder
 from se_probe.runs.analyse import write_analysis
@@ -60,7 +61,9 @@ class _Planned:
 def _plan(settings: ExciteSettings, ranks: Ranks) -> _Planned:
     preset = preset_of(settings.preset)
     # Contradictions are refused before a network is loaded.
-    _, _ = settings.execution, signals_of(settings.capture)
+    execution = settings.execution
+    if "effect" in signals_of(settings.capture):
+        require_effects_possible(execution, settings.effect_of)
     machine = machine_of(settings, settings.batch_size)
     machine = replace(machine, device=ranks.device(machine.device))
     place = _place(settings, label_of(settings.network(preset.model)), ranks)
@@ -99,7 +102,13 @@ def _run(settings: ExciteSettings, plan: _Planned, ranks: Ranks) -> Recording:
     folder, url = plan.place.folder, plan.place.url
     with folder.held() if ranks.first else nullcontext(), resumable(plan.run, folder, url):
         recording = record_run(
-            plan.run, folder, settings.execution, settings.capture, resume=settings.resume, ranks=ranks
+            plan.run,
+            folder,
+            settings.execution,
+            settings.capture,
+            effect_of=settings.effect_of,
+            resume=settings.resume,
+            ranks=ranks,
         )
         if ranks.first:
             if settings.null:

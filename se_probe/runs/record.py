@@ -53,6 +53,7 @@ def record_run(
     execution: Execution | None = None,
     capture: Sequence[str] = (),
     *,
+    effect_of: str = "label",
     resume: bool = False,
     ranks: Ranks | None = None,
 ) -> Recording:
@@ -69,6 +70,7 @@ def record_run(
             folder.recording,
             provenance=plan.provenance,
             capture=capture,
+            effect_of=effect_of,
             batch_size=machine.batch_size,
             workers=machine.workers,
             device=machine.device,
