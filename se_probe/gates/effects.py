@@ -104,7 +104,7 @@ def gate_effects(
 def _checked_outcome(outcome: Outcome, output: Any, labels: torch.Tensor | None) -> torch.Tensor:
     """Return the outcome, after a look at the labels and units, which waits for the device."""
     if not callable(outcome):
-        logits = _logits(output)
+        logits = logits_of(output)
         units = torch.tensor(outcome) if isinstance(outcome, tuple) else labels
         if labels is not None and len(labels) != len(logits):
             raise SeProbeError(f"{len(labels)} labels were given for {len(logits)} images; expected one for each.")
@@ -126,7 +126,7 @@ def outcome_of(outcome: Outcome, output: Any, labels: torch.Tensor | None) -> to
             found = tuple(values.shape) if isinstance(values, torch.Tensor) else type(values).__name__
             raise SeProbeError(f"the outcome is {found}; expected a number for each image, a tensor of shape (image,).")
         return values
-    logits = _logits(output)
+    logits = logits_of(output)
     if isinstance(outcome, tuple):
         return logits[:, outcome[0]] - logits[:, outcome[1]]
     if outcome not in OUTCOMES:
@@ -141,7 +141,8 @@ def outcome_of(outcome: Outcome, output: Any, labels: torch.Tensor | None) -> to
     return values.gather(1, labels.long()[:, None])[:, 0]
 
 
-def _logits(output: Any) -> torch.Tensor:
+def logits_of(output: Any) -> torch.Tensor:
+    """Return a network's output where it is logits, `(image, class)`; raise SeProbeError where it is not."""
     if not (isinstance(output, torch.Tensor) and output.dim() == 2):
         found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
         raise SeProbeError(f"the network's output is {found}; expected logits (image, class), or outcome=a function.")
@@ -227,7 +228,8 @@ class GateGradients(PassFollower):
         if not batch.is_floating_point():
             raise SeProbeError(f"the batch is of {batch.dtype}, by which nothing can be derived; pass floating point.")
         with torch.inference_mode(False), torch.enable_grad():
-            output = (forward or self.network)(batch.detach().requires_grad_())
+            images = batch.clone() if batch.is_inference() else batch.detach()
+            output = (forward or self.network)(images.requires_grad_())
             values = outcome(output)
         if values.shape != (len(batch),):
             raise SeProbeError(f"the outcome has shape {tuple(values.shape)}; expected ({len(batch)},), one an image.")
@@ -252,8 +254,17 @@ class GateGradients(PassFollower):
                 "no_grad), so that its gates have no first-order effect. Replace them instead, with intervene."
             )
         self._found.clear()
-        # Bounded by the gates, so that what lies before the first one is not run backward.
-        torch.autograd.grad(values.sum(), list(self._edges.values()), allow_unused=True)
+        try:
+            # Bounded by the gates, so that what lies before the first one is not run backward.
+            with torch.inference_mode(False):
+                torch.autograd.grad(values, list(self._edges.values()), torch.ones_like(values), allow_unused=True)
+        except RuntimeError as error:
+            if "inplace operation" not in str(error):
+                raise
+            raise SeProbeError(
+                "the network overwrites values that its gradient needs, so that its gates have no first-order effect; "
+                "replace them instead, with intervene."
+            ) from error
         found = self._found
         gates = {name: {part: found[name].get(part) for part in parts} for name, parts in self._gates.items()}
         return {

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateGradients, GateRecorder, GateSite, exact_effects, gate_effects
-from se_probe.gates.effects import OUTCOMES, outcome_of
+from se_probe.gates.effects import OUTCOMES, logits_of, outcome_of
 from se_probe.gates.resuming import Resumable
 from se_probe.images import Batch, Selected, Selection, batches
 from se_probe.images.imageset import ImageStream
@@ -134,8 +134,6 @@ def _effect_passes(run: HookedNetwork, sites: Sequence[GateSite], facts: Mapping
 
 def _first_look(model: LoadedModel, sites: Sequence[GateSite], selection: Selection, outcome: str) -> dict[str, Any]:
     """Return the reference, and first-order and exact effects of a sample, as JSON-able facts."""
-    if outcome != "predicted":
-        _require_units(selection)
     part = _first_part(selection)
     reference, images = _mean_gates(model, sites, part, selection)
     return {
@@ -146,12 +144,12 @@ def _first_look(model: LoadedModel, sites: Sequence[GateSite], selection: Select
     }
 
 
-def _require_units(selection: Selection) -> None:
+def _require_units(selection: Selection, outputs: int) -> None:
     for entry in selection.entries:
-        if unit_of(entry) < 0:
+        if not 0 <= unit_of(entry) < outputs:
             raise SeProbeError(
-                f"effects on the label need an output unit for every class, and {_class_of(entry)} has none in "
-                "this network; record them on the class that the network predicts (--effect-of predicted)."
+                f"effects on the label need an output unit for every class, and {_class_of(entry)} has none in this "
+                "network; record them on the class that the network predicts (--effect-of predicted)."
             )
 
 
@@ -241,6 +239,9 @@ def _agreement(
     chosen = sorted(draw.permutation(np.asarray(part))[:_SAMPLED_IMAGES].tolist())
     batch = next(_loaded(model, selection, chosen, len(chosen)))
     images = _placed(model, batch.images)
+    if outcome != "predicted":
+        with torch.inference_mode():
+            _require_units(selection, logits_of(model.network(images[:1])).shape[1])
     labels = torch.tensor([unit_of(selection.entries[place]) for place in batch.indices], device=images.device)
     first = gate_effects(model.network, images, labels=labels, outcome=outcome, reference=reference, sites=sites)
     passes = Resumable(model.network, sites, model.input_size)

@@ -101,6 +101,7 @@ def _essence(recording: Recording) -> dict[str, Any]:
         "settings": {key: value for key, value in provenance["settings"].items() if key not in free},
         "scale": provenance.get("scale"),
         "signals": recording.signals,
+        "effect outcome": recording.effects.get("outcome"),
         "effect reference": facts_digest(recording.effects.get("reference")),
         "sites": {site.name: site.to_dict() for site in recording.sites},
     }
