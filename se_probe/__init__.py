@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from se_probe.errors import SeProbeError
     from se_probe.folding import fold_gates, load_folded
     from se_probe.folding.result import FoldRun
-    from se_probe.gates import GateEffects, GateRecorder, GateSite, find_gates, gate_effects, intervene
+    from se_probe.gates import (
+        GateEffects,
+        GateMap,
+        GateMapper,
+        GateRecorder,
+        GateSite,
+        find_gates,
+        gate_effects,
+        gate_maps,
+        intervene,
+    )
     from se_probe.images import open_images, select
     from se_probe.images.public import fetch
     from se_probe.labels import LabelSpace, imagenet
@@ -39,6 +49,8 @@ _HOME = {
     "CostReport": "runs.cost",
     "FoldRun": "folding.result",
     "GateEffects": "gates",
+    "GateMap": "gates",
+    "GateMapper": "gates",
     "GateRecorder": "gates",
     "GateSite": "gates",
     "LabelSpace": "labels",
@@ -57,6 +69,7 @@ _HOME = {
     "fold": "runs.fold",
     "fold_gates": "folding",
     "gate_effects": "gates",
+    "gate_maps": "gates",
     "imagenet": "labels",
     "intervene": "gates",
     "load_folded": "folding",
@@ -78,6 +91,8 @@ __all__ = [
     "CostReport",
     "FoldRun",
     "GateEffects",
+    "GateMap",
+    "GateMapper",
     "GateRecorder",
     "GateSite",
     "LabelSpace",
@@ -96,6 +111,7 @@ __all__ = [
     "fold",
     "fold_gates",
     "gate_effects",
+    "gate_maps",
     "imagenet",
     "intervene",
     "load_folded",

@@ -4,8 +4,9 @@ from se_probe.gates.discovery import Discovery, NoGatesError, SpatialMap, discov
 from se_probe.gates.effects import GateEffects, GateGradients, gate_effects
 from se_probe.gates.exact_effects import exact_effects
 from se_probe.gates.intervention import Intervention, intervene
+from se_probe.gates.maps import GateMap, GateMapper, gate_maps
 from se_probe.gates.recorder import GateRecorder
-from se_probe.gates.replacements import Branch, Constant, Identity, PerLabel, Place, Replacement, Scale, Shuffle
+from se_probe.gates.replacements import Branch, Constant, GateContext, Identity, PerLabel, Replacement, Scale, Shuffle
 from se_probe.gates.signals import signals_of
 from se_probe.gates.site import GateSite
 
@@ -13,15 +14,17 @@ __all__ = [
     "Branch",
     "Constant",
     "Discovery",
+    "GateContext",
     "GateEffects",
     "GateGradients",
+    "GateMap",
+    "GateMapper",
     "GateRecorder",
     "GateSite",
     "Identity",
     "Intervention",
     "NoGatesError",
     "PerLabel",
-    "Place",
     "Replacement",
     "Scale",
     "Shuffle",
@@ -30,6 +33,7 @@ __all__ = [
     "exact_effects",
     "find_gates",
     "gate_effects",
+    "gate_maps",
     "intervene",
     "require_gates",
     "signals_of",

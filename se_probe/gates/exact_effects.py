@@ -11,7 +11,7 @@ from torch import nn
 
 from se_probe.gates.effects import Outcome, outcome_of
 from se_probe.gates.intervention import intervene
-from se_probe.gates.replacements import Place, Replacement
+from se_probe.gates.replacements import GateContext, Replacement
 from se_probe.gates.resuming import Resumable
 from se_probe.gates.site import GateSite
 
@@ -28,12 +28,12 @@ class ChannelOfEach(Replacement):
     picks: torch.Tensor
     reference: torch.Tensor
 
-    def values(self, gate: torch.Tensor, place: Place) -> torch.Tensor:
+    def values(self, gate: torch.Tensor, context: GateContext) -> torch.Tensor:
         """Return the gates with one channel replaced."""
-        branches, channels = place.site.branches, place.site.channels
+        branches, channels = context.site.branches, context.site.channels
         picked = nn.functional.one_hot(self.picks.to(gate.device), branches * channels).bool()
-        picked = picked.reshape(-1, branches, channels)[:, place.branches]
-        reference = self.reference.to(gate).reshape(branches, channels)[place.branches]
+        picked = picked.reshape(-1, branches, channels)[:, context.branches]
+        reference = self.reference.to(gate).reshape(branches, channels)[context.branches]
         return torch.where(picked, reference, gate)
 
 

@@ -1,4 +1,4 @@
-"""Networks built by a function in a Python file that returns an nn.Module."""
+"""Functions of Python files that a user names: builders of networks, and others such as measures of one's own."""
 
 from __future__ import annotations
 
@@ -21,18 +21,15 @@ from se_probe.models.spec import describe_call, near_names
 def build_from_file(spec: str, model_args: Mapping[str, object]) -> BuiltNetwork:
     """Build a network with `path/to/file.py:function`, called with the model arguments.
 
-    The file runs as a module of its own, with its folder importable for as long as the building takes. Its
-    preprocessing and labels come from the network's `pretrained_cfg`.
+    The file runs as `function_from_file` runs it. Its preprocessing and labels come from the network's
+    `pretrained_cfg`.
 
     Raises:
         SeProbeError: the file or function is missing or fails, or returns no nn.Module.
     """
-    path_text, _, function_name = spec.rpartition(":")
-    path = Path(path_text).expanduser().resolve()
-    if not path.is_file():
-        raise SeProbeError(f"there is no file {path_text}; expected a Python file with a function {function_name}")
+    path, function_name = _path_and_name(spec)
     with _importable(path.parent):
-        function = _function(_run(path), function_name, path)
+        function = _function(path, function_name, "returns a torch.nn.Module")
         network = _call(function, function_name, model_args, path)
     name = f"{path.name}:{function_name}"
     return BuiltNetwork(
@@ -45,9 +42,38 @@ def build_from_file(spec: str, model_args: Mapping[str, object]) -> BuiltNetwork
     )
 
 
+def function_from_file(spec: str, does: str) -> Callable[..., Any]:
+    """Return the function that `path/to/file.py:function` names.
+
+    The file runs as a module of its own, with its folder importable for as long as that takes. Only what the user
+    named may be given: never a text that was read from a run's folder.
+
+    Args:
+        spec: path and name of the function.
+        does: what such a function does, for messages: "expected one that …".
+
+    Raises:
+        SeProbeError: the file or function is missing, or the file fails.
+    """
+    path_text, _, name = spec.strip().rpartition(":")
+    if not (path_text.endswith(".py") and name.isidentifier()):
+        raise SeProbeError(f"{spec!r} names no function; expected path/to/file.py:function, one that {does}.")
+    path, name = _path_and_name(spec)
+    with _importable(path.parent):
+        return _function(path, name, does)
+
+
+def _path_and_name(spec: str) -> tuple[Path, str]:
+    path_text, _, name = spec.strip().rpartition(":")
+    path = Path(path_text).expanduser().resolve()
+    if not path.is_file():
+        raise SeProbeError(f"there is no file {path_text}; expected a Python file with a function {name}")
+    return path, name
+
+
 def _run(path: Path) -> ModuleType:
     # Unique to the path, and left registered so that the classes of the file find their module.
-    module = ModuleType(f"se_probe_model_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}")
+    module = ModuleType(f"se_probe_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module
     try:
@@ -59,13 +85,12 @@ def _run(path: Path) -> ModuleType:
     return module
 
 
-def _function(module: ModuleType, name: str, path: Path) -> Callable[..., Any]:
+def _function(path: Path, name: str, does: str) -> Callable[..., Any]:
+    module = _run(path)
     function: Callable[..., Any] | None = getattr(module, name, None)
     if not callable(function):
         own = [key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
-        raise SeProbeError(
-            f"{path.name} has no function {name}{near_names(name, own)}; expected one that returns a torch.nn.Module"
-        )
+        raise SeProbeError(f"{path.name} has no function {name}{near_names(name, own)}; expected one that {does}")
     return function
 
 

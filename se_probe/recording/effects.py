@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateGradients, GateRecorder, GateSite, exact_effects, gate_effects
@@ -32,13 +33,13 @@ from se_probe.images import Batch, Selected, Selection, batches
 from se_probe.images.imageset import ImageStream
 from se_probe.io.files import writing
 from se_probe.models import LoadedModel
+from se_probe.recording.batch import unit_of
 from se_probe.recording.distributed import Ranks
 from se_probe.recording.engine import Execution
 from se_probe.recording.forward import ForwardPass, HookedNetwork, Transfer, choices, start
 from se_probe.recording.guard import root_attributes
 from se_probe.recording.header import join
 from se_probe.recording.moments import ClassMoments
-from se_probe.recording.recorded_batch import unit_of
 from se_probe.recording.store import put_attributes
 
 EFFECT = "effect"
@@ -49,6 +50,15 @@ _SAMPLED_IMAGES, _SAMPLED_CHANNELS = 16, 12
 _AT_ONCE, _DIGITS = 32, 6
 # Starts the pass of a batch; the numbers are the output units of its images' classes.
 StartPass = Callable[[torch.Tensor, Sequence[int]], Transfer]
+
+
+def signal_shapes(
+    network: nn.Module, sites: Sequence[GateSite], capture: Sequence[str]
+) -> dict[tuple[str, str], tuple[int, ...]]:
+    """Return the shape of an image's values for each (signal, site name), those of effects last."""
+    shapes = GateRecorder(network, sites, [kind for kind in capture if kind != EFFECT]).shapes
+    gates = {site: shape for (signal, site), shape in shapes.items() if signal == "gate"}
+    return shapes | ({(EFFECT, site): shape for site, shape in gates.items()} if EFFECT in capture else {})
 
 
 def require_effects_possible(execution: Execution, outcome: str) -> None:

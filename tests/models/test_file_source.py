@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from se_probe.errors import SeProbeError
-from se_probe.models import load_model
+from se_probe.models import function_from_file, load_model
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared networks and photographs")
@@ -152,3 +152,23 @@ def test_the_shared_network_knows_its_labels_and_names_photographs() -> None:
     # README.md beside the network: 0.588 on all 2,500; four standard errors of 200 are 0.14.
     assert len(photographs) == 200
     assert 0.44 < (predicted == torch.tensor([index for _, index in photographs])).float().mean() < 0.73
+
+
+def test_any_function_of_a_file(file: Path) -> None:
+    before = list(sys.path)
+    assert function_from_file(f"{file}:number", "returns a number")() == 7
+    assert sys.path == before
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("psnr", r"^'psnr' names no function; expected path/to/file\.py:function, one that returns a number\.$"),
+        ("{file}:", r"names no function"),
+        ("{file}:nmber", r"^mine\.py has no function nmber; near names: number; expected one that returns a number$"),
+        ("nowhere.py:psnr", r"^there is no file nowhere\.py; expected a Python file with a function psnr$"),
+    ],
+)
+def test_what_names_no_function_is_refused(file: Path, spec: str, message: str) -> None:
+    with pytest.raises(SeProbeError, match=message):
+        function_from_file(spec.format(file=file), "returns a number")

@@ -164,10 +164,8 @@ def test_the_outcome_may_be_that_of_the_predicted_class(recording, data, tmp_pat
     images = predicted.images[predicted.images["role"] == "chosen"]
     right = (images["predicted_index"] == images["class_index"]).to_numpy(bool)
     assert 0 < right.sum() < len(right)
-    same = [
-        np.isclose(predicted.of("effect").gates(site), recording.of("effect").gates(site), rtol=1e-3, atol=1e-8).all(axis=1)
-        for site in SITES
-    ]
+    pairs = [[item.of("effect").gates(site).values for item in (predicted, recording)] for site in SITES]
+    same = [np.isclose(found, expected, rtol=1e-3, atol=1e-8).all(axis=1) for found, expected in pairs]
     assert np.array_equal(np.logical_and(*same), right)
 
 
