@@ -13,6 +13,7 @@ from se_probe.analysis.findings.health import branches_choose, gates_alive, near
 from se_probe.analysis.findings.importance import specific_sites_matter_more
 from se_probe.analysis.findings.last_stage import last_stage_matters_less, same_pattern_last, saturated_before_last
 from se_probe.analysis.findings.removal import REMOVALS, last_stage_removed
+from se_probe.analysis.findings.sentences import names
 from se_probe.analysis.findings.summary import Summary, summary
 from se_probe.analysis.outcomes import AblationLike, Changes, outcome_changes
 from se_probe.analysis.protocols import GateRecording
@@ -81,10 +82,8 @@ def _claim_five(evidence: Evidence, changes: Changes | None) -> list[Finding]:
 
 def _changes(ablation: AblationLike, evidence: Evidence) -> Changes:
     changes = outcome_changes(ablation)
-    known = {site.name for site in evidence.sites}
-    replaced = dict.fromkeys(name for sites in changes.interventions["sites"] for name in sites.split(","))
-    unknown = [name for name in replaced if name not in known]
-    if unknown:
+    replaced = [name for sites in changes.interventions["sites"] for name in sites.split(",")]
+    if unknown := [name for name in replaced if name not in names(evidence.sites)]:
         raise SeProbeError(
             f"the ablation replaces {unknown[0]}, which is no site of the recording; expected an ablation of the "
             "network that was recorded"

@@ -40,10 +40,10 @@ class ClassTest:
 def anova_type_test(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> tuple[Floats, Floats]:
     """Anova-type statistic of the equality of class means (last axis), and its p value, from class moments.
 
-    F = [Σ (m_k − m̄)² / (K − 1)] / mean(s²_k / n_k), every class with the same weight; with equal counts it is Fisher's
-    F. Its degrees of freedom are Box's, from the variance of each class, so that neither variances nor counts need be
-    equal. The approximation asks for noise that is spread over classes: p is NaN where it has fewer than
-    `FEWEST_DEGREES` degrees of freedom, and so for five classes or fewer. F is NaN where nothing varies within classes.
+    F = [Σ (m_k − m̄)² / (K − 1)] / mean(s²_k / n_k), which is Fisher's with equal counts. Its degrees of freedom are
+    Box's, from the variance of each class, so that neither variances nor counts need be equal. The approximation asks
+    for noise that is spread over classes: p is NaN where it has fewer than `FEWEST_DEGREES` degrees of freedom, and so
+    for five classes or fewer. F is NaN where nothing varies within classes.
 
     Args:
         count: images of each class, `(class,)`.
