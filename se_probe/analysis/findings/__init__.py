@@ -30,17 +30,16 @@ def findings(
 ) -> list[Finding]:
     """Judge the six claims of the SENet paper about its gates, and what users ask about the health of theirs.
 
-    Early and late are halves of the stages. Claims about classes rest on all classes with five images or more, and
-    their intervals are for another draw of classes. Bars and minimum data are in `findings.thresholds`, the rule that
-    turns an interval into a verdict is `findings.finding.above`.
+    Claims about classes rest on all classes with five images or more, and their intervals are for another draw of
+    classes. Bars and minimum data are in `findings.thresholds`, the rule that turns an interval into a verdict is
+    `findings.finding.above`.
 
     Args:
         recording: gates of a network; what is unbounded is not judged in gate units.
-        tables: those of `measure_tables`; what is needed of them is computed where None. A null recording and
-            covariates of the images in them are told beside the claims, see `findings.context`.
-        ablation: interventions on the same network. Where the sites of each stage were replaced together, by the
-            identity or their mean, claim 5 rests on measured accuracy, a finding for each of the two; where sites were
-            replaced one by one, whether those with class-specific gates matter more is judged too.
+        tables: those of `measure_tables`; what is needed of them is computed where None. See `findings.context`.
+        ablation: interventions on the same network. Where the sites of each stage were replaced together, claim 5
+            rests on measured accuracy; where sites were replaced one by one, whether those with class-specific gates
+            matter more is judged too.
 
     Returns:
         The claims in the paper's order, then the health of the gates, then the importance of sites.
