@@ -106,10 +106,7 @@ def same_pattern_last(evidence: Evidence, recording: GateRecording) -> Finding:
 
 
 def last_stage_matters_less(evidence: Evidence, *, ablated: bool = False) -> Finding:
-    """Claim 5: how close the last stage's gates are to constants; not what removing them would cost.
-
-    With `ablated`, interventions were made, but not at the last stage as a whole.
-    """
+    """Claim 5 from a recording alone, or with interventions (`ablated`) that are not of the last stage as a whole."""
     last = evidence.last_stage
     claim = Finding(
         "last-stage-matters-less",
