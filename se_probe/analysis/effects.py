@@ -25,7 +25,7 @@ from se_probe.analysis.stats.effects import (
 )
 from se_probe.analysis.stats.moments import Floats, omega_squared
 
-MOST_ROWS = 1_000_000
+MOST_ROWS = 500_000
 """Rows up to which `channel_effects` is of every class; beyond, of the chosen ones."""
 SAMPLE, AGREEMENT = "effect_sample.csv", "effect_agreement.csv"
 OF_SITES, OF_CHANNELS, OF_CLASSES = "effect_sites.csv", "effect_channels.csv.gz", "channel_effects.csv.gz"
@@ -131,12 +131,20 @@ def _class_rows(moments: SiteMoments, names: set[str] | None) -> pd.DataFrame:
             "site": moments.site.name,
             **place,
             "class": np.tile(np.array([moments.names[place] for place in kept], dtype=object), columns),
-            "mean": mean.ravel(),
-            "ci_low": low.ravel(),
-            "ci_high": high.ravel(),
-            "q": false_discovery(p.ravel()),
+            "mean": _short(mean),
+            "ci_low": _short(low),
+            "ci_high": _short(high),
+            "q": _short(false_discovery(p.ravel())),
         }
     )
+
+
+def _short(values: Floats) -> Floats:
+    """Six significant digits, which halve the file."""
+    flat = values.ravel()
+    size = np.floor(np.log10(np.abs(flat), where=np.abs(flat) > 0, out=np.zeros(flat.size)))
+    scale = 10.0 ** (5 - size)
+    return np.asarray(np.round(flat * scale) / scale)
 
 
 def _places(site: SiteLike, times: int) -> dict[str, Any]:

@@ -35,14 +35,9 @@ def effects_section(folder: Path) -> Section | None:
         f"{held['images'].iloc[0]} images: it holds at {len(used)} of {len(held)} sites. Effects of several channels "
         "do not add up but to first order.",
     )
-    return Section(
-        "effects",
-        "Effects of channels",
-        words,
-        sites_table(shown),
-        tuple(effect_figures(folder / FIGURES)),
-        _summary(held, used, folder),
-    )
+    figures = tuple(effect_figures(folder / FIGURES))
+    table = sites_table(shown)
+    return Section("effects", "Effects of channels", words, table, figures, _summary(held, used, folder))
 
 
 def _summary(held: pd.DataFrame, used: pd.DataFrame, folder: Path) -> tuple[str, ...]:

@@ -113,9 +113,9 @@ def recorded_labels(recording: Recording) -> LabelSpace:
 def measures_drawn(recording: Recording, tables: Mapping[str, pd.DataFrame]) -> list[Drawn]:
     """Draw what the measures say of a recording, from the tables of `measure_tables`.
 
-    Every figure of `RUN_FIGURES` and `EFFECT_FIGURES` that has a table, and for the site whose class means lie furthest apart the heat map
-    of its means, the similarity of classes, and the gates of its channel with the largest share of variance between
-    classes.
+    Every figure of `RUN_FIGURES` and `EFFECT_FIGURES` that has a table, and for the site whose class means lie furthest
+    apart the heat map of its means, the similarity of classes, and the gates of its channel with the largest share of
+    variance between classes.
     """
     demo, caption = recording.demo, _measured_caption(recording)
     drawn = []

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pandas as pd
 
 from se_probe.analysis.effects import AGREEMENT, OF_SITES, OVERALL
-from se_probe.analysis.findings.finding import Finding, above
+from se_probe.analysis.findings.finding import Finding, above, all_of
 from se_probe.analysis.findings.sentences import limits
 from se_probe.analysis.findings.thresholds import SMALL_CORRELATION
 
@@ -16,8 +16,8 @@ KEY = "selective-channels-matter-more"
 def selective_channels_matter_more(tables: Mapping[str, pd.DataFrame]) -> Finding | None:
     """Rank correlation over channels of class selectivity with the size of the effect on the answer, mean over sites.
 
-    A gate that moves more has a larger effect, selective or not: the correlation with the gate's spread held fixed
-    has to say the same. None where effects were not recorded.
+    A gate that moves more has a larger effect, selective or not: the claim stands only if the correlation counts with
+    the gate's spread held fixed, too. None where effects were not recorded.
 
     Source: Morcos et al., On the importance of single directions for generalization, ICLR 2018.
     """
@@ -37,17 +37,17 @@ def selective_channels_matter_more(tables: Mapping[str, pd.DataFrame]) -> Findin
     row, sites = tables[OVERALL].iloc[0], tables[OF_SITES]["site"]
     plain = float(row["ci_low"]), float(row["ci_high"])
     partial = float(row["partial_ci_low"]), float(row["partial_ci_high"])
-    verdicts = {above(plain, SMALL_CORRELATION), above(partial, SMALL_CORRELATION)}
     left_out = f", {len(held) - len(sites)} left out" if len(held) > len(sites) else ""
+    over = f"{int(row['channels']):,} channels of {len(sites)} sites{left_out}"
     return replace(
         claim,
-        verdict=verdicts.pop() if len(verdicts) == 1 else "cannot be judged",
+        verdict=all_of(above(interval, SMALL_CORRELATION) for interval in (plain, partial)),
         result=f"rank correlation {row['correlation']:.2f} ({limits(plain, 2)}), {row['partial']:.2f} "
         f"({limits(partial, 2)}) with the gate's spread held fixed, bar {SMALL_CORRELATION:g}",
         statement=(
-            f"Over {row['channels']:,} channels of {len(sites)} sites{left_out} the size of the effect correlates in "
-            f"rank with ω² by {row['correlation']:.2f} ({limits(plain, 2)}; Spearman, mean over sites, 95 % interval "
-            f"for other classes, which are left out for all channels at once), and by {row['partial']:.2f} "
+            f"Over {over} the size of the effect correlates in rank with ω² by {row['correlation']:.2f} "
+            f"({limits(plain, 2)}; Spearman, mean over sites, 95 % interval for other classes, which are left out for "
+            f"all channels at once), and by {row['partial']:.2f} "
             f"({limits(partial, 2)}) with the standard deviation of the gate held fixed: an effect is in proportion to "
             f"how far the gate moves. Half of the effect is carried by {100 * row['half_share']:.0f} % of the channels "
             "of a site (median)."
