@@ -1,4 +1,4 @@
-"""Intervention effect by class: rise of NLL of every class when each site alone is replaced."""
+"""Intervention effect by class: rise of NLL, or loss by one's own measure, when each site alone is replaced."""
 
 import textwrap
 
@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from se_probe.analysis.outcomes import cost_of
 from se_probe.figures import style
 from se_probe.figures.by_site import NARROW, site_width
 from se_probe.figures.frame import Wording, framed
@@ -28,7 +29,9 @@ CUT = "Colours end at ±{0:.2g}; cells beyond: {1}."
 def intervention_classes(
     table: pd.DataFrame, *, demo: bool, title: str = "Interventions by class", caption: str | None = None
 ) -> Figure:
-    """Draw the change of NLL of each class (row) at each site alone (column), the largest rise at the top.
+    """Draw the rise of NLL of each class (row) at each site alone (column), the largest at the top.
+
+    Of one's own measure the loss: its fall, or where less is better its rise.
 
     `table` holds the rows of `ablation_classes_table` with one replacement; the mean over sites orders classes. Colours
     are centred on no change and end where 2 % of the cells lie beyond, so that one cell does not bleach all others.
@@ -40,13 +43,15 @@ def intervention_classes(
         title: heading of the figure.
         caption: line below the heading: network, images, estimator.
     """
-    alone = table[(table["scope"] == SITE) & table["nll_change"].notna()]
+    cost = cost_of(table)
+    alone = table[(table["scope"] == SITE) & table[cost.change].notna()]
+    loss, low, high = cost.losses(alone)
+    alone = alone.assign(loss=loss, marked=(low > 0) | (high < 0))
     sites = list(alone["sites"].unique())
-    cells = alone.pivot(index="class", columns="sites", values="nll_change")[sites]
+    cells = alone.pivot(index="class", columns="sites", values="loss")[sites]
     order = cells.mean(axis=1).sort_values(ascending=False).index
     values = cells.loc[order].to_numpy()
-    marked = alone.assign(marked=(alone["nll_ci_low"] > 0) | (alone["nll_ci_high"] < 0))
-    dots = marked.pivot(index="class", columns="sites", values="marked").loc[order, sites].to_numpy(dtype=bool)
+    dots = alone.pivot(index="class", columns="sites", values="marked").loc[order, sites].to_numpy(dtype=bool)
     reach = _reach(np.abs(values))
     beyond = int(np.sum(np.abs(values) > reach))
     note = " ".join([*([SIGNIFICANT] if dots.any() else []), *([CUT.format(reach, beyond)] if beyond else [])])
@@ -59,7 +64,7 @@ def intervention_classes(
         _name_rows(axes, [str(name) for name in order])
         every = -(-len(sites) // (2 * NARROW))
         axes.set_xticks(range(0, len(sites), every), sites[::every], rotation=90)
-        add_colour_bar(figure, bar, image, "rise of NLL, nats")
+        add_colour_bar(figure, bar, image, cost.loss_in_unit)
     return figure
 
 
@@ -76,7 +81,7 @@ def _name_rows(axes: Axes, names: list[str]) -> None:
     """Label the rows with shortened names, or state their number if there is no room."""
     if len(names) > MOST_NAMES:
         axes.set_yticks([])
-        axes.set_ylabel(f"{len(names)} classes, largest rise at the top")
+        axes.set_ylabel(f"{len(names)} classes, hurt most at the top")
         return
     short = [textwrap.shorten(name, NAME_WIDTH, placeholder="…") for name in names]
     axes.set_yticks(range(len(names)), short, fontsize=name_size(len(names)))

@@ -1,4 +1,4 @@
-"""Intervention cost: change of accuracy and NLL for each site alone, from a site to the last, and whole stages."""
+"""Intervention cost: change of accuracy and NLL, or of one's own measure, by site, from a site on, and by stage."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from se_probe.analysis.outcomes import NLL, cost_of
 from se_probe.figures import style
 from se_probe.figures.by_site import NARROW, look, name_sites, points_look, site_width
 from se_probe.figures.frame import Wording, framed
@@ -22,6 +23,7 @@ WORDS = {SITE: "this site alone", CUMULATIVE: "from this site to the last", STAG
 MEASURES = {"top1": ("top1_change", "top-1 accuracy, points", 100.0), "nll": ("nll_change", "NLL, nats", 1.0)}
 """Of each measure its change, what the panel is called, and the factor that puts it into that unit."""
 NO_INTERVAL = "Without a bar: no interval, because no output changed or too few images have a known class."
+OWN_WITHOUT_INTERVAL = "Without a bar: no interval, because every image changed by the same or too few were measured."
 
 
 def intervention_cost(
@@ -31,7 +33,7 @@ def intervention_cost(
 
     `table` holds the rows of `ablation_sites_table` with one replacement. The left panels show each site alone. The
     right panels show sites replaced from the last backwards, as a point at the first of them, and whole stages, as a
-    line over their sites. Grey lines separate the stages.
+    line over their sites. Grey lines separate the stages. One's own measure has one row of panels, in its unit.
 
     Args:
         table: rows of `ablation_sites_table` with one replacement; top-1 as a share, NLL in nats.
@@ -44,18 +46,30 @@ def intervention_cost(
     columns = [[scope for scope in group if (table["scope"] == scope).any()] for group in groups]
     columns = [group for group in columns if group]
     scopes = [scope for group in columns for scope in group]
-    missing = table.loc[table["scope"].isin(scopes), ["nll_ci_low", "nll_ci_high"]].isna().any(axis=None)
-    wording = Wording(title, "site", "change", caption, NO_INTERVAL if missing else None, demo)
+    cost, measures = cost_of(table), measures_of(table)
+    limits = [f"{cost.measure}_ci_low", f"{cost.measure}_ci_high"]
+    missing = table.loc[table["scope"].isin(scopes), limits].isna().any(axis=None)
+    note = (NO_INTERVAL if cost == NLL else OWN_WITHOUT_INTERVAL) if missing else None
+    wording = Wording(title, "site", "change", caption, note, demo)
     styles = {WORDS[scope]: LOOKS[scope] for scope in scopes}
     width = style.DOUBLE_COLUMN if len(columns) > 1 else site_width(len(order))
-    with framed(wording, styles, width, (2, len(columns)), sharex=True) as (figure, grid):
-        for axes_row, (change, words, factor) in zip(grid, MEASURES.values(), strict=True):
+    with framed(wording, styles, width, (len(measures), len(columns)), sharex=True) as (figure, grid):
+        for axes_row, (change, words, factor) in zip(grid, measures.values(), strict=True):
             for axes, group in zip(axes_row, columns, strict=True):
                 _draw(axes, table, group, order, (change, factor))
                 axes.set_title(words, loc="left", fontweight="bold", pad=4)
         for axes in grid[-1]:
             name_sites(axes, order, NARROW if len(columns) > 1 else 2 * NARROW)
     return figure
+
+
+def measures_of(table: pd.DataFrame) -> dict[str, tuple[str, str, float]]:
+    """Return what a table of interventions has of `MEASURES`, or one's own measure in their place."""
+    cost = cost_of(table)
+    if cost == NLL:
+        return MEASURES
+    better = "lower" if cost.lower_is_better else "higher"
+    return {cost.measure: (cost.change, f"{cost.in_unit} ({better} is better)", 1.0)}
 
 
 def site_order(table: pd.DataFrame) -> list[str]:

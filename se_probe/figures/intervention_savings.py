@@ -1,4 +1,4 @@
-"""Intervention savings: loss of accuracy against parameters and multiply–adds saved."""
+"""Intervention savings: change of accuracy, or of one's own measure, against parameters and multiply–adds saved."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from se_probe.figures import style
 from se_probe.figures.by_site import look, points_look
 from se_probe.figures.frame import Wording, framed
-from se_probe.figures.intervention_cost import CUMULATIVE, SITE, STAGE
+from se_probe.figures.intervention_cost import CUMULATIVE, SITE, STAGE, measures_of
 from se_probe.figures.point_names import name_points
 
 PANELS = {"parameters_saved": "parameters of the gate path", "multiply_adds_saved": "multiply–adds of the gate path"}
@@ -30,6 +30,8 @@ def intervention_savings(
 ) -> Figure:
     """Draw the change of top-1 accuracy, with 95 % intervals, over parameters and multiply–adds saved, on log axes.
 
+    Of one's own measure its change in the place of accuracy.
+
     `table` holds the rows of `ablation_sites_table` with one replacement and the columns of `with_savings`; rows that
     save nothing are left out. The upper panels show single sites, named unless there are very many; sites that save the
     same stand side by side. The lower panels show sites from the last backwards and whole stages.
@@ -43,7 +45,7 @@ def intervention_savings(
     shown = table[table["parameters_saved"].gt(0) & table["multiply_adds_saved"].gt(0)]
     groups = [[scope for scope in group if (shown["scope"] == scope).any()] for group in ([SITE], [CUMULATIVE, STAGE])]
     groups = [group for group in groups if group]
-    wording = Wording(title, "saved", "top-1 accuracy, points", caption, NOTE, demo)
+    wording = Wording(title, "saved", _measure(table)[1], caption, NOTE, demo)
     looks = {WORDS[scope]: LOOKS[scope] for group in groups for scope in group}
     shape = len(groups), len(PANELS)
     height = 1.5 * len(groups)
@@ -63,11 +65,18 @@ def intervention_savings(
 
 
 def _points_of(rows: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
-    """Return the change of top-1 accuracy and its limits, in points."""
+    """Return the change of the measure and its limits, in its unit."""
+    change, _, factor = _measure(rows)
+    name = change.removesuffix("_change")
     value, low, high = (
-        100 * rows[name].to_numpy(dtype=np.float64) for name in ("top1_change", "top1_ci_low", "top1_ci_high")
+        factor * rows[column].to_numpy(dtype=np.float64) for column in (change, f"{name}_ci_low", f"{name}_ci_high")
     )
     return value, low, high
+
+
+def _measure(table: pd.DataFrame) -> tuple[str, str, float]:
+    """Return the first measure: its change, what it is called, and the factor that puts it into that unit."""
+    return next(iter(measures_of(table).values()))
 
 
 def _apart(saved: pd.Series) -> Floats:

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from se_probe.analysis.outcomes import cost_of
 from se_probe.figures import style
 from se_probe.figures.by_site import look
 from se_probe.figures.frame import Wording, framed
@@ -29,7 +30,8 @@ def specificity_importance(
     """Draw the rise of NLL when a site alone is replaced, with its 95 % interval, over two measures of specificity.
 
     `table` is that of `site_importance`; sites whose gates are not live have hollow points. ω² has its interval over
-    classes. `correlations` maps a measure's column to Spearman's correlation over the sites, which the panel states.
+    classes. One's own measure has its loss in the place of the rise of NLL. `correlations` maps a measure's column to
+    Spearman's correlation over the sites, which the panel states.
 
     Args:
         table: table of `site_importance`: one row per site.
@@ -40,7 +42,8 @@ def specificity_importance(
     """
     still = [str(verdict) for verdict in table["verdict"].unique() if verdict != "live"]
     note = NOTE.format(" or ".join(still)) if still else None
-    wording = Wording(title, "class specificity", "rise of NLL, nats", caption, note, demo)
+    cost = cost_of(table)
+    wording = Wording(title, "class specificity", cost.loss_in_unit, caption, note, demo)
     with framed(wording, {}, style.DOUBLE_COLUMN, (1, len(PANELS)), 2, sharey=True) as (figure, grid):
         for axes, (column, words) in zip(grid[0], PANELS.items(), strict=True):
             _draw(axes, table, column)
@@ -50,14 +53,12 @@ def specificity_importance(
                 axes.set_title(words, loc="right", fontsize=style.SMALL_TEXT, color=style.QUIET, pad=4)
     if len(table) <= MOST_NAMES:
         for axes, column in zip(grid[0], PANELS, strict=True):
-            _name_sites(axes, table.dropna(subset=[column, "nll_change"]), column)
+            _name_sites(axes, table.dropna(subset=[column, cost.change]), column)
     return figure
 
 
 def _name_sites(axes: Axes, known: pd.DataFrame, column: str) -> None:
-    x, y, low, high = (
-        known[name].to_numpy(dtype=np.float64) for name in (column, "nll_change", "nll_ci_low", "nll_ci_high")
-    )
+    x, (y, low, high) = known[column].to_numpy(dtype=np.float64), cost_of(known).losses(known)
     bars = [(x, x, low, high)]
     if column == "omega_squared":
         bars.append((known["ci_low"].to_numpy(dtype=np.float64), known["ci_high"].to_numpy(dtype=np.float64), y, y))
@@ -66,9 +67,9 @@ def _name_sites(axes: Axes, known: pd.DataFrame, column: str) -> None:
 
 def _draw(axes: Axes, table: pd.DataFrame, column: str) -> None:
     colour, hollow = look(0).color, table["verdict"].to_numpy() != "live"
-    x, y = table[column].to_numpy(dtype=np.float64), table["nll_change"].to_numpy(dtype=np.float64)
+    x, (y, low, high) = table[column].to_numpy(dtype=np.float64), cost_of(table).losses(table)
     axes.axhline(0, color=style.QUIET, linewidth=0.6)
-    axes.vlines(x, table["nll_ci_low"], table["nll_ci_high"], color=colour, linewidth=0.8, alpha=0.7, zorder=2)
+    axes.vlines(x, low, high, color=colour, linewidth=0.8, alpha=0.7, zorder=2)
     if column == "omega_squared":
         axes.hlines(y, table["ci_low"], table["ci_high"], color=colour, linewidth=0.5, alpha=0.4, zorder=2)
     for mask, face in ((~hollow, colour), (hollow, "white")):

@@ -17,6 +17,7 @@ from se_probe.runs.shared_settings import (
     FastSettings,
     FigureSettings,
     FolderSettings,
+    MetricSettings,
     ReferenceSettings,
     ReportSettings,
     RunSettings,
@@ -127,8 +128,8 @@ class ScaleSettings(FastSettings, ReferenceSettings, RunSettings):
     )
 
 
-class AblateSettings(ReportSettings, BatchSettings, ReferenceSettings, JoinSettings):
-    """Replace gates while the network runs and measure what that costs in accuracy, on the same images."""
+class AblateSettings(ReportSettings, BatchSettings, MetricSettings, ReferenceSettings, JoinSettings):
+    """Replace gates while the network runs and measure what that costs, on the same images."""
 
     replacement: str = option(
         default="identity",

@@ -44,7 +44,7 @@ def last_stage_removed(evidence: Evidence, changes: Changes, replacement: str) -
     Supported where top-1 accuracy falls by less than `MARGINAL_LOSS` points, and by at least as much more on average
     without the gates of another stage, all on the same images; the intervals are for other images of these classes.
     """
-    rows = {stage: _row(evidence, changes, stage, replacement) for stage in evidence.stages}
+    rows = {stage: row_of_stage(evidence, changes, stage, replacement) for stage in evidence.stages}
     last = rows.pop(evidence.stages[-1])
     if last is None:
         return None
@@ -80,8 +80,8 @@ def _claim(replacement: str) -> Finding:
     )
 
 
-def _row(evidence: Evidence, changes: Changes, stage: int, replacement: str) -> int | None:
-    """The intervention that replaces the gates of a stage, all of them and no others."""
+def row_of_stage(evidence: Evidence, changes: Changes, stage: int, replacement: str) -> int | None:
+    """Return the row of the intervention that replaces the gates of a stage, all of them and no others."""
     members = {site.name for site in evidence.sites if site.site.stage == stage}
     pairs = zip(changes.interventions["sites"], changes.interventions["replacement"], strict=True)
     found = [row for row, (sites, kind) in enumerate(pairs) if set(sites.split(",")) == members and kind == replacement]
