@@ -109,7 +109,7 @@ class Ablation:
         """
         changed = self._outcomes["changed"].transpose("intervention", "measure", "image").values
         clean = self._outcomes["clean"].transpose("measure", "image").values
-        coords = {"intervention": self.interventions["name"].to_numpy(), "class": ("image", self.images["class"])}
+        coords = {"intervention": self.interventions["name"].to_numpy(), "class": ("image", self.images["class"].to_numpy(dtype=str))}
         if self.metric is not None:
             own = {"metric": (("intervention", "image"), changed[:, 0]), "clean_metric": ("image", clean[0])}
             return xr.Dataset({**own, "labelled": ("image", ~np.isnan(clean[0]))}, coords=coords)

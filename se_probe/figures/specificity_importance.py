@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from se_probe.analysis.outcomes import cost_of
+from se_probe.analysis.outcomes import Cost, cost_of
 from se_probe.figures import style
 from se_probe.figures.by_site import look
 from se_probe.figures.frame import Wording, framed
@@ -53,12 +53,12 @@ def specificity_importance(
                 axes.set_title(words, loc="right", fontsize=style.SMALL_TEXT, color=style.QUIET, pad=4)
     if len(table) <= MOST_NAMES:
         for axes, column in zip(grid[0], PANELS, strict=True):
-            _name_sites(axes, table.dropna(subset=[column, cost.change]), column)
+            _name_sites(axes, table.dropna(subset=[column, cost.change]), column, cost)
     return figure
 
 
-def _name_sites(axes: Axes, known: pd.DataFrame, column: str) -> None:
-    x, (y, low, high) = known[column].to_numpy(dtype=np.float64), cost_of(known).losses(known)
+def _name_sites(axes: Axes, known: pd.DataFrame, column: str, cost: Cost) -> None:
+    x, (y, low, high) = known[column].to_numpy(dtype=np.float64), cost.losses(known)
     bars = [(x, x, low, high)]
     if column == "omega_squared":
         bars.append((known["ci_low"].to_numpy(dtype=np.float64), known["ci_high"].to_numpy(dtype=np.float64), y, y))

@@ -53,7 +53,7 @@ def test_long_names_are_cut_and_very_many_classes_counted():
     many = pd.concat([ALONE.assign(**{"class": f"class {place}"}) for place in range(70)])
     many = many.drop_duplicates(["class", "sites"])
     axes = intervention_classes(many, demo=False).axes[0]
-    assert axes.get_ylabel() == "70 classes, largest rise at the top"
+    assert axes.get_ylabel() == "70 classes, hurt most at the top"
 
 
 def test_classes_without_a_unit_are_left_out():
@@ -61,3 +61,14 @@ def test_classes_without_a_unit_are_left_out():
     names = [label.get_text() for label in intervention_classes(part, demo=False).axes[0].get_yticklabels()]
     assert len(names) == 9
     assert np.isfinite(intervention_classes(part, demo=False).axes[0].images[0].get_array()).all()
+
+
+def test_a_measure_of_which_more_is_better_shows_its_fall():
+    own = ALONE.rename(columns=lambda name: name.replace("nll", "metric"))
+    own = own.assign(metric="psnr", unit="dB", lower_is_better=False)
+    for name in ("metric_change", "metric_ci_low", "metric_ci_high"):
+        own[name] = -own[name]
+    own = own.rename(columns={"metric_ci_low": "metric_ci_high", "metric_ci_high": "metric_ci_low"})
+    plain, fallen = (intervention_classes(table, demo=False) for table in (ALONE, own))
+    np.testing.assert_array_equal(*(figure.axes[0].images[0].get_array() for figure in (plain, fallen)))
+    assert fallen.axes[1].get_ylabel() == "fall of psnr, dB"

@@ -63,3 +63,14 @@ def test_order_is_that_of_a_row_with_all_sites_or_of_the_sites_alone():
     assert site_order(rows) == list(SITES)
     assert site_order(TABLE[TABLE["scope"] != "cumulative"].iloc[::-1]) == list(SITES[::-1])
     assert site_order(rows_of("stage")) == list(SITES)
+
+
+def test_a_measure_of_ones_own_has_one_row_of_panels_in_its_unit():
+    sites, _ = intervention_tables()
+    own = sites.drop(columns=[name for name in sites if name.startswith("top1")])
+    own = own.rename(columns=lambda name: name.replace("nll", "metric"))
+    own = own.assign(metric="psnr", unit="dB", lower_is_better=False)
+    axes = intervention_cost(own, demo=False).axes
+    assert [panel.get_title(loc="left") for panel in axes] == ["psnr, dB (higher is better)"] * 2
+    alone = own[own["scope"] == "site"]
+    np.testing.assert_allclose(axes[0].lines[-1].get_ydata(), alone["metric_change"])

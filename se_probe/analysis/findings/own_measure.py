@@ -57,9 +57,10 @@ def last_stage_by_own_measure(evidence: Evidence, changes: Changes, replacement:
 def _statement(evidence: Evidence, changes: Changes, last: int, lead: Limited) -> str:
     cost = changes.cost
     value, low, high = _limited(changes.losses, last)
+    images = int(changes.labelled.sum())
     return (
         f"Without the gates of {listed(evidence.last_stage)} the {cost.loss} is {_amount(value, cost, 4)} "
-        f"({low:.4g} to {high:.4g}, 95 % interval over images of these classes), on {int(changes.labelled.sum())} images; untouched, "
+        f"({low:.4g} to {high:.4g}, 95 % interval over images of these classes), on {images} images; untouched, "
         f"{cost.name} is {changes.clean_mean(cost.measure):.4g}. The other stages lose {_more(lead, cost, 4)}. "
         f"{NOT_RETRAINED}"
     )
