@@ -30,9 +30,8 @@ from se_probe.errors import SeProbeError
 from se_probe.images import Selection
 from se_probe.io.files import reading, require_plain_files
 from se_probe.recording.guard import ROOT_ATTRIBUTES, read_json
-from se_probe.recording.layout import ZARR_FORMAT, ArrayLayout, check_array
+from se_probe.recording.layout import ZARR_FORMAT, ArrayLayout, check_array, strings
 from se_probe.recording.run_folder import ABLATION
-from se_probe.recording.shards import strings
 
 SCHEMA = 3
 # The first schema whose arrays have all their chunks on disk, each with whole rows.
@@ -109,7 +108,8 @@ class Ablation:
         """
         changed = self._outcomes["changed"].transpose("intervention", "measure", "image").values
         clean = self._outcomes["clean"].transpose("measure", "image").values
-        coords = {"intervention": self.interventions["name"].to_numpy(), "class": ("image", self.images["class"].to_numpy(dtype=str))}
+        classes = self.images["class"].to_numpy(dtype=str)
+        coords = {"intervention": self.interventions["name"].to_numpy(), "class": ("image", classes)}
         if self.metric is not None:
             own = {"metric": (("intervention", "image"), changed[:, 0]), "clean_metric": ("image", clean[0])}
             return xr.Dataset({**own, "labelled": ("image", ~np.isnan(clean[0]))}, coords=coords)

@@ -14,44 +14,42 @@ SAVING = ("identity", "mean", "branch")
 
 
 def ablation_sites_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFrame:
-    """Tabulate what each intervention costs, one row each in the order of the ablation.
+    """Tabulate what each intervention costs; every image of a class weighs the same, and every class.
 
-    Every image of a class weighs the same, and every class, as in the curve of all classes. After `FACTS` come
-    `images` and `classes` seen, `labelled` images, for whose class the network has a unit and which alone count for
-    accuracy and NLL, and `unchanged`, the images with the same outputs as before (KL exactly 0). Then accuracies
-    (shares) and NLL (nats) without and with the intervention, `clean_top1`, `changed_top1` …; the change,
-    `top1_change`, `top5_change` and `nll_change`; `kl`, of the untouched network's distribution from the changed one
-    in nats; `agreement`, the share of images with the same first choice; each with its 95 % limits `…_ci_low` and
-    `…_ci_high`, for other images of these same classes. `nll_p`: paired sign-flip test that NLL does not change;
-    `nll_p_holm`: adjusted over all sites alone, NaN for other scopes. `estimators` and `gates_from`, the recording
-    whose mean gates were put in, in words.
-
-    With a measure of one's own, `clean_metric`, `changed_metric`, `metric_change` and `metric_p` stand in the place of
-    all these, in the unit of the measure, of which `metric` (its name), `unit` and `lower_is_better` tell; `labelled`
-    are the images that have a number, and `unchanged` those with the same number as before.
-
-    Limits are NaN where the spread over other images is unknown (see `outcomes.estimate`): where a class of
-    several has one image, or no output changes.
+    Returns:
+        One row an intervention, in the order of the ablation. After `FACTS` come `images` and `classes` seen,
+        `labelled` images, for whose class the network has a unit and which alone count for accuracy and NLL, and
+        `unchanged`, the images with the same outputs as before (KL exactly 0). Then accuracies (shares) and NLL (nats)
+        without and with the intervention, `clean_top1`, `changed_top1` …; the change, `top1_change`, `top5_change` and
+        `nll_change`; `kl`, of the untouched network's distribution from the changed one in nats; `agreement`, the share
+        of images with the same first choice; each with its 95 % limits `…_ci_low` and `…_ci_high`, for other images of
+        these same classes, NaN where their spread is unknown (see `outcomes.estimate`). `nll_p`: paired sign-flip test
+        that NLL does not change; `nll_p_holm`: adjusted over all sites alone, NaN for other scopes. `estimators` and
+        `gates_from`, the recording whose mean gates were put in, in words. With a measure of one's own,
+        `clean_metric`, `changed_metric`, `metric_change` and `metric_p` stand in the place of all these, in the unit of
+        the measure, of which `metric` (its name), `unit` and `lower_is_better` tell; `labelled` are the images that
+        have a number, and `unchanged` those with the same number as before.
 
     Raises:
         SeProbeError: the ablation is empty or does not fit together.
 
-    Source: `stats.proportions`, `stats.paired`.
+    Source: `stats.paired`, `stats.paired`.
     """
     changes = outcome_changes(ablation)
-    still = changes.values["kl" if changes.cost == NLL else OWN]
+    cost = changes.cost
     table = changes.interventions.assign(
         images=len(changes.labels),
         classes=len(changes.classes),
         labelled=int(changes.labelled.sum()),
-        unchanged=np.sum(still == 0, axis=0),
+        unchanged=np.sum(changes.values["kl" if cost == NLL else OWN] == 0, axis=0),
     )
-    p = f"{changes.cost.measure}_p"
-    table = table.assign(**_own(changes), **_measured(changes, None, seed), **{p: _p(changes, seed)})
+    p = f"{cost.measure}_p"
+    found = sign_flip_test(changes.losses, seed=seed) if changes.labelled.any() else np.nan
+    table = table.assign(**_own(changes), **_measured(changes, None, seed), **{p: found})
     alone = (table["scope"] == ALONE) & table[p].notna()
     table[f"{p}_holm"] = np.nan
     table.loc[alone, f"{p}_holm"] = holm(table.loc[alone, p].to_numpy(dtype=np.float64))
-    return table.assign(estimators=estimators(changes.cost), gates_from=ablation.provenance.get("gates_from") or "")
+    return table.assign(estimators=estimators(cost), gates_from=ablation.provenance.get("gates_from") or "")
 
 
 def ablation_classes_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFrame:
@@ -87,10 +85,12 @@ def with_savings(table: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     `costs` has a row a site with `site`, `parameters` and `multiply_adds`. NaN where the replacement still needs what
     computes the gate, or a site is not in `costs`.
     """
-    by_site = costs.set_index("site")[["parameters", "multiply_adds"]].astype(np.float64)
-    pairs = zip(table["sites"], table["replacement"], strict=True)
-    saved = [_saved(str(sites), str(replacement), by_site) for sites, replacement in pairs]
-    return table.assign(**pd.DataFrame(saved, columns=["parameters_saved", "multiply_adds_saved"], index=table.index))
+    by_site = costs.set_index("site")
+    constant = table["replacement"].str.split(":").str[0].isin(SAVING)
+    for name in ("parameters", "multiply_adds"):
+        saved = [by_site[name].reindex(sites.split(",")).sum(skipna=False) for sites in table["sites"]]
+        table = table.assign(**{f"{name}_saved": np.where(constant, np.asarray(saved, dtype=np.float64), np.nan)})
+    return table
 
 
 def site_importance(table: pd.DataFrame, specificity: pd.DataFrame) -> pd.DataFrame:
@@ -154,17 +154,3 @@ def _own(changes: Changes) -> dict[str, str | bool]:
     """Columns that say what a measure of one's own is."""
     cost = changes.cost
     return {} if cost == NLL else {OWN: cost.name, "unit": cost.unit, "lower_is_better": cost.lower_is_better}
-
-
-def _p(changes: Changes, seed: int) -> Floats:
-    if not changes.labelled.any():
-        return np.full(len(changes.interventions), np.nan)
-    return sign_flip_test(changes.losses, seed=seed)
-
-
-def _saved(sites: str, replacement: str, costs: pd.DataFrame) -> tuple[float, float]:
-    names = sites.split(",")
-    if replacement.split(":")[0] not in SAVING or not set(names) <= set(costs.index):
-        return float("nan"), float("nan")
-    parameters, products = costs.loc[names].sum().to_numpy()
-    return float(parameters), float(products)
