@@ -31,11 +31,12 @@ def read_folding(folder: Path) -> Folding | None:
         shown = table[list(_COLUMNS)].rename(columns=_COLUMNS)
         outcome = str(facts["refusal"] or facts["verdict"])
         measure, loss = str(facts["measure"]), float(facts["max_loss"])
+        unit = str((facts.get("metric") or {"unit": "points"})["unit"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     words = (
         f"Gates that hardly move were replaced by their means and folded into neighbouring layers; allowed was a loss "
-        f"of {loss:g} points of {measure} on held-out images.",
+        f"of {f'{loss:g} {unit}'.rstrip()} of {measure} on held-out images.",
         f"{outcome[:1].upper()}{outcome[1:]}.",
     )
     return Folding(words, sites_table(shown))

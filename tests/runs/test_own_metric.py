@@ -3,11 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 import se_probe
 from se_probe.analysis.ablation import ablation_sites_table
 from se_probe.errors import SeProbeError
+from se_probe.folding import load_folded
+from se_probe.folding.evaluation import halves
 from se_probe.gates import Identity, find_gates
+from se_probe.images import batches, open_images, select
+from se_probe.models import model_of
 from tests.runs.noise import draw_noise
 
 QUIET = {"progress": False, "workers": 0, "report": False}
@@ -85,9 +90,6 @@ def test_images_alone_are_one_class_and_any_output_will_do(tmp_path):
     run = se_probe.ablate(model=network, metric=size, data=data, out=tmp_path / "run", **{**QUIET, "report": True})
     assert set(run.images["class"]) == {"images"}
     assert run.complete
-    from se_probe.images import batches, open_images, select
-    from se_probe.models import model_of
-
     model = model_of(network)
     images = open_images(data, None, unlabelled=True)
     chosen = select(images, list(images.classes), per_class=6, reference_per_class=0, seed=0)
@@ -118,3 +120,40 @@ def test_a_run_never_chooses_a_measure(tmp_path):
     again = se_probe.ablate(run=tmp_path / "run", sites=["SE_5_3"], overwrite=True, **QUIET)
     assert again.metric is None
     assert "nll" in again.outcomes
+
+
+def brightness(output, samples):
+    return output.double().mean(dim=1)
+
+
+brightness.unit = "units"
+brightness.lower_is_better = False
+
+
+def test_a_fold_by_a_measure_of_ones_own(tmp_path):
+    """What is held out is measured again, by the folded network itself."""
+    root = draw_noise(tmp_path, ("only",), 60)
+    data = root / "flat"
+    (root / "only").rename(data)
+    options = {"model": "test_efficientnet", "random_weights": True, "progress": False, "workers": 0, "data": data}
+    with pytest.raises(SeProbeError, match=r"^the metric brightness was given without --max-loss; say .* in units\.$"):
+        se_probe.fold(**options, metric=brightness, out=tmp_path / "run")
+    with pytest.raises(SeProbeError, match=r"^5 images to search on say too little of how brightness varies; 20 or"):
+        se_probe.fold(**options, metric=brightness, out=tmp_path / "run", max_loss=1, per_class=10)
+    result = se_probe.fold(**options, metric=brightness, out=tmp_path / "run", max_loss=1e3, per_class=60)
+    assert result.fixed
+    facts = result.facts["fold"]
+    assert facts["measure"] == "brightness"
+    assert "loses" in facts["verdict"]
+    assert " units [" in facts["verdict"]
+    loaded = load_folded(result.folder)
+    before = se_probe.load_model("test_efficientnet", random_weights=True)
+    images = open_images(data, None, unlabelled=True)
+    chosen = select(images, list(images.classes), per_class=60, reference_per_class=0, seed=0)
+    (batch,) = batches(halves(chosen, 0)[1], before.transform, batch_size=60, workers=0)
+    with torch.inference_mode():
+        change = (before.network(batch.images) - loaded.network(batch.images)).double().mean(dim=1).numpy()
+    assert facts["held_out"]["points"] == pytest.approx(change.mean(), rel=1e-4, abs=1e-6)
+    assert facts["held_out"]["images"] == 30
+    spread = stats.t.ppf(0.975, 29) * change.std(ddof=1) / np.sqrt(30)
+    assert facts["held_out"]["high"] == pytest.approx(change.mean() + spread, abs=0.15 * spread)
