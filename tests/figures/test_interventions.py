@@ -129,9 +129,9 @@ def own_measure(table):
 
 def test_a_measure_of_ones_own_has_one_row_of_panels_in_its_unit():
     own = own_measure(TABLE)
-    axes = intervention_cost(own, demo=False).axes
-    assert titles(axes) == ["psnr, dB (higher is better)"] * 2
-    (points,) = [line for line in axes[0].lines if line.get_marker() == "o"]
+    figure = intervention_cost(own, demo=False)
+    assert titles(figure) == ["psnr, dB (higher is better)"] * 2
+    (points,) = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     np.testing.assert_allclose(points.get_ydata(), own.loc[own["scope"] == "site", "metric_change"])
 
 
