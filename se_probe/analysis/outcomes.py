@@ -185,6 +185,12 @@ class Changes:
         """The harm by `cost` of all images that count, of which there are some, classes with equal weights."""
         return self._strata(self.cost.sign * self.values[self.cost.measure], self.labelled)
 
+    @property
+    def rows(self) -> dict[tuple[str, str], int]:
+        """Row of each intervention by the sites that it replaces (comma-joined) and its replacement."""
+        keys = zip(self.interventions["sites"], self.interventions["replacement"], strict=True)
+        return {key: row for row, key in enumerate(keys)}
+
     def counted(self, name: str) -> NDArray[np.bool_]:
         """Which images count for a measure."""
         return self.labelled if self.measures[name].labelled else np.ones_like(self.labelled)

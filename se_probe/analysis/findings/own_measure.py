@@ -6,7 +6,7 @@ import numpy as np
 
 from se_probe.analysis.findings.evidence import Evidence
 from se_probe.analysis.findings.finding import Finding, above
-from se_probe.analysis.findings.removal import NOT_RETRAINED, REMOVALS, row_of_stage
+from se_probe.analysis.findings.removal import NOT_RETRAINED, REMOVALS
 from se_probe.analysis.findings.sentences import PAPER, listed, names
 from se_probe.analysis.outcomes import Changes, Cost
 from se_probe.analysis.stats.paired import Strata, paired_interval
@@ -22,8 +22,8 @@ def last_stage_by_own_measure(evidence: Evidence, changes: Changes, replacement:
     Which loss is marginal depends on the measure, so that this part of the claim is left out. The intervals are for
     other images of these classes; that of the average is the mean of those of the stages, as in `last_stage_removed`.
     """
-    rows = {stage: row_of_stage(evidence, changes, stage, replacement) for stage in evidence.stages}
-    last = rows.pop(evidence.stages[-1])
+    replaced = [(",".join(names(evidence.of_stage(stage))), replacement) for stage in evidence.stages]
+    *others, last = [changes.rows.get(key) for key in replaced]
     if last is None:
         return None
     cost, sites = changes.cost, names(evidence.last_stage)
@@ -34,14 +34,14 @@ def last_stage_by_own_measure(evidence: Evidence, changes: Changes, replacement:
         quantity=f"{cost.loss_in_unit}: on average over the other stages, less that of the last stage",
         bar="the other stages have to lose more on average; which loss is marginal the measure does not say",
     )
-    others = [row for row in rows.values() if row is not None]
     if changes.labelled.sum() < FEWEST_MEASURED:
         return claim.undecided(f"Fewer than two images were measured by {cost.name}.", sites)
-    if len(others) < len(rows) or not rows:
+    measured = [row for row in others if row is not None]
+    if len(measured) < len(others) or not others:
         reason = "Not every other stage was replaced, so that there is nothing to compare the last stage with."
-        more = f"ablate --with {replacement} --sites stages" if rows else ""
-        return claim.undecided(reason, sites, next_command=more)
-    leads = [_limited(_less(changes.losses, row, last), 0) for row in others]
+        more = f"ablate --with {replacement} --sites stages" if others else ""
+        return replace(claim, next_command=more).undecided(reason, sites)
+    leads = [_limited(_less(changes.losses, row, last), 0) for row in measured]
     value, low, high = (float(np.mean(ends)) for ends in zip(*leads, strict=True))
     return replace(
         claim,
