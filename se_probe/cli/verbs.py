@@ -20,6 +20,7 @@ from se_probe.runs.settings import (
     CostSettings,
     ExciteSettings,
     FoldSettings,
+    LookSettings,
     ScaleSettings,
 )
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from se_probe.folding.result import FoldRun
     from se_probe.recording import Recording
     from se_probe.runs.cost import CostReport
+    from se_probe.runs.look import Look
     from se_probe.runs.scale_result import ScaleRun
 
 NOTHING_FOLDED = 3
@@ -78,6 +80,50 @@ def _scaled(run: ScaleRun, shown: Terminal) -> None:
 
 def _compared(page: Path, shown: Terminal) -> None:
     _open_report(page, shown)
+
+
+def _looked(found: Look, shown: Terminal) -> None:
+    if shown.as_json:
+        images = enumerate(found.images)
+        print_json(
+            [
+                {
+                    "image": path,
+                    "answers": found.answers[found.answers["image"] == place].drop(columns="image").to_dict("records"),
+                    "gates": json.loads(found.shown(place).drop(columns=["image", "branches"]).to_json(orient="records")),
+                }
+                for place, path in images
+            ]
+        )
+        return
+    for place, path in enumerate(found.images):
+        shown.line("image", path)
+        shown.line("answer", found.answer(place))
+        if found.unusual is not None:
+            shown.line("gates", found.unusual.sentence(place))
+        shown.print(_notable(found.shown(place)))
+
+
+def _notable(rows: pd.DataFrame) -> Table:
+    """The gates that are shown of an image."""
+    wanted = {
+        "site": ("site", str),
+        "channel": ("channel", str),
+        "gate": ("gate", "{:.3f}".format),
+        "reference": ("mean" if "sd" in rows else "against", "{:.3f}".format),
+        "deviation": ("SDs", "{:+.1f}".format),
+        "effect": ("effect", "{:+.3f}".format),
+        "word": ("word", str),
+        "looked": ("evidence", str),
+    }
+    if rows["branches"].gt(1).any():
+        wanted = {"site": wanted.pop("site"), "branch": ("branch", str), **wanted}
+    kept = {name: how for name, how in wanted.items() if name in rows and rows[name].notna().any()}
+    cells = [
+        ["–" if row[name] is None or row[name] != row[name] else show(row[name]) for name, (_, show) in kept.items()]
+        for row in rows.to_dict("records")
+    ]
+    return table([title for title, _ in kept.values()], cells)
 
 
 def _open_report(page: Path, shown: Terminal) -> None:
@@ -232,6 +278,16 @@ add_verb(
     _compared,
     examples=("se-probe compare reports/one reports/two",),
     open_report=OpenReport,
+)
+add_verb(
+    LookSettings,
+    "runs.look",
+    _looked,
+    examples=(
+        "se-probe look demo/goldfish/0000 --model demo:se",
+        "se-probe look cat.jpg dog.jpg --against reports/legacy_seresnet50 --out look",
+    ),
+    as_json=AsJson,
 )
 add_verb(
     CostSettings,
