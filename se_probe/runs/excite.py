@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 from se_probe.analysis import select_sites
 from se_probe.gates import signals_of
