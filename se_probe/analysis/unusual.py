@@ -40,9 +40,9 @@ class UnusualGates:
         """Say how many gates of an image are unusual, beside what images of the recording have."""
         low, high = np.quantile(self.recorded, [0.025, 0.975])
         return (
-            f"{self.count[image]} of {self.compared} gates lie beyond {THRESHOLD:g} standard deviations of all classes; "
-            f"the {len(self.recorded)} kept images of the run have {self.recorded.mean():.0f} on average, 95 % of them "
-            f"{low:.0f} to {high:.0f}."
+            f"{self.count[image]} of {self.compared:,} gates are over {THRESHOLD:g} standard deviations from the mean "
+            f"of all classes; the {len(self.recorded)} kept images of the run have {self.recorded.mean():.0f} on average, "
+            f"95 % of them {low:.0f} to {high:.0f}."
         )
 
 

@@ -84,17 +84,7 @@ def _compared(page: Path, shown: Terminal) -> None:
 
 def _looked(found: Look, shown: Terminal) -> None:
     if shown.as_json:
-        images = enumerate(found.images)
-        print_json(
-            [
-                {
-                    "image": path,
-                    "answers": found.answers[found.answers["image"] == place].drop(columns="image").to_dict("records"),
-                    "gates": json.loads(found.shown(place).drop(columns=["image", "branches"]).to_json(orient="records")),
-                }
-                for place, path in images
-            ]
-        )
+        print_json(found.to_dict())
         return
     for place, path in enumerate(found.images):
         shown.line("image", path)
@@ -106,24 +96,18 @@ def _looked(found: Look, shown: Terminal) -> None:
 
 def _notable(rows: pd.DataFrame) -> Table:
     """The gates that are shown of an image."""
-    wanted = {
-        "site": ("site", str),
-        "channel": ("channel", str),
-        "gate": ("gate", "{:.3f}".format),
-        "reference": ("mean" if "sd" in rows else "against", "{:.3f}".format),
-        "deviation": ("SDs", "{:+.1f}".format),
-        "effect": ("effect", "{:+.3f}".format),
-        "word": ("word", str),
-        "looked": ("evidence", str),
-    }
-    if rows["branches"].gt(1).any():
-        wanted = {"site": wanted.pop("site"), "branch": ("branch", str), **wanted}
-    kept = {name: how for name, how in wanted.items() if name in rows and rows[name].notna().any()}
+    against = "mean" if "sd" in rows else "reference"
+    columns = {"site": "", "branch": "", "channel": "", "gate": ".3f", "reference": ".3f", "deviation": "+.1f"}
+    columns |= {"effect": "+.3f", "word": "", "evidence": ""}
+    if rows["branches"].max() == 1:
+        del columns["branch"]
+    kept = {name: form for name, form in columns.items() if name in rows and rows[name].notna().any()}
+    titles = [{"reference": against, "deviation": "SDs"}.get(name, name) for name in kept]
     cells = [
-        ["–" if row[name] is None or row[name] != row[name] else show(row[name]) for name, (_, show) in kept.items()]
+        ["–" if row[name] is None or row[name] != row[name] else format(row[name], form) for name, form in kept.items()]
         for row in rows.to_dict("records")
     ]
-    return table([title for title, _ in kept.values()], cells)
+    return table(titles, cells, title=f"effect: change of the first answer's logit if the gate were the {against}")
 
 
 def _open_report(page: Path, shown: Terminal) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,15 +73,27 @@ class Look:
     page: Path | None = None
 
     def shown(self, image: int) -> pd.DataFrame:
-        """Return the rows of `gates` that are shown of an image, with `looked`, where the evidence lies."""
+        """Return the rows of `gates` that are shown of an image, with `evidence`, where most of it lies."""
         rows = self.gates[self.gates["image"] == image].head(self.top)
         places = [self._place(image, row) for row in rows.to_dict("records")]
-        return rows.assign(looked=places).reset_index(drop=True)
+        return rows.assign(evidence=pd.Series(places, index=rows.index, dtype=object)).reset_index(drop=True)
 
     def answer(self, image: int) -> str:
         """Return what the network answers, in words."""
         rows = self.answers[self.answers["image"] == image]
         return ", ".join(f"{row['class']} {100 * row['probability']:.0f} %" for row in rows.to_dict("records"))
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """Return answers and the gates that are shown as JSON-able values, one entry an image."""
+        return [
+            {
+                "image": path,
+                "answers": self.answers[self.answers["image"] == place].drop(columns="image").to_dict("records"),
+                "unusual": None if self.unusual is None else self.unusual.sentence(place),
+                "gates": json.loads(self.shown(place).drop(columns=["image", "branches"]).to_json(orient="records")),
+            }
+            for place, path in enumerate(self.images)
+        ]
 
     def _place(self, image: int, row: Mapping[Any, Any]) -> str | None:
         """The ninth of the image with the largest part of the evidence for the gate's deviation, and that part."""
@@ -174,7 +188,7 @@ def _pixels(paths: Sequence[str | Path], model: LoadedModel) -> torch.Tensor:
     batch = []
     for path in paths:
         try:
-            batch.append(model.transform(decode_rgb(lambda path=path: _opened(path))))
+            batch.append(model.transform(decode_rgb(partial(_opened, path))))
         except UndecodableImageError as error:
             raise SeProbeError(f"{path} cannot be decoded ({error}); expected an image file.") from error
     return torch.stack(batch)
@@ -191,9 +205,7 @@ def _opened(path: str | Path) -> Image.Image:
 
 def _references(sites: Sequence[GateSite], recording: Recording | None) -> dict[str, np.ndarray[Any, Any]]:
     """The gates that effects are measured against: the mean over classes of the run, else those of no gate at all."""
-    shapes = {
-        site.name: (site.channels,) if site.branches == 1 else (site.branches, site.channels) for site in sites
-    }
+    shapes = {site.name: (site.channels,) if site.branches == 1 else (site.branches, site.channels) for site in sites}
     if recording is None:
         return {site.name: np.full(shapes[site.name], 1 / site.branches) for site in sites}
     return {
