@@ -4,8 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from se_probe.analysis.gates import SiteGates, SiteMoments
-from se_probe.analysis.stats.class_groups import jackknife_limits
-from se_probe.analysis.stats.intervals import NORMAL
+from se_probe.analysis.stats.intervals import NORMAL, jackknife_limits
 from se_probe.analysis.stats.moments import Floats, variance_of_mean
 
 Limits = tuple[float, float]
