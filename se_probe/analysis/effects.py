@@ -12,7 +12,6 @@ import pandas as pd
 
 from se_probe.analysis.gates import SiteMoments, each_site, site_moments
 from se_probe.analysis.protocols import GateRecording, SiteLike
-from se_probe.analysis.stats.class_groups import class_groups
 from se_probe.analysis.stats.class_tests import false_discovery
 from se_probe.analysis.stats.effects import (
     SelectivityAndSize,
@@ -23,6 +22,7 @@ from se_probe.analysis.stats.effects import (
     selectivity_and_size,
     share_of_half,
 )
+from se_probe.analysis.stats.intervals import class_groups
 from se_probe.analysis.stats.moments import Floats, omega_squared
 
 MOST_ROWS = 500_000

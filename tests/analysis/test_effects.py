@@ -95,7 +95,8 @@ def test_sites_and_channels_have_the_sizes_of_raw_effects():
 
 def test_the_finding_states_both_correlations_and_falls_with_either():
     tables = effect_tables(with_effects())
-    row = dict(correlation=0.6, ci_low=0.5, ci_high=0.7, partial=0.5, partial_ci_low=0.4, partial_ci_high=0.6)
+    row = {"correlation": 0.6, "ci_low": 0.5, "ci_high": 0.7}
+    row |= {"partial": 0.5, "partial_ci_low": 0.4, "partial_ci_high": 0.6}
     verdicts = []
     for changed in ({}, {"partial": 0, "partial_ci_low": -0.1, "partial_ci_high": 0.1}, {"partial_ci_low": 0.2}):
         tables["effect_overall.csv"] = tables["effect_overall.csv"].assign(**(row | changed))

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from se_probe.analysis.stats.class_groups import class_groups
 from se_probe.analysis.stats.effects import (
     agreement,
     class_effects,
@@ -13,6 +12,7 @@ from se_probe.analysis.stats.effects import (
     selectivity_and_size,
     share_of_half,
 )
+from se_probe.analysis.stats.intervals import class_groups
 
 RNG = np.random.default_rng(0)
 
