@@ -205,14 +205,14 @@ def only_writer(path: Path) -> Iterator[None]:
     is removed at the end; one left by a killed process locks nothing.
 
     Raises:
-        SeProbeError: another run writes there.
-        OSError: the lock's file cannot be made.
+        SeProbeError: another run writes there, or the lock's file cannot be made.
     """
     place = path.absolute()
     if place in _locked:
         raise _taken(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _lock(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _lock(path)
     _locked.add(place)
     try:
         yield

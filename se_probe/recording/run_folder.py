@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -91,17 +91,13 @@ class RunFolder:
         """Whether it holds a recording that was stopped before its end."""
         return is_incomplete(self.recording)
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> AbstractContextManager[None]:
         """Keep other runs from writing into the folder until figures, tables and report are written.
 
         Raises:
             SeProbeError: another run is writing there, or the folder cannot be written.
         """
-        with ExitStack() as stack:
-            with writing(self.path):
-                stack.enter_context(only_writer(self.path / FACTS))
-            yield
+        return only_writer(self.path / FACTS)
 
     def clear(self) -> None:
         """Remove the parts of an earlier run, and nothing else that is in the folder.
