@@ -99,7 +99,9 @@ class _Rows:
     def fingerprint(self, path: str) -> str | None:
         cell = self._cell(path)
         try:
-            return FileBlob(cell["path"]).fingerprint() if cell["bytes"] is None else bytes_fingerprint(cell["bytes"])
+            return (
+                FileBlob(path=cell["path"]).fingerprint() if cell["bytes"] is None else bytes_fingerprint(cell["bytes"])
+            )
         except OSError:
             return "unreadable"
 
@@ -120,7 +122,7 @@ class _RowStream:
 
 
 def _image(cell: Mapping[str, Any]) -> Image.Image:
-    return open_bytes(cell["bytes"] or FileBlob(cell["path"]).read())
+    return open_bytes(cell["bytes"] or FileBlob(path=cell["path"]).read())
 
 
 def _open_indexed(name: DatasetName) -> _Opened:
