@@ -83,9 +83,7 @@ def label_disagreement(labels: Sequence[int | None], predictions: Sequence[int])
 
 
 def _kind(texts: list[str], labels: LabelSpace | None, where: str) -> str:
-    examples: dict[str, str] = {}
-    for text in texts:
-        examples.setdefault(_kind_of(text, labels), text)
+    examples = {_kind_of(text, labels): text for text in reversed(texts)}
     if len(examples) > 1:
         found = ", ".join(f"{kind} ({text})" for kind, text in sorted(examples.items()))
         raise SeProbeError(
@@ -104,9 +102,9 @@ def _kind_of(text: str, labels: LabelSpace | None) -> str:
 
 
 def _match_one(text: str, kind: str, labels: LabelSpace | None, where: str) -> ImageClass:
-    if kind == "index":
-        return _by_index(text, labels, where)
     found = () if labels is None else labels.candidates(text)
+    if kind == "index":
+        return _by_index(text, found, labels, where)
     if len(found) > 1:
         meanings = "; ".join(image_class.describe() for image_class in found)
         raise SeProbeError(
@@ -115,11 +113,10 @@ def _match_one(text: str, kind: str, labels: LabelSpace | None, where: str) -> I
     return found[0] if found else class_from_name(text)
 
 
-def _by_index(text: str, labels: LabelSpace | None, where: str) -> ImageClass:
-    index = int(text)
+def _by_index(text: str, found: Sequence[ImageClass], labels: LabelSpace | None, where: str) -> ImageClass:
     if labels is None:
-        return ImageClass(index, None, str(index), (str(index),))
-    found = labels.candidates(text)
+        name = str(int(text))
+        return ImageClass(int(text), None, name, (name,))
     if not found:
         indices = [c.index for c in labels.classes if c.index is not None]
         raise SeProbeError(

@@ -42,9 +42,14 @@ def list_place(place: str | Path) -> Listing:
         system, root = url_to_fs(url)
     if isinstance(system, LocalFileSystem):
         return list_files(Path(root))
-    if _WEB.match(url):
-        return _web_tar(url)
-    return _store_listing(url, shown, system, root.rstrip("/"))
+    if not _WEB.match(url):
+        return _store_listing(url, shown, system, root.rstrip("/"))
+    if not urlsplit(url).path.lower().endswith(".tar"):
+        raise SeProbeError(
+            f"{shown} is no .tar file, and a web server does not list what a folder holds; expected the address of a "
+            ".tar, a store that can be listed (s3://, gs:// ...), or shards as wds/https://..."
+        )
+    return tar_listing(shown, {"": _tar(url)}, dict)
 
 
 def shown_url(url: str) -> str:
@@ -112,28 +117,21 @@ def list_shards(place: str, where: str) -> Listing:
 
 def _expanded(pattern: str, where: str) -> list[str]:
     """Expand ranges (`{000..007}`) and lists (`{a,b}`) in braces."""
-    found = _BRACES.search(pattern)
-    if found is None:
-        if set(pattern) & set("{}$"):
-            raise _no_pattern(where)
+    before, braces, after = _BRACES.split(pattern, maxsplit=1) if _BRACES.search(pattern) else (pattern, None, "")
+    if braces is None and not set(pattern) & set("{}$"):
         return [pattern]
-    items = found[1].split(",")
-    if bounds := _RANGE.fullmatch(found[1]):
+    items = (braces or "").split(",")
+    if bounds := _RANGE.fullmatch(braces or ""):
         first, last = int(bounds[1]), int(bounds[2])
         if last - first >= _MOST_SHARDS:
             raise SeProbeError(f"{where} means {last - first + 1} shards; expected at most {_MOST_SHARDS}")
         items = [f"{number:0{len(bounds[1])}d}" for number in range(first, last + 1)]
     elif len(items) == 1:
-        raise _no_pattern(where)
-    before, after = pattern[: found.start()], pattern[found.end() :]
+        raise SeProbeError(
+            f"{where} has braces or a $ that are no pattern; expected a folder of shards, or a pattern such as "
+            "wds/data/val-{000..007}.tar or wds/data/{a,b}.tar"
+        )
     return [f"{before}{item}{rest}" for item in items for rest in _expanded(after, where)]
-
-
-def _no_pattern(where: str) -> SeProbeError:
-    return SeProbeError(
-        f"{where} has braces or a $ that are no pattern; expected a folder of shards, or a pattern such as "
-        "wds/data/val-{000..007}.tar or wds/data/{a,b}.tar"
-    )
 
 
 def _tar(place: str) -> tuple[str, Blob]:
@@ -158,16 +156,6 @@ def _tar(place: str) -> tuple[str, Blob]:
         if _WEB.match(place):
             _require_ranges(system, path, shown)
     return shown, _blob(place, path, facts)
-
-
-def _web_tar(url: str) -> Listing:
-    shown = shown_url(url)
-    if not urlsplit(url).path.lower().endswith(".tar"):
-        raise SeProbeError(
-            f"{shown} is no .tar file, and a web server does not list what a folder holds; expected the address of a "
-            ".tar, a store that can be listed (s3://, gs:// ...), or shards as wds/https://..."
-        )
-    return tar_listing(shown, {"": _tar(url)}, dict)
 
 
 def _require_ranges(system: Any, path: str, shown: str) -> None:
