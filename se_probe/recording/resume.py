@@ -166,10 +166,9 @@ def differences(
 ) -> list[str]:
     """Return each difference between two sets of facts, as `key: was X, now Y`; keys of nested facts have dots."""
     old, new = dict(_flat(before)), dict(_flat(now))
-    keys = dict.fromkeys([*old, *new])
     return [
         f"{key}: {words[0]} {_short(old.get(key))}, {words[1]} {_short(new.get(key))}"
-        for key in keys
+        for key in old | new
         if old.get(key) != new.get(key)
     ]
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
 
 from se_probe.errors import SeProbeError
@@ -73,11 +72,11 @@ class RunFolder:
 
     def occupied(self) -> list[str]:
         """Return which parts of a run are there; none where no part shows that a run of se-probe made them."""
-        if not (self.recording.exists() or self.ablation.exists() or (self.path / FOLDED).exists() or self._has_facts):
-            return []
-        return self._present()
+        made = self.recording.exists() or self.ablation.exists() or (self.path / FOLDED).exists() or self._has_facts
+        return self.present() if made else []
 
-    def _present(self) -> list[str]:
+    def present(self) -> list[str]:
+        """Return which names of a run's parts are taken, by whatever made them."""
         return [part for part in _PARTS if (self.path / part).exists()]
 
     @property
@@ -111,10 +110,10 @@ class RunFolder:
         if self.path.is_dir():
             with writing(self.path), only_writer(self.recording):
                 remove_leftovers(self.path)
-                for part in sorted(
-                    self.occupied(), key=lambda part: _EVIDENCE.index(part) if part in _EVIDENCE else -1
-                ):
-                    remove(self.path / part)
+                parts = self.occupied()
+                for part in [*(part for part in parts if part not in _EVIDENCE), *_EVIDENCE]:
+                    if part in parts:
+                        remove(self.path / part)
 
 
 def choose_folder(name: str, out: Path | None, *, overwrite: bool, resume: bool = False) -> RunFolder:
@@ -134,7 +133,7 @@ def choose_folder(name: str, out: Path | None, *, overwrite: bool, resume: bool 
         return next(folder for folder in _folders(name) if overwrite or not folder.path.exists())
     folder = RunFolder(out)
     try:
-        held, present = folder.occupied(), folder._present()
+        held, present = folder.occupied(), folder.present()
         is_file = out.exists() and not out.is_dir()
     except (OSError, ValueError) as error:
         raise SeProbeError(f"{out} cannot be used ({error}); choose another folder with --out.") from error
@@ -160,28 +159,8 @@ def choose_folder(name: str, out: Path | None, *, overwrite: bool, resume: bool 
 
 def latest_run(name: str) -> Path | None:
     """Return the folder of the last run of a name below `reports/`, None where there is none."""
-    before = None
-    for folder in _folders(name):
-        if not folder.path.exists():
-            break
-        before = folder.path
-    return before
-
-
-def resume_command(command: str, folder: RunFolder, url: str | None) -> str:
-    """Return what continues a run: its own command line, with the folder that it was given, and a URL to copy it to."""
-    if not command.startswith("se-probe "):
-        place = f"out={url!r}, name={folder.path.name!r}" if url else f"out={str(folder.path)!r}"
-        return f"{command}(..., {place}, resume=True)"
-    kept: list[str] = []
-    words = iter(shlex.split(command))
-    for word in words:
-        if word in ("--out", "--name"):
-            next(words, None)
-        elif word not in ("--overwrite", "--resume") and not word.startswith(("--out=", "--name=")):
-            kept.append(word)
-    kept += ["--out", url, "--name", folder.path.name] if url else ["--out", str(folder.path)]
-    return shlex.join([*kept, "--resume"])
+    there = list(takewhile(Path.exists, (folder.path for folder in _folders(name))))
+    return there[-1] if there else None
 
 
 def _folders(name: str) -> Iterator[RunFolder]:
