@@ -176,9 +176,7 @@ def _ways(group: str, network: nn.Module, images: torch.Tensor, *, compile: bool
     sites = find_gates(network)
     if group == "se-probe":
         return _ours(network, sites, images, compile=compile)
-    paths = [
-        site.hook_point.module for site in sites if site.hook_point is not None and site.hook_point.kind == "output"
-    ]
+    paths = [site.hook_point.module for site in sites if site.hook_point and site.hook_point.module != site.module]
     if group == "plain":
         return {BASE: plain_loop(network, paths), "bare forward": bare_forward(network)}
     return {group: PEERS[group](network, paths)}
