@@ -119,7 +119,11 @@ class RunFolder:
 def choose_folder(name: str, out: Path | None, *, overwrite: bool, resume: bool = False) -> RunFolder:
     """Return the folder of a run: `out`, else `reports/<name>`, numbered where that is taken.
 
-    With `resume`, it is the folder of the run to continue: without `out` the last of that name, if there is one.
+    Args:
+        name: what the run is of, such as the network's name.
+        out: the folder that was asked for, None for one of the run's own.
+        overwrite: whether a run that is there is to be replaced.
+        resume: whether it is to be continued: without `out` the last run of that name, if there is one.
 
     Raises:
         SeProbeError: `out` holds a run already and neither `overwrite` nor `resume` was asked for, or both were; or

@@ -112,7 +112,7 @@ def _verify_complete(store: Path, header: Header, attributes: dict[str, Any]) ->
     if not problems:
         classes = arrays["images/class"][:]
         problems += [problem for block in header.signals for problem in _wrong_moments(arrays, block, classes)]
-    return Verification(store, COMPLETE, len(arrays["images/path"]), len(skipped), len(arrays), tuple(problems))
+    return Verification(store, COMPLETE, arrays["images/path"].shape[0], len(skipped), len(arrays), tuple(problems))
 
 
 def _wrong_gathered(store: Path) -> Iterator[str]:
