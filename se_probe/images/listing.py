@@ -145,18 +145,13 @@ def _walk(folder: str | Path, prefix: str, ancestors: frozenset[str]) -> Iterato
             raise
         return  # removed since its parent was listed
     for entry in found:
-        if _is_folder(entry):
+        # Of a link that leads to itself, or through a folder that may not be read, entry.is_dir raises.
+        is_folder = os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
+        if is_folder:
             yield from _walk(entry.path, f"{prefix}{entry.name}/", ancestors | {real})
         else:
             # A dangling link is listed, so that it is reported as an unreadable image.
             yield prefix + entry.name, FileBlob(path=entry.path)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False  # a link that leads to itself, or through a folder that may not be read
 
 
 def _visible(root: str, found: Iterable[tuple[str, Blob]], beside: Beside) -> Listing:
@@ -166,7 +161,7 @@ def _visible(root: str, found: Iterable[tuple[str, Blob]], beside: Beside) -> Li
     hidden = 0
     for raw, blob in found:
         name = readable(raw)
-        if _is_hidden(name):
+        if name.startswith(".") or "/." in name or "__MACOSX" in name.split("/"):
             hidden += 1
             continue
         if raws.setdefault(name, raw) != raw:
@@ -204,7 +199,3 @@ def _members(stream: IO[bytes], whole: Blob, prefix: str, start: int) -> Iterato
         stream.seek(tar.offset)
         if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise tarfile.ReadError(f"it is cut short or damaged at byte {start + tar.offset}")
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or "/." in name or "__MACOSX" in name.split("/")

@@ -92,9 +92,10 @@ def trial_images(
         return noise
     chosen = [entry for entry in selection.entries if entry.role == "chosen"] or selection.entries
     chosen = sorted(chosen, key=lambda entry: entry.position)
-    if len(chosen) > count:
-        step = 1 if selection.images.streamed else len(chosen) / count
-        chosen = [chosen[int(index * step)] for index in range(count)]
+    if selection.images.streamed:
+        chosen = chosen[:count]
+    elif len(chosen) > count:
+        chosen = [chosen[index * len(chosen) // count] for index in range(count)]
     part = replace(selection, entries=tuple(chosen))
     batch = next(batches(part, model.transform, batch_size=count, workers=0))
     if not batch.indices:

@@ -72,14 +72,13 @@ class RunFolder:
 
     def occupied(self) -> list[str]:
         """Return which parts of a run are there; none where no part shows that a run of se-probe made them."""
-        made = self.recording.exists() or self.ablation.exists() or (self.path / FOLDED).exists() or self._has_facts
+        made = self.recording.exists() or self.ablation.exists() or (self.path / FOLDED).exists() or self._has_facts()
         return self.present() if made else []
 
     def present(self) -> list[str]:
         """Return which names of a run's parts are taken, by whatever made them."""
         return [part for part in _PARTS if (self.path / part).exists()]
 
-    @property
     def _has_facts(self) -> bool:
         with suppress(OSError):
             return (self.path / FACTS).is_file() and b'"se-probe"' in (self.path / FACTS).read_bytes()

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from se_probe.ablation import (
     Ablation,
     SiteGroup,
@@ -32,6 +34,7 @@ from se_probe.io.progress import progress_bar
 from se_probe.labels import ImageClass
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.memory import keep_freed_memory
+from se_probe.recording.precision import float32_precision
 from se_probe.recording.run_folder import RunFolder
 from se_probe.runs.analyse import write_analysis
 from se_probe.runs.artifacts import Artifacts
@@ -120,6 +123,7 @@ class _Planned:
             **self.run.provenance,
             "replacement": self.replacement.text,
             "gates_from": _origin(self.replacement, self.other),
+            "float32_precision": float32_precision(torch.device(self.run.machine.device)),
         }
 
 
