@@ -35,7 +35,7 @@ class Matched:
 
 
 def match_labels(texts: Iterable[str], labels: LabelSpace | None, where: str) -> Matched:
-    """Return the class that each label text of the data means; the kind of text is the same for all of them.
+    """Match each label text of the data to a class; all texts are of one kind.
 
     An index is the number of the network's output unit. WordNet ids and names that the network does not know
     become classes without an output unit.
@@ -53,7 +53,7 @@ def match_labels(texts: Iterable[str], labels: LabelSpace | None, where: str) ->
 
 
 def label_disagreement(labels: Sequence[int | None], predictions: Sequence[int]) -> str | None:
-    """Return a warning where predictions and labels disagree as only shuffled labels, or no training, explain.
+    """Return a warning where only shuffled labels or an untrained network explain how predictions disagree with labels.
 
     Asked of at least 50 labelled images of at least 5 classes. The line is given when the top-1 accuracy is not
     above what predictions that ignore the labels would give (one-sided binomial test at 0.001), or is below a
@@ -160,7 +160,7 @@ def _joined(by_text: Mapping[str, ImageClass], labels: LabelSpace | None, where:
 
 
 def _renamed_accuracy(pairs: Sequence[tuple[int, int]]) -> float:
-    """Accuracy if each class were called by the prediction most frequent in it, each name given once."""
+    """Return the accuracy if each class had the name that is predicted most often for it, each name given once."""
     taken: set[int] = set()
     named: set[int] = set()
     correct = 0

@@ -147,7 +147,7 @@ def _by_name(rows: Iterable[_Row], key: Callable[[str], str]) -> dict[str, list[
 
 
 def _are_labels(rows: Sequence[_Row], named: Mapping[str, Iterable[str]], labels: LabelSpace | None) -> bool:
-    """Return whether every line has a label, the first one excepted where it can be a header."""
+    """Return whether every line has a label; the first may be a header instead."""
     stems = {_stem(image) for image in named}
     header = len(rows) > 1 and _stem(rows[0].name) not in stems
     lines = rows[1:] if header and not _is_number(rows[0].label) else rows

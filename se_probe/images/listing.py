@@ -93,7 +93,7 @@ def _files_beside(root: Path) -> dict[str, Blob]:
 
 
 def list_files(root: Path) -> Listing:
-    """Return the files below a folder, in a .tar file (tars within it included), or in a folder of .tar files.
+    """List the files below a folder, in a .tar file (tars within it included), or in a folder of .tar files.
 
     Symbolic links are followed, except to a folder that contains them. In a folder of tars, each tar counts as a
     folder of its name.

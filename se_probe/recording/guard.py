@@ -46,7 +46,7 @@ def root_attributes(store: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> Any:
-    """Return what a file of JSON says.
+    """Read a JSON file.
 
     Raises:
         SeProbeError: it cannot be read, or is no JSON.

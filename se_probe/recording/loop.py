@@ -126,7 +126,7 @@ def _header(
 
 @dataclass(frozen=True)
 class _Run:
-    """What a process records and how, as `record` is asked for it."""
+    """One process's part of a run: the arguments of `record`, and the loop over batches."""
 
     model: LoadedModel
     selection: Selection

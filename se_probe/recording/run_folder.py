@@ -1,4 +1,4 @@
-"""The folder of a run: the names of what is in it, where it is, and how an earlier run is kept safe."""
+"""The folder of a run: its place, the names of its parts, and the protection of an earlier run."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class RunFolder:
         return self.path / TABLES
 
     def occupied(self) -> list[str]:
-        """Return which parts of a run are there; none where no part shows that a run of se-probe made them."""
+        """Return the parts of a run that are there; none where nothing shows that a run of se-probe made them."""
         made = self.recording.exists() or self.ablation.exists() or (self.path / FOLDED).exists() or self._has_facts()
         return self.present() if made else []
 

@@ -163,7 +163,7 @@ def _blocks(array: Any) -> Iterator[NDArray[Any]]:
 
 
 def _wrong_images(arrays: dict[str, Any], skipped: list[dict[str, str]], header: Header) -> Iterator[str]:
-    """Yield what is wrong with the images, their classes, and the rows and counts of them."""
+    """Yield the problems of the table of images, and of the rows and counts that refer to it."""
     images, classes, roles = (arrays[f"images/{name}"][:] for name in ("path", "class", "role"))
     paths = Counter([*images.tolist(), *(item["path"] for item in skipped)])
     if paths.total() != header.selected:

@@ -44,12 +44,12 @@ class PublicSet:
 
     @property
     def folder_name(self) -> str:
-        """What its folder in the cache is called."""
+        """Name of its folder in the cache."""
         return self.name.replace(":", "-")
 
     @property
     def archive_name(self) -> str:
-        """What its archive is called."""
+        """File name of its archive."""
         return self.url.rpartition("/")[2]
 
 
@@ -162,12 +162,12 @@ def home(public: PublicSet) -> Path:
 
 
 def downloads() -> Path:
-    """Return the folder of archives and of what is under way."""
+    """Return the folder of archives and unfinished downloads."""
     return cache_folder() / "data" / "downloads"
 
 
 def part_of(archive: Path) -> Path:
-    """Return where the bytes of an archive gather that are there so far."""
+    """Return the path of an archive's partial download."""
     return archive.with_name(f"{archive.name}.part")
 
 
@@ -200,7 +200,7 @@ def fetched_folder(data: str) -> Path:
 
 
 def readable_size(size: int) -> str:
-    """Return a number of bytes as people say it: 248 MB, 1.26 GB."""
+    """Return a number of bytes in words: 248 MB, 1.26 GB."""
     if size >= 10**9:
         return f"{size / 10**9:.2f} GB"
     return f"{size / 10**6:.0f} MB" if size >= 10**6 else f"{size / 10**3:.1f} kB"
