@@ -12,15 +12,23 @@ from typing import Any
 import torch
 
 from se_probe.errors import SeProbeError
-from se_probe.gates import GateRecorder, GateSite
+from se_probe.gates import GateSite
 from se_probe.images import Batch, DeviceDecoder, Selection, batches
 from se_probe.io.files import only_writer, writing
 from se_probe.models import LoadedModel
 from se_probe.recording.batch import RecordedBatch, take_in, unit_of
 from se_probe.recording.deviation import trial_images
 from se_probe.recording.distributed import Ranks
+from se_probe.recording.effects import (
+    EFFECT,
+    StartPass,
+    passes,
+    require_effects_possible,
+    settled_effects,
+    signal_shapes,
+)
 from se_probe.recording.engine import Execution, engine
-from se_probe.recording.forward import ForwardPass, Transfer, start
+from se_probe.recording.forward import Transfer
 from se_probe.recording.guard import INCOMPLETE, root_attributes
 from se_probe.recording.header import Header, SignalColumns, header_of
 from se_probe.recording.memory import OutOfMemoryRetry, keep_freed_memory
@@ -39,6 +47,7 @@ def record(
     *,
     provenance: dict[str, Any],
     capture: Sequence[str] = (),
+    effect_of: str = "label",
     batch_size: int | None = 32,
     workers: int = 0,
     device: str | torch.device = "cpu",
@@ -57,7 +66,8 @@ def record(
         selection: the images, in order.
         path: where the recording is made; nothing may be there yet, unless `resume` is given.
         provenance: facts kept with the recording; `model` and `data` are expected among them.
-        capture: what to record beside the gates: "logit", "squeeze", "feature".
+        capture: what to record beside the gates: "logit", "squeeze", "feature", "effect".
+        effect_of: the outcome that effects are of: "label", "predicted", "log-probability" (see `gate_effects`).
         batch_size: images in one forward pass, None for the fastest by a short measurement; halved where the device's
             memory does not hold them.
         workers: processes that decode images.
@@ -81,6 +91,8 @@ def record(
             recorded stays, marked as incomplete.
         InterruptedRun: SIGINT or SIGTERM came; the batch under way was finished and what was recorded is on disk.
     """
+    if EFFECT in capture:
+        require_effects_possible(execution, effect_of)
     ranks = ranks or Ranks()
     model.network.to(device)
     header = _header(model, sites, selection, capture, provenance)
@@ -91,8 +103,11 @@ def record(
         done = header.selected - len(places or ())
         advance(done if ranks.first else 0)
         if places is not None:
+            effects = None
+            if EFFECT in capture:
+                effects = settled_effects(path, model, sites, selection, effect_of, ranks, say)
             if share := ranks.share(places):
-                run.record(share, batch_size, shard_images, advance, first=ranks.first)
+                run.record(share, effects, batch_size, shard_images, advance, first=ranks.first)
             ranks.meet("recorded", meanwhile=lambda: advance(0))
             if ranks.first:
                 with writing(path):
@@ -108,7 +123,7 @@ def _header(
     capture: Sequence[str],
     provenance: dict[str, Any],
 ) -> Header:
-    shapes = GateRecorder(model.network, sites, capture).shapes
+    shapes = signal_shapes(model.network, sites, capture)
     header = Header(
         sites=tuple(sites),
         signals=tuple(SignalColumns(signal, site, shape) for (signal, site), shape in shapes.items()),
@@ -141,6 +156,7 @@ class _Run:
     def record(
         self,
         places: Sequence[int],
+        effects: dict[str, Any] | None,
         batch_size: int | None,
         shard_images: int,
         advance: Callable[[int], None],
@@ -154,18 +170,18 @@ class _Run:
         prepared = engine(
             self.model.network,
             self.header.sites,
-            self.capture,
+            [kind for kind in self.capture if kind != EFFECT],
             trial,
             execution=self.execution,
             batch_size=batch_size,
             images=len(places),
             say=self.say,
         )
-        with keep_freed_memory(), prepared as ready:
+        with keep_freed_memory(), prepared as ready, passes(ready.run, self.header.sites, effects) as begin_pass:
             if first:
                 keep_execution(self.path, {**ready.facts, "decoded_by": str(decoder or "Pillow")})
             loaded = self._loaded(places, ready.batch_size, decoder)
-            recorded = self._recorded(ready.run, loaded)
+            recorded = self._recorded(begin_pass, loaded)
             with (
                 stoppable(self.path, workers=self.workers) as stop,
                 writer,
@@ -199,9 +215,9 @@ class _Run:
             skipped = tuple(replace(skip, index=places[skip.index]) for skip in batch.skipped)
             yield replace(batch, indices=indices, skipped=skipped)
 
-    def _recorded(self, run: ForwardPass, loaded: Iterator[Batch]) -> Generator[RecordedBatch]:
+    def _recorded(self, begin_pass: StartPass, loaded: Iterator[Batch]) -> Generator[RecordedBatch]:
         """Yield batches one step late, so that the device computes one while the host processes the previous one."""
-        forward = OutOfMemoryRetry(lambda images, units: start(run, images, units), self.say)
+        forward = OutOfMemoryRetry(begin_pass, self.say)
         pending: tuple[Batch, list[Transfer]] | None = None
         for batch in loaded:
             transfers = forward(batch.images, [unit_of(self.selection.entries[place]) for place in batch.indices])
