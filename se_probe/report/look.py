@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
 from se_probe.report.figures import ReportFigure
 from se_probe.report.page import render
 from se_probe.report.section import PageTable, sites_table
-
-if TYPE_CHECKING:
-    from se_probe.analysis.unusual import UnusualGates
-
-_COLUMNS = {
-    "site": "site",
-    "branch": "Branch",
-    "channel": "Channel",
-    "gate": "Gate",
-    "reference": "Reference",
-    "sd": "SD over images",
-    "deviation": "Deviation, SDs",
-    "effect": "Effect, logits",
-    "word": "Word",
-    "evidence": "Evidence",
-}
 
 
 class LookedImage(NamedTuple):
@@ -38,28 +22,22 @@ class LookedImage(NamedTuple):
     figure: ReportFigure
 
 
-class LookPage(NamedTuple):
-    """What the page says of all images."""
-
-    images: Sequence[str]
-    model: str
-    unusual: UnusualGates | None
-    demo: bool
-
-
-def look_html(found: LookPage, images: Sequence[LookedImage], command: str) -> str:
+def look_html(images: Sequence[LookedImage], *, model: str, against_run: bool, demo: bool, command: str) -> str:
     """Return a page on images that makes no request and runs no script.
 
     Args:
-        found: the images, the network, the comparison with a run.
-        images: each image.
+        images: the images.
+        model: the network and its weights, in words.
+        against_run: whether gates were compared with those of a run.
+        demo: whether the network or an image is the demo's.
         command: how the page was made.
     """
-    return render("look.html.j2", found=found, images=images, command=command)
+    return render("look.html.j2", images=images, model=model, against_run=against_run, demo=demo, command=command)
 
 
 def gates_table(shown: pd.DataFrame) -> PageTable:
     """Return the gates of an image as a table of a page."""
-    kept = [name for name in _COLUMNS if name in shown and shown[name].notna().any()]
-    kept = [name for name in kept if name != "branch" or shown["branches"].max() > 1]
-    return sites_table(shown[kept].rename(columns=_COLUMNS))
+    hidden = {"image", "branches"} if shown["branches"].max() > 1 else {"image", "branches", "branch"}
+    table = shown.drop(columns=list(hidden)).dropna(axis="columns", how="all")
+    words = [name for name in ("word", "evidence") if name in table]
+    return sites_table(table.assign(**{name: table[name].fillna("–") for name in words}))

@@ -266,10 +266,17 @@ class LookSettings(FolderSettings, MachineSettings, ArchitectureSettings, Networ
     against: str | Path | None = option(
         default=None,
         help="A run of the same network: gates are compared with all its classes, and its network is taken where "
-        "--model names none. Without a run the gates with the largest effects are shown.",
+        "--model names none.",
         metavar="RUN",
     )
     top: int = option(default=10, help="Gates shown of each image.", least=1, most=1000)
+    by: str | None = option(
+        default=None,
+        help="Which gates are shown: deviation, the most unusual against the run, or effect, those that change the "
+        "answer most. Default: deviation with a run, effect without.",
+        choices=("deviation", "effect"),
+        metavar="NAME",
+    )
     seed: int = option(
         default=0, help="Seed of --random-weights and of the permutations for words.", least=0, most=LARGEST_SEED
     )
