@@ -156,11 +156,12 @@ def image_maps(
     rows = -(-(len(panels) + 1) // PANELS_A_ROW)
     wording = Wording(title, "", "", caption, MAPS_OF_AN_IMAGE, demo)
     with framed(wording, {}, style.DOUBLE_COLUMN, (rows, PANELS_A_ROW), IMAGE_ROW * rows) as (figure, cells):
-        for axes in cells.flat:
+        first, *others = list(cells.ravel())
+        for axes in (first, *others):
             _clear(axes)
-        cells.flat[0].imshow(picture, interpolation="nearest")
-        cells.flat[0].set_title("the image\ngate (compared with)", pad=2, fontsize=style.SMALL_TEXT)
-        for axes, panel in zip(cells.flat[1:], panels, strict=False):
+        first.imshow(picture, interpolation="nearest")
+        first.set_title("the image\ngate (compared with)", pad=2, fontsize=style.SMALL_TEXT)
+        for axes, panel in zip(others, panels, strict=False):
             limit = float(np.abs(panel.shares).max()) or 1.0
             axes.imshow(_coloured(panel.shares, limit, clear=False), interpolation="nearest")
             words = f"{panel.name}\n{panel.gate:.2f} ({panel.reference:.2f})"

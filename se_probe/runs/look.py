@@ -230,7 +230,7 @@ def _written(found: Look, settings: LookSettings, model: LoadedModel) -> Look:
             "demo": found.demo,
         }
     )
-    about = {"model": found.model, "against_run": found.unusual is not None, "demo": found.demo}
+    about: dict[str, Any] = {"model": found.model, "against_run": found.unusual is not None, "demo": found.demo}
     page = artifacts.file(PAGE, look_html(images, **about, command=command).encode())
     tell("page", page.resolve().as_uri())
     return replace(found, page=page)
