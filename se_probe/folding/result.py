@@ -11,8 +11,7 @@ from typing import Any
 import pandas as pd
 
 from se_probe.costs.timing import Timing
-from se_probe.folding.loss import Loss
-from se_probe.folding.search import Trial
+from se_probe.folding.search import Loss, Trial
 
 
 @dataclass(frozen=True)

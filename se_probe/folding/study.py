@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,21 +12,148 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from se_probe.ablation.sources import mean_of_class_means
 from se_probe.costs.timing import Timing, paired_timing
-from se_probe.folding.evaluation import Images, choices, confirm, reference_tensor
-from se_probe.folding.loss import Loss, above_chance, least_limit, loss_of
-from se_probe.folding.search import Search, search
-from se_probe.folding.surgery import Folded, fold_gates
+from se_probe.errors import SeProbeError
+from se_probe.folding.search import Loss, Search, above_chance, least_limit, loss_of, search
+from se_probe.folding.surgery import Folded, deviation, fold_gates
 from se_probe.gates import Constant, GateSite, intervene
-from se_probe.images import Selection
+from se_probe.images import Batch, Selected, Selection, batches
+from se_probe.images.loader import Transform
 from se_probe.models import LoadedModel
 from se_probe.recording import Recording, record
 from se_probe.recording.memory import keep_freed_memory
 from se_probe.recording.run_folder import RunFolder
 
 PROBE_IMAGES = 4
+HELD_BYTES = 2**30
+
+
+def halves(selection: Selection, seed: int) -> tuple[Selection, Selection]:
+    """Split a selection into two halves with the same number of images of each class, within one.
+
+    The split depends on the seed and on the images' paths alone; of an odd class the first half has one more.
+
+    Raises:
+        SeProbeError: no class has two images.
+    """
+    by_class: dict[str, list[Selected]] = defaultdict(list)
+    for entry in selection.entries:
+        by_class[entry.sample.image_class.name].append(entry)
+
+    def rank(entry: Selected) -> bytes:
+        return hashlib.sha256(f"{seed}/half/{entry.sample.path}".encode()).digest()
+
+    second = {entry.position for entries in by_class.values() for entry in sorted(entries, key=rank)[1::2]}
+    if not second:
+        raise SeProbeError(
+            f"{selection.images.title} has one image of each class that was chosen; expected two or more, one half to "
+            "search on and the other to confirm."
+        )
+    first_half, second_half = (
+        tuple(entry for entry in selection.entries if (entry.position in second) is late) for late in (False, True)
+    )
+    return replace(selection, entries=first_half), replace(selection, entries=second_half)
+
+
+class Images:
+    """Images of a selection in batches on a device; decoded once if they fit into a gigabyte.
+
+    Attributes:
+        selection: the images.
+        skipped: number of images that could not be decoded, known after the first pass.
+    """
+
+    def __init__(
+        self,
+        selection: Selection,
+        transform: Transform,
+        like: torch.Tensor,
+        *,
+        batch_size: int,
+        workers: int,
+    ) -> None:
+        self.selection = selection
+        self.skipped = 0
+        self._transform, self._like = transform, like
+        self._batch_size, self._workers = batch_size, workers
+        self._held: list[Batch] | None = None
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, tuple[int, ...]]]:
+        """Yield `(image, 3, H, W)` and the places of the images in the selection."""
+        for batch in self._held if self._held is not None else self._read():
+            if batch.indices:
+                images = batch.images.to(device=self._like.device, dtype=self._like.dtype, non_blocking=True)
+                yield images, batch.indices
+
+    def first(self, images: int) -> torch.Tensor:
+        """Return the first images of the first batch."""
+        return next(iter(self))[0][:images]
+
+    def units(self) -> NDArray[np.int64]:
+        """Return the output unit of each decoded image's class, −1 where the network has none."""
+        units = [entry.sample.image_class.index for entry in self.selection.entries]
+        places = [place for _, indices in self for place in indices]
+        return np.array([-1 if units[place] is None else units[place] for place in places], dtype=np.int64)
+
+    def _read(self) -> Iterator[Batch]:
+        held: list[Batch] = []
+        size = 0
+        self.skipped = 0
+        for batch in batches(self.selection, self._transform, batch_size=self._batch_size, workers=self._workers):
+            self.skipped += len(batch.skipped)
+            size += batch.images.nbytes
+            if size <= HELD_BYTES:
+                held.append(batch)
+            yield batch
+        if size <= HELD_BYTES:
+            self._held = held
+
+
+def choices(run: Callable[[torch.Tensor], torch.Tensor], images: Images) -> NDArray[np.int64]:
+    """Return the first choice of a network for each image, `(image,)`.
+
+    Raises:
+        SeProbeError: as for `confirm`.
+    """
+    (chosen,), _ = confirm([run], images)
+    return chosen
+
+
+def confirm(
+    networks: Sequence[Callable[[torch.Tensor], torch.Tensor]], images: Images
+) -> tuple[list[NDArray[np.int64]], float]:
+    """Return the first choices of several networks in one pass over the images.
+
+    Returns:
+        `(image,)` for each network, and the largest deviation of the last network's outputs from those of the one
+        before it in any batch.
+
+    Raises:
+        SeProbeError: an output is no vector of logits an image.
+    """
+    chosen: list[list[torch.Tensor]] = [[] for _ in networks]
+    deviations: list[torch.Tensor] = []
+    with torch.inference_mode():
+        for batch, _ in images:
+            outputs = [run(batch) for run in networks]
+            deviations.append(deviation(outputs[-1], outputs[-2:][0]))
+            for row, output in zip(chosen, outputs, strict=True):
+                if not isinstance(output, torch.Tensor) or output.dim() != 2:
+                    raise SeProbeError(
+                        f"the network returns {type(output).__name__} and not one vector of logits for each image; "
+                        "folding is measured by classification, pass a classifier."
+                    )
+                row.append(output.argmax(1))
+    return [np.asarray(torch.cat(row).cpu().numpy()) for row in chosen], float(torch.stack(deviations).max())
+
+
+def reference_tensor(network: nn.Module) -> torch.Tensor:
+    """Return a tensor with the device and the dtype that a network's input should have."""
+    parameter = next((item for item in network.parameters() if item.is_floating_point()), torch.empty(0))
+    return parameter.detach()
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,9 @@ from torch.func import functional_call
 
 from se_probe.errors import SeProbeError
 from se_probe.gates.naming import FAMILIES
-from se_probe.trace.calls import Key
 from se_probe.trace.example import Example
-from se_probe.trace.factors import factors_of
-from se_probe.trace.products import Event, Trace
+from se_probe.trace.products import Event, Trace, factors_of
+from se_probe.trace.watching import Key
 
 # Factors that scale a feature map by its own norm are no attention maps.
 NORMALISING = {"rsqrt", "reciprocal"}

@@ -110,20 +110,20 @@ def dry_pass(
         SeProbeError: the pass failed.
     """
     batch = noise_for(network, size, images)
-    return watched_pass(network, Example((batch,), {}, images), lambda item, _example: watch(item, batch))
+    return watched_pass(network, Example((batch,), {}, images), lambda: watch(network, batch))
 
 
 def watched_pass(
-    network: nn.Module, example: Example, watch: Callable[[nn.Module, Example], Watched], seed: int | None = None
+    network: nn.Module, example: Example, watch: Callable[[], Watched], seed: int | None = None
 ) -> Watched:
-    """Return what `watch` sees of one pass over an example, in evaluation mode.
+    """Return what `watch` sees of one pass of a network over an example, in evaluation mode.
 
     Raises:
         SeProbeError: the pass failed.
     """
     with left_alone(network, seed):
         try:
-            return watch(network, example)
+            return watch()
         except SeProbeError:
             raise
         except Exception as error:

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from se_probe.errors import SeProbeError
-from se_probe.folding.evaluation import Images, choices, confirm, halves
+from se_probe.folding.study import Images, choices, confirm, halves
 from se_probe.images import open_images, select
 
 
