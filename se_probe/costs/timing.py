@@ -18,7 +18,7 @@ from torch import nn
 from se_probe.costs.network_cost import check_flow, gate_path, products_of
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
-from se_probe.trace.dry_pass import dry_pass, evaluation_mode, unwrap
+from se_probe.trace.dry_pass import dry_pass, left_alone, unwrap
 from se_probe.trace.example import noise_for
 from se_probe.trace.flow import follow
 from se_probe.trace.operation import Operation
@@ -146,7 +146,7 @@ class GateTimer:
             path = {flow.steps[number].operation for number in gate_path(flow, group)}
             self._parts[name, "gate"] = path
             self._parts[name, "gate and product"] = path | {product.operation for product in products_of(group)}
-        with evaluation_mode(self._network):
+        with left_alone(self._network):
             warm = [interleaved([self._network, self._operations], self._batch, 1) for _ in range(WARM_UP)]
         self.seconds = rounds * float(warm[-1].sum())
 
@@ -157,7 +157,7 @@ class GateTimer:
         def operations(batch: torch.Tensor) -> None:
             rounds.append(self._operations(batch))
 
-        with evaluation_mode(self._network):
+        with left_alone(self._network):
             network = interleaved([self._network, operations], self._batch, self._rounds, advance=advance)[:, 0]
         whole = np.array([sum(times.values()) for times in rounds])
         shares = []

@@ -68,18 +68,6 @@ def default_input_size(network: nn.Module) -> tuple[int, ...]:
 
 
 @contextmanager
-def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Put a network in evaluation mode and give every module its own mode back."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-@contextmanager
 def left_alone(network: nn.Module, seed: int | None = None) -> Iterator[None]:
     """Put a network in evaluation mode; undo what passes in the block assign to its modules and draw at random."""
     before = [(module, dict(module.__dict__), dict(module._buffers)) for module in network.modules()]

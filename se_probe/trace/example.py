@@ -36,14 +36,9 @@ class Example:
         return network(*self.args, **self.kwargs)
 
     @property
-    def first(self) -> torch.Tensor:
-        """The first tensor: the images where a network takes more than them."""
-        return tensors_in((self.args, self.kwargs))[0]
-
-    @property
     def input_size(self) -> tuple[int, ...]:
-        """Size of the first tensor without the image axis."""
-        return tuple(self.first.shape[1:])
+        """Size of the first tensor, the images where a network takes more than them, without the image axis."""
+        return tuple(tensors_in((self.args, self.kwargs))[0].shape[1:])
 
     def map(self, change: Callable[[torch.Tensor], torch.Tensor], images: int | None = None) -> Example:
         """Return the example with every tensor that holds images changed."""

@@ -165,7 +165,8 @@ class TwoBlocks(nn.Module):
 def prefixes(network: nn.Module):
     sites = find_gates(network, SIZE)
     seen = PassLog()
-    seen.watch(network, lambda: network(torch.randn(2, *SIZE)))
+    batch = torch.randn(2, *SIZE)
+    seen.watch(network, lambda: network(batch))
     return seen, [prefix_of(seen, site, sites) for site in sites]
 
 
