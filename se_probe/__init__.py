@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from se_probe.errors import SeProbeError
     from se_probe.folding import fold_gates, load_folded
     from se_probe.folding.result import FoldRun
-    from se_probe.gates import GateRecorder, GateSite, find_gates, intervene
+    from se_probe.gates import GateMap, GateMapper, GateRecorder, GateSite, find_gates, gate_maps, intervene
     from se_probe.images import open_images, select
     from se_probe.images.public import fetch
     from se_probe.labels import LabelSpace, imagenet
@@ -38,6 +38,8 @@ _HOME = {
     "Ablation": "ablation",
     "CostReport": "runs.cost",
     "FoldRun": "folding.result",
+    "GateMap": "gates",
+    "GateMapper": "gates",
     "GateRecorder": "gates",
     "GateSite": "gates",
     "LabelSpace": "labels",
@@ -55,6 +57,7 @@ _HOME = {
     "find_gates": "gates",
     "fold": "runs.fold",
     "fold_gates": "folding",
+    "gate_maps": "gates",
     "imagenet": "labels",
     "intervene": "gates",
     "load_folded": "folding",
@@ -75,6 +78,8 @@ __all__ = [
     "Ablation",
     "CostReport",
     "FoldRun",
+    "GateMap",
+    "GateMapper",
     "GateRecorder",
     "GateSite",
     "LabelSpace",
@@ -92,6 +97,7 @@ __all__ = [
     "find_gates",
     "fold",
     "fold_gates",
+    "gate_maps",
     "imagenet",
     "intervene",
     "load_folded",

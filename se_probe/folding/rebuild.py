@@ -160,7 +160,7 @@ _MAKERS: Mapping[str, Callable[[str, Mapping[str, Any]], nn.Module]] = {
 
 
 def checked_builder(builder: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
-    """Return source, name and arguments of a builder that may be called on the word of a file.
+    """Return source, name and arguments of a builder that a file may ask for.
 
     Raises:
         RebuildError: it may not.
@@ -178,7 +178,7 @@ def checked_builder(builder: Mapping[str, Any]) -> tuple[str, str, dict[str, Any
 
 
 def _is_argument(name: str, value: object) -> bool:
-    """Return whether a constructor may be given an argument: a plain value, and nothing that reads a file."""
+    """Return whether a file may give a constructor an argument: a plain value, and nothing that reads a file."""
     values = value if isinstance(value, list) else [value]
     plain = all(item is None or isinstance(item, str | int | float) for item in values)
     return plain and name.isidentifier() and not name.startswith("_") and not _READS.fullmatch(name)
@@ -266,7 +266,7 @@ def with_fixed_gates(module: nn.Module, products: Sequence[Mapping[str, Any]]) -
 
 
 def _drop_unused(graph: fx.Graph, module: nn.Module) -> None:
-    """Take out the nodes that no output needs."""
+    """Remove the nodes that no output needs."""
     inputs = {node: node.all_input_nodes[0] for node in graph.nodes if node.all_input_nodes}
     in_place = {node: first for node, first in inputs.items() if _changes_in_place(node, module)}
     graph.eliminate_dead_code(is_impure_node=lambda node: node.op in {"output", "placeholder"})

@@ -82,7 +82,7 @@ def _gate(event: Event) -> Gate:
 
 
 def _parts(event: Event) -> int:
-    """Return how many branches lie one after the other on the one axis of a factor, 1 for none."""
+    """Return the number of branches that share the one axis of a factor, 1 for none."""
     flat = event.values.shape[1]
     competitors = event.lineage.competitors if event.lineage else None
     divides = competitors is not None and competitors < flat and flat % competitors == 0

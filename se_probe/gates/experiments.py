@@ -77,7 +77,7 @@ def decide(network: nn.Module, example: Example, watched: Trace) -> tuple[list[E
 
 
 def _by_geometry(events: Iterable[Event]) -> dict[Key, str]:
-    """Return why products are left out that their axes or what computed them tell; "" for no word about it."""
+    """Return the products that their axes or their lineage rule out, with the kind; "" for those not worth a report."""
     kinds = {}
     for event in events:
         kind, lineage = event.geometry.kind, event.lineage
@@ -97,7 +97,7 @@ def _by_geometry(events: Iterable[Event]) -> dict[Key, str]:
 
 
 def _by_values(network: nn.Module, example: Example, events: Sequence[Event]) -> dict[Key, str]:
-    """Return the candidates that other images or another seed tell from gates."""
+    """Return the candidates that passes over other images or with another seed rule out, with the kind."""
     events = [event for event in events if not event.values.is_meta]
     if not events:
         return {}

@@ -1,4 +1,4 @@
-"""What the axes of a product are: images, space or neither, told by passes with more images and with larger inputs.
+"""Tell which axes of a product are images, space or neither, by passes with more images and with larger inputs.
 
 An axis that grows with the number of images holds the images, and one that grows with the extent of the input is
 spatial; channels and branches do not grow. Only shapes are compared, so that the passes run on the meta device where

@@ -1,4 +1,4 @@
-"""A dry pass: what a network needs for one, one pass that leaves it as it was, and why a pass failed."""
+"""Dry passes: their preparation, one pass that leaves the network as it was, and why a pass failed."""
 
 from __future__ import annotations
 

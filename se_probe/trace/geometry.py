@@ -1,4 +1,4 @@
-"""How a factor relates to the feature map that it multiplies: the axes that it varies along, and those of the map."""
+"""How a factor relates to the feature map that it multiplies: along which axes it varies, and what it undoes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Geometry:
 
 
 def split_images(tensor: torch.Tensor, axis: int, positions: int) -> torch.Tensor:
-    """Return a view with what shares the image axis on an axis behind it."""
+    """Return a view in which what shares the image axis has an axis of its own after it."""
     return tensor if positions == 1 else tensor.unflatten(axis, (-1, positions))
 
 
@@ -186,7 +186,7 @@ def nearly_equal(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def is_normalised(feature: torch.Tensor, factor: torch.Tensor, kept: Sequence[int]) -> bool:
-    """Return whether a factor takes away by how much the scale of a feature map differs between two images.
+    """Return whether a factor undoes the difference in scale of a feature map between two images.
 
     Root mean square, deviation, mean absolute value and maximum are compared, each over all axes that the factor is
     constant along. False on the meta device, where there are no values.

@@ -318,7 +318,7 @@ def _note_sum(product: Event, args: Any) -> None:
 def _product_is_exact(
     func: Any, event: Event, before: tuple[Any, ...], kwargs: Mapping[str, Any], output: torch.Tensor
 ) -> bool:
-    """Put the factor together again from the values that were read, and compare the product bit for bit."""
+    """Rebuild the factor from the values that were read, and compare the product bit for bit."""
     if output.is_meta or event.geometry.kind not in {"channel", "number"}:
         return True
     again = func(*event.product.replace(before, event.values), **kwargs)

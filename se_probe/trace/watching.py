@@ -1,4 +1,4 @@
-"""Watch a forward pass from below: modes that see every elementary operation and the module calls around it.
+"""Dispatch modes that see every elementary operation of a forward pass and the module calls around it.
 
 A dispatch mode sees every multiplication that the network makes, whoever asked for it: an operator, a functional call,
 an einsum or a scripted module.
