@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,37 +48,31 @@ def scale(settings: ScaleSettings) -> ScaleRun:
     Source: Li et al., Selective Kernel Networks, arXiv 1903.06586, the analysis of attention weights.
     """
     require_one_process("the scale experiment")
-    plan = _plan(settings)
-    run = _record_all(plan)
+    plan, scales, folder = _plan(settings)
+    run = _record_all(plan, settings, scales, folder)
     with status("testing and drawing", shown=settings.progress):
-        return _finish(run, plan)
+        _finish(run, plan)
+    return run
 
 
-@dataclass(frozen=True)
-class _Planned:
-    """A run of `scale`: what is recorded at which scales, and the run's folder."""
-
-    settings: ScaleSettings
-    run: Plan
-    scales: list[float]
-    folder: RunFolder
-
-
-def _plan(settings: ScaleSettings) -> _Planned:
+def _plan(settings: ScaleSettings) -> tuple[Plan, list[float], RunFolder]:
+    """Return what is recorded, at which scales, and the run's folder."""
     preset = preset_of(settings.preset)
-    ordered = _check_scales(preset.scales if settings.scales is None else settings.scales, settings)
+    scales = _ascending(preset.scales if settings.scales is None else settings.scales, settings)
     machine = machine_of(settings, settings.batch_size)
-    network = settings.network(preset.model)
-    folder = _folder(settings, f"scale-{label_of(network)}", ordered)
+    label = f"scale-{label_of(settings.network(preset.model))}"
+    folder = folder_of(settings, label)
+    for factor in scales:
+        choose_folder(label, _part(folder, factor).path, overwrite=settings.overwrite)
     model = load_network(settings, preset.model)
     selection = select_images(settings, open_data(settings, model), preset)
-    run = plan_run(settings, model, selection, machine, "scale")
-    tell("scales", f"{', '.join(f'{item:g}×' for item in ordered)}: {SCALE_METHODS[settings.by]}")
-    return _Planned(settings, run, ordered, folder)
+    plan = plan_run(settings, model, selection, machine, "scale")
+    tell("scales", f"{', '.join(f'{item:g}×' for item in scales)}: {SCALE_METHODS[settings.by]}")
+    return plan, scales, folder
 
 
-def _check_scales(scales: Sequence[float], settings: ScaleSettings) -> list[float]:
-    """Return the scales in ascending order."""
+def _ascending(scales: Sequence[float], settings: ScaleSettings) -> list[float]:
+    """Return the scales in ascending order, once there are two or more that can be shown."""
     crop = settings.by == "crop"
     if not crop and not settings.uses_demo:
         raise SeProbeError("objects can be drawn larger in the demo's drawings only; add --demo, or use --by crop.")
@@ -92,86 +86,66 @@ def _check_scales(scales: Sequence[float], settings: ScaleSettings) -> list[floa
     return ordered
 
 
-def _folder(settings: ScaleSettings, label: str, scales: Sequence[float]) -> RunFolder:
-    """Return the run's folder, free of earlier parts that are not to be replaced."""
-    folder = folder_of(settings, label)
-    for factor in scales:
-        choose_folder(label, _part(folder, factor).path, overwrite=settings.overwrite)
-    return folder
-
-
 def _part(folder: RunFolder, factor: float) -> RunFolder:
     return RunFolder(folder.path / f"scale-{factor}")
 
 
-def _clear(folder: RunFolder) -> None:
-    folder.clear()
-    for part in folder.path.glob("scale-*"):
-        RunFolder(part).clear()
-        if not any(part.iterdir()):
-            part.rmdir()
-
-
-def _at(run: Plan, factor: float, by: str, then: Transform) -> tuple[Selection, Transform]:
+def _at(plan: Plan, factor: float, by: str, then: Transform) -> tuple[Selection, Transform]:
     """Return the selected images at a scale: what opens them, and the transform."""
     if by == "crop":
-        return run.selection, Enlarge(factor, resampling(run.model.preprocessing), then)
-    images = replace(run.selection.images, source=Drawings(factor))
-    return replace(run.selection, images=images), then
+        return plan.selection, Enlarge(factor, resampling(plan.model.preprocessing), then)
+    images = replace(plan.selection.images, source=Drawings(factor))
+    return replace(plan.selection, images=images), then
 
 
-def _record_all(plan: _Planned) -> ScaleRun:
-    settings, run, folder = plan.settings, plan.run, plan.folder
-    _clear(folder)
-    recordings = {}
-    total = len(plan.scales) * len(run.selection.entries)
+def _record_all(plan: Plan, settings: ScaleSettings, scales: Sequence[float], folder: RunFolder) -> ScaleRun:
+    folder.clear()
+    for earlier in folder.path.glob("scale-*"):
+        RunFolder(earlier).clear()
+        if not any(earlier.iterdir()):
+            earlier.rmdir()
+    by, recordings = settings.by, {}
+    total = len(scales) * len(plan.selection.entries)
     with progress_bar("recording", total, shown=settings.progress) as progress:
-        for factor in plan.scales:
-            selection, transform = _at(run, factor, settings.by, run.model.transform)
-            scaled = {"factor": factor, "by": settings.by, "method": SCALE_METHODS[settings.by]}
+        for factor in scales:
+            selection, transform = _at(plan, factor, by, plan.model.transform)
             recordings[factor] = record(
-                replace(run.model, transform=transform),
-                run.discovery.sites,
+                replace(plan.model, transform=transform),
+                plan.discovery.sites,
                 selection,
                 _part(folder, factor).recording,
-                provenance={**run.provenance, "scale": scaled},
-                batch_size=run.machine.batch_size,
-                workers=run.machine.workers,
-                device=run.machine.device,
+                provenance={**plan.provenance, "scale": {"factor": factor, "by": by, "method": SCALE_METHODS[by]}},
+                batch_size=plan.machine.batch_size,
+                workers=plan.machine.workers,
+                device=plan.machine.device,
                 execution=Execution(settings.exact),
                 say=tell_line,
                 progress=progress,
             )
-    paths = example_images(recordings[plan.scales[0]])
-    thumbnails = {
-        key: item for factor in plan.scales for key, item in _thumbnails(run, factor, settings.by, paths).items()
-    }
+    paths = example_images(recordings[scales[0]])
+    thumbnails: dict[tuple[str, float], NDArray[Any]] = {}
+    for factor in scales:
+        pictures = _looked_at(*_at(plan, factor, by, _thumbnail), paths)
+        thumbnails |= {(path, factor): pictures[path].numpy() for path in paths}
     write_thumbnails(folder.path / THUMBNAILS, thumbnails)
-    return ScaleRun(folder.path, settings.by, recordings, thumbnails)
+    return ScaleRun(folder.path, by, recordings, thumbnails)
 
 
-def _finish(run: ScaleRun, plan: _Planned) -> ScaleRun:
+def _finish(run: ScaleRun, plan: Plan) -> None:
     """Tell what was found, and write tables, figures and facts."""
     for recording in run.recordings.values():
         tell("wrote", str(recording.path), logging.DEBUG)
-    warnings = tell_warnings(run.base)
-    for line in (blur := _blur(plan.run, run)):
+    warnings, blur = tell_warnings(run.base), _blur(plan, run)
+    for line in blur:
         tell("warning", line, logging.WARNING)
-    artifacts = Artifacts(plan.folder.path)
+    artifacts = Artifacts(run.path)
     artifacts.tables(scale_tables(run))
     artifacts.figures(scales_drawn(run))
     scales = {"factors": list(run.recordings), "by": run.by, "method": SCALE_METHODS[run.by]}
-    more = {"warnings": [*warnings, *blur], "options": plan.run.options, "scales": scales, "complete": True}
-    artifacts.facts({**plan.run.provenance, **more})
+    more = {"warnings": [*warnings, *blur], "options": plan.options, "scales": scales, "complete": True}
+    artifacts.facts({**plan.provenance, **more})
     for line in shift_sentences(overall_shifts(run.tests)):
         tell("finding", line)
-    return run
-
-
-def _thumbnails(run: Plan, factor: float, by: str, paths: Sequence[str]) -> dict[tuple[str, float], NDArray[Any]]:
-    selection, transform = _at(run, factor, by, _thumbnail)
-    pictures = _looked_at(selection, transform, paths)
-    return {(path, factor): pictures[path].numpy() for path in paths}
 
 
 def _looked_at(selection: Selection, transform: Transform, paths: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -190,7 +164,8 @@ def _thumbnail(image: Image.Image) -> torch.Tensor:
 def _blur(plan: Plan, run: ScaleRun) -> list[str]:
     """Return a warning where crops have fewer pixels than the network takes in, so that enlarging blurs."""
     paths = list(dict.fromkeys(path for path, _ in run.thumbnails))
-    shortest = min(int(side) for side in _looked_at(plan.selection, _shorter_side, paths).values())
+    sides = _looked_at(plan.selection, lambda image: torch.tensor(min(image.size)), paths)
+    shortest = min(int(side) for side in sides.values())
     largest, needed = max(run.recordings), min(plan.model.input_size[1:])
     if run.by != "crop" or shortest / largest >= needed:
         return []
@@ -198,7 +173,3 @@ def _blur(plan: Plan, run: ScaleRun) -> list[str]:
         f"images are as small as {shortest} pixels, so that crops at {largest:g}× have fewer than the {needed} of the "
         "network's input: enlarging blurs them, and gates move by that too"
     ]
-
-
-def _shorter_side(image: Image.Image) -> torch.Tensor:
-    return torch.tensor(min(image.size))

@@ -25,10 +25,7 @@ from se_probe.analysis.scale import (
 )
 from se_probe.analysis.shifts import overall_shifts, shift_sentences, shift_tests
 from se_probe.errors import SeProbeError
-from se_probe.figures import model_line
-from se_probe.figures.scale_classes import scale_classes
-from se_probe.figures.scale_images import scale_images
-from se_probe.figures.scale_response import scale_response
+from se_probe.figures import model_line, scale_classes, scale_images, scale_response
 from se_probe.io.files import write_file
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.guard import is_incomplete
@@ -160,10 +157,8 @@ def write_thumbnails(path: Path, thumbnails: Mapping[tuple[str, float], NDArray[
         SeProbeError: the file cannot be written.
     """
     stream = BytesIO()
-    paths, scales = zip(*thumbnails, strict=True)
-    np.savez_compressed(
-        stream, paths=np.array(paths), scales=np.array(scales), pixels=np.stack(list(thumbnails.values()))
-    )
+    paths, scales = map(np.array, zip(*thumbnails, strict=True))
+    np.savez_compressed(stream, paths=paths, scales=scales, pixels=np.stack(list(thumbnails.values())))
     write_file(path, stream.getvalue())
 
 

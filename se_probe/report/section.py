@@ -1,4 +1,4 @@
-"""The table of sites as a page shows it: headings, cells as text, and what cells sort by."""
+"""What a report shows of a result: tables as text, and a section with words, a table and figures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from se_probe.report.figures import ReportFigure
 from se_probe.report.words import words_for
 
 
@@ -16,7 +17,7 @@ class Cell:
     """Text of a cell; `key` is the number that it sorts by, None where it sorts by its text."""
 
     text: str
-    key: float | None
+    key: float | None = None
 
 
 @dataclass(frozen=True)
@@ -29,34 +30,62 @@ class Heading:
 
 
 @dataclass(frozen=True)
-class SitesTable:
-    """Columns that differ between sites; `common` are the others as heading and value."""
+class PageTable:
+    """A table in words.
+
+    Attributes:
+        headings: of its columns.
+        rows: the first cell of each names the row.
+        common: heading and value of what is the same in every row, which has no column.
+        of_sites: whether each row is named by a site, which the page then links to the explorer.
+    """
 
     headings: tuple[Heading, ...]
     rows: tuple[tuple[Cell, ...], ...]
     common: tuple[tuple[str, str], ...]
+    of_sites: bool = True
 
 
-def sites_table(table: pd.DataFrame) -> SitesTable:
-    """Return a table of sites, a row each with the site's name in the first column, `site`, for a page."""
-    same = [name for name in table.columns if name != "site" and table[name].nunique(dropna=False) == 1]
-    if len(table) == 1:
-        same = []
-    shown = ["site", *(name for name in table.columns if name != "site" and name not in same)]
+@dataclass(frozen=True)
+class Section:
+    """A result in a run's folder, as a section of its report.
+
+    Attributes:
+        key: the section's place on the page.
+        title: its heading.
+        words: what was done and found, a sentence each.
+        table: the result.
+        figures: in the order in which they are shown.
+        summary: sentences for the top of the report and for the command line.
+    """
+
+    key: str
+    title: str
+    words: tuple[str, ...]
+    table: PageTable
+    figures: tuple[ReportFigure, ...] = ()
+    summary: tuple[str, ...] = ()
+
+
+def sites_table(table: pd.DataFrame) -> PageTable:
+    """Return a table of sites for a page: a row each, named in the first column, `site`."""
+    others = [name for name in table.columns if name != "site"]
+    same = [name for name in others if len(table) > 1 and table[name].nunique(dropna=False) == 1]
+    shown = ["site", *(name for name in others if name not in same)]
     columns = [[_cell(value, words_for(name).decimals) for value in table[name]] for name in shown]
     headings = [
         Heading(words_for(name).label, words_for(name).note, all(cell.key is not None for cell in column))
         for name, column in zip(shown, columns, strict=True)
     ]
     common = [(words_for(name).label, _cell(table[name].iloc[0], words_for(name).decimals).text) for name in same]
-    return SitesTable(tuple(headings), tuple(zip(*columns, strict=True)), tuple(common))
+    return PageTable(tuple(headings), tuple(zip(*columns, strict=True)), tuple(common))
 
 
 def _cell(value: Any, decimals: int | None) -> Cell:
     if pd.isna(value):
         return Cell("–", float("-inf"))
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        return Cell(str(value), None)
+        return Cell(str(value))
     number = float(value)
     if decimals is None and number.is_integer():
         return Cell(f"{int(number)}", number)

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 
-from se_probe.report.sites_table import sites_table
+from se_probe.report.section import sites_table
 
 
 def test_columns_that_do_not_differ_are_said_once():

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from se_probe.report.encoding import content_hash, data_uri, json_for_script, packed, packed_integers
+from se_probe.report.page import content_hash, data_uri, json_for_script, packed, packed_integers
 
 
 def unpacked(value):

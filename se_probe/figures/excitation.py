@@ -1,4 +1,4 @@
-"""The grid of panels of the excitation figures: one per site, or per branch of a site."""
+"""Excitation curves: gates over channels by class, a panel per site or per branch of a site."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,25 +12,71 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from se_probe.figures import style
+from se_probe.figures.classes import UNIT_LIMITS, channel_share, draw_matrix, name_size
 from se_probe.figures.frame import Wording, framed
-from se_probe.figures.matrix import draw_matrix, name_size
 from se_probe.figures.style import CurveStyle
 
 COLUMNS = 3
 DENSE = 100
 """Channels above which lines become spikes: strips of colours instead."""
-TITLE_GAP = 6  # pixels at 100 dpi
-UNIT_LIMITS = (-0.03, 1.03)
-MIRROR_NOTE = "Two branches share every channel, so that branch 0 is one minus branch 1, which is drawn."
-
 MOST_STRIPS = 60
 """Classes above which strips have no names."""
+TITLE_GAP = 6  # pixels at 100 dpi
+MIRROR_NOTE = "Two branches share every channel, so that branch 0 is one minus branch 1, which is drawn."
 
 Draw = Callable[[Axes, pd.DataFrame, CurveStyle], None]
 
 
+def role_of_excitation(
+    curves: pd.DataFrame, *, demo: bool, title: str = "Role of excitation", caption: str | None = None
+) -> Figure:
+    """Draw the mean gate over channels: a panel per site, a line per class and one for all classes.
+
+    The y axis is 0 to 1 in every panel of a bounded gate, so that panels compare; an unbounded gate has its own scale.
+    Competing branches have a panel each; of two branches that add up to one only the second is drawn. With more than
+    six classes or 100 channels, lines cannot be told apart; a panel is then a strip of colours per class.
+
+    Args:
+        curves: table of `excitation_curves`: a mean gate for each site, class and channel.
+        demo, title, caption: see `Wording`.
+
+    Source: Hu et al., Squeeze-and-Excitation Networks, "Role of Excitation".
+    """
+    panels, note = _split_into_panels(curves)
+    return _draw_panels(panels, Wording(title, _x_label(curves), "mean gate", caption, note, demo), _plot_mean)
+
+
+def within_class(
+    curves: pd.DataFrame,
+    *,
+    demo: bool,
+    order: Sequence[str] = (),
+    title: str = "Within-class variation",
+    caption: str | None = None,
+) -> Figure:
+    """Draw the mean gate over channels, in a band of one standard deviation over images to either side.
+
+    Panels and scales are those of `role_of_excitation`. Where gates are bounded, the band ends at 0 and 1, and the note
+    says at how many points it would go beyond. A class with one image has a line and no band.
+
+    Args:
+        curves: table of `within_class_curves`: mean and standard deviation for each site, class and channel.
+        order: the chosen classes, which gives each class the style that it has in `role_of_excitation`.
+        demo, title, caption: see `Wording`.
+
+    Source: Hu et al., Squeeze-and-Excitation Networks, the within-class figure of the appendix.
+    """
+    panels, note = _split_into_panels(curves)
+    shown = pd.concat([panel.rows for panel in panels if panel.unit] or [curves.iloc[:0]])
+    beyond = int(((shown["mean"] - shown["std"] < 0) | (shown["mean"] + shown["std"] > 1)).sum())
+    cut = f"Bands end at 0 and 1; at {beyond} of {len(shown)} points mean ± s.d. goes beyond." if beyond else None
+    notes = " ".join(text for text in (note, cut) if text) or None
+    wording = Wording(title, _x_label(curves), "gate: mean ± s.d.", caption, notes, demo)
+    return _draw_panels(panels, wording, _plot_mean_and_band, order, strips="std")
+
+
 @dataclass(frozen=True)
-class Panel:
+class _Panel:
     """One set of axes: the curves of a site, or of one branch of it."""
 
     title: str
@@ -43,36 +89,37 @@ class Panel:
 
     @property
     def unit(self) -> bool:
-        """Whether the y axis is 0 to 1: the gate is bounded, and no mean leaves that range."""
-        return in_unit_range(self.rows)
+        """Whether the y axis is 0 to 1."""
+        return _in_unit_range(self.rows)
 
 
-def in_unit_range(rows: pd.DataFrame) -> bool:
+def _in_unit_range(rows: pd.DataFrame) -> bool:
     """Return whether a gate is bounded and every mean lies between 0 and 1."""
     return rows["activation"].iloc[0] != "unbounded" and bool(rows["mean"].between(0, 1).all())
 
 
-def split_into_panels(curves: pd.DataFrame) -> tuple[list[Panel], str | None]:
+def _split_into_panels(curves: pd.DataFrame) -> tuple[list[_Panel], str | None]:
     """Return a panel for each site or branch in order of appearance, and a note if a branch is left out.
 
     Of two branches whose means add up to one (softmax over the paths of SK or a radix of two) only the second is drawn,
     in SKNet the larger kernel, as in that paper's figures; the first is its mirror image.
     """
-    panels: list[Panel] = []
+    panels: list[_Panel] = []
     note = None
     for site, rows in curves.groupby("site", sort=False):
         branches = sorted(rows["branch"].unique())
         if len(branches) == 1:
-            panels.append(Panel(str(site), rows))
+            panels.append(_Panel(str(site), rows))
             continue
-        if _mirrored(rows):
+        sums = rows.groupby(["class", "channel"])["mean"].agg(["size", "sum"])
+        if (sums["size"] == 2).all() and np.allclose(sums["sum"], 1, atol=1e-4):
             branches, note = branches[1:], MIRROR_NOTE
-        panels += [Panel(f"{site} · branch {branch}", rows[rows["branch"] == branch]) for branch in branches]
+        panels += [_Panel(f"{site} · branch {branch}", rows[rows["branch"] == branch]) for branch in branches]
     return panels, note
 
 
-def draw_panels(
-    panels: Sequence[Panel], wording: Wording, draw: Draw, order: Sequence[str] = (), *, strips: str = "mean"
+def _draw_panels(
+    panels: Sequence[_Panel], wording: Wording, draw: Draw, order: Sequence[str] = (), *, strips: str = "mean"
 ) -> Figure:
     """Return a figure in which `draw` has drawn every class of every panel.
 
@@ -80,12 +127,12 @@ def draw_panels(
     colours, or more channels than a line can show, panels are strips of the column `strips` instead.
     """
     rows = panels[0].rows
-    if (
-        rows.loc[rows["role"] == "class", "class"].nunique() > len(style.COLOURS)
-        or max(panel.shown for panel in panels) > DENSE
-    ):
+    classes = rows.loc[rows["role"] == "class", "class"].unique()
+    if len(classes) > len(style.COLOURS) or max(panel.shown for panel in panels) > DENSE:
         return _draw_strips(panels, replace(wording, y_label=""), strips)
-    styles = _styles(rows, order)
+    known = style.class_styles(list(dict.fromkeys([*order, *classes])))
+    references = rows.loc[rows["role"] == "reference", "class"].unique()
+    styles = {name: known[name] for name in classes} | dict.fromkeys(references, style.REFERENCE)
     columns = _columns(panels)
     shape = -(-len(panels) // columns), columns
     with framed(wording, styles, style.SINGLE_COLUMN if columns == 1 else style.DOUBLE_COLUMN, shape) as (figure, grid):
@@ -100,7 +147,7 @@ def draw_panels(
     return figure
 
 
-def _shown(grid: NDArray[np.object_], panels: Sequence[Panel]) -> list[tuple[Axes, Panel]]:
+def _shown(grid: NDArray[np.object_], panels: Sequence[_Panel]) -> list[tuple[Axes, _Panel]]:
     """Return the axes with their panels, and remove the axes that are left over."""
     for unused in grid.ravel()[len(panels) :]:
         unused.remove()
@@ -112,7 +159,7 @@ def _is_first_column(axes: Axes) -> bool:
     return place is not None and place.is_first_col()
 
 
-def _draw_strips(panels: Sequence[Panel], wording: Wording, column: str) -> Figure:
+def _draw_strips(panels: Sequence[_Panel], wording: Wording, column: str) -> Figure:
     """Draw every panel as a matrix of classes by channels, with one scale of colours for all."""
     values = pd.concat([panel.rows[column] for panel in panels])
     unit = column == "mean" and all(panel.unit for panel in panels)
@@ -126,10 +173,10 @@ def _draw_strips(panels: Sequence[Panel], wording: Wording, column: str) -> Figu
         for axes, panel in shown:
             cells = panel.rows.pivot(index="class", columns="position", values=column).loc[names]
             image = draw_matrix(axes, cells.to_numpy(), "viridis", limits)
-            named = _is_first_column(axes) and len(names) <= MOST_STRIPS
-            axes.set_yticks(range(len(names)) if named else [], names if named else [], fontsize=name_size(len(names)))
+            named = names if _is_first_column(axes) and len(names) <= MOST_STRIPS else []
+            axes.set_yticks(range(len(named)), named, fontsize=name_size(len(names)))
             axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=True))
-            axes.set_title(panel.title, loc="left", fontweight="bold", pad=4)
+            axes.set_title(panel.title)
         bar = figure.colorbar(image, ax=[axes for axes, _ in shown], fraction=0.02, pad=0.01)
         bar.outline.set_visible(False)
         bar.ax.grid(False)
@@ -137,44 +184,36 @@ def _draw_strips(panels: Sequence[Panel], wording: Wording, column: str) -> Figu
     return figure
 
 
-def x_label(curves: pd.DataFrame) -> str:
-    """Return the label of the x axis: channels, or sampled channels."""
+def _x_label(curves: pd.DataFrame) -> str:
     sampled = (curves["channel"] != curves["position"]).any()
     return "sampled channels, in the order of their index" if sampled else "channel"
 
 
-def plot_mean(axes: Axes, rows: pd.DataFrame, look: CurveStyle) -> None:
+def _plot_mean(axes: Axes, rows: pd.DataFrame, look: CurveStyle) -> None:
     """Draw the mean of a class as a line with sparse markers, so that overlaid lines stay visible."""
     points = len(rows)
     spacing = max(1, points // 10)
     axes.plot(
         rows["position"].to_numpy(),
         rows["mean"].to_numpy(),
-        color=look.color,
-        linestyle=look.linestyle,
-        linewidth=look.linewidth,
-        marker=look.marker,
-        markersize=3,
-        markeredgewidth=0,
+        **look.marked_line(),
         markevery=(look.order * max(1, points // 50) % spacing, spacing),
         zorder=look.zorder,
         label=rows["class"].iloc[0],
     )
 
 
-def _mirrored(rows: pd.DataFrame) -> bool:
-    sums = rows.groupby(["class", "channel"])["mean"].agg(["size", "sum"])
-    return bool((sums["size"] == 2).all() and np.allclose(sums["sum"], 1, atol=1e-4))
+def _plot_mean_and_band(axes: Axes, rows: pd.DataFrame, look: CurveStyle) -> None:
+    mean, std = rows["mean"].to_numpy(), rows["std"].to_numpy()
+    low, high = mean - std, mean + std
+    if _in_unit_range(rows):
+        low, high = low.clip(0, 1), high.clip(0, 1)
+    if rows["std"].notna().any():
+        axes.fill_between(rows["position"].to_numpy(), low, high, color=look.color, alpha=0.28, linewidth=0)
+    _plot_mean(axes, rows, look)
 
 
-def _styles(rows: pd.DataFrame, order: Sequence[str]) -> dict[str, CurveStyle]:
-    names = list(rows.loc[rows["role"] == "class", "class"].unique())
-    references = list(rows.loc[rows["role"] == "reference", "class"].unique())
-    known = style.class_styles(list(dict.fromkeys([*order, *names])))
-    return {name: known[name] for name in names} | dict.fromkeys(references, style.REFERENCE)
-
-
-def _columns(panels: Sequence[Panel]) -> int:
+def _columns(panels: Sequence[_Panel]) -> int:
     branches = len({panel.rows["branch"].iloc[0] for panel in panels})
     sites = len({panel.rows["site"].iloc[0] for panel in panels})
     if branches in (2, 4) and branches * sites == len(panels):
@@ -182,24 +221,22 @@ def _columns(panels: Sequence[Panel]) -> int:
     return 2 if len(panels) == 4 else min(len(panels), COLUMNS)
 
 
-def _fill(axes: Axes, panel: Panel, styles: Mapping[str, CurveStyle], draw: Draw) -> Text:
+def _fill(axes: Axes, panel: _Panel, styles: Mapping[str, CurveStyle], draw: Draw) -> Text:
     """Draw the curves, set the scales and return the title."""
     for name, look in styles.items():
         draw(axes, panel.rows[panel.rows["class"] == name].sort_values("position"), look)
-    shown = panel.shown
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=True))
-    axes.set_xlim(-0.02 * shown, 1.02 * shown - 1)
+    axes.set_xlim(-0.02 * panel.shown, 1.02 * panel.shown - 1)
     if panel.unit:
         axes.set_ylim(*UNIT_LIMITS)
         axes.set_yticks(np.linspace(0, 1, 6))
-    return axes.set_title(panel.title, loc="left", fontweight="bold", pad=4)
+    return axes.set_title(panel.title)
 
 
-def _name_share(axes: Axes, panel: Panel, title: Text) -> None:
+def _name_share(axes: Axes, panel: _Panel, title: Text) -> None:
     """State to the right of the title how many channels are shown, in the longest form that fits."""
     channels = int(panel.rows["site_channels"].iloc[0])
-    share = f"{panel.shown} of {channels} channels" if panel.shown < channels else f"all {channels} channels"
-    for text in (share, f"{panel.shown}/{channels}", ""):
-        right = axes.set_title(text, loc="right", fontsize=style.SMALL_TEXT, color=style.QUIET, pad=4)
+    for text in (channel_share(panel.shown, channels), f"{panel.shown}/{channels}", ""):
+        right = style.quiet_title(axes, text)
         if title.get_window_extent().x1 + TITLE_GAP < right.get_window_extent().x0:
             break
