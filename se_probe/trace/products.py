@@ -6,7 +6,7 @@ Data dependence is followed through storages, so that views and in-place operati
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from se_probe.trace.axes import MATRIX_PRODUCTS, Experiments, experiment, experiment_inside
 from se_probe.trace.dry_pass import watched_pass
 from se_probe.trace.example import Example
-from se_probe.trace.geometry import Geometry, Pair, by_shape, geometry, is_normalised, nearly_equal, split_images
+from se_probe.trace.geometry import Geometry, Pair, by_shape, geometry, is_normalised, split_images
 from se_probe.trace.lineage import Lineage, derive
 from se_probe.trace.operation import Operation, Product
 from se_probe.trace.watching import Call, CallMode, Key, Origins, product_operands, storage_of, storages_in, tensors_in
@@ -109,57 +109,6 @@ def _pass(network: nn.Module, example: Example, experiments: Experiments) -> Tra
     tracer = _Tracer(example, experiments)
     watched_pass(network, example, lambda: tracer.watch(network, lambda: example.call(network)), seed=0)
     return tracer.trace
-
-
-def factors_of(
-    network: nn.Module, example: Example, events: Sequence[Event], seed: int, call: Callable[..., Any] | None = None
-) -> Factors:
-    """Return the factors of known products in another pass.
-
-    Args:
-        network: the network.
-        example: what it is called with.
-        events: the products.
-        seed: of the pass's random numbers.
-        call: what is called in place of the network, and calls it.
-
-    Raises:
-        SeProbeError: the pass failed.
-    """
-    mode = Factors(events)
-    watched_pass(network, example, lambda: mode.watch(network, lambda: example.call(call or network)), seed)
-    return mode
-
-
-class Factors(CallMode):
-    """The factors of products that another pass found, by their keys.
-
-    Attributes:
-        factors: the factors that are there, `(image, *kept)`.
-        flat: for those that are written out over space, whether they are constant over it.
-    """
-
-    def __init__(self, events: Sequence[Event]) -> None:
-        super().__init__()
-        self._wanted = {event.key: event for event in events}
-        self.factors: dict[Key, torch.Tensor] = {}
-        self.flat: dict[Key, bool] = {}
-
-    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run one elementary operation."""
-        if product_operands(func, args) is not None:
-            event = self._wanted.get(self.count_product())
-            if event is not None and self._is_same(event, args):
-                product = event.product
-                values = self.factors[event.key] = product.read(args, tuple(event.values.shape[1:])).clone()
-                if event.geometry.written_out:
-                    whole = product.replace(args, values)[product.operand]
-                    self.flat[event.key] = nearly_equal(whole, args[product.operand])
-        return func(*args, **kwargs)
-
-    def _is_same(self, event: Event, args: tuple[Any, ...]) -> bool:
-        factor = args[event.product.operand]
-        return self._operation.name == event.product.operation.name and factor.dim() == event.product.rank
 
 
 @dataclass
