@@ -30,7 +30,7 @@ def ablation_sites_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFra
     Raises:
         SeProbeError: the ablation is empty or does not fit together.
 
-    Source: `stats.paired`, `stats.paired`.
+    Source: `stats.paired`.
     """
     changes = outcome_changes(ablation)
     table = changes.interventions.assign(

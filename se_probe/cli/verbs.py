@@ -20,6 +20,7 @@ from se_probe.runs.settings import (
     CostSettings,
     ExciteSettings,
     FoldSettings,
+    LookSettings,
     ScaleSettings,
 )
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from se_probe.folding.result import FoldRun
     from se_probe.recording import Recording
     from se_probe.runs.cost import CostReport
+    from se_probe.runs.look import Look
     from se_probe.runs.scale_result import ScaleRun
 
 NOTHING_FOLDED = 3
@@ -78,6 +80,34 @@ def _scaled(run: ScaleRun, shown: Terminal) -> None:
 
 def _compared(page: Path, shown: Terminal) -> None:
     _open_report(page, shown)
+
+
+def _looked(found: Look, shown: Terminal) -> None:
+    if shown.as_json:
+        print_json(found.to_dict())
+        return
+    for place, path in enumerate(found.images):
+        shown.line("image", path)
+        shown.line("answer", found.answer(place))
+        if found.unusual is not None:
+            shown.line("gates", found.unusual.sentence(place))
+        shown.print(_notable(found.shown(place)))
+
+
+def _notable(rows: pd.DataFrame) -> Table:
+    """The gates that are shown of an image."""
+    against = "mean" if "sd" in rows else "reference"
+    columns = {"site": "", "branch": "", "channel": "", "gate": ".3f", "reference": ".3f", "deviation": "+.1f"}
+    columns |= {"effect": "+.3f", "word": "", "evidence": ""}
+    if rows["branches"].max() == 1:
+        del columns["branch"]
+    kept = {name: form for name, form in columns.items() if name in rows and rows[name].notna().any()}
+    titles = [{"reference": against, "deviation": "SDs"}.get(name, name) for name in kept]
+    cells = [
+        ["–" if row[name] is None or row[name] != row[name] else format(row[name], form) for name, form in kept.items()]
+        for row in rows.to_dict("records")
+    ]
+    return table(titles, cells, title=f"effect: change of the first answer's logit if the gate were the {against}")
 
 
 def _open_report(page: Path, shown: Terminal) -> None:
@@ -232,6 +262,16 @@ add_verb(
     _compared,
     examples=("se-probe compare reports/one reports/two",),
     open_report=OpenReport,
+)
+add_verb(
+    LookSettings,
+    "runs.look",
+    _looked,
+    examples=(
+        "se-probe look demo/goldfish/0000 --model demo:se",
+        "se-probe look cat.jpg dog.jpg --against reports/legacy_seresnet50 --out look",
+    ),
+    as_json=AsJson,
 )
 add_verb(
     CostSettings,

@@ -23,6 +23,7 @@ from se_probe.recording import provenance_of
 from se_probe.runs.machine import Machine
 from se_probe.runs.options import OnResume
 from se_probe.runs.presets import Preset
+from se_probe.runs.settings import LookSettings
 from se_probe.runs.shared_settings import ReferenceSettings, RunSettings
 
 # Number of classes that are chosen from data which lack the paper's.
@@ -122,7 +123,7 @@ def label_of(network: str | torch.nn.Module | LoadedModel) -> str:
     return network if isinstance(network, str) else type(network).__name__
 
 
-def load_network(settings: RunSettings, default: str) -> LoadedModel:
+def load_network(settings: RunSettings | LookSettings, default: str) -> LoadedModel:
     """Return the network of a run: loaded by name, taken from memory, or as it was given.
 
     Raises:

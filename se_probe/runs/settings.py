@@ -10,6 +10,7 @@ from se_probe.runs.options import OnResume, Panel, names, numbers, option
 from se_probe.runs.presets import PRESETS
 from se_probe.runs.shared_settings import (
     LARGEST_BATCH,
+    LARGEST_SEED,
     ArchitectureSettings,
     BatchSettings,
     DrawSettings,
@@ -17,6 +18,8 @@ from se_probe.runs.shared_settings import (
     FastSettings,
     FigureSettings,
     FolderSettings,
+    MachineSettings,
+    NetworkSettings,
     ReferenceSettings,
     ReportSettings,
     RunSettings,
@@ -62,9 +65,17 @@ class ExciteSettings(
     capture: Sequence[str] = option(
         default=(),
         help="What to record beside the gates: logit, squeeze, feature (the feature map's spatial mean before and "
-        "after the gate), separated by commas.",
+        "after the gate), effect (what each channel's gate does to the answer), separated by commas.",
         metavar="NAMES",
         read=_signals,
+        on_resume=OnResume.IDENTITY,
+    )
+    effect_of: str = option(
+        default="label",
+        help="The outcome whose change --capture effect records: label (the logit of the image's class), predicted "
+        "(that of the class which the network predicts), log-probability (of the image's class).",
+        choices=("label", "predicted", "log-probability"),
+        metavar="NAME",
         on_resume=OnResume.IDENTITY,
     )
     null: bool = option(
@@ -197,6 +208,35 @@ class CompareSettings(FolderSettings):
         kw_only=False,
         metavar="RUN",
     )
+
+
+class LookSettings(FolderSettings, MachineSettings, ArchitectureSettings, NetworkSettings):
+    """Look at images of your own: what the network answers, which gates are unusual, what they do, where they look."""
+
+    images: Sequence[str | Path] = option(
+        help="Image files, or drawings of the demo (demo/goldfish/0000).", kw_only=False, metavar="IMAGE"
+    )
+    against: str | Path | None = option(
+        default=None,
+        help="A run of the same network: gates are compared with all its classes, and its network is taken where "
+        "--model names none. Without a run the gates with the largest effects are shown.",
+        metavar="RUN",
+    )
+    top: int = option(default=10, help="Gates shown of each image.", least=1, most=1000)
+    seed: int = option(
+        default=0, help="Seed of --random-weights and of the permutations for words.", least=0, most=LARGEST_SEED
+    )
+    out: str | Path | None = option(
+        default=None,
+        help="Folder for look.html, with the gates' maps over the images, and tables. Default: nothing is written.",
+        metavar="DIR",
+        panel=Panel.WHERE,
+        on_resume=OnResume.PLACE,
+    )
+
+    def network(self, default: str) -> str | torch.nn.Module | LoadedModel:
+        """Return the network that was asked for, else the default."""
+        return default if self.model is None else self.model
 
 
 class CostSettings(ArchitectureSettings, panel=Panel.SPEED):
