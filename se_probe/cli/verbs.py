@@ -117,6 +117,8 @@ def _open_report(page: Path, shown: Terminal) -> None:
 
 def _costs(rows: pd.DataFrame) -> Table:
     """What each intervention costs, with 95 % limits."""
+    if "metric" in rows:
+        return _own_costs(rows)
     columns = ("intervention", "top-1, points", "NLL, nats", "same choice, %")
     cells = [
         (
@@ -131,6 +133,20 @@ def _costs(rows: pd.DataFrame) -> Table:
     clean = "" if isnan(first["clean_top1"]) else f"; untouched: top-1 {100 * first['clean_top1']:.1f} %"
     title = f"{first['replacement']}, {first['images']} images [95 % interval]{clean}"
     return table(columns, cells, title=title)
+
+
+def _own_costs(rows: pd.DataFrame) -> Table:
+    """What each intervention does to a measure of the user's own, with 95 % limits."""
+    from se_probe.analysis.outcomes import cost_of
+
+    first, cost = rows.iloc[0], cost_of(rows)
+    cells = [
+        (row["intervention"], _limited(row["metric_change"], row["metric_ci_low"], row["metric_ci_high"], 1, "+z.4g"))
+        for row in rows.to_dict("records")
+    ]
+    images = f"{first['labelled']} images [95 % interval]"
+    title = f"{first['replacement']}, {images}; untouched: {first['clean_metric']:.4g}"
+    return table(("intervention", f"change of {cost.in_unit}"), cells, title=title)
 
 
 def _limited(value: float, low: float, high: float, factor: float, shape: str) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,148 +10,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
+from se_probe.ablation.metric import Metric
 from se_probe.ablation.sources import mean_of_class_means
 from se_probe.costs.timing import Timing, paired_timing
-from se_probe.errors import SeProbeError
-from se_probe.folding.search import Loss, Search, above_chance, least_limit, loss_of, search
-from se_probe.folding.surgery import Folded, deviation, fold_gates
+from se_probe.folding.evaluation import Images, confirm, first_choice, reference_tensor, scores
+from se_probe.folding.loss import FEWEST_MEASURED, Loss, above_chance, least_limit, loss_of, metric_loss
+from se_probe.folding.search import Search, search
+from se_probe.folding.surgery import Folded, fold_gates
 from se_probe.gates import Constant, GateSite, intervene
-from se_probe.images import Batch, Selected, Selection, batches
-from se_probe.images.loader import Transform
+from se_probe.images import Selection
 from se_probe.models import LoadedModel
 from se_probe.recording import Recording, record
 from se_probe.recording.memory import keep_freed_memory
 from se_probe.recording.run_folder import RunFolder
 
 PROBE_IMAGES = 4
-HELD_BYTES = 2**30
-
-
-def halves(selection: Selection, seed: int) -> tuple[Selection, Selection]:
-    """Split a selection into two halves with the same number of images of each class, within one.
-
-    The split depends on the seed and on the images' paths alone; of an odd class the first half has one more.
-
-    Raises:
-        SeProbeError: no class has two images.
-    """
-    by_class: dict[str, list[Selected]] = defaultdict(list)
-    for entry in selection.entries:
-        by_class[entry.sample.image_class.name].append(entry)
-
-    def rank(entry: Selected) -> bytes:
-        return hashlib.sha256(f"{seed}/half/{entry.sample.path}".encode()).digest()
-
-    second = {entry.position for entries in by_class.values() for entry in sorted(entries, key=rank)[1::2]}
-    if not second:
-        raise SeProbeError(
-            f"{selection.images.title} has one image of each class that was chosen; expected two or more, one half to "
-            "search on and the other to confirm."
-        )
-    first_half, second_half = (
-        tuple(entry for entry in selection.entries if (entry.position in second) is late) for late in (False, True)
-    )
-    return replace(selection, entries=first_half), replace(selection, entries=second_half)
-
-
-class Images:
-    """Images of a selection in batches on a device; decoded once if they fit into a gigabyte.
-
-    Attributes:
-        selection: the images.
-        skipped: number of images that could not be decoded, known after the first pass.
-    """
-
-    def __init__(
-        self,
-        selection: Selection,
-        transform: Transform,
-        like: torch.Tensor,
-        *,
-        batch_size: int,
-        workers: int,
-    ) -> None:
-        self.selection = selection
-        self.skipped = 0
-        self._transform, self._like = transform, like
-        self._batch_size, self._workers = batch_size, workers
-        self._held: list[Batch] | None = None
-
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, tuple[int, ...]]]:
-        """Yield `(image, 3, H, W)` and the places of the images in the selection."""
-        for batch in self._held if self._held is not None else self._read():
-            if batch.indices:
-                images = batch.images.to(device=self._like.device, dtype=self._like.dtype, non_blocking=True)
-                yield images, batch.indices
-
-    def first(self, images: int) -> torch.Tensor:
-        """Return the first images of the first batch."""
-        return next(iter(self))[0][:images]
-
-    def units(self) -> NDArray[np.int64]:
-        """Return the output unit of each decoded image's class, −1 where the network has none."""
-        units = [entry.sample.image_class.index for entry in self.selection.entries]
-        places = [place for _, indices in self for place in indices]
-        return np.array([-1 if units[place] is None else units[place] for place in places], dtype=np.int64)
-
-    def _read(self) -> Iterator[Batch]:
-        held: list[Batch] = []
-        size = 0
-        self.skipped = 0
-        for batch in batches(self.selection, self._transform, batch_size=self._batch_size, workers=self._workers):
-            self.skipped += len(batch.skipped)
-            size += batch.images.nbytes
-            if size <= HELD_BYTES:
-                held.append(batch)
-            yield batch
-        if size <= HELD_BYTES:
-            self._held = held
-
-
-def choices(run: Callable[[torch.Tensor], torch.Tensor], images: Images) -> NDArray[np.int64]:
-    """Return the first choice of a network for each image, `(image,)`.
-
-    Raises:
-        SeProbeError: as for `confirm`.
-    """
-    (chosen,), _ = confirm([run], images)
-    return chosen
-
-
-def confirm(
-    networks: Sequence[Callable[[torch.Tensor], torch.Tensor]], images: Images
-) -> tuple[list[NDArray[np.int64]], float]:
-    """Return the first choices of several networks in one pass over the images.
-
-    Returns:
-        `(image,)` for each network, and the largest deviation of the last network's outputs from those of the one
-        before it in any batch.
-
-    Raises:
-        SeProbeError: an output is no vector of logits an image.
-    """
-    chosen: list[list[torch.Tensor]] = [[] for _ in networks]
-    deviations: list[torch.Tensor] = []
-    with torch.inference_mode():
-        for batch, _ in images:
-            outputs = [run(batch) for run in networks]
-            deviations.append(deviation(outputs[-1], outputs[-2:][0]))
-            for row, output in zip(chosen, outputs, strict=True):
-                if not isinstance(output, torch.Tensor) or output.dim() != 2:
-                    raise SeProbeError(
-                        f"the network returns {type(output).__name__} and not one vector of logits for each image; "
-                        "folding is measured by classification, pass a classifier."
-                    )
-                row.append(output.argmax(1))
-    return [np.asarray(torch.cat(row).cpu().numpy()) for row in chosen], float(torch.stack(deviations).max())
-
-
-def reference_tensor(network: nn.Module) -> torch.Tensor:
-    """Return a tensor with the device and the dtype that a network's input should have."""
-    parameter = next((item for item in network.parameters() if item.is_floating_point()), torch.empty(0))
-    return parameter.detach()
 
 
 @dataclass(frozen=True)
@@ -164,9 +36,36 @@ class LossMeasure:
     before: NDArray[np.int64]
     target: NDArray[np.int64]
 
+    @property
+    def level(self) -> str:
+        """What the untouched network has, in words."""
+        return f"{100 * np.mean(self.before == self.target):.2f} %"
+
     def loss(self, chosen: NDArray[np.int64]) -> Loss:
         """Return the loss of a network that makes these choices, `(image,)`."""
         return loss_of(self.before == self.target, chosen == self.target)
+
+
+@dataclass(frozen=True)
+class MetricMeasure:
+    """The unit of a loss by one's own measure."""
+
+    metric: Metric
+    before: NDArray[np.float64]
+
+    @property
+    def name(self) -> str:
+        """Name of the measure."""
+        return self.metric.name
+
+    @property
+    def level(self) -> str:
+        """What the untouched network has, in words."""
+        return f"{np.nanmean(self.before):.4g} {self.metric.unit}".rstrip()
+
+    def loss(self, after: NDArray[np.float64]) -> Loss:
+        """Return the loss of a network that has these numbers, `(image,)`."""
+        return metric_loss(self.metric, self.before, after)
 
 
 class Study:
@@ -178,6 +77,7 @@ class Study:
             standard deviation over images.
         order: names of the sites, the most static first.
         possible: the network with all sites folded, known after a search.
+        metric: a measure of one's own in the place of the first choice.
         measure_name: the unit of losses, known after the first measurement.
     """
 
@@ -193,8 +93,9 @@ class Study:
         batch_size: int,
         workers: int,
         progress: Callable[[int], None],
+        metric: Metric | None = None,
     ) -> None:
-        self.model, self.folder, self.provenance = model, folder, provenance
+        self.model, self.folder, self.provenance, self.metric = model, folder, provenance, metric
         self.network = model.network.to(device)
         self.sites = {site.name: site for site in sites}
         like = reference_tensor(self.network)
@@ -231,8 +132,25 @@ class Study:
         """Replace the network's gates by their means for a `with` block."""
         return intervene(self.network, {site: Constant(values) for site, values in self.constants(names).items()})
 
-    def measure(self, images: Images, before: NDArray[np.int64]) -> LossMeasure:
-        """Return the unit: top-1 accuracy if the network exceeds chance on these labels, else agreement."""
+    @property
+    def shows_nothing(self) -> bool:
+        """Whether too few images of the first half could be decoded to know how one's own measure varies."""
+        return len(self.first.units()) < FEWEST_MEASURED
+
+    def _with_means(self, names: Sequence[str]) -> Callable[[torch.Tensor], Any]:
+        """Return the network with the gates of some sites replaced by their means."""
+
+        def run(batch: torch.Tensor) -> Any:
+            with self.intervened(names):
+                return self.network(batch)
+
+        return run
+
+    def measure(self, images: Images, before: NDArray[Any]) -> LossMeasure | MetricMeasure:
+        """Return the unit: one's own measure, top-1 accuracy where it exceeds chance, else agreement."""
+        if self.metric is not None:
+            self.measure_name = self.metric.name
+            return MetricMeasure(self.metric, before)
         units = images.units()
         classes = len(np.unique(units))
         if not self.measure_name:
@@ -243,18 +161,22 @@ class Study:
     @keep_freed_memory()
     def search(self, max_loss: float, say: Callable[[str], None]) -> Search:
         """Search on the first half among the sites that surgery can fix; without trials where images are too few."""
-        if least_limit(len(self.first.units())) > max_loss:
+        if self.shows_nothing if self.metric else least_limit(len(self.first.units())) > max_loss:
             return Search((), ())
         possible = self.possible = self.folded(list(self.sites))
         for item in possible.sites:
             if item.site not in possible.fixed:
                 say(f"refused   {item.site}: {item.reason}")
-        measure = self.measure(self.first, choices(self.network, self.first))
-        say(f"measure   {measure.name}, {100 * np.mean(measure.before == measure.target):.2f} % on the search half")
+        score = self.metric or first_choice
+        (before,) = scores([self.network], self.first, score)
+        measure = self.measure(self.first, before)
+        say(f"measure   {measure.name}, {measure.level} on the search half")
 
         def cost(names: Sequence[str]) -> Loss:
-            with self.intervened(names):
-                loss = measure.loss(choices(self.network, self.first))
+            changed = self._with_means(names)
+            # The first choice does not ask for the output of the untouched network.
+            *_, after = scores([self.network, changed] if self.metric else [changed], self.first, score)
+            loss = measure.loss(after)
             say(f"tried     {len(names)} sites, up to {names[-1]}: {loss}")
             return loss
 
@@ -267,13 +189,8 @@ class Study:
     @keep_freed_memory()
     def confirm(self, folded: Folded) -> tuple[Loss, float]:
         """Return the loss on the second half, and the largest deviation from the intervened network there."""
-
-        def intervened(batch: torch.Tensor) -> torch.Tensor:
-            with self.intervened(folded.fixed):
-                output: torch.Tensor = self.network(batch)
-            return output
-
-        (before, _, after), worst = confirm([self.network, intervened, folded.network], self.second)
+        networks: list[Callable[[torch.Tensor], Any]] = [self.network, self._with_means(folded.fixed), folded.network]
+        (before, _, after), worst = confirm(networks, self.second, self.metric)
         return self.measure(self.second, before).loss(after), worst
 
     def timing(self, folded: Folded) -> Timing:

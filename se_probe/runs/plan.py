@@ -148,8 +148,8 @@ def load_network(settings: RunSettings | LookSettings, default: str) -> LoadedMo
     return model
 
 
-def open_data(settings: RunSettings, model: LoadedModel) -> ImageSet:
-    """Return the images of a run: the demo's drawings or those of `data`.
+def open_data(settings: RunSettings, model: LoadedModel, *, unlabelled: bool = False) -> ImageSet:
+    """Return the images of a run: the demo's drawings or those of `data`, which may be `unlabelled`.
 
     Raises:
         SeProbeError: there are none, or both were asked for.
@@ -166,7 +166,7 @@ def open_data(settings: RunSettings, model: LoadedModel) -> ImageSet:
             "environment), or --demo for the bundled drawings."
         )
     else:
-        images = open_images(settings.data, model.labels)
+        images = open_images(settings.data, model.labels, unlabelled=unlabelled)
     ignored = f", {images.ignored} other files ignored" if images.ignored else ""
     tell("data", f"{images.title}: {images.layout}{ignored}")
     return images
@@ -206,6 +206,8 @@ def default_classes(images: ImageSet, preset: Preset) -> list[str]:
 
     Classes with an output unit come before those without one; each kind is spread evenly over the label order.
     """
+    if len(images.classes) == 1:
+        return [images.classes[0].wnid or images.classes[0].name]
     wanted = preset.classes.split(",")
     found: list[ImageClass] = []
     for name in wanted:

@@ -19,6 +19,7 @@ from se_probe.runs.shared_settings import (
     FigureSettings,
     FolderSettings,
     MachineSettings,
+    MetricSettings,
     NetworkSettings,
     ReferenceSettings,
     ReportSettings,
@@ -138,8 +139,8 @@ class ScaleSettings(FastSettings, ReferenceSettings, RunSettings):
     )
 
 
-class AblateSettings(ReportSettings, BatchSettings, ReferenceSettings, JoinSettings):
-    """Replace gates while the network runs and measure what that costs in accuracy, on the same images."""
+class AblateSettings(ReportSettings, BatchSettings, MetricSettings, ReferenceSettings, JoinSettings):
+    """Replace gates while the network runs and measure what that costs, on the same images."""
 
     replacement: str = option(
         default="identity",
@@ -162,16 +163,15 @@ class AblateSettings(ReportSettings, BatchSettings, ReferenceSettings, JoinSetti
     )
 
 
-class FoldSettings(BatchSettings, JoinSettings):
+class FoldSettings(BatchSettings, MetricSettings, JoinSettings):
     """Replace gates that hardly move by constants, fold these into neighbouring layers, and save the network."""
 
     max_loss: float | None = option(
         default=None,
-        help="Allowed loss of top-1 accuracy in percentage points (of agreement with the network, without labels). "
-        "Default: 0.5 (2 with the demo's 500 drawings, which cannot show less).",
+        help="Allowed loss of top-1 accuracy in percentage points (of agreement with the network, without labels), or "
+        "of your own measure in its unit. Default: 0.5 points (2 with the demo's 500 drawings; fewer show less).",
         above=0,
-        most=100,
-        metavar="POINTS",
+        metavar="NUMBER",
     )
     sites: Sequence[str] | None = option(
         default=None,

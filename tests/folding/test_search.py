@@ -5,7 +5,8 @@ from itertools import chain, combinations
 import numpy as np
 import pytest
 
-from se_probe.folding.search import Loss, above_chance, images_for, least_limit, loss_of, search
+from se_probe.folding.loss import Loss, above_chance, images_for, least_limit, loss_of
+from se_probe.folding.search import search
 
 
 def known(harm, images=1000):
