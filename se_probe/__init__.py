@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from se_probe.recording import Recording, merge, record, verify
     from se_probe.runs.ablate import ablate
     from se_probe.runs.analyse import write_analysis
+    from se_probe.runs.change import change
+    from se_probe.runs.change_result import ChangeRun, open_change_run
     from se_probe.runs.compare import compare
     from se_probe.runs.cost import CostReport, cost
     from se_probe.runs.draw import draw
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Ablation": "ablation",
+    "ChangeRun": "runs.change_result",
     "CostReport": "runs.cost",
     "FoldRun": "folding.result",
     "GateRecorder": "gates",
@@ -46,6 +49,7 @@ _HOME = {
     "ScaleRun": "runs.scale_result",
     "SeProbeError": "errors",
     "ablate": "runs.ablate",
+    "change": "runs.change",
     "compare": "runs.compare",
     "cost": "runs.cost",
     "cost_table": "costs",
@@ -61,6 +65,7 @@ _HOME = {
     "load_model": "models",
     "merge": "recording",
     "open_ablation": "ablation",
+    "open_change_run": "runs.change_result",
     "open_images": "images",
     "open_recording": "runs.recorded",
     "open_scale_run": "runs.scale_result",
@@ -73,6 +78,7 @@ _HOME = {
 
 __all__ = [
     "Ablation",
+    "ChangeRun",
     "CostReport",
     "FoldRun",
     "GateRecorder",
@@ -83,6 +89,7 @@ __all__ = [
     "ScaleRun",
     "SeProbeError",
     "ablate",
+    "change",
     "compare",
     "cost",
     "cost_table",
@@ -98,6 +105,7 @@ __all__ = [
     "load_model",
     "merge",
     "open_ablation",
+    "open_change_run",
     "open_images",
     "open_recording",
     "open_scale_run",

@@ -27,16 +27,20 @@ class KernelSite(SiteLike, Protocol):
         """Extent of each branch's convolution, empty where branches have none of their own."""
 
 
-class ScaleRecording(RecordingLike, Protocol):
+class ImageRecording(Protocol):
+    """A recording that says of which images it is."""
+
+    @property
+    def images(self) -> pd.DataFrame:
+        """The images, with `path`, `class` and `role`."""
+
+
+class ScaleRecording(ImageRecording, RecordingLike, Protocol):
     """What is read of the recording at one scale."""
 
     @property
     def sites(self) -> Sequence[KernelSite]:
         """Sites in network order."""
-
-    @property
-    def images(self) -> pd.DataFrame:
-        """The images, with `path`, `class` and `role`."""
 
     @property
     def classes(self) -> pd.DataFrame:
@@ -89,7 +93,7 @@ def image_values(recordings: Scales) -> pd.DataFrame:
     Raises:
         SeProbeError: no image is there at every scale.
     """
-    rows = _matched(recordings)
+    rows = matched_images(recordings)
     first = recordings[min(recordings)]
     tables = []
     for site in first.sites:
@@ -179,7 +183,7 @@ def example_values(recordings: Scales, values: pd.DataFrame, paths: Sequence[str
     """
     sites = {site.name: site for site in recordings[min(recordings)].sites}
     middle = sites[middle_unit(list(sites.values()))]
-    rows = _matched(recordings).set_index("path").loc[list(paths)]
+    rows = matched_images(recordings).set_index("path").loc[list(paths)]
     tables = [_channel_attention(recordings[scale], middle, rows, scale, points) for scale in sorted(recordings)]
     units = values[values["path"].isin(paths) & values["site"].isin(stage_ends(list(sites.values())))]
     columns = ["path", "class", "scale", "part", "site", "kernels", "channel", "site_channels", "value"]
@@ -238,17 +242,21 @@ def _facts(site: KernelSite) -> dict[str, Any]:
     return {"site": site.name, "stage": site.stage, "block": site.block, "quantity": quantity, "kernels": kernels}
 
 
-def _matched(recordings: Scales) -> pd.DataFrame:
-    """The chosen classes' images that every recording has: `path`, `class`, and for each scale the image's row."""
+def matched_images(recordings: Mapping[Any, ImageRecording], *, verb: str = "scale") -> pd.DataFrame:
+    """The chosen classes' images that every recording has: `path`, `class`, and for each key the image's row.
+
+    Raises:
+        SeProbeError: there are none; the message names the verb that records them.
+    """
     tables = []
-    for scale, recording in recordings.items():
+    for key, recording in recordings.items():
         images = recording.images
         chosen = images[images["role"] == "chosen"]
-        tables.append(pd.DataFrame({scale: chosen.index, "class": chosen["class"].to_numpy()}, index=chosen["path"]))
+        tables.append(pd.DataFrame({key: chosen.index, "class": chosen["class"].to_numpy()}, index=chosen["path"]))
     matched = pd.concat([tables[0]["class"], *(table.drop(columns="class") for table in tables)], axis=1, join="inner")
     if matched.empty:
         raise SeProbeError(
-            f"no image is in the recordings of all {len(recordings)} scales; expected the same images at each, "
-            "record them in one run of se-probe scale."
+            f"no image is in the recordings of all {len(recordings)} {verb}s; expected the same images at each, "
+            f"record them in one run of se-probe {verb}."
         )
     return matched.rename_axis("path").reset_index()

@@ -14,7 +14,14 @@ from rich.table import Table
 from se_probe.cli.commands import AsJson, OpenReport, add_verb
 from se_probe.cli.output import table
 from se_probe.cli.terminal import Terminal, print_json
-from se_probe.runs.settings import AblateSettings, CompareSettings, ExciteSettings, FoldSettings, ScaleSettings
+from se_probe.runs.settings import (
+    AblateSettings,
+    ChangeSettings,
+    CompareSettings,
+    ExciteSettings,
+    FoldSettings,
+    ScaleSettings,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
     from se_probe.ablation import Ablation
     from se_probe.folding.result import FoldRun
     from se_probe.recording import Recording
+    from se_probe.runs.change_result import ChangeRun
     from se_probe.runs.scale_result import ScaleRun
 
 NOTHING_FOLDED = 3
@@ -68,6 +76,11 @@ def _folded(result: FoldRun, shown: Terminal) -> None:
 
 def _scaled(run: ScaleRun, shown: Terminal) -> None:
     shown.line("run", str(run.path))
+
+
+def _changed(run: ChangeRun, shown: Terminal) -> None:
+    shown.line("run", str(run.path))
+    _open_report(run.path / "report.html", shown)
 
 
 def _compared(page: Path, shown: Terminal) -> None:
@@ -154,6 +167,16 @@ add_verb(
     "runs.scale",
     _scaled,
     examples=("se-probe scale --demo", "se-probe scale --data imagenet/val --scales 1,1.5,2"),
+)
+add_verb(
+    ChangeSettings,
+    "runs.change",
+    _changed,
+    examples=(
+        "se-probe change --demo",
+        "se-probe change --data imagenet/val --change noise:1,3,5 --change mine.py:fog:0.5",
+    ),
+    open_report=OpenReport,
 )
 add_verb(
     AblateSettings,

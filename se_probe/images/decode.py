@@ -164,7 +164,7 @@ def _of_tensors(transform: Callable[[Any], torch.Tensor]) -> Callable[[torch.Ten
 
     def transformed(image: torch.Tensor) -> torch.Tensor:
         for step in steps:
-            image = convert_image_dtype(image, torch.float32) if _makes_tensor(step) else step(image)
+            image = convert_image_dtype(image, torch.float32) if makes_tensor(step) else step(image)
         if not image.is_floating_point():
             raise TypeError("the network's transform takes no tensors")
         return image
@@ -172,7 +172,8 @@ def _of_tensors(transform: Callable[[Any], torch.Tensor]) -> Callable[[torch.Ten
     return transformed
 
 
-def _makes_tensor(step: object) -> bool:
+def makes_tensor(step: object) -> bool:
+    """Return whether a step of a transform makes a tensor of an image."""
     from torchvision.transforms import PILToTensor, ToTensor
 
     # timm's own come under these names too.

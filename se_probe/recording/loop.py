@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from se_probe.errors import SeProbeError, first_line
 from se_probe.gates import GateSite
@@ -50,6 +52,7 @@ def record(
     ranks: Ranks | None = None,
     say: Callable[[str], None] = lambda line: None,
     progress: Callable[[int], None] = lambda images: None,
+    energies: Callable[[Sequence[int], NDArray[np.float64]], None] = lambda places, values: None,
 ) -> Recording:
     """Record the gates of a network over selected images.
 
@@ -72,6 +75,8 @@ def record(
             them call this function with the same arguments, and see the same folder at `path`.
         say: is called with each line about what is resumed, how the network is run, and batches that were halved.
         progress: called with the number of images done since the last call, those of an earlier run first.
+        energies: called with the places in the selection of the images of a batch, and the energies of their outputs
+            (`Results.energy`), which are not in the recording.
 
     Returns:
         The recording, complete. An image that cannot be decoded, or with a signal that is NaN or infinite, is
@@ -92,7 +97,7 @@ def record(
     header = Header(tuple(sites), blocks, classes, chosen, len(selection.entries), provenance)
     header_of(header.attributes(INCOMPLETE))  # What could not be opened is not recorded.
     ranks = ranks or Ranks()
-    work = _Work(model, selection, path, tuple(capture), device, execution, workers, shard_images, say)
+    work = _Work(model, selection, path, tuple(capture), device, execution, workers, shard_images, say, energies)
     with _writer(path, ranks):
         places = _places(path, header, [entry.sample.fingerprint for entry in selection.entries], ranks, resume, say)
         advance = _advance(progress, ranks)
@@ -122,6 +127,7 @@ class _Work:
     workers: int
     shard_images: int
     say: Callable[[str], None]
+    energies: Callable[[Sequence[int], NDArray[np.float64]], None]
 
 
 @contextmanager
@@ -152,7 +158,7 @@ def _record_share(
         if ranks.first:
             keep_execution(work.path, {**prepared.facts, "decoded_by": str(decoder or "Pillow")})
         loaded = _loaded(selection, share, model, prepared.batch_size, work.workers, decoder)
-        recorded = _recorded(model, prepared.run, header.signals, selection, loaded, say)
+        recorded = _recorded(work, prepared.run, header.signals, loaded)
         writer = ShardWriter(shard_folder(work.path), work.shard_images, run)
         _put_on_disk(recorded, loaded, work.path, writer, workers=work.workers, advance=advance)
 
@@ -249,22 +255,20 @@ def _put_on_disk(
 
 
 def _recorded(
-    model: LoadedModel,
-    run: ForwardPass,
-    blocks: Sequence[SignalColumns],
-    selection: Selection,
-    loaded: Iterator[Batch],
-    say: Callable[[str], None],
+    work: _Work, run: ForwardPass, blocks: Sequence[SignalColumns], loaded: Iterator[Batch]
 ) -> Generator[RecordedBatch]:
     """Yield batches one step late, so that the device computes one while the host processes the previous one."""
-    forward = OutOfMemoryRetry(lambda images, units: start(run, images, units), say)
+    entries = work.selection.entries
+    forward = OutOfMemoryRetry(lambda images, units: start(run, images, units), work.say)
 
     def received(batch: Batch, transfers: Sequence[Transfer]) -> RecordedBatch:
-        return take_in(model, selection, blocks, batch, [transfer.results() for transfer in transfers])
+        results = [transfer.results() for transfer in transfers]
+        work.energies(batch.indices, np.concatenate([np.empty(0), *(item.energy for item in results)]))
+        return take_in(work.model, work.selection, blocks, batch, results)
 
     pending: tuple[Batch, list[Transfer]] | None = None
     for batch in loaded:
-        transfers = forward(batch.images, [unit_of(selection.entries[place]) for place in batch.indices])
+        transfers = forward(batch.images, [unit_of(entries[place]) for place in batch.indices])
         if pending is not None:
             yield received(*pending)
         pending = batch, transfers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,15 @@ def run_figures(folder: Path) -> list[ReportFigure]:
 def intervention_figures(folder: Path) -> list[ReportFigure]:
     """Return the figures of interventions that lie in `folder`; of several replacements each has its own."""
     return [_figure(folder, stem) for kind in INTERVENTION_FIGURES for stem in _stems(folder) if _kind(stem) == kind]
+
+
+def report_figure(title: str, note: str, paths: Sequence[Path]) -> ReportFigure:
+    """Return a figure of its files, an SVG among them, which lie one folder below the page."""
+    by_kind = {path.suffix[1:]: path for path in paths}
+    picture = data_uri(by_kind["svg"].read_bytes(), _MEDIA_TYPES["svg"])
+    return ReportFigure(
+        title, note, picture, {kind: f"{path.parent.name}/{path.name}" for kind, path in by_kind.items()}
+    )
 
 
 def _stems(folder: Path) -> list[str]:

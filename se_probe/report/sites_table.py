@@ -37,12 +37,12 @@ class SitesTable:
     common: tuple[tuple[str, str], ...]
 
 
-def sites_table(table: pd.DataFrame) -> SitesTable:
-    """Return a table of sites, a row each with the site's name in the first column, `site`, for a page."""
-    same = [name for name in table.columns if name != "site" and table[name].nunique(dropna=False) == 1]
+def sites_table(table: pd.DataFrame, first: str = "site") -> SitesTable:
+    """Return a table for a page, of sites or of what else is named in the column `first`, which comes first."""
+    same = [name for name in table.columns if name != first and table[name].nunique(dropna=False) == 1]
     if len(table) == 1:
         same = []
-    shown = ["site", *(name for name in table.columns if name != "site" and name not in same)]
+    shown = [first, *(name for name in table.columns if name != first and name not in same)]
     columns = [[_cell(value, words_for(name).decimals) for value in table[name]] for name in shown]
     headings = [
         Heading(words_for(name).label, words_for(name).note, all(cell.key is not None for cell in column))

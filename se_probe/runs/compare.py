@@ -20,8 +20,7 @@ from se_probe.io.progress import status
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.run_folder import RunFolder, choose_folder
 from se_probe.report.comparison import comparison_html
-from se_probe.report.encoding import data_uri
-from se_probe.report.figures import ReportFigure
+from se_probe.report.figures import ReportFigure, report_figure
 from se_probe.runs.artifacts import Artifacts, Drawn
 from se_probe.runs.settings import CompareSettings
 from se_probe.runs.verb import verb
@@ -124,20 +123,13 @@ def _draw(comparison: Comparison, recordings: Mapping[str, Recording], artifacts
         caption += f"; statistics of classes over {len(comparison.shared.classes)} classes"
     figure = comparison_profiles(comparison.sites, demo=demo, caption=caption)
     paths = artifacts.figures([Drawn(figure, comparison.sites, "profiles")])
-    shown = [_report_figure("Comparison profiles by relative depth", PROFILES_NOTE, paths)]
+    shown = [report_figure("Comparison profiles by relative depth", PROFILES_NOTE, paths)]
     for (first, other), rows in comparison.alignment.groupby(["first", "other"], sort=False):
         places = [comparison.runs.index(str(label)) + 1 for label in (first, other)]
         figure = alignment(rows, demo=demo, caption=caption)
         paths = artifacts.figures([Drawn(figure, rows, "alignment_{}_{}".format(*places))])
-        shown.append(_report_figure(f"{first} and {other}", ALIGNMENT_NOTE, paths))
+        shown.append(report_figure(f"{first} and {other}", ALIGNMENT_NOTE, paths))
     return shown
-
-
-def _report_figure(title: str, note: str, paths: Sequence[Path]) -> ReportFigure:
-    by_kind = {path.suffix[1:]: path for path in paths}
-    picture = data_uri(by_kind["svg"].read_bytes(), "image/svg+xml")
-    files = {kind: f"{path.parent.name}/{path.name}" for kind, path in by_kind.items()}
-    return ReportFigure(title, note, picture, files)
 
 
 def _tables(comparison: Comparison) -> dict[str, pd.DataFrame]:

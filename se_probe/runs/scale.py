@@ -5,33 +5,36 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from se_probe.analysis.scale import example_images
 from se_probe.analysis.shifts import overall_shifts, shift_sentences
 from se_probe.errors import SeProbeError
-from se_probe.images import Selection, batches
 from se_probe.images.loader import Transform
 from se_probe.images.zoom import Drawings, Enlarge, resampling
-from se_probe.io.log import tell, tell_line
-from se_probe.io.progress import progress_bar, status
-from se_probe.recording import Execution, record
-from se_probe.recording.run_folder import RunFolder, choose_folder
+from se_probe.io.log import tell
+from se_probe.io.progress import status
 from se_probe.runs.artifacts import Artifacts
+from se_probe.runs.conditions import (
+    THUMBNAILS,
+    Condition,
+    Parts,
+    record_conditions,
+    thumbnail,
+    transformed,
+    write_thumbnails,
+)
 from se_probe.runs.machine import machine_of, require_one_process
 from se_probe.runs.plan import Plan, label_of, load_network, open_data, plan_run, select_images
 from se_probe.runs.presets import preset_of
 from se_probe.runs.record import folder_of, tell_warnings
-from se_probe.runs.scale_result import THUMBNAILS, ScaleRun, scale_tables, scales_drawn, write_thumbnails
+from se_probe.runs.scale_result import ScaleRun, scale_tables, scales_drawn
 from se_probe.runs.settings import SCALE_METHODS, ScaleSettings
 from se_probe.runs.verb import verb
-
-THUMBNAIL_SIDE = 96
 
 
 @verb(ScaleSettings)
@@ -56,12 +59,12 @@ def scale(settings: ScaleSettings) -> ScaleRun:
 
 @dataclass(frozen=True)
 class _Planned:
-    """A run of `scale`: what is recorded at which scales, and the run's folder."""
+    """A run of `scale`: what is recorded at which scales, and where."""
 
     settings: ScaleSettings
     run: Plan
     scales: list[float]
-    folder: RunFolder
+    parts: Parts
 
 
 def _plan(settings: ScaleSettings) -> _Planned:
@@ -69,12 +72,12 @@ def _plan(settings: ScaleSettings) -> _Planned:
     ordered = _check_scales(preset.scales if settings.scales is None else settings.scales, settings)
     machine = machine_of(settings, settings.batch_size)
     network = settings.network(preset.model)
-    folder = _folder(settings, f"scale-{label_of(network)}", ordered)
+    parts = _folder(settings, f"scale-{label_of(network)}", ordered)
     model = load_network(settings, preset.model)
     selection = select_images(settings, open_data(settings, model), preset)
     run = plan_run(settings, model, selection, machine, "scale")
     tell("scales", f"{', '.join(f'{item:g}×' for item in ordered)}: {SCALE_METHODS[settings.by]}")
-    return _Planned(settings, run, ordered, folder)
+    return _Planned(settings, run, ordered, parts)
 
 
 def _check_scales(scales: Sequence[float], settings: ScaleSettings) -> list[float]:
@@ -92,62 +95,36 @@ def _check_scales(scales: Sequence[float], settings: ScaleSettings) -> list[floa
     return ordered
 
 
-def _folder(settings: ScaleSettings, label: str, scales: Sequence[float]) -> RunFolder:
+def _folder(settings: ScaleSettings, label: str, scales: Sequence[float]) -> Parts:
     """Return the run's folder, free of earlier parts that are not to be replaced."""
-    folder = folder_of(settings, label)
-    for factor in scales:
-        choose_folder(label, _part(folder, factor).path, overwrite=settings.overwrite)
-    return folder
+    parts = Parts(folder_of(settings, label), "scale")
+    parts.require_free(label, map(str, scales), overwrite=settings.overwrite)
+    return parts
 
 
-def _part(folder: RunFolder, factor: float) -> RunFolder:
-    return RunFolder(folder.path / f"scale-{factor}")
-
-
-def _clear(folder: RunFolder) -> None:
-    folder.clear()
-    for part in folder.path.glob("scale-*"):
-        RunFolder(part).clear()
-        if not any(part.iterdir()):
-            part.rmdir()
-
-
-def _at(run: Plan, factor: float, by: str, then: Transform) -> tuple[Selection, Transform]:
+def _at(run: Plan, factor: float, by: str, then: Transform) -> Condition:
     """Return the selected images at a scale: what opens them, and the transform."""
+    facts = {"factor": factor, "by": by, "method": SCALE_METHODS[by]}
     if by == "crop":
-        return run.selection, Enlarge(factor, resampling(run.model.preprocessing), then)
+        larger = Enlarge(factor, resampling(run.model.preprocessing), then)
+        return Condition(str(factor), run.selection, larger, facts)
     images = replace(run.selection.images, source=Drawings(factor))
-    return replace(run.selection, images=images), then
+    return Condition(str(factor), replace(run.selection, images=images), then, facts)
 
 
 def _record_all(plan: _Planned) -> ScaleRun:
-    settings, run, folder = plan.settings, plan.run, plan.folder
-    _clear(folder)
-    recordings = {}
-    total = len(plan.scales) * len(run.selection.entries)
-    with progress_bar("recording", total, shown=settings.progress) as progress:
-        for factor in plan.scales:
-            selection, transform = _at(run, factor, settings.by, run.model.transform)
-            scaled = {"factor": factor, "by": settings.by, "method": SCALE_METHODS[settings.by]}
-            recordings[factor] = record(
-                replace(run.model, transform=transform),
-                run.discovery.sites,
-                selection,
-                _part(folder, factor).recording,
-                provenance={**run.provenance, "scale": scaled},
-                batch_size=run.machine.batch_size,
-                workers=run.machine.workers,
-                device=run.machine.device,
-                execution=Execution(settings.exact),
-                say=tell_line,
-                progress=progress,
-            )
+    settings, run, parts = plan.settings, plan.run, plan.parts
+    parts.clear()
+    conditions = {factor: _at(run, factor, settings.by, run.model.transform) for factor in plan.scales}
+    recordings, _ = record_conditions(run, parts, conditions, exact=settings.exact)
     paths = example_images(recordings[plan.scales[0]])
-    thumbnails = {
-        key: item for factor in plan.scales for key, item in _thumbnails(run, factor, settings.by, paths).items()
-    }
-    write_thumbnails(folder.path / THUMBNAILS, thumbnails)
-    return ScaleRun(folder.path, settings.by, recordings, thumbnails)
+    thumbnails: dict[tuple[str, float], NDArray[np.uint8]] = {}
+    for factor in plan.scales:
+        shown = _at(run, factor, settings.by, thumbnail)
+        pictures = transformed(shown.selection, shown.transform, paths)
+        thumbnails |= {(path, factor): pictures[path].numpy() for path in paths}
+    write_thumbnails(parts.folder.path / THUMBNAILS, thumbnails)
+    return ScaleRun(parts.folder.path, settings.by, recordings, thumbnails)
 
 
 def _finish(run: ScaleRun, plan: _Planned) -> ScaleRun:
@@ -157,7 +134,7 @@ def _finish(run: ScaleRun, plan: _Planned) -> ScaleRun:
     warnings = tell_warnings(run.base)
     for line in (blur := _blur(plan.run, run)):
         tell("warning", line, logging.WARNING)
-    artifacts = Artifacts(plan.folder.path)
+    artifacts = Artifacts(plan.parts.folder.path)
     artifacts.tables(scale_tables(run))
     artifacts.figures(scales_drawn(run))
     scales = {"factors": list(run.recordings), "by": run.by, "method": SCALE_METHODS[run.by]}
@@ -168,29 +145,10 @@ def _finish(run: ScaleRun, plan: _Planned) -> ScaleRun:
     return run
 
 
-def _thumbnails(run: Plan, factor: float, by: str, paths: Sequence[str]) -> dict[tuple[str, float], NDArray[Any]]:
-    selection, transform = _at(run, factor, by, _thumbnail)
-    pictures = _looked_at(selection, transform, paths)
-    return {(path, factor): pictures[path].numpy() for path in paths}
-
-
-def _looked_at(selection: Selection, transform: Transform, paths: Sequence[str]) -> dict[str, torch.Tensor]:
-    """Return what `transform` makes of some of the selected images."""
-    entries = tuple(entry for entry in selection.entries if entry.sample.path in paths)
-    (batch,) = batches(replace(selection, entries=entries), transform, batch_size=len(entries), workers=0)
-    return {entries[index].sample.path: item for index, item in zip(batch.indices, batch.images, strict=True)}
-
-
-def _thumbnail(image: Image.Image) -> torch.Tensor:
-    """Return the central square of an image, `(side, side, 3)`, uint8."""
-    square = ImageOps.fit(image, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
-    return torch.from_numpy(np.array(square))
-
-
 def _blur(plan: Plan, run: ScaleRun) -> list[str]:
     """Return a warning where crops have fewer pixels than the network takes in, so that enlarging blurs."""
     paths = list(dict.fromkeys(path for path, _ in run.thumbnails))
-    shortest = min(int(side) for side in _looked_at(plan.selection, _shorter_side, paths).values())
+    shortest = min(int(side) for side in transformed(plan.selection, _shorter_side, paths).values())
     largest, needed = max(run.recordings), min(plan.model.input_size[1:])
     if run.by != "crop" or shortest / largest >= needed:
         return []
