@@ -10,8 +10,7 @@ import numpy as np
 
 from se_probe.analysis.stats.intervals import Interval
 from se_probe.analysis.stats.moments import Floats
-from se_probe.analysis.stats.paired import Strata, paired_interval, studentized_interval
-from se_probe.analysis.stats.proportions import flip_interval, share_interval
+from se_probe.analysis.stats.paired import Strata, flip_interval, paired_interval, share_interval, studentized_interval
 
 DESIGNS = ((1, 10), (1, 20), (1, 50), (10, 50), (50, 10), (50, 50))
 """Classes and images of each."""

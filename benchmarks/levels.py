@@ -17,7 +17,7 @@ from se_probe.analysis.gates import site_gates
 from se_probe.analysis.specificity import reliable
 from se_probe.analysis.stats.class_tests import anova_type_test, bootstrap_test, false_discovery
 from se_probe.analysis.stats.intervals import omega_squared_over_classes
-from se_probe.analysis.stats.variance import Components, omega_squared
+from se_probe.analysis.stats.moments import Components, omega_squared
 from se_probe.recording import open_recording
 
 ALL_CLASSES = ([50] * 50, [5] * 50, [50] * 4 + [5] * 46, [10] * 25 + [40] * 25, [50] * 10, [25] * 12)

@@ -18,8 +18,6 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
-from copy import deepcopy
-from dataclasses import replace
 from multiprocessing.connection import Client, Listener
 from statistics import median
 
@@ -178,18 +176,17 @@ def _ways(group: str, network: nn.Module, images: torch.Tensor, *, compile: bool
     sites = find_gates(network)
     if group == "se-probe":
         return _ours(network, sites, images, compile=compile)
-    paths = [
-        site.hook_point.module for site in sites if site.hook_point is not None and site.hook_point.kind == "output"
-    ]
+    paths = [site.hook_point.module for site in sites if site.hook_point and site.hook_point.module != site.module]
     if group == "plain":
         return {BASE: plain_loop(network, paths), "bare forward": bare_forward(network)}
     return {group: PEERS[group](network, paths)}
 
 
 def _ours(network: nn.Module, sites: Sequence[GateSite], images: torch.Tensor, *, compile: bool) -> dict[str, Read]:
-    expected = signals_for(HookedNetwork(network, sites), images[:8])
-    fast = fast_copy(network, sites, (), images[:8], expected)
-    half = replace(fast, network=deepcopy(fast.network).to(torch.bfloat16))
+    plain, checked = HookedNetwork(network, sites), images[:8]
+    expected = signals_for(plain, checked)
+    fast = fast_copy(plain, checked, expected)
+    half = fast_copy(plain, checked, expected, dtype=torch.bfloat16)
     ways = se_probe_ways(network, fast, half, sites)
     if compile:
         size = tuple(images.shape)

@@ -143,21 +143,21 @@ def se_probe_ways(network: nn.Module, fast: FastCopy, half: FastCopy, sites: Seq
     """
     ways = {
         "se-probe --exact": HookedNetwork(network, sites),
-        "se-probe (default)": HookedNetwork(fast.network, sites, channels_last=fast.channels_last),
+        "se-probe (default)": fast.hooked,
         "se-probe --no-predictions": HookedNetwork(
-            fast.network, sites, predictions=False, channels_last=fast.channels_last
+            fast.hooked.network, sites, predictions=False, channels_last=fast.hooked.channels_last
         ),
-        "se-probe --dtype bfloat16": HookedNetwork(half.network, sites, channels_last=half.channels_last),
+        "se-probe --dtype bfloat16": half.hooked,
     }
     return {name: _reading(hooked, hooked) for name, hooked in ways.items()} | {
         "bare forward as --exact": bare_forward(network),
-        "bare forward as default": bare_forward(fast.network, fast.channels_last),
+        "bare forward as default": bare_forward(fast.hooked.network, fast.hooked.channels_last),
     }
 
 
 def compiled_way(copy: FastCopy, sites: Sequence[GateSite], size: tuple[int, ...]) -> Read:
     """se-probe compiled for batches of one size; without sites the forward pass alone."""
-    hooked = HookedNetwork(copy.network, sites, channels_last=copy.channels_last)
+    hooked = HookedNetwork(copy.hooked.network, sites, channels_last=copy.hooked.channels_last)
     with hooked.hooks():
         return _reading(compiled(hooked, size))
 

@@ -106,8 +106,8 @@ def gates_of(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 def output_modules(sites: Sequence[GateSite]) -> dict[str, str]:
     """Return site name → module, for the sites whose gate is the output of a module."""
-    points = {site.name: site.hook_point for site in sites}
-    return {name: point.module for name, point in points.items() if point is not None and point.kind == "output"}
+    points = {site: site.hook_point for site in sites}
+    return {site.name: point.module for site, point in points.items() if point and point.module != site.module}
 
 
 class AfterSetUp:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
 from typing import Any
@@ -21,6 +22,7 @@ from se_probe.errors import first_line
 from se_probe.gates import GateSite, find_gates
 from se_probe.recording.fast_copy import FastCopy, fast_copy
 from se_probe.recording.forward import HookedNetwork, signals_for
+from se_probe.recording.precision import ieee_float32
 
 BASE = "plain hook loop"
 # Seconds that a compiled way takes, and those that the sections after it take: with less left none is begun.
@@ -53,10 +55,11 @@ class Subject:
         """The network's sites."""
         return find_gates(self.network, tuple(self.images.shape[1:]))
 
-    def fast(self) -> FastCopy:
-        """Return the copy that a recording would run by default."""
-        expected = signals_for(HookedNetwork(self.network, self.sites), self.images[:8])
-        return fast_copy(self.network, self.sites, (), self.images[:8], expected, timed=self.images)
+    def fast(self, dtype: torch.dtype | None = None) -> FastCopy:
+        """Return the copy that a recording would run by default, or in another dtype."""
+        plain, checked = HookedNetwork(self.network, self.sites), self.images[:8]
+        with ieee_float32() if dtype else nullcontext():
+            return fast_copy(plain, checked, signals_for(plain, checked), timed=self.images, dtype=dtype)
 
 
 def subject_of(bench: Bench, name: str) -> Subject:
@@ -119,7 +122,7 @@ def _ours(bench: Bench, subject: Subject) -> list[Way]:
     for precision in [name for name in ("float32", "tf32") if name in bench.rates]:
         with tf32(PRECISIONS[precision][1]):
             fast = subject.fast()
-        reads = se_probe_ways(subject.network, fast, _half(fast), subject.sites)
+        reads = se_probe_ways(subject.network, fast, subject.fast(torch.bfloat16), subject.sites)
         kept = [name for name in reads if "bfloat16" not in name and (precision == "float32" or "bare" not in name)]
         facts = {name: fast.facts() if name == "se-probe (default)" else {} for name in kept}
         ways += [Way(name, precision, partial(_given, reads[name]), facts[name]) for name in kept]
@@ -132,14 +135,9 @@ def _given(read: Read) -> Read:
     return read
 
 
-def _half(fast: FastCopy) -> FastCopy:
-    return replace(fast, network=deepcopy(fast.network).to(torch.bfloat16))
-
-
 def _compiled(subject: Subject, precision: str) -> Way:
     with tf32(False):
-        fast = subject.fast()
-    copy = fast if precision == "float32" else _half(fast)
+        copy = subject.fast(None if precision == "float32" else torch.bfloat16)
     size = tuple(subject.images.shape)
     return Way("se-probe --compile", precision, lambda: compiled_way(copy, subject.sites, size))
 

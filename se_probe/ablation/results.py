@@ -29,9 +29,8 @@ from se_probe.errors import SeProbeError
 from se_probe.images import Selection
 from se_probe.io.files import reading, require_plain_files
 from se_probe.recording.guard import ROOT_ATTRIBUTES, read_json
-from se_probe.recording.layout import ZARR_FORMAT, ArrayLayout, check_array
+from se_probe.recording.layout import ZARR_FORMAT, ArrayLayout, check_array, strings
 from se_probe.recording.run_folder import ABLATION
-from se_probe.recording.shards import strings
 
 SCHEMA = 2
 # The first schema whose arrays have all their chunks on disk, each with whole rows.

@@ -7,19 +7,20 @@ from se_probe.analysis.ablation import (
     site_importance,
     with_savings,
 )
-from se_probe.analysis.classes import (
+from se_probe.analysis.covariates import image_covariates, site_covariates
+from se_probe.analysis.curves import (
     class_statistics,
+    default_within,
+    excitation_curves,
     reference_name,
     reference_statistics,
     select_classes,
+    within_class_curves,
 )
-from se_probe.analysis.covariates import image_covariates, site_covariates
-from se_probe.analysis.curves import default_within, excitation_curves, within_class_curves
 from se_probe.analysis.decodability import site_decodability
 from se_probe.analysis.findings import Finding, findings
 from se_probe.analysis.health import channel_health, site_health
-from se_probe.analysis.measures import measure_tables, signal_tables
-from se_probe.analysis.null import beside_null
+from se_probe.analysis.measures import beside_null, measure_tables, signal_tables
 from se_probe.analysis.protocols import GateRecording, RecordingLike, SiteLike
 from se_probe.analysis.sampling import default_panels, sample_channels, select_sites
 from se_probe.analysis.similarity import class_similarity, cluster_classes, site_similarity

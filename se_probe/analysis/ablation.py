@@ -14,35 +14,33 @@ SAVING = ("identity", "mean", "branch")
 
 
 def ablation_sites_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFrame:
-    """Tabulate what each intervention costs, one row each in the order of the ablation.
+    """Tabulate what each intervention costs; every image of a class weighs the same, and every class.
 
-    Every image of a class weighs the same, and every class, as in the curve of all classes. After `FACTS` come
-    `images` and `classes` seen, `labelled` images, for whose class the network has a unit and which alone count for
-    accuracy and NLL, and `unchanged`, the images with the same outputs as before (KL exactly 0). Then accuracies
-    (shares) and NLL (nats) without and with the intervention, `clean_top1`, `changed_top1` …; the change,
-    `top1_change`, `top5_change` and `nll_change`; `kl`, of the untouched network's distribution from the changed one
-    in nats; `agreement`, the share of images with the same first choice; each with its 95 % limits `…_ci_low` and
-    `…_ci_high`, for other images of these same classes. `nll_p`: paired sign-flip test that NLL does not change;
-    `nll_p_holm`: adjusted over all sites alone, NaN for other scopes. `estimators` and `gates_from`, the recording
-    whose mean gates were put in, in words.
-
-    Limits are NaN where the spread over other images is unknown (see `outcomes.estimate`): where a class of
-    several has one image, or no output changes.
+    Returns:
+        One row an intervention, in the order of the ablation. After `FACTS` come `images` and `classes` seen,
+        `labelled` images, for whose class the network has a unit and which alone count for accuracy and NLL, and
+        `unchanged`, the images with the same outputs as before (KL exactly 0). Then accuracies (shares) and NLL (nats)
+        without and with the intervention, `clean_top1`, `changed_top1` …; the change, `top1_change`, `top5_change` and
+        `nll_change`; `kl`, of the untouched network's distribution from the changed one in nats; `agreement`, the share
+        of images with the same first choice; each with its 95 % limits `…_ci_low` and `…_ci_high`, for other images of
+        these same classes, NaN where their spread is unknown (see `outcomes.estimate`). `nll_p`: paired sign-flip test
+        that NLL does not change; `nll_p_holm`: adjusted over all sites alone, NaN for other scopes. `estimators` and
+        `gates_from`, the recording whose mean gates were put in, in words.
 
     Raises:
         SeProbeError: the ablation is empty or does not fit together.
 
-    Source: `stats.proportions`, `stats.paired`.
+    Source: `stats.paired`, `stats.paired`.
     """
     changes = outcome_changes(ablation)
-    kl = changes.values["kl"]
     table = changes.interventions.assign(
         images=len(changes.labels),
         classes=len(changes.classes),
         labelled=int(changes.labelled.sum()),
-        unchanged=np.sum(kl == 0, axis=0),
+        unchanged=np.sum(changes.values["kl"] == 0, axis=0),
     )
-    table = table.assign(**_measured(changes, None, seed), nll_p=_nll_p(changes, seed))
+    p = sign_flip_test(changes.strata("nll"), seed=seed) if changes.labelled.any() else np.nan
+    table = table.assign(**_measured(changes, None, seed), nll_p=p)
     alone = (table["scope"] == ALONE) & table["nll_p"].notna()
     table["nll_p_holm"] = np.nan
     table.loc[alone, "nll_p_holm"] = holm(table.loc[alone, "nll_p"].to_numpy(dtype=np.float64))
@@ -81,10 +79,12 @@ def with_savings(table: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     `costs` has a row a site with `site`, `parameters` and `multiply_adds`. NaN where the replacement still needs what
     computes the gate, or a site is not in `costs`.
     """
-    by_site = costs.set_index("site")[["parameters", "multiply_adds"]].astype(np.float64)
-    pairs = zip(table["sites"], table["replacement"], strict=True)
-    saved = [_saved(str(sites), str(replacement), by_site) for sites, replacement in pairs]
-    return table.assign(**pd.DataFrame(saved, columns=["parameters_saved", "multiply_adds_saved"], index=table.index))
+    by_site = costs.set_index("site")
+    constant = table["replacement"].str.split(":").str[0].isin(SAVING)
+    for name in ("parameters", "multiply_adds"):
+        saved = [by_site[name].reindex(sites.split(",")).sum(skipna=False) for sites in table["sites"]]
+        table = table.assign(**{f"{name}_saved": np.where(constant, np.asarray(saved, dtype=np.float64), np.nan)})
+    return table
 
 
 def site_importance(table: pd.DataFrame, specificity: pd.DataFrame) -> pd.DataFrame:
@@ -137,17 +137,3 @@ def _measured(changes: Changes, place: int | None, seed: int) -> dict[str, Float
             columns |= {f"clean_{name}": np.full_like(found.estimate, clean), f"changed_{name}": clean + found.estimate}
         columns |= {measure.change: found.estimate, f"{name}_ci_low": found.low, f"{name}_ci_high": found.high}
     return columns
-
-
-def _nll_p(changes: Changes, seed: int) -> Floats:
-    if not changes.labelled.any():
-        return np.full(len(changes.interventions), np.nan)
-    return sign_flip_test(changes.strata("nll"), seed=seed)
-
-
-def _saved(sites: str, replacement: str, costs: pd.DataFrame) -> tuple[float, float]:
-    names = sites.split(",")
-    if replacement.split(":")[0] not in SAVING or not set(names) <= set(costs.index):
-        return float("nan"), float("nan")
-    parameters, products = costs.loc[names].sum().to_numpy()
-    return float(parameters), float(products)

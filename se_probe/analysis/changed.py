@@ -1,52 +1,41 @@
 """How gates respond to changes of the images: the same images plain and changed, compared image by image."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.stats import norm
 
-from se_probe.analysis.scale import KernelSite, ScaleRecording, matched_images, quantity_of, site_value
+from se_probe.analysis.protocols import SiteLike
+from se_probe.analysis.scale import matched_images, quantity_of, site_value
 from se_probe.analysis.shifts import LEVEL, NEGLIGIBLE, shift_estimates
-from se_probe.analysis.stats.intervals import CONFIDENCE
+from se_probe.analysis.stats.intervals import NORMAL
 from se_probe.analysis.stats.moments import Floats
 from se_probe.analysis.stats.paired import (
     Strata,
+    flip_interval,
     holm,
     image_strata,
     pattern_test,
+    share_interval,
     sign_flip_test,
     smallest_p,
     strata,
     studentized_interval,
 )
-from se_probe.analysis.stats.proportions import flip_interval, share_interval
+
+if TYPE_CHECKING:
+    from se_probe.recording import Recording
 
 PLAIN = "plain"
 """Key of the images as they are."""
 MOVES, NOT_FOUND, UNJUDGED = "moves", "no shift found", "cannot be judged"
 CONDITION = ("condition", "change", "strength")
-
-
-class ChangeRecording(ScaleRecording, Protocol):
-    """What is read of the recording under one change."""
-
-    @property
-    def provenance(self) -> Mapping[str, Any]:
-        """Facts about the making; `change` has the `name` and `strength` of the change."""
-
-    @property
-    def signals(self) -> Sequence[str]:
-        """The captured signals."""
-
-    def of(self, signal: str, /) -> "ChangeRecording":
-        """Return the same recording with another signal in place of the gates."""
-
-
-Changes = Mapping[str, ChangeRecording]
+Changes: TypeAlias = "Mapping[str, Recording]"
 
 
 def conditions_of(recordings: Changes) -> list[tuple[str, dict[str, Any]]]:
@@ -90,9 +79,9 @@ def change_sites(recordings: Changes, *, seed: int = 0) -> pd.DataFrame:
 
 
 def _site_tests(
-    changed: ChangeRecording,
+    changed: Recording,
     facts: Mapping[str, Any],
-    sites: Sequence[KernelSite],
+    sites: Sequence[SiteLike],
     before: Mapping[str, xr.DataArray],
     rows: pd.DataFrame,
     seed: int,
@@ -135,7 +124,7 @@ def _site_tests(
     return found.join(_level_shifts(pd.DataFrame(values), rows, sites, seed), on="site")
 
 
-def _level_shifts(values: pd.DataFrame, rows: pd.DataFrame, sites: Sequence[KernelSite], seed: int) -> pd.DataFrame:
+def _level_shifts(values: pd.DataFrame, rows: pd.DataFrame, sites: Sequence[SiteLike], seed: int) -> pd.DataFrame:
     quantities = pd.Series({site.name: quantity_of(site) for site in sites})
     judged = values.loc[:, values.notna().all()]
     found = shift_estimates(judged, rows["class"], quantities, seed)
@@ -162,7 +151,7 @@ def change_channels(recordings: Changes) -> pd.DataFrame:
         for key, facts in conditions_of(recordings):
             after = condition_gates(recordings[key], site, rows[key]).to_numpy().reshape(len(rows), -1)
             units = image_strata(after - before, labels)
-            reach = float(norm.ppf((1 + CONFIDENCE) / 2)) * _error(units)
+            reach = NORMAL * _error(units)
             table = pd.DataFrame({"shift": units.mean, "ci_low": units.mean - reach, "ci_high": units.mean + reach})
             shift_sd = np.divide(units.mean, sd, out=np.full_like(sd, np.nan), where=sd > 0)
             branch, channel = np.divmod(np.arange(len(table)), site.channels)
@@ -231,7 +220,7 @@ def _agreement(same: Floats, labels: NDArray[np.int64]) -> dict[str, float]:
     return dict(zip(names, (float(item[0]) for item in (found.estimate, found.low, found.high)), strict=True))
 
 
-def condition_gates(recording: ChangeRecording, site: KernelSite, rows: pd.Series) -> xr.DataArray:
+def condition_gates(recording: Recording, site: SiteLike, rows: pd.Series) -> xr.DataArray:
     """Gates of some images, `(image, [branch,] channel)`, in float64; images are numbered from 0."""
     gates = recording.gates(site.name).sel(image=rows.to_numpy()).astype(np.float64).compute()
     return gates.assign_coords(image=np.arange(len(rows)))

@@ -1,22 +1,27 @@
 """Networks side by side on the same images: what their gates do by relative depth, and how alike they are."""
 
+from __future__ import annotations
+
 import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from se_probe.analysis.gates import site_gates, site_moments
 from se_probe.analysis.health import site_health
-from se_probe.analysis.shared_images import ComparableRecording, NarrowedRecording, SharedImages, shared_images
+from se_probe.analysis.shared_images import NarrowedRecording, SharedImages, shared_images
 from se_probe.analysis.specificity import site_specificity
 from se_probe.analysis.stats import intervals
 from se_probe.analysis.stats.alignment import FEWEST_CLASSES, centred_gram, cka_matrix, linear_cka, rsa_matrix
 from se_probe.analysis.stats.moments import Floats
-from se_probe.analysis.stats.similarity import matrix_correlation, squared_distance
+from se_probe.analysis.stats.similarity import matrix_correlations, rms_distance, squared_distance
+
+if TYPE_CHECKING:
+    from se_probe.recording import Recording
 
 MOST_IMAGES = 1000
 """Images beyond this, evenly spaced ones are taken for CKA, whose cost grows with their square."""
@@ -40,7 +45,7 @@ class Comparison:
             depth, spread in gate units and verdict of both sites as `first_…` and `other_…`.
         matches: one row a run, other run and site: the other's site (`match`) with the highest CKA, with
             `cka`, `cka_ci_low`, `cka_ci_high`, `rsa`, `rsa_ci_low`, `rsa_ci_high`, and the facts of both sites.
-            Being the highest of many, a match is likely to be overrated; the limits do not know that it was selected.
+            Being the highest of many, a match is likely to be overrated, which the limits do not allow for.
     """
 
     runs: tuple[str, ...]
@@ -70,10 +75,8 @@ class _Views:
     distances: list[Floats]
 
 
-def compare_recordings(
-    recordings: Mapping[str, ComparableRecording], *, resamples: int = 999, seed: int = 0
-) -> Comparison:
-    """Compare two or more recordings (label → recording) on the images that all of them have.
+def compare_recordings(recordings: Mapping[str, Recording], *, resamples: int = 999, seed: int = 0) -> Comparison:
+    """Compare recordings on the images that all of them have.
 
     CKA is over the shared chosen images, on gates flattened over branches; RSA is the rank correlation of the
     unbiased squared distances between class means, over all shared classes (NaN for fewer than ten).
@@ -86,8 +89,7 @@ def compare_recordings(
     Raises:
         SeProbeError: fewer than two recordings, or too few images in common.
 
-    Source: `stats.alignment`; Kriegeskorte et al., Representational similarity analysis,
-    Frontiers in Systems Neuroscience 2 (2008).
+    Source: `stats.alignment`.
     """
     shared = shared_images(recordings)
     narrowed = {label: NarrowedRecording(recording, shared) for label, recording in recordings.items()}
@@ -104,11 +106,6 @@ def compare_recordings(
     )
 
 
-def relative_depth(sites: int) -> NDArray[np.float64]:
-    """Place of each of `sites` sites from 0, the first, to 1, the last; 0 for an only one."""
-    return np.linspace(0, 1, sites)
-
-
 def _profile(label: str, recording: NarrowedRecording, resamples: int, seed: int) -> pd.DataFrame:
     specific = site_specificity(recording, resamples=resamples, seed=seed)
     health = site_health(recording)[["site", *_HEALTH]]
@@ -121,7 +118,7 @@ def _profile(label: str, recording: NarrowedRecording, resamples: int, seed: int
         specificity_over="images" if prefix else "classes",
     ).merge(health, on="site", validate="one_to_one")
     table.insert(0, "run", label)
-    table.insert(2, "depth", relative_depth(len(table)))
+    table.insert(2, "depth", np.linspace(0, 1, len(table)))
     return table
 
 
@@ -131,7 +128,7 @@ def _views(recording: NarrowedRecording) -> _Views:
         values, moments = site_gates(recording, site).values, site_moments(recording, site)
         taken = np.linspace(0, len(values) - 1, min(len(values), MOST_IMAGES)).round().astype(int)
         grams.append(centred_gram(values[taken]))
-        distances.append(squared_distance(moments.count, moments.mean.T, moments.m2.T))
+        distances.append(squared_distance(rms_distance(moments.mean.T), moments.count, moments.m2.T))
     return _Views([site.name for site in recording.sites], grams, distances)
 
 
@@ -167,17 +164,16 @@ def _matches(run: str, other: str, views: Mapping[str, _Views]) -> pd.DataFrame:
 def _match(left: _Views, right: _Views, row: int, column: int | None) -> dict[str, object]:
     """The match of a site; one whose gates do not vary at all has none."""
     names = ("cka", "cka_ci_low", "cka_ci_high", "rsa", "rsa_ci_low", "rsa_ci_high")
+    found: dict[str, object] = {"other_site": None, **dict.fromkeys(names, np.nan)}
     if column is None:
-        return {"other_site": None, **dict.fromkeys(names, np.nan)}
+        return found
     cka = linear_cka(left.grams[row], right.grams[column])
-    first, second = left.distances[row], right.distances[column]
-    if len(first) < FEWEST_CLASSES:
-        over_classes = (np.nan,) * 3
-    else:
-        rsa = matrix_correlation(first, second, permutations=0)
-        over_classes = rsa.correlation, rsa.low, rsa.high
-    values = (float(cka.estimate), float(cka.low), float(cka.high), *over_classes)
-    return {"other_site": right.names[column], **dict(zip(names, values, strict=True))}
+    found |= {"other_site": right.names[column], "cka": float(cka.estimate)}
+    found |= {"cka_ci_low": float(cka.low), "cka_ci_high": float(cka.high)}
+    if len(left.distances[row]) >= FEWEST_CLASSES:
+        (rsa,) = matrix_correlations([left.distances[row]], right.distances[column], permutations=0)
+        found |= {"rsa": rsa.correlation, "rsa_ci_low": rsa.low, "rsa_ci_high": rsa.high}
+    return found
 
 
 def _with_facts(table: pd.DataFrame, sites: pd.DataFrame, *sides: str) -> pd.DataFrame:

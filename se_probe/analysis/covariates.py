@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from se_probe.analysis.gates import chosen_sites, each_site, site_facts, site_gates, site_moments
-from se_probe.analysis.protocols import GateRecording, GateSiteLike
-from se_probe.analysis.stats.moments import Floats
+from se_probe.analysis.gates import chosen_sites, each_site, image_numbers, site_facts, site_gates, site_moments
+from se_probe.analysis.protocols import GateRecording, SiteLike
 from se_probe.analysis.stats.regression import explained_share
 from se_probe.errors import SeProbeError
 
@@ -41,15 +40,14 @@ def image_covariates(pixels: NDArray[np.floating]) -> pd.DataFrame:
 def site_covariates(
     recording: GateRecording, covariates: pd.DataFrame, sites: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """Share of the variance of gates within classes that covariates of the images explain, at `sites` (None: all).
+    """Share of the variance of gates within classes that covariates of the images explain.
 
-    `covariates` has a row for each image whose gates were kept, by its number in the recording, and a column a
-    covariate, such as those of `image_covariates`. Gates and covariates are taken less their class means, so that what
-    sets classes apart is not counted.
+    Gates and covariates are taken less their class means, so that what sets classes apart is not counted.
 
     Args:
         recording: the recording.
-        covariates: a row an image, by its number in the recording; a column a covariate.
+        covariates: a row for each image whose gates were kept, by its number in the recording; a column a covariate,
+            such as those of `image_covariates`.
         sites: names of the sites; None: all.
 
     Returns:
@@ -63,25 +61,23 @@ def site_covariates(
 
     Source: `stats.regression.explained_share`.
     """
+    parts = {f"explained_by_{name}": covariates.columns.intersection(list(own)) for name, own in GROUPS.items()}
+    groups = {"explained": covariates.columns} | {name: own for name, own in parts.items() if len(own)}
 
-    def measured(site: GateSiteLike) -> dict[str, object]:
+    def measured(site: SiteLike) -> dict[str, object]:
         gates = site_gates(recording, site)
-        table = _of_images(recording, site, covariates)
-        groups = {name: [one for one in own if one in table] for name, own in GROUPS.items()}
-        parts = {f"explained_by_{name}": table[own] for name, own in groups.items() if own}
+        table = _of_images(covariates, image_numbers(recording.gates(site.name)))
         shares = {
-            name: explained_share(gates.values, gates.labels, _numbers(own))
-            for name, own in {"explained": table, **parts}.items()
+            name: explained_share(gates.values, gates.labels, table[own].to_numpy(dtype=np.float64))
+            for name, own in groups.items()
         }
         return {**site_facts(site_moments(recording, site)), "chosen_images": len(gates.values), **shares}
 
     return pd.DataFrame(each_site(measured, chosen_sites(recording, sites)))
 
 
-def _of_images(recording: GateRecording, site: GateSiteLike, covariates: pd.DataFrame) -> pd.DataFrame:
-    """The covariates in the order of the site's gates."""
-    gates = recording.gates(site.name)
-    images = gates["image"].to_numpy() if "image" in gates.coords else np.arange(gates.sizes["image"])
+def _of_images(covariates: pd.DataFrame, images: NDArray[np.int64]) -> pd.DataFrame:
+    """The covariates of images, in their order."""
     missing = np.setdiff1d(images, covariates.index.to_numpy())
     if missing.size:
         raise SeProbeError(
@@ -89,7 +85,3 @@ def _of_images(recording: GateRecording, site: GateSiteLike, covariates: pd.Data
             "expected a row for each image whose gates were kept, indexed by its number in the recording"
         )
     return covariates.loc[images]
-
-
-def _numbers(table: pd.DataFrame) -> Floats:
-    return table.to_numpy(dtype=np.float64)

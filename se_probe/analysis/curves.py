@@ -1,4 +1,4 @@
-"""The curves of the excitation figures as tidy tables: one row a site, branch, channel and class."""
+"""Class-wise statistics with labels, and the curves of the excitation figures as tidy tables."""
 
 from collections.abc import Sequence
 
@@ -6,27 +6,91 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from se_probe.analysis.classes import class_statistics, reference_statistics, select_classes
-from se_probe.analysis.protocols import RecordingLike, SiteLike
+from se_probe.analysis.protocols import RecordingLike
 from se_probe.analysis.sampling import sample_channels, select_sites
+from se_probe.analysis.stats.moments import (
+    equal_weight_mean,
+    equal_weight_standard_error,
+    equal_weight_variance,
+    standard_error,
+    unbiased_variance,
+)
+from se_probe.errors import SeProbeError
 
 CURVE_COLUMNS = (
-    "site",
-    "stage",
-    "block",
-    "activation",
-    "site_channels",
-    "branch",
-    "channel",
-    "position",
-    "class",
-    "role",
-    "count",
-    "mean",
-    "std",
-    "standard_error",
+    *("site", "stage", "block", "activation", "site_channels", "branch", "channel", "position"),
+    *("class", "role", "count", "mean", "std", "standard_error"),
 )
 PAPER_WITHIN = ("goldfish", "airliner")
+
+
+def class_statistics(moments: xr.Dataset) -> xr.Dataset:
+    """Count, mean, unbiased variance and standard error of every class in `moments`.
+
+    Returns:
+        `count` (class) and `mean`, `variance`, `standard_error` (class, [branch,] channel) in float64. Variance and
+        standard error are over images, and NaN for a class with a single image.
+    """
+    count, m2 = moments["count"], moments["m2"]
+    return xr.Dataset(
+        {
+            "count": count,
+            "mean": moments["mean"].astype("float64"),
+            "variance": xr.apply_ufunc(unbiased_variance, count, m2),
+            "standard_error": xr.apply_ufunc(standard_error, count, m2),
+        }
+    )
+
+
+def reference_statistics(moments: xr.Dataset) -> xr.Dataset:
+    """The same statistics for all classes of `moments` together, every class with the same weight.
+
+    Returns:
+        `count`, the number of images, and `mean`, `variance`, `standard_error`, with the single entry
+        `reference_name(K)` along `class`. The variance is that of the equal-weight mixture of the K classes; it and
+        the standard error are NaN where any class has a single image.
+    """
+    count, mean, m2 = moments["count"], moments["mean"], moments["m2"]
+    over = ["class"]
+    reference = xr.Dataset(
+        {
+            "count": count.sum("class"),
+            "mean": xr.apply_ufunc(equal_weight_mean, mean, input_core_dims=[over]),
+            "variance": xr.apply_ufunc(equal_weight_variance, count, mean, m2, input_core_dims=[over, over, over]),
+            "standard_error": xr.apply_ufunc(equal_weight_standard_error, count, m2, input_core_dims=[over, over]),
+        }
+    )
+    return reference.expand_dims({"class": [reference_name(moments.sizes["class"])]})
+
+
+def reference_name(classes: int) -> str:
+    """Name of the curve of all classes together, with their number."""
+    return f"all classes ({classes})"
+
+
+def select_classes(moments: xr.Dataset, names: Sequence[str] | None) -> xr.Dataset:
+    """The moments of the classes `names` (None: all), in their order.
+
+    Raises:
+        SeProbeError: a class of which the recording has no image.
+    """
+    if names is None:
+        return moments
+    seen = {str(name) for name in moments["class"].values}
+    missing = [name for name in names if name not in seen]
+    if missing:
+        raise SeProbeError(
+            f"class '{missing[0]}' is not among the {len(seen)} classes of the recording; "
+            "choose one that is, or record it with --classes"
+        )
+    return moments.sel({"class": list(names)})
+
+
+def statistics_table(statistics: xr.Dataset) -> pd.DataFrame:
+    """A row a class, branch and channel of labelled statistics; branch 0 where none compete."""
+    if "branch" not in statistics.dims:
+        statistics = statistics.expand_dims(branch=[0])
+    return statistics.to_dataframe(dim_order=["class", "branch", "channel"]).reset_index()
 
 
 def excitation_curves(
@@ -38,14 +102,11 @@ def excitation_curves(
 ) -> pd.DataFrame:
     """Mean gate of sampled channels for each class, and for all classes with equal weights.
 
-    `sites` defaults to `default_panels`, `classes` to the chosen classes, `channels` to fifty drawn by
-    `sample_channels` (None: all of them).
-
     Args:
         recording: the recording.
         sites: names of the sites; None: those of `default_panels`.
         classes: names of the classes; None: the chosen ones.
-        channels: number of channels to sample; None: all.
+        channels: number of channels to sample with `sample_channels`; None: all.
         seed: seed of the sampled channels.
 
     Returns:
@@ -61,10 +122,15 @@ def excitation_curves(
     names = recording.chosen if classes is None else classes
     tables = []
     for site in select_sites(recording.sites, sites):
-        moments = _sampled_moments(recording, site, channels, seed)
-        tables.append(_table(site, class_statistics(select_classes(moments, names)), "class"))
-        tables.append(_table(site, reference_statistics(moments), "reference"))
-    return pd.concat(tables, ignore_index=True)
+        picked = sample_channels(site.channels, channels, seed)
+        moments = recording.moments(site.name).isel(channel=picked)
+        moments = moments.assign_coords(channel=picked, position=("channel", np.arange(picked.size))).compute()
+        chosen = statistics_table(class_statistics(select_classes(moments, names))).assign(role="class")
+        reference = statistics_table(reference_statistics(moments)).assign(role="reference")
+        facts = {name: getattr(site, name) for name in ("stage", "block", "activation")}
+        both = pd.concat([chosen, reference], ignore_index=True)
+        tables.append(both.assign(site=site.name, site_channels=site.channels, std=both["variance"] ** 0.5, **facts))
+    return pd.concat(tables, ignore_index=True)[list(CURVE_COLUMNS)]
 
 
 def within_class_curves(
@@ -76,8 +142,6 @@ def within_class_curves(
 ) -> pd.DataFrame:
     """Mean and standard deviation over the images of a class, for the same sites and channels.
 
-    `classes` defaults to `default_within`. Returns the columns of `excitation_curves`, without the reference.
-
     Args:
         recording: the recording.
         classes: names of the classes; None: those of `default_within`.
@@ -85,48 +149,19 @@ def within_class_curves(
         channels: number of channels to sample; None: all.
         seed: seed of the sampled channels.
 
+    Returns:
+        The rows of `excitation_curves` without the reference.
+
     Raises:
         SeProbeError: an unknown site, a class without images, or fewer than one channel.
 
     Source: Hu et al., Squeeze-and-Excitation Networks, the within-class figure of the appendix.
     """
     names = default_within(recording.chosen) if classes is None else classes
-    tables = []
-    for site in select_sites(recording.sites, sites):
-        moments = _sampled_moments(recording, site, channels, seed)
-        tables.append(_table(site, class_statistics(select_classes(moments, names)), "class"))
-    return pd.concat(tables, ignore_index=True)
+    curves = excitation_curves(recording, sites, names, channels, seed)
+    return curves[curves["role"] == "class"].reset_index(drop=True)
 
 
 def default_within(chosen: Sequence[str]) -> list[str]:
     """The paper's goldfish and plane (airliner) where both are chosen, else the first two chosen classes."""
-    if set(PAPER_WITHIN) <= set(chosen):
-        return list(PAPER_WITHIN)
-    return list(chosen[:2])
-
-
-def statistics_table(statistics: xr.Dataset) -> pd.DataFrame:
-    """A row a class, branch and channel of labelled statistics; branch 0 where none compete."""
-    if "branch" not in statistics.dims:
-        statistics = statistics.expand_dims(branch=[0])
-    return statistics.to_dataframe(dim_order=["class", "branch", "channel"]).reset_index()
-
-
-def _sampled_moments(recording: RecordingLike, site: SiteLike, channels: int | None, seed: int) -> xr.Dataset:
-    picked = sample_channels(site.channels, channels, seed)
-    moments = recording.moments(site.name).isel(channel=picked)
-    return moments.assign_coords(channel=picked, position=("channel", np.arange(picked.size))).compute()
-
-
-def _table(site: SiteLike, statistics: xr.Dataset, role: str) -> pd.DataFrame:
-    table = statistics_table(statistics)
-    table["std"] = np.sqrt(table["variance"])
-    table = table.assign(
-        site=site.name,
-        stage=site.stage,
-        block=site.block,
-        activation=site.activation,
-        site_channels=site.channels,
-        role=role,
-    )
-    return table[list(CURVE_COLUMNS)]
+    return list(PAPER_WITHIN if set(PAPER_WITHIN) <= set(chosen) else chosen[:2])

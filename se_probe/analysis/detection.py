@@ -4,16 +4,22 @@ Source: Lee et al., NeurIPS 2018 (distance); Hendrycks and Gimpel, ICLR 2017 (so
 (energy).
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from se_probe.analysis.changed import PLAIN, ChangeRecording, Changes, condition_gates, conditions_of
-from se_probe.analysis.scale import KernelSite, matched_images
+from se_probe.analysis.changed import PLAIN, Changes, condition_gates, conditions_of
+from se_probe.analysis.protocols import SiteLike
+from se_probe.analysis.scale import matched_images
 from se_probe.analysis.stats.detection import Moments, left_out_distances, paired_curve
 from se_probe.analysis.stats.moments import Floats
+
+if TYPE_CHECKING:
+    from se_probe.recording import Recording
 
 ALL_SITES = "all sites"
 GATES, POOLED, SOFTMAX, ENERGY = "gates", "pooled features", "softmax", "energy"
@@ -60,9 +66,7 @@ def _scores(recordings: Changes, key: str, rows: pd.DataFrame, energies: pd.Seri
     return pd.DataFrame(found)
 
 
-def _distance(
-    plain: ChangeRecording, changed: ChangeRecording, site: KernelSite, rows: pd.DataFrame, key: str
-) -> Floats:
+def _distance(plain: Recording, changed: Recording, site: SiteLike, rows: pd.DataFrame, key: str) -> Floats:
     recorded = plain.moments(site.name).compute()
     names = [str(name) for name in recorded["class"].to_numpy()]
     classes = len(names)

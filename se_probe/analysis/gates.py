@@ -7,15 +7,15 @@ from typing import TypeVar
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from joblib import Parallel, cpu_count, delayed
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from se_probe.analysis.protocols import GateRecording, GateSiteLike
+from se_probe.analysis.protocols import GateRecording, RecordingLike, SiteLike
 from se_probe.analysis.sampling import select_sites
-from se_probe.analysis.stats.moments import Floats, equal_weight_mean
+from se_probe.analysis.stats.moments import Components, Floats, between_class_sd, components, equal_weight_mean
 from se_probe.analysis.stats.states import FEWEST_STATE_IMAGES, channel_states, site_verdict
-from se_probe.analysis.stats.variance import Components, between_class_sd, components
 from se_probe.errors import SeProbeError
 
 Measured = TypeVar("Measured")
@@ -35,7 +35,7 @@ class SiteMoments:
         m2: sums of squared deviations, likewise.
     """
 
-    site: GateSiteLike
+    site: SiteLike
     names: list[str]
     count: NDArray[np.int64]
     mean: Floats
@@ -52,9 +52,15 @@ class SiteMoments:
         return components(self.count, self.mean, self.m2)
 
     @cached_property
+    def total_sd(self) -> Floats:
+        """Standard deviation over images of all classes with equal weights; within the class where there is one."""
+        between = np.nan_to_num(np.maximum(self.components.between, 0.0))
+        return np.asarray(np.sqrt(self.components.within + between))
+
+    @cached_property
     def states(self) -> NDArray[np.str_]:
         """State of each column, see `channel_states`; "unknown" for fewer than `FEWEST_STATE_IMAGES` images."""
-        spread = np.where(self.count.sum() < FEWEST_STATE_IMAGES, np.nan, total_sd(self.components))
+        spread = np.where(self.count.sum() < FEWEST_STATE_IMAGES, np.nan, self.total_sd)
         return channel_states(self.mean_gate, spread, bounded=self.site.bounded)
 
 
@@ -75,10 +81,14 @@ class SiteGates:
     @property
     def groups(self) -> list[NDArray[np.floating]]:
         """The rows of each class."""
-        return [self.values[self.labels == place] for place in range(len(self.names))]
+        return self.by_class(self.values)
+
+    def by_class(self, values: NDArray[np.floating]) -> list[NDArray[np.floating]]:
+        """Split values with a row an image by class."""
+        return [values[self.labels == place] for place in range(len(self.names))]
 
 
-def chosen_sites(recording: GateRecording, names: Sequence[str] | None) -> list[GateSiteLike]:
+def chosen_sites(recording: RecordingLike, names: Sequence[str] | None) -> list[SiteLike]:
     """The sites called `names`, all where None.
 
     Raises:
@@ -87,17 +97,22 @@ def chosen_sites(recording: GateRecording, names: Sequence[str] | None) -> list[
     return list(recording.sites) if names is None else select_sites(recording.sites, names)
 
 
-def site_moments(recording: GateRecording, site: GateSiteLike) -> SiteMoments:
+def several_images(count: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places of the classes with two images or more, whose variance is known; every class where none has."""
+    return np.flatnonzero(count >= 2) if np.any(count >= 2) else np.arange(count.size)
+
+
+def site_moments(recording: RecordingLike, site: SiteLike) -> SiteMoments:
     """Read the moments of a site."""
     moments = recording.moments(site.name).compute()
     count = moments["count"].to_numpy()
-    kept = np.flatnonzero(count >= 2) if np.any(count >= 2) else np.arange(count.size)
+    kept = several_images(count)
     mean, m2 = (moments[name].to_numpy()[kept].reshape(kept.size, -1).T for name in ("mean", "m2"))
     names = [str(name) for name in moments["class"].to_numpy()[kept]]
     return SiteMoments(site, names, count[kept], mean.astype(np.float64, copy=False), m2.astype(np.float64, copy=False))
 
 
-def site_gates(recording: GateRecording, site: GateSiteLike) -> SiteGates:
+def site_gates(recording: GateRecording, site: SiteLike) -> SiteGates:
     """Read the gates of a site; a chosen class without images is left out.
 
     Raises:
@@ -111,18 +126,13 @@ def site_gates(recording: GateRecording, site: GateSiteLike) -> SiteGates:
         )
     classes = gates["class"].to_numpy().astype(str)
     names = [name for name in recording.chosen if name in set(classes)]
-    place = {name: index for index, name in enumerate(names)}
-    labels = np.array([place[name] for name in classes], dtype=np.int64)
+    labels = pd.Index(names).get_indexer(pd.Index(classes)).astype(np.int64)
     return SiteGates(gates.to_numpy().reshape(classes.size, -1), labels, names)
 
 
-def total_sd(parts: Components) -> Floats:
-    """Standard deviation over images of all classes, each with the same weight, in gate units.
-
-    The variance within classes stands alone where there is one class.
-    """
-    between = np.where(np.isnan(parts.between), 0.0, np.maximum(parts.between, 0.0))
-    return np.sqrt(parts.within + between)
+def image_numbers(gates: xr.DataArray) -> NDArray[np.int64]:
+    """Row in the recording's table of images of each image; their order where gates have no coordinate `image`."""
+    return gates["image"].to_numpy() if "image" in gates.coords else np.arange(gates.sizes["image"])
 
 
 def channel_facts(moments: SiteMoments) -> pd.DataFrame:
@@ -147,8 +157,7 @@ def channel_facts(moments: SiteMoments) -> pd.DataFrame:
 def site_facts(moments: SiteMoments) -> dict[str, object]:
     """First columns of every row about a site: its place, the classes and images seen, and its absolute spread.
 
-    `between_class_sd` and `within_class_sd` as in `channel_facts`, root mean square over channels; that of a network
-    whose classes do not differ is 0 in about half of all cases. `verdict`: see `stats.states.site_verdict`.
+    `between_class_sd` and `within_class_sd` as in `class_spreads`. `verdict`: see `stats.states.site_verdict`.
     """
     site = moments.site
     return {
@@ -157,23 +166,25 @@ def site_facts(moments: SiteMoments) -> dict[str, object]:
         "block": site.block,
         "classes": len(moments.names),
         "images": int(moments.count.sum()),
-        **class_spreads(moments),
+        **class_spreads(moments.components, len(moments.names)),
         "verdict": site_verdict(moments.mean_gate, moments.states),
     }
 
 
-def class_spreads(moments: SiteMoments) -> dict[str, float]:
-    """`between_class_sd` and `within_class_sd` of a site, see `site_facts`."""
-    pooled, columns = moments.components.pooled(), len(moments.mean)
-    between = between_class_sd(pooled, len(moments.names))
+def class_spreads(parts: Components, classes: int) -> dict[str, float]:
+    """`between_class_sd` and `within_class_sd` as in `channel_facts`, root mean square over the columns of `parts`.
+
+    The former is 0 in about half of all cases where the classes do not differ.
+    """
+    pooled, columns = parts.pooled(), parts.within.size
     return {
-        "between_class_sd": float(between / np.sqrt(columns)),
+        "between_class_sd": float(between_class_sd(pooled, classes) / np.sqrt(columns)),
         "within_class_sd": float(np.sqrt(pooled.within / columns)),
     }
 
 
 def channel_gates(recording: GateRecording, site: str, channel: int, branch: int = 0) -> pd.DataFrame:
-    """Gate of every image of the chosen classes in one channel (of one branch) of a site.
+    """Gate of every image of the chosen classes in one channel of a site.
 
     Args:
         recording: the recording.
@@ -194,7 +205,6 @@ def channel_gates(recording: GateRecording, site: str, channel: int, branch: int
             raise SeProbeError(f"{site} has no {kind} {number}; expected 0 to {size - 1}")
     gates = recording.gates(site).isel(channel=channel).compute()
     gates = gates.isel(branch=branch) if "branch" in gates.dims else gates
-    images = gates["image"].to_numpy() if "image" in gates.coords else np.arange(gates.sizes["image"])
     table = pd.DataFrame(
         {
             "site": site,
@@ -202,7 +212,7 @@ def channel_gates(recording: GateRecording, site: str, channel: int, branch: int
             "branch": branch,
             "channel": channel,
             "class": gates["class"].to_numpy().astype(str),
-            "image": images,
+            "image": image_numbers(gates),
             "gate": gates.to_numpy().astype(np.float64),
         }
     )
@@ -210,7 +220,7 @@ def channel_gates(recording: GateRecording, site: str, channel: int, branch: int
     return table.sort_values("class", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
-def each_site(measure: Callable[[GateSiteLike], Measured], sites: Sequence[GateSiteLike]) -> list[Measured]:
+def each_site(measure: Callable[[SiteLike], Measured], sites: Sequence[SiteLike]) -> list[Measured]:
     """Return what a function gives for each site, in order.
 
     Sites are measured in threads, each with a single thread of the linear algebra library: matrices are too small for

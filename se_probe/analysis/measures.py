@@ -1,4 +1,6 @@
-"""All measures of a recording as tidy tables, by the names of their files."""
+"""All measures of a recording as tables, by the names of their files, and those of a null recording beside them."""
+
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -7,6 +9,15 @@ from se_probe.analysis.health import channel_health, site_health
 from se_probe.analysis.protocols import GateRecording
 from se_probe.analysis.similarity import site_similarity
 from se_probe.analysis.specificity import specificity_tables
+from se_probe.errors import SeProbeError
+
+SPREADS = ("between_class_sd", "within_class_sd")
+NULL_COLUMNS = {
+    "site_specificity.csv": (*SPREADS, "omega_squared", "ci_low", "ci_high", "chosen_omega_squared"),
+    "site_similarity.csv": (*SPREADS, "correlation", "true_distance", "hierarchy_correlation"),
+    "site_decodability.csv": (*SPREADS, "accuracy", "ci_low", "ci_high"),
+}
+"""What is put beside the real numbers, by the table."""
 
 
 def measure_tables(recording: GateRecording) -> dict[str, pd.DataFrame]:
@@ -36,3 +47,37 @@ def signal_tables(recording: GateRecording, signal: str) -> dict[str, pd.DataFra
         f"channel_specificity.{signal}.csv.gz": of_channels,
     }
     return {name: table.drop(columns=["verdict", "state"], errors="ignore") for name, table in tables.items()}
+
+
+def beside_null(tables: Mapping[str, pd.DataFrame], null: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Add the numbers of a null recording to the tables of sites, as `null_…` beside the real ones.
+
+    Both are tables of `measure_tables`: of the network, and of the same architecture with fresh weights that has seen
+    the same images. What the null reaches too is owed to the architecture and the images, not to training. Fresh gates
+    hardly move, which a share of variance does not show: read `null_between_class_sd` and `null_within_class_sd`.
+
+    Raises:
+        SeProbeError: the recordings have other sites, or have seen other numbers of classes or images.
+
+    Source: Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, arXiv 1810.03292.
+    """
+    joined = dict(tables)
+    for name in NULL_COLUMNS.keys() & tables.keys():
+        _check_same(tables[name], null[name])
+        added = null[name][["site", *NULL_COLUMNS[name]]].rename(columns=lambda column: f"null_{column}")
+        joined[name] = tables[name].merge(added.rename(columns={"null_site": "site"}), on="site", validate="one_to_one")
+    return joined
+
+
+def _check_same(table: pd.DataFrame, null: pd.DataFrame) -> None:
+    if table["site"].tolist() != null["site"].tolist():
+        raise SeProbeError(
+            f"the null recording has the sites {', '.join(null['site'])}; expected {', '.join(table['site'])}, record "
+            "the same architecture with fresh weights"
+        )
+    for name in ("classes", "images"):
+        if table[name].tolist() != null[name].tolist():
+            raise SeProbeError(
+                f"the null recording has seen {null[name].iloc[0]} {name} at {null['site'].iloc[0]}; expected "
+                f"{table[name].iloc[0]}, record the same images"
+            )

@@ -11,8 +11,14 @@ from numpy.typing import NDArray
 
 from se_probe.analysis.stats.intervals import Interval
 from se_probe.analysis.stats.moments import Floats
-from se_probe.analysis.stats.paired import Strata, image_strata, paired_interval, studentized_interval
-from se_probe.analysis.stats.proportions import flip_interval, share_interval
+from se_probe.analysis.stats.paired import (
+    Strata,
+    flip_interval,
+    image_strata,
+    paired_interval,
+    share_interval,
+    studentized_interval,
+)
 from se_probe.errors import SeProbeError
 
 FACTS = ("intervention", "scope", "sites", "replacement")
@@ -94,18 +100,16 @@ class Changes:
         """Which images count for a measure."""
         return self.labelled if MEASURES[name].labelled else np.ones_like(self.labelled)
 
-    def strata(self, name: str) -> Strata:
-        """A measure of all images that count, of which there are some, classes with equal weights."""
+    def strata(self, name: str, place: int | None = None) -> Strata:
+        """A measure of the images that count, of one class or of all with equal weights; there are some."""
+        if place is not None:
+            return Strata((self.values[name][self.counted(name) & (self.labels == place)],), "image")
         return self._strata(self.values[name], self.counted(name))
 
     def difference(self, name: str, first: int, other: int) -> Strata:
         """A measure under the intervention in row `first` less that in row `other`, image by image."""
         values = self.values[name]
         return self._strata(values[:, [first]] - values[:, [other]], self.counted(name))
-
-    def of_class(self, name: str, place: int) -> Strata:
-        """A measure of the images of one class that count, of which there are some."""
-        return Strata((self.values[name][self.counted(name) & (self.labels == place)],), "image")
 
     def clean_mean(self, name: str, place: int | None = None) -> float:
         """Mean of `clean[name]` over the images of a class, or with equal weights over all classes."""
@@ -142,24 +146,22 @@ def outcome_changes(ablation: AblationLike) -> Changes:
 
 
 def estimate(changes: Changes, name: str, place: int | None = None, *, seed: int = 0) -> Interval:
-    """A measure under each intervention with its limits, over the images of a class or, where None, over all classes.
+    """A measure under each intervention with its limits.
 
-    NaN limits where the spread over other images is unknown: where each image has the same change of NLL or
-    the same KL, most often 0 since its outputs do not change at all; a width of 0 would claim to know. All is NaN
-    where no image counts.
+    NaN limits where the spread over other images is unknown: where each image has the same change of NLL or the same
+    KL, most often 0 since its outputs do not change at all; a width of 0 would claim to know. All is NaN where no image
+    counts.
 
     Args:
         changes: what the interventions changed.
         name: one of `MEASURES`.
-        place: a class, as a place in `changes.classes`; None: all, with equal weights.
+        place: a class, as a place in `changes.classes`; None: all classes, with equal weights.
         seed: seed of the random numbers.
     """
     counted = changes.counted(name) & ((changes.labels == place) | (place is None))
     if not counted.any():
-        missing = np.full(len(changes.interventions), np.nan)
-        return Interval(missing, missing, missing)
-    units = changes.strata(name) if place is None else changes.of_class(name, place)
-    kind = MEASURES[name].kind
+        return Interval.unknown(np.full(len(changes.interventions), np.nan))
+    units, kind = changes.strata(name, place), MEASURES[name].kind
     if kind in ("flip", "share"):
         return flip_interval(units) if kind == "flip" else share_interval(units)
     found = paired_interval(units, seed=seed) if kind == "change" else studentized_interval(units, seed=seed)

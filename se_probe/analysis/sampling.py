@@ -1,7 +1,6 @@
 """Rules for the sites and channels that a figure shows, the same on every machine."""
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +9,6 @@ from se_probe.analysis.protocols import SiteLike
 from se_probe.errors import SeProbeError
 
 LAST_STAGE_PANELS = 6
-
-Site = TypeVar("Site", bound=SiteLike)
 
 
 def sample_channels(channels: int, count: int | None, seed: int) -> NDArray[np.int64]:
@@ -55,7 +52,7 @@ def default_panels(sites: Sequence[SiteLike]) -> list[str]:
     return [names[-1] for names in earlier] + [last[index] for index in shown]
 
 
-def select_sites(sites: Sequence[Site], names: Sequence[str] | None) -> list[Site]:
+def select_sites(sites: Sequence[SiteLike], names: Sequence[str] | None) -> list[SiteLike]:
     """The sites called `names` in that order, or those of `default_panels`.
 
     Raises:

@@ -3,74 +3,43 @@
 Source: Li, Wang, Hu and Yang, Selective Kernel Networks, arXiv 1903.06586, the analysis of attention weights.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.stats import norm
 
-from se_probe.analysis.protocols import RecordingLike, SiteLike
-from se_probe.analysis.stats.intervals import CONFIDENCE
+from se_probe.analysis.protocols import SiteLike
+from se_probe.analysis.stats.intervals import NORMAL
 from se_probe.errors import SeProbeError
+
+if TYPE_CHECKING:
+    from se_probe.recording import Recording
 
 ATTENTION, GATE, NONE = "attention difference", "mean gate", "no larger kernel"
 SITE_COLUMNS = ("site", "stage", "block", "quantity", "kernels")
+Scales: TypeAlias = "Mapping[float, Recording]"
 
 
-class KernelSite(SiteLike, Protocol):
-    """A site that knows the extents of its branches' convolutions."""
-
-    @property
-    def kernels(self) -> tuple[int, ...]:
-        """Extent of each branch's convolution, empty where branches have none of their own."""
-
-
-class ImageRecording(Protocol):
-    """A recording that says of which images it is."""
-
-    @property
-    def images(self) -> pd.DataFrame:
-        """The images, with `path`, `class` and `role`."""
-
-
-class ScaleRecording(ImageRecording, RecordingLike, Protocol):
-    """What is read of the recording at one scale."""
-
-    @property
-    def sites(self) -> Sequence[KernelSite]:
-        """Sites in network order."""
-
-    @property
-    def classes(self) -> pd.DataFrame:
-        """The classes seen, with `name`, `index` and number of `images`."""
-
-    def gates(self, site: str, /) -> xr.DataArray:
-        """`(image, [branch,] channel)` of the images whose role is "chosen"."""
-
-
-Scales = Mapping[float, ScaleRecording]
-
-
-def has_larger_kernel(site: KernelSite) -> bool:
+def has_larger_kernel(site: SiteLike) -> bool:
     """Whether the branches of a site see neighbourhoods of different extents."""
     return len(set(site.kernels)) > 1
 
 
-def quantity_of(site: KernelSite) -> str:
+def quantity_of(site: SiteLike) -> str:
     """What is followed over scales at a site: `ATTENTION`, `GATE`, or `NONE` for branches of equal extent."""
-    if has_larger_kernel(site):
-        return ATTENTION
-    return GATE if site.branches == 1 else NONE
+    return ATTENTION if has_larger_kernel(site) else GATE if site.branches == 1 else NONE
 
 
-def larger_kernel(gates: xr.DataArray, site: KernelSite) -> xr.DataArray:
-    """Attention of the branch with the largest extent, `(…, channel)`; the mean of several of that extent."""
-    return gates.isel(branch=_branches(site, max(site.kernels))).mean("branch")
+def kernel_attention(gates: xr.DataArray, site: SiteLike, extent: int) -> xr.DataArray:
+    """Attention of the branch with kernels of an extent, `(…, channel)`; the mean of several of that extent."""
+    return gates.isel(branch=[branch for branch, kernel in enumerate(site.kernels) if kernel == extent]).mean("branch")
 
 
-def site_value(gates: xr.DataArray, site: KernelSite) -> xr.DataArray:
+def site_value(gates: xr.DataArray, site: SiteLike) -> xr.DataArray:
     """One number for each image or class, from `(…, [branch,] channel)`, in gate units.
 
     `ATTENTION`: attention of the largest kernel less that of the smallest, mean over channels, −1 … 1. `GATE`:
@@ -80,15 +49,16 @@ def site_value(gates: xr.DataArray, site: KernelSite) -> xr.DataArray:
         return gates.mean("channel", dtype=np.float64)
     if not has_larger_kernel(site):
         return xr.full_like(gates.isel(branch=0, channel=0, drop=True), np.nan, dtype=np.float64)
-    smallest = gates.isel(branch=_branches(site, min(site.kernels))).mean("branch")
-    return (larger_kernel(gates, site) - smallest).mean("channel", dtype=np.float64)
+    largest, smallest = (kernel_attention(gates, site, pick(site.kernels)) for pick in (max, min))
+    return (largest - smallest).mean("channel", dtype=np.float64)
 
 
 def image_values(recordings: Scales) -> pd.DataFrame:
-    """One row a scale, site and image of the chosen classes, for the images that every scale has.
+    """What each image of the chosen classes does at each scale, for the images that every scale has.
 
-    Columns: `scale`, `path`, `class`, those of `SITE_COLUMNS`, `value` (`site_value`), and `change`, the mean
-    over branches and channels of the absolute difference to the same image's gates at the smallest scale.
+    Returns:
+        One row a scale, site and image: `scale`, `path`, `class`, `SITE_COLUMNS`, `value` (`site_value`), and `change`,
+        the mean over branches and channels of the absolute difference to the same image's gates at the smallest scale.
 
     Raises:
         SeProbeError: no image is there at every scale.
@@ -108,7 +78,7 @@ def image_values(recordings: Scales) -> pd.DataFrame:
 
 
 def response(values: pd.DataFrame) -> pd.DataFrame:
-    """Return means over images of `image_values` by site and scale, every class with equal weight.
+    """Means over images of `image_values` by site and scale, every class with equal weight.
 
     Returns:
         A row a site and scale: the columns of `SITE_COLUMNS`, `scale`, `images`, and `value` and `change` with their
@@ -131,17 +101,15 @@ def response(values: pd.DataFrame) -> pd.DataFrame:
 
 
 def _limits(mean: pd.Series, error: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """Return normal 95 % limits."""
-    reach = float(norm.ppf((1 + CONFIDENCE) / 2)) * error
-    return mean - reach, mean + reach
+    return mean - NORMAL * error, mean + NORMAL * error
 
 
 def class_values(recordings: Scales) -> pd.DataFrame:
-    """Return `site_value` of the mean gates of every class seen, a row a scale, site and class.
+    """`site_value` of the mean gates of every class seen, a row a scale, site and class.
 
     Columns: those of `SITE_COLUMNS`, `scale`, `class`, `class_index`, `images`, `value`, and its 95 % limits over
-    images, `ci_low` and `ci_high`, NaN for classes of which no single images were kept. Sites without a larger kernel
-    among several branches are left out.
+    images, `ci_low` and `ci_high`, NaN for classes of which no single images were kept. Sites of the quantity `NONE`
+    are left out.
     """
     tables = []
     for scale in sorted(recordings):
@@ -159,15 +127,15 @@ def class_values(recordings: Scales) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
 
 
-def _class_errors(recording: ScaleRecording, site: KernelSite) -> pd.Series:
-    """Return the standard error over images of a site's value, by class, for the images whose gates were kept."""
+def _class_errors(recording: Recording, site: SiteLike) -> pd.Series:
+    """Standard error over images of a site's value, by class, for the images whose gates were kept."""
     gates = recording.gates(site.name)
     values = pd.Series(site_value(gates, site).to_numpy(), index=gates["image"].to_numpy())
     return values.groupby(recording.images["class"].reindex(values.index)).sem()
 
 
 def example_values(recordings: Scales, values: pd.DataFrame, paths: Sequence[str], points: int = 16) -> pd.DataFrame:
-    """What the figure of single images shows, for the images `paths`.
+    """What the figure of single images shows.
 
     Args:
         recordings: scale → recording.
@@ -191,24 +159,24 @@ def example_values(recordings: Scales, values: pd.DataFrame, paths: Sequence[str
     return table.astype({"channel": "Int64", "site_channels": "Int64"})
 
 
-def stage_ends(sites: Sequence[KernelSite]) -> list[str]:
+def stage_ends(sites: Sequence[SiteLike]) -> list[str]:
     """Names of the last site with a larger kernel of each stage (paper: SK_2_3, SK_3_4, SK_4_6, SK_5_3)."""
     return list({site.stage: site.name for site in sites if has_larger_kernel(site)}.values())
 
 
-def middle_unit(sites: Sequence[KernelSite]) -> str:
+def middle_unit(sites: Sequence[SiteLike]) -> str:
     """Name of the last site of the middle stage (paper: SK_3_4)."""
     ends = stage_ends(sites)
     return ends[(len(ends) - 1) // 2]
 
 
-def class_units(sites: Sequence[KernelSite]) -> list[str]:
+def class_units(sites: Sequence[SiteLike]) -> list[str]:
     """Names of the sites of the class figure: the last of the first two stages and of the last one (paper)."""
     ends = stage_ends(sites)
     return list(dict.fromkeys([*ends[:2], *ends[-1:]]))
 
 
-def example_images(recording: ScaleRecording, limit: int = 6) -> list[str]:
+def example_images(recording: Recording, limit: int = 6) -> list[str]:
     """Paths of the first image of each chosen class, at most `limit` of them."""
     images = recording.images
     first = images[images["role"] == "chosen"].drop_duplicates("class").set_index("class")["path"]
@@ -216,7 +184,7 @@ def example_images(recording: ScaleRecording, limit: int = 6) -> list[str]:
 
 
 def _channel_attention(
-    recording: ScaleRecording, site: KernelSite, rows: pd.DataFrame, scale: float, points: int
+    recording: Recording, site: SiteLike, rows: pd.DataFrame, scale: float, points: int
 ) -> pd.DataFrame:
     channels = np.arange(0, site.channels, max(1, site.channels // points))
     gates = recording.gates(site.name).sel(image=rows[scale].to_numpy()).isel(channel=channels).compute()
@@ -228,32 +196,25 @@ def _channel_attention(
         kernels=_facts(site)["kernels"],
         channel=np.tile(channels, len(rows)),
         site_channels=site.channels,
-        value=larger_kernel(gates, site).values.ravel(),
+        value=kernel_attention(gates, site, max(site.kernels)).values.ravel(),
     )
 
 
-def _branches(site: KernelSite, extent: int) -> list[int]:
-    return [branch for branch, kernel in enumerate(site.kernels) if kernel == extent]
-
-
-def _facts(site: KernelSite) -> dict[str, Any]:
+def _facts(site: SiteLike) -> dict[str, Any]:
     kernels = f"{max(site.kernels)} − {min(site.kernels)}" if has_larger_kernel(site) else ""
-    quantity = quantity_of(site)
-    return {"site": site.name, "stage": site.stage, "block": site.block, "quantity": quantity, "kernels": kernels}
+    return dict(zip(SITE_COLUMNS, (site.name, site.stage, site.block, quantity_of(site), kernels), strict=True))
 
 
-def matched_images(recordings: Mapping[Any, ImageRecording], *, verb: str = "scale") -> pd.DataFrame:
+def matched_images(recordings: Mapping[Any, Recording], *, verb: str = "scale") -> pd.DataFrame:
     """The chosen classes' images that every recording has: `path`, `class`, and for each key the image's row.
 
     Raises:
         SeProbeError: there are none; the message names the verb that records them.
     """
-    tables = []
-    for key, recording in recordings.items():
-        images = recording.images
-        chosen = images[images["role"] == "chosen"]
-        tables.append(pd.DataFrame({key: chosen.index, "class": chosen["class"].to_numpy()}, index=chosen["path"]))
-    matched = pd.concat([tables[0]["class"], *(table.drop(columns="class") for table in tables)], axis=1, join="inner")
+    chosen = {key: item.images[item.images["role"] == "chosen"] for key, item in recordings.items()}
+    rows = [pd.Series(images.index, index=images["path"], name=key) for key, images in chosen.items()]
+    classes = next(iter(chosen.values())).set_index("path")["class"]
+    matched = pd.concat([classes, *rows], axis=1, join="inner")
     if matched.empty:
         raise SeProbeError(
             f"no image is in the recordings of all {len(recordings)} {verb}s; expected the same images at each, "

@@ -1,31 +1,24 @@
 """The images that several recordings have in common, and each recording narrowed down to them."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from se_probe.analysis.protocols import GateRecording, GateSiteLike
+from se_probe.analysis.protocols import SiteLike
 from se_probe.errors import SeProbeError
+
+if TYPE_CHECKING:
+    from se_probe.recording import Recording
 
 FEWEST_CLASSES = 2
 FEWEST_IMAGES = 10
 KEY = ["path", "class"]
-
-
-class ComparableRecording(GateRecording, Protocol):
-    """A recording that says of which images it is."""
-
-    @property
-    def images(self) -> pd.DataFrame:
-        """Images recorded: `path`, `class`, `role` ("chosen": their gates are kept), …; the index is `image`."""
-
-    @property
-    def provenance(self) -> Mapping[str, Any]:
-        """Facts about the making; `data` has a `title`."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +37,18 @@ class SharedImages:
 
 @dataclass(frozen=True)
 class NarrowedRecording:
-    """A recording restricted to the shared images.
+    """A recording restricted to the shared images, in their order.
 
     Attributes:
         recording: the whole.
-        shared: the images that it is narrowed down to. Images of chosen classes come in the order of `shared.images`.
+        shared: the images that it is narrowed down to.
     """
 
-    recording: ComparableRecording
+    recording: Recording
     shared: SharedImages
 
     @property
-    def sites(self) -> Sequence[GateSiteLike]:
+    def sites(self) -> Sequence[SiteLike]:
         """Sites in network order."""
         return self.recording.sites
 
@@ -87,7 +80,7 @@ class NarrowedRecording:
         return xr.concat(parts, dim="class", join="outer", coords="minimal", compat="override")
 
 
-def shared_images(recordings: Mapping[str, ComparableRecording]) -> SharedImages:
+def shared_images(recordings: Mapping[str, Recording]) -> SharedImages:
     """Find the images that `recordings` (label → recording, two or more) have in common, by path and class.
 
     Raises:
@@ -95,25 +88,17 @@ def shared_images(recordings: Mapping[str, ComparableRecording]) -> SharedImages
     """
     if len(recordings) < 2:
         raise SeProbeError(f"{len(recordings)} runs were given; expected two or more to compare")
-    keys = [_chosen(recording) for recording in recordings.values()]
-    common = keys[0][np.logical_and.reduce([keys[0].isin(other) for other in keys])]
-    images = common.to_frame(index=False)
+    tables = [recording.images for recording in recordings.values()]
+    keys = [pd.MultiIndex.from_frame(table.loc[table["role"] == "chosen", KEY]).drop_duplicates() for table in tables]
+    images = keys[0][np.logical_and.reduce([keys[0].isin(other) for other in keys])].to_frame(index=False)
     if len(images) < FEWEST_IMAGES or images["class"].nunique() < FEWEST_CLASSES:
         raise SeProbeError(_too_few(images, recordings))
-    return SharedImages(images, _whole_classes([recording.images for recording in recordings.values()]))
-
-
-def _chosen(recording: ComparableRecording) -> pd.MultiIndex:
-    table = recording.images
-    return pd.MultiIndex.from_frame(table.loc[table["role"] == "chosen", KEY]).drop_duplicates()
-
-
-def _whole_classes(tables: Sequence[pd.DataFrame]) -> tuple[str, ...]:
     paths = [{str(name): set(rows["path"]) for name, rows in table.groupby("class", sort=False)} for table in tables]
-    return tuple(name for name, images in paths[0].items() if all(other.get(name) == images for other in paths[1:]))
+    whole = [name for name, own in paths[0].items() if all(other.get(name) == own for other in paths[1:])]
+    return SharedImages(images, tuple(whole))
 
 
-def _too_few(images: pd.DataFrame, recordings: Mapping[str, ComparableRecording]) -> str:
+def _too_few(images: pd.DataFrame, recordings: Mapping[str, Recording]) -> str:
     titles = list(dict.fromkeys(str(item.provenance["data"]["title"]) for item in recordings.values()))
     source = f"all of {titles[0]}" if len(titles) == 1 else f"of {', '.join(titles)}"
     return (

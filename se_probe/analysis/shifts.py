@@ -1,6 +1,6 @@
 """Does a site's value move between scales: a paired test for each site, with a verdict in plain words."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -27,9 +27,9 @@ TEST_COLUMNS = (*SITE_COLUMNS, "from_scale", "to_scale", "images", "classes", "s
 def shift_tests(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Test for every site whether its value moves between scales, from each to the next and from end to end.
 
-    `values` is the table of `image_values`. Differences are taken within images, averaged with every class
-    weighing the same, and tested by flipping signs (`sign_flip_test`); Holm's correction is over the sites of
-    a pair of scales. With ten classes or more the classes are the units (`strata`).
+    `values` is the table of `image_values`. Differences are taken within images, averaged with every class weighing the
+    same, and tested by flipping signs (`sign_flip_test`); Holm's correction is over the sites of a pair of scales. With
+    ten classes or more the classes are the units (`strata`).
 
     Returns:
         One row a pair of scales and site: `SITE_COLUMNS`, `from_scale`, `to_scale`, `images`, `classes`;
@@ -39,14 +39,15 @@ def shift_tests(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
         or no larger kernel; "no shift found" between a shift and none; `classes_risen`, the number of classes whose
         mean rose.
     """
-    return pd.concat([_pair_tests(values, pair, seed) for pair in _pairs(values)], ignore_index=True)
+    scales: list[float] = sorted(values["scale"].unique())
+    pairs = dict.fromkeys([*pairwise(scales), (scales[0], scales[-1])])
+    return pd.concat([_pair_tests(values, pair, seed) for pair in pairs], ignore_index=True)
 
 
 def overall_shifts(tests: pd.DataFrame) -> pd.DataFrame:
     """The rows of `shift_tests` from the smallest scale to the largest."""
     ends = (tests["from_scale"] == tests["from_scale"].min()) & (tests["to_scale"] == tests["to_scale"].max())
-    overall: pd.DataFrame = tests[ends].reset_index(drop=True)
-    return overall
+    return pd.DataFrame(tests[ends].reset_index(drop=True))
 
 
 def shift_sentences(tests: pd.DataFrame) -> list[str]:
@@ -60,11 +61,6 @@ def shift_sentences(tests: pd.DataFrame) -> list[str]:
     if len(unjudged):
         sentences.append(f"{', '.join(unjudged)}: {UNJUDGED}: branches without kernels of different extent")
     return sentences
-
-
-def _pairs(values: pd.DataFrame) -> list[tuple[float, float]]:
-    scales: Sequence[float] = sorted(values["scale"].unique())
-    return list(dict.fromkeys([*pairwise(scales), (scales[0], scales[-1])]))
 
 
 def _pair_tests(values: pd.DataFrame, pair: tuple[float, float], seed: int) -> pd.DataFrame:
@@ -81,8 +77,7 @@ def _pair_tests(values: pd.DataFrame, pair: tuple[float, float], seed: int) -> p
     table = table.join(shift_estimates((after - before)[tested], classes, sites["quantity"], seed))
     table["verdict"] = table["verdict"].fillna(UNJUDGED)
     table["resampling_unit"] = table["resampling_unit"].fillna("")
-    tests: pd.DataFrame = table.reset_index()[list(TEST_COLUMNS)]
-    return tests
+    return table.reset_index()[list(TEST_COLUMNS)]
 
 
 def shift_estimates(

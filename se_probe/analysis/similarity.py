@@ -1,14 +1,16 @@
-"""Similarity of the gates of classes, and its correlation with the similarity of what the classes mean."""
+"""Similarity of the gates of classes, their clustering, and the correlation with what the classes mean."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
-from se_probe.analysis.classes import select_classes
+from se_probe.analysis.curves import select_classes
 from se_probe.analysis.gates import SiteMoments, chosen_sites, each_site, site_facts, site_moments
-from se_probe.analysis.protocols import GateRecording, GateSiteLike
+from se_probe.analysis.protocols import GateRecording, RecordingLike, SiteLike
+from se_probe.analysis.sampling import sample_channels
 from se_probe.analysis.stats import similarity as kernels
 from se_probe.analysis.stats.moments import Floats
 from se_probe.analysis.stats.paired import holm
@@ -19,34 +21,36 @@ Paths = Mapping[str, Sequence[str] | Sequence[Sequence[str]]]
 """A path from the root to each class, or all such paths, by class name."""
 SITES_AT_ONCE = 16
 """Sites whose distances between classes are held at once: 8 MB each for a thousand classes, and their ranks."""
+HEATMAP_CHANNELS = 200
 
 
-def class_similarity(recording: GateRecording, site: str, classes: Sequence[str] | None = None) -> xr.Dataset:
-    """Similarity of every pair of `classes` (None: all seen) at a site, as matrices (class, other).
-
-    `correlation` of the mean gate vectors, which mostly reflects what all classes share; `deviation`, the
-    correlation after the mean over these classes is taken from each channel; `distance`, the root mean square
-    difference in gate units; `squared_distance`, the mean squared difference without the part that is noise
-    of the means (NaN for a class with one image).
+def class_similarity(recording: RecordingLike, site: str, classes: Sequence[str] | None = None) -> xr.Dataset:
+    """Similarity of every pair of classes at a site.
 
     Args:
         recording: the recording.
         site: name of the site.
         classes: names of the classes; None: all seen.
 
+    Returns:
+        Matrices (class, other): `correlation` of the mean gate vectors, which mostly reflects what all classes share;
+        `deviation`, the correlation after the mean over these classes is taken from each channel; `distance`, the root
+        mean square difference in gate units; `squared_distance`, the mean squared difference without the part that is
+        noise of the means (NaN for a class with one image).
+
     Raises:
         SeProbeError: an unknown site, or a class without images.
     """
     (found,) = chosen_sites(recording, [site])
-    moments = recording.moments(found.name).compute()
-    moments = moments if classes is None else select_classes(moments, classes)
+    moments = select_classes(recording.moments(found.name).compute(), classes)
     means, m2 = (moments[name].to_numpy().reshape(moments.sizes["class"], -1) for name in ("mean", "m2"))
     names = [str(name) for name in moments["class"].to_numpy()]
+    distances = kernels.rms_distance(means)
     matrices = {
         "correlation": kernels.correlation(means),
         "deviation": kernels.deviation_correlation(means),
-        "distance": kernels.rms_distance(means),
-        "squared_distance": kernels.squared_distance(moments["count"].to_numpy(), means, m2),
+        "distance": distances,
+        "squared_distance": kernels.squared_distance(distances, moments["count"].to_numpy(), m2),
     }
     dims = ("class", "other")
     return xr.Dataset({name: (dims, matrix) for name, matrix in matrices.items()}, {"class": names, "other": names})
@@ -57,6 +61,74 @@ def cluster_classes(similarity: xr.Dataset) -> Clustering:
     return kernels.cluster(similarity["distance"].to_numpy())
 
 
+def pair_table(similarity: xr.Dataset, clustering: Clustering) -> pd.DataFrame:
+    """The matrices of `class_similarity` as one row a pair of classes, each pair in both directions.
+
+    After `class` and `other` their places `row` and `column` among the leaves of `clustering`.
+    """
+    place = np.argsort(clustering.order)
+    table = similarity.to_dataframe(dim_order=["class", "other"]).reset_index()
+    table.insert(2, "row", np.repeat(place, len(place)))
+    table.insert(3, "column", np.tile(place, len(place)))
+    return table
+
+
+def clustered_class_means(
+    recording: RecordingLike,
+    site: str,
+    classes: Sequence[str] | None = None,
+    channels: int | None = HEATMAP_CHANNELS,
+    seed: int = 0,
+    *,
+    order: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Mean gate of classes in sampled channels of a site, ordered by clustering.
+
+    Args:
+        recording: the recording.
+        site: name of the site.
+        classes: names of the classes; None: all seen.
+        channels: number of channels to sample; None: all.
+        seed: seed of the sampled channels.
+        order: names of the classes in the order of their rows; None: by clustering.
+
+    Returns:
+        One row a class, branch and channel: `site`, `activation`, `site_channels`, `class`, `branch`, `channel`,
+        `mean`, and the places `row` and `column` that average-linkage clustering gives to the class and to the
+        channel, by the root mean square difference of their means.
+
+    Raises:
+        SeProbeError: an unknown site, a class without images, or fewer than one channel.
+    """
+    (found,) = chosen_sites(recording, [site])
+    moments = select_classes(recording.moments(site).compute(), classes)
+    picked = sample_channels(found.channels, channels, seed)
+    means = moments["mean"].isel(channel=picked).to_numpy().reshape(moments.sizes["class"], -1).astype(np.float64)
+    names = moments["class"].to_numpy().astype(str)
+    rows = _places(means) if order is None else np.array([list(order).index(name) for name in names])
+    size = means.shape[1]
+    return pd.DataFrame(
+        {
+            "site": site,
+            "activation": found.activation,
+            "site_channels": found.channels,
+            "class": np.repeat(names, size),
+            "branch": np.tile(np.repeat(np.arange(found.branches), len(picked)), len(names)),
+            "channel": np.tile(picked, len(names) * found.branches),
+            "mean": means.ravel(),
+            "row": np.repeat(rows, size),
+            "column": np.tile(_places(means.T), len(names)),
+        }
+    )
+
+
+def _places(vectors: Floats) -> NDArray[np.int64]:
+    """Place of each vector among the leaves; that of the only one is 0."""
+    if len(vectors) < 2:
+        return np.zeros(len(vectors), dtype=np.int64)
+    return np.asarray(np.argsort(kernels.cluster(kernels.rms_distance(vectors)).order))
+
+
 def site_similarity(
     recording: GateRecording,
     sites: Sequence[str] | None = None,
@@ -65,25 +137,24 @@ def site_similarity(
     permutations: int | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Similarity of all classes seen at `sites` (None: all), one row each.
-
-    `paths` gives the place of classes in a hierarchy by class name: the path from its root to the class, or all of
-    several; by default those of WordNet 3.0, where classes have a wnid that it knows.
-
-    After the facts of `site_facts`, over all pairs of classes: the mean `correlation` of their mean gates and
-    the root mean square `distance` in gate units, with jackknife errors over classes; `true_distance`, the
-    distance without the part that is noise (0 where noise explains it all); `cophenetic`, how well a tree
-    describes the distances.
-    Then the rank correlation of distances with distances in the hierarchy, `hierarchy_correlation`, with
-    `hierarchy_ci_low`, `hierarchy_ci_high` and Mantel's `hierarchy_p`, over `hierarchy_classes` classes; NaN where too
-    few have a place. `hierarchy_p_holm` is corrected over the sites (Holm).
+    """Similarity of all classes seen at each site.
 
     Args:
         recording: the recording.
         sites: names of the sites; None: all.
-        paths: place of each class in a hierarchy; None: WordNet 3.0.
-        permutations: of Mantel's test, see `stats.similarity.matrix_correlation`.
+        paths: place of classes in a hierarchy by class name, as the path from its root to the class, or all of
+            several; None: those of WordNet 3.0, where classes have a wnid that it knows.
+        permutations: of Mantel's test, see `stats.similarity.matrix_correlations`.
         seed: seed of the random numbers.
+
+    Returns:
+        One row a site. After the facts of `site_facts`, over all pairs of classes: the mean `correlation` of their mean
+        gates and the root mean square `distance` in gate units, with jackknife errors over classes; `true_distance`,
+        the distance without the part that is noise (0 where noise explains it all); `cophenetic`, how well a tree
+        describes the distances. Then the rank correlation of distances with distances in the hierarchy,
+        `hierarchy_correlation`, with `hierarchy_ci_low`, `hierarchy_ci_high` and Mantel's `hierarchy_p`, over
+        `hierarchy_classes` classes; NaN where too few have a place. `hierarchy_p_holm` is corrected over the sites
+        (Holm).
 
     Raises:
         SeProbeError: an unknown site.
@@ -106,38 +177,35 @@ def _wordnet(recording: GateRecording) -> Paths:
 
 
 def _rows(
-    recording: GateRecording, sites: Sequence[GateSiteLike], places: Paths, permutations: int | None, seed: int
+    recording: GateRecording, sites: Sequence[SiteLike], places: Paths, permutations: int | None, seed: int
 ) -> list[dict[str, object]]:
     """One row a site; sites with the same classes share the permutations of the hierarchy."""
 
-    def measured(site: GateSiteLike) -> tuple[dict[str, object], tuple[str, ...], Floats]:
+    def measured(site: SiteLike) -> tuple[dict[str, object], tuple[str, ...], Floats]:
         moments = site_moments(recording, site)
         apart = kernels.rms_distance(moments.mean.T)
         return _row(moments, apart), tuple(moments.names), apart
 
-    measurements = each_site(measured, sites)
-    rows = [row for row, _, _ in measurements]
-    seen = [names for _, names, _ in measurements]
-    distances = [apart for _, _, apart in measurements]
+    rows, seen, distances = zip(*each_site(measured, sites), strict=True)
     for names in dict.fromkeys(seen):
         alike = [index for index, other in enumerate(seen) if other == names]
         found = _hierarchy_correlations(names, [distances[index] for index in alike], places, permutations, seed)
         for index, result in zip(alike, found, strict=True):
-            rows[index] |= result
-    return rows
+            rows[index].update(result)
+    return list(rows)
 
 
 def _row(moments: SiteMoments, distances: Floats) -> dict[str, object]:
     correlation, correlation_error = kernels.pair_mean(kernels.correlation(moments.mean.T))
     square, square_error = kernels.pair_mean(distances**2)
-    without_noise, _ = kernels.pair_mean(kernels.without_noise(distances, moments.count, moments.m2.T))
+    true_square, _ = kernels.pair_mean(kernels.squared_distance(distances, moments.count, moments.m2.T))
     return {
         **site_facts(moments),
         "correlation": correlation,
         "correlation_error": correlation_error,
         "distance": square**0.5,
         "distance_error": square_error / (2 * square**0.5) if square > 0 else 0.0,
-        "true_distance": float(np.sqrt(np.maximum(without_noise, 0.0))),
+        "true_distance": float(np.sqrt(np.maximum(true_square, 0.0))),
         "cophenetic": kernels.cluster(distances).cophenetic if len(distances) > 1 else float("nan"),
     }
 
@@ -164,6 +232,6 @@ def _hierarchy_correlations(
 
 
 def _all_paths(paths: Sequence[str] | Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
-    """The paths to a class, of which there may be one that is given by itself."""
+    """The paths to a class; a single path may be given by itself."""
     nodes = [path for path in paths if isinstance(path, str)]
     return [tuple(nodes)] if nodes else [tuple(path) for path in paths]

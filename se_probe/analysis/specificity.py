@@ -1,7 +1,6 @@
 """Class specificity of gates: shares of variance, tests and selectivity, by channel and by site."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -16,13 +15,12 @@ from se_probe.analysis.gates import (
     site_gates,
     site_moments,
 )
-from se_probe.analysis.protocols import GateRecording, GateSiteLike
-from se_probe.analysis.stats.class_tests import ClassTest, anova_type_test, bootstrap_test, false_discovery
+from se_probe.analysis.protocols import GateRecording, SiteLike
+from se_probe.analysis.stats.class_tests import anova_type_test, bootstrap_test, false_discovery
 from se_probe.analysis.stats.intervals import omega_squared_over_classes, omega_squared_over_images
-from se_probe.analysis.stats.moments import Floats
+from se_probe.analysis.stats.moments import Components, Floats, omega_squared
 from se_probe.analysis.stats.paired import holm
 from se_probe.analysis.stats.selectivity import selectivity, selectivity_by_chance
-from se_probe.analysis.stats.variance import Components, omega_squared
 
 DISCOVERY_RATE = 0.05
 """Expected share of false ones among the channels called class-dependent."""
@@ -31,21 +29,10 @@ FEWEST_JUDGED = 0.5
 those of the others are not reliable either."""
 
 
-@dataclass(frozen=True)
-class _Site:
-    """Arrays and tests of one site, from which both tables are computed."""
-
-    moments: SiteMoments
-    gates: SiteGates
-    f: Floats
-    p: Floats
-    chosen: ClassTest
-
-
 def channel_specificity(
     recording: GateRecording, sites: Sequence[str] | None = None, *, resamples: int = 999, seed: int = 0
 ) -> pd.DataFrame:
-    """Measure the class-specificity of every channel of `sites` (None: all).
+    """Measure the class-specificity of every channel.
 
     Args:
         recording: the recording.
@@ -64,19 +51,15 @@ def channel_specificity(
     Raises:
         SeProbeError: an unknown site.
 
-    Source: `stats.variance`, `stats.intervals`, `stats.class_tests`, `stats.selectivity`.
+    Source: `stats.moments`, `stats.intervals`, `stats.class_tests`, `stats.selectivity`.
     """
-
-    def measured(site: GateSiteLike) -> pd.DataFrame:
-        return _channels(_read(recording, site, resamples, seed), seed)
-
-    return pd.concat(each_site(measured, chosen_sites(recording, sites)), ignore_index=True)
+    return specificity_tables(recording, sites, resamples=resamples, seed=seed)[1]
 
 
 def site_specificity(
     recording: GateRecording, sites: Sequence[str] | None = None, *, resamples: int = 999, seed: int = 0
 ) -> pd.DataFrame:
-    """Measure the class-specificity of `sites` (None: all) as a whole.
+    """Measure the class-specificity of sites as a whole.
 
     A share says nothing about size: read `between_class_sd`, `within_class_sd` and `verdict` with it. Shares depend
     on how many classes there are, since the classes themselves are the population: K classes drawn at random from many
@@ -103,30 +86,32 @@ def site_specificity(
     Raises:
         SeProbeError: an unknown site.
     """
-
-    def measured(site: GateSiteLike) -> dict[str, object]:
-        return _site(_read(recording, site, resamples, seed), resamples, seed)
-
-    return _over_sites(each_site(measured, chosen_sites(recording, sites)))
+    return specificity_tables(recording, sites, resamples=resamples, seed=seed)[0]
 
 
 def specificity_tables(
-    recording: GateRecording, *, resamples: int = 999, seed: int = 0
+    recording: GateRecording, sites: Sequence[str] | None = None, *, resamples: int = 999, seed: int = 0
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`site_specificity` and `channel_specificity` of all sites, which are read and tested once for both.
+    """`site_specificity` and `channel_specificity`, for which each site is read and tested once.
 
     Args:
         recording: the recording.
+        sites: names of the sites; None: all.
         resamples: bootstrap resamples.
         seed: seed of the random numbers.
     """
 
-    def measured(site: GateSiteLike) -> tuple[dict[str, object], pd.DataFrame]:
-        read = _read(recording, site, resamples, seed)
-        return _site(read, resamples, seed), _channels(read, seed)
+    def measured(site: SiteLike) -> tuple[dict[str, object], pd.DataFrame]:
+        moments, gates = site_moments(recording, site), site_gates(recording, site)
+        f, p = anova_type_test(moments.count, moments.mean, moments.m2)
+        chosen = bootstrap_test(gates.groups, resamples=resamples, seed=seed)
+        row = _site(moments, gates, p, resamples, seed) | {"chosen_p": chosen.site}
+        return row, _channels(moments, f, reliable(p), chosen.channel, seed)
 
-    rows, tables = zip(*each_site(measured, recording.sites), strict=True)
-    return _over_sites(list(rows)), pd.concat(tables, ignore_index=True)
+    rows, tables = zip(*each_site(measured, chosen_sites(recording, sites)), strict=True)
+    table = pd.DataFrame(list(rows))
+    table = table.assign(chosen_p_holm=holm(table["chosen_p"].to_numpy(dtype=np.float64)))
+    return table, pd.concat(tables, ignore_index=True)
 
 
 def reliable(p: Floats) -> Floats:
@@ -134,26 +119,20 @@ def reliable(p: Floats) -> Floats:
     return p if np.mean(np.isfinite(p)) >= FEWEST_JUDGED else np.full_like(p, np.nan)
 
 
-def _read(recording: GateRecording, site: GateSiteLike, resamples: int, seed: int) -> _Site:
-    moments, gates = site_moments(recording, site), site_gates(recording, site)
-    f, p = anova_type_test(moments.count, moments.mean, moments.m2)
-    return _Site(moments, gates, f, p, bootstrap_test(gates.groups, resamples=resamples, seed=seed))
-
-
-def _channels(site: _Site, seed: int) -> pd.DataFrame:
-    arrays = (site.moments.count, site.moments.mean, site.moments.m2)
+def _channels(moments: SiteMoments, f: Floats, p: Floats, chosen_p: Floats, seed: int) -> pd.DataFrame:
+    arrays = (moments.count, moments.mean, moments.m2)
     share, stands_out = omega_squared_over_classes(*arrays), selectivity(*arrays)
     by_chance = selectivity_by_chance(*arrays, seed=seed)
-    return channel_facts(site.moments).assign(
+    return channel_facts(moments).assign(
         omega_squared=share.estimate,
         ci_low=share.low,
         ci_high=share.high,
-        f=site.f,
-        p=reliable(site.p),
-        q=false_discovery(reliable(site.p)),
-        chosen_p=site.chosen.channel,
-        chosen_q=false_discovery(site.chosen.channel),
-        best_class=np.array(site.moments.names)[stands_out.best],
+        f=f,
+        p=p,
+        q=false_discovery(p),
+        chosen_p=chosen_p,
+        chosen_q=false_discovery(chosen_p),
+        best_class=np.array(moments.names)[stands_out.best],
         selectivity=stands_out.index,
         selectivity_error=stands_out.index_error,
         selectivity_null=by_chance[0],
@@ -163,25 +142,24 @@ def _channels(site: _Site, seed: int) -> pd.DataFrame:
     )
 
 
-def _site(site: _Site, resamples: int, seed: int) -> dict[str, object]:
-    share = omega_squared_over_classes(site.moments.count, site.moments.mean, site.moments.m2, pool=True)
-    chosen = omega_squared_over_images(site.gates.groups, resamples=resamples, seed=seed)
-    q = false_discovery(reliable(site.p))
+def _site(moments: SiteMoments, gates: SiteGates, p: Floats, resamples: int, seed: int) -> dict[str, object]:
+    share = omega_squared_over_classes(moments.count, moments.mean, moments.m2, pool=True)
+    chosen = omega_squared_over_images(gates.groups, resamples=resamples, seed=seed)
+    q = false_discovery(reliable(p))
     known = q[np.isfinite(q)]
     return {
-        **site_facts(site.moments),
+        **site_facts(moments),
         "omega_squared": float(share.estimate),
         "ci_low": float(share.low),
         "ci_high": float(share.high),
         "significant_share": float(np.mean(known <= DISCOVERY_RATE)) if known.size else float("nan"),
-        "judged_share": float(np.mean(np.isfinite(site.p))),
-        "chosen_classes": len(site.gates.names),
-        "chosen_images": len(site.gates.values),
+        "judged_share": float(np.mean(np.isfinite(p))),
+        "chosen_classes": len(gates.names),
+        "chosen_images": len(gates.values),
         "chosen_omega_squared": float(chosen.estimate),
         "chosen_ci_low": float(chosen.low),
         "chosen_ci_high": float(chosen.high),
-        "random_omega_squared": _of_random_classes(site.moments, len(site.gates.names)),
-        "chosen_p": site.chosen.site,
+        "random_omega_squared": _of_random_classes(moments, len(gates.names)),
     }
 
 
@@ -192,8 +170,3 @@ def _of_random_classes(moments: SiteMoments, classes: int) -> float:
         return float("nan")
     between = parts.between * (1 - 1 / classes) / (1 - 1 / seen)
     return float(omega_squared(Components(np.asarray(between), parts.within)))
-
-
-def _over_sites(rows: Sequence[dict[str, object]]) -> pd.DataFrame:
-    table = pd.DataFrame(rows)
-    return table.assign(chosen_p_holm=holm(table["chosen_p"].to_numpy(dtype=np.float64)))

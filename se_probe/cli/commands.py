@@ -95,6 +95,8 @@ def _text_default(item: Declaration) -> Any:
     """Return a default as the command line has it."""
     if item.default is None or item.default == ():
         return None
+    if item.kind is list:
+        return [str(value) for value in item.default]
     return item.default if item.kind in (int, float) else item.words(item.default)[-1]
 
 

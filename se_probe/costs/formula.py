@@ -33,15 +33,10 @@ def reduction_sweep(cost: NetworkCost, reductions: Sequence[int] = REDUCTIONS) -
     Raises:
         SeProbeError: a ratio below 1.
     """
-    check_reductions(reductions)
-    swept = [pair for pair in zip(cost.sites, cost.site_costs, strict=True) if _biases(*pair) is not None]
-    return pd.DataFrame([_at(ratio, cost, swept) for ratio in reductions if swept])
-
-
-def check_reductions(reductions: Sequence[int]) -> None:
-    """Raise SeProbeError for a ratio below 1, with which a layer would be wider than the gate."""
     if wrong := [ratio for ratio in reductions if ratio < 1]:
         raise SeProbeError(f"a reduction ratio of {wrong[0]} was asked for; expected numbers of at least 1.")
+    swept = [pair for pair in zip(cost.sites, cost.site_costs, strict=True) if _biases(*pair) is not None]
+    return pd.DataFrame([_at(ratio, cost, swept) for ratio in reductions if swept])
 
 
 def _at(ratio: int, cost: NetworkCost, swept: Sequence[tuple[GateSite, GateCost]]) -> dict[str, float]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 from torch import nn
 
-from se_probe.costs.gate_path import formula_parameters, gate_path, products_of
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
+from se_probe.gates.site import hook_point_of
 from se_probe.trace.dry_pass import dry_pass, unwrap
 from se_probe.trace.flow import Flow, follow
+from se_probe.trace.operation import Operation, Product
 
 
 @dataclass(frozen=True)
@@ -126,14 +127,13 @@ def network_cost(network: nn.Module, sites: Sequence[GateSite], input_size: Sequ
     network = unwrap(network)
     flow = dry_pass(network, input_size, follow)
     check_flow(network, flow, sites)
-    counter = _Counter(network, flow)
     return NetworkCost(
         input_size=tuple(input_size),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        multiply_adds=sum(counter.per_image(index, step.multiply_adds) for index, step in enumerate(flow.steps)),
+        multiply_adds=sum(step.multiply_adds for step in flow.steps),
         sites=tuple(sites),
-        site_costs=tuple(counter.gate_cost([site]) for site in sites),
-        gates=counter.gate_cost(sites),
+        site_costs=tuple(_gate_cost(network, flow, [site]) for site in sites),
+        gates=_gate_cost(network, flow, sites),
     )
 
 
@@ -141,7 +141,7 @@ def cost_table(network: nn.Module, sites: Sequence[GateSite], input_size: Sequen
     """Return the table of `network_cost`: a row for every site.
 
     Args:
-        network: the network, in evaluation mode.
+        network: any network; it is left as it was.
         sites: its sites, from `find_gates`.
         input_size: size of its input without the image axis, such as `(3, 224, 224)`.
 
@@ -151,43 +151,49 @@ def cost_table(network: nn.Module, sites: Sequence[GateSite], input_size: Sequen
     return network_cost(network, sites, input_size).table()
 
 
-def check_flow(network: nn.Module, flow: Flow, sites: Iterable[GateSite]) -> None:
+def _gate_cost(network: nn.Module, flow: Flow, sites: Sequence[GateSite]) -> GateCost:
+    path = [flow.steps[number] for number in gate_path(flow, sites)]
+    applied = {product.operation for product in products_of(sites)}
+    return GateCost(
+        parameters=sum(network.get_parameter(step.parameter).numel() for step in path if step.parameter),
+        squeeze=sum(step.additions for step in path),
+        excitation=sum(step.multiply_adds for step in path),
+        scale=sum(step.elements for step in flow.steps if step.operation in applied),
+    )
+
+
+def gate_path(flow: Flow, sites: Sequence[GateSite]) -> set[int]:
+    """Return the steps that nothing needs once the gates of these sites are constants."""
+    factors = {(product.operation, product.operand) for product in products_of(sites)}
+    return flow.needed() - flow.needed(factors)
+
+
+def products_of(sites: Sequence[GateSite]) -> list[Product]:
+    """Return the multiplications by the gates of these sites."""
+    return [product for site in sites for product in hook_point_of(site).products]
+
+
+def formula_parameters(site: GateSite) -> float | None:
+    """Return 2 C² / r, the weights of two layers C to C / r to C without biases; None where a site has no r.
+
+    Gates over branches have other layers, so the formula is not for them.
+
+    Source: SENet (arXiv 1709.01507), equation 5, the sum of which over blocks is (2 / r) Σ N_s C_s².
+    """
+    return None if site.reduction is None or site.branches > 1 else 2 * site.channels**2 / site.reduction
+
+
+def check_flow(network: nn.Module, flow: Flow, sites: Sequence[GateSite]) -> None:
     """Raise SeProbeError if a pass returned no tensors or did not make the products of a site."""
     if not flow.outputs:
         raise SeProbeError(
             f"{type(network).__name__} returns no tensors that depend on anything; expected a tensor, or tuples, lists "
             "or dicts of them."
         )
-    made = {step.operation for step in flow.steps}
+    made: set[Operation | None] = {step.operation for step in flow.steps}
     for site in sites:
-        if site.hook_point is None or not made.issuperset(product.operation for product in products_of([site])):
+        if not made.issuperset(product.operation for product in products_of([site])):
             raise SeProbeError(
                 f"site {site.name} is nowhere multiplied in this network; pass the sites that find_gates returned "
                 "for this very network."
             )
-
-
-class _Counter:
-    """Sums over the steps of one pass, per image."""
-
-    def __init__(self, network: nn.Module, flow: Flow) -> None:
-        self._network = network
-        self._flow = flow
-        self._of_the_input = flow.of_the_input()
-        self._by_operation = {step.operation: index for index, step in enumerate(flow.steps)}
-
-    def per_image(self, index: int, amount: int) -> int:
-        return amount // self._flow.images if index in self._of_the_input else amount
-
-    def gate_cost(self, sites: Iterable[GateSite]) -> GateCost:
-        sites = list(sites)
-        path = sorted(gate_path(self._flow, sites))
-        steps = [(index, self._flow.steps[index]) for index in path]
-        names = [step.parameter for _, step in steps if step.parameter]
-        products = [self._by_operation[product.operation] for product in products_of(sites)]
-        return GateCost(
-            parameters=sum(self._network.get_parameter(name).numel() for name in names),
-            squeeze=sum(self.per_image(index, step.additions) for index, step in steps),
-            excitation=sum(self.per_image(index, step.multiply_adds) for index, step in steps),
-            scale=sum(self.per_image(index, self._flow.steps[index].elements) for index in products),
-        )

@@ -1,12 +1,11 @@
-"""The share of run time that gates take, measured by replacing them by constants, in pairs on this machine."""
+"""Run times on this machine: what gates take of a pass, and two networks in pairs."""
 
 from __future__ import annotations
 
-import gc
-import random
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import timeit
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -16,38 +15,38 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import nn
 
-from se_probe.costs.network_cost import check_flow
-from se_probe.costs.replay import Replay, Tape
+from se_probe.costs.network_cost import check_flow, gate_path, products_of
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
 from se_probe.trace.dry_pass import dry_pass, evaluation_mode, unwrap
 from se_probe.trace.example import noise_for
-from se_probe.trace.watching import tensors_in
+from se_probe.trace.flow import follow
+from se_probe.trace.operation import Operation
+from se_probe.trace.watching import WatchMode
 
 CONFIDENCE = 0.95
-FEWEST_ROUNDS = 15
+FEWEST_ROUNDS, FEWEST_PAIRS = 15, 10
 WARM_UP = 3
-# How far a replay may be from the network, over the largest output: kernels of accelerators add in any order.
-TOLERANCE = 1e-3
 
 Floats = NDArray[np.float64]
-Replaced = Literal["gate", "gate and product"]
+Run = Callable[[torch.Tensor], object]
+Part = Literal["gate", "gate and product"]
 
 
 @dataclass(frozen=True)
 class Share:
-    """Share of run time saved by replacing gates.
+    """Share of a pass that the gates of some sites take.
 
     Attributes:
         sites: which sites, by the name of their group.
-        replaced: "gate" where feature maps are still multiplied, by constants; "gate and product" where they are not.
-        share: 1 minus the median over rounds of the run time without over the run time with.
+        part: "gate" for the operations that compute them, "gate and product" with the multiplications by them.
+        share: median over rounds of the time of these operations over the time of all.
         low, high: 95 % limits of that median.
-        milliseconds: median run time without.
+        milliseconds: median time of these operations.
     """
 
     sites: str
-    replaced: Replaced
+    part: Part
     share: float
     low: float
     high: float
@@ -62,9 +61,9 @@ class RunTime:
         device: the torch device.
         threads: threads of torch on the CPU.
         batch_size: images in a batch.
-        rounds: how often every variant was timed.
+        rounds: how many passes were timed in each way.
         network_milliseconds: median run time of the network as it is.
-        replay_milliseconds: median run time of its operations replayed, which the shares relate to.
+        operations_milliseconds: median time of its operations one by one, which the shares relate to.
         shares: what the gates take.
     """
 
@@ -73,7 +72,7 @@ class RunTime:
     batch_size: int
     rounds: int
     network_milliseconds: float
-    replay_milliseconds: float
+    operations_milliseconds: float
     shares: tuple[Share, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,24 +80,49 @@ class RunTime:
         return asdict(self)
 
 
-class GateTimer:
-    """Times a network as it is, a replay of its operations, and replays with gates replaced by constants.
+@dataclass(frozen=True)
+class Timing:
+    """Times of one forward pass of the same batch through two networks.
 
-    A replay runs the elementary operations of one pass without the modules around them, so that a gate path can be
-    removed wherever it was computed. The constants are the gates that the network computed; the output of a replay
-    must equal the network's.
+    Attributes:
+        batch: images in it.
+        device: where it ran.
+        threads: CPU threads that torch uses.
+        pairs: how many pairs were measured.
+        before, after: median times in milliseconds.
+        ratio: median over pairs of after / before; below 1 the second network is faster.
+        low, high: 95 % limits of that median.
+    """
+
+    batch: int
+    device: str
+    threads: int
+    pairs: int
+    before: float
+    after: float
+    ratio: float
+    low: float
+    high: float
+
+
+class GateTimer:
+    """Times a network as it is, and its elementary operations one by one; gates take the time of their operations.
+
+    Which operations compute a gate is told by the flow of data, as in `network_cost`, whatever modules call them.
 
     Args:
         network: any network; it is timed in evaluation mode, on its device, and left as it was.
         sites: what `find_gates` returned for it, or some of them.
         input_size: size of its input without the image axis.
-        groups: names of further groups of sites that are replaced together; all sites are "all".
+        groups: names of further groups of sites; all sites are "all".
         batch_size: images in a batch.
-        rounds: how often every variant is timed.
+        rounds: how many passes are timed in each way.
+
+    Attributes:
+        seconds: approximate duration of `measure`.
 
     Raises:
-        SeProbeError: fewer rounds than an interval needs, a site that does not belong to the network, or a pass that
-            cannot be replayed.
+        SeProbeError: fewer rounds than an interval needs, or a site that does not belong to the network.
     """
 
     def __init__(
@@ -110,132 +134,133 @@ class GateTimer:
         batch_size: int = 1,
         rounds: int = 25,
     ) -> None:
-        check_rounds(rounds)
+        if rounds < FEWEST_ROUNDS:
+            raise SeProbeError(f"{rounds} rounds of timing were asked for; expected at least {FEWEST_ROUNDS}.")
         self._rounds = rounds
         self._network = unwrap(network)
         self._batch = noise_for(self._network, input_size, batch_size)
-        tape = dry_pass(self._network, input_size, lambda item, batch: Tape(item, batch, sites), batch_size)
-        check_flow(self._network, tape.flow, sites)
-        self._as_is = torch.inference_mode()(self._network)
-        self._replay = tape.replay()
-        self._variants: dict[tuple[str, Replaced], Replay] = {}
+        flow = dry_pass(self._network, input_size, follow, batch_size)
+        check_flow(self._network, flow, sites)
+        self._parts: dict[tuple[str, Part], set[Operation | None]] = {}
         for name, group in {"all": sites, **(groups or {})}.items():
-            self._variants[name, "gate"] = tape.replay(group)
-            self._variants[name, "gate and product"] = tape.replay(group, products=False)
+            path = {flow.steps[number].operation for number in gate_path(flow, group)}
+            self._parts[name, "gate"] = path
+            self._parts[name, "gate and product"] = path | {product.operation for product in products_of(group)}
         with evaluation_mode(self._network):
-            self._check(input_size)
-            self._warm_up()
+            warm = [interleaved([self._network, self._operations], self._batch, 1) for _ in range(WARM_UP)]
+        self.seconds = rounds * float(warm[-1].sum())
 
     def measure(self, advance: Callable[[int], object] = lambda _: None) -> RunTime:
-        """Time every variant once a round, in an order drawn anew for each; `advance(1)` is called after a round."""
-        runs = self._runs()
-        seconds = np.empty((self._rounds, len(runs)))
-        shuffle = random.Random(0)
-        with evaluation_mode(self._network), _without_collection():
-            for row in seconds:
-                for place in shuffle.sample(range(len(runs)), len(runs)):
-                    row[place] = seconds_of(runs[place], self._batch)
-                advance(1)
-        return self._result(seconds)
+        """Time every round a pass of the network and one of its operations; `advance(1)` is called after a round."""
+        rounds: list[dict[Operation | None, float]] = []
 
-    @property
-    def seconds(self) -> float:
-        """Approximate duration of `measure`, in seconds."""
-        return self._rounds * self._round_seconds
+        def operations(batch: torch.Tensor) -> None:
+            rounds.append(self._operations(batch))
 
-    def _check(self, input_size: Sequence[int]) -> None:
-        """Compare the replay with the network, on other noise too; with constant gates on the tape's own batch."""
-        other = noise_for(self._network, input_size, len(self._batch), seed=1)
-        gates = [replay for (_, replaced), replay in self._variants.items() if replaced == "gate"]
-        runs = [(self._replay, other), *((replay, self._batch) for replay in (self._replay, *gates))]
-        for replay, batch in runs:
-            if not _alike(replay(batch.clone()), tensors_in(self._as_is(batch.clone()))):
-                raise SeProbeError(
-                    f"a pass of {type(self._network).__name__} cannot be replayed: its operations, called again, give "
-                    "another output (its way may depend on the values of the input); leave out timing (--no-time)."
-                )
-
-    def _warm_up(self) -> None:
-        for _ in range(WARM_UP):
-            self._round_seconds = sum(seconds_of(run, self._batch) for run in self._runs())
-
-    def _runs(self) -> list[Callable[[torch.Tensor], object]]:
-        return [self._as_is, self._replay, *self._variants.values()]
-
-    def _result(self, seconds: Floats) -> RunTime:
-        medians = 1000 * np.median(seconds, axis=0)
+        with evaluation_mode(self._network):
+            network = interleaved([self._network, operations], self._batch, self._rounds, advance=advance)[:, 0]
+        whole = np.array([sum(times.values()) for times in rounds])
+        shares = []
+        for key, part in self._parts.items():
+            taken = np.array([sum(times[item] for item in part & times.keys()) for times in rounds])
+            shares.append(Share(*key, *median_and_limits(taken / whole), 1000 * float(np.median(taken))))
         return RunTime(
             device=str(self._batch.device),
             threads=torch.get_num_threads(),
             batch_size=len(self._batch),
-            rounds=len(seconds),
-            network_milliseconds=float(medians[0]),
-            replay_milliseconds=float(medians[1]),
-            shares=tuple(
-                Share(*key, *paired_share(seconds[:, 1], seconds[:, place]), float(medians[place]))
-                for place, key in enumerate(self._variants, start=2)
-            ),
+            rounds=self._rounds,
+            network_milliseconds=1000 * float(np.median(network)),
+            operations_milliseconds=1000 * float(np.median(whole)),
+            shares=tuple(shares),
         )
 
+    def _operations(self, batch: torch.Tensor) -> dict[Operation | None, float]:
+        mode = _OperationTimes(batch.device)
+        with mode:
+            self._network(batch)
+        return mode.seconds
 
-def paired_share(whole: Floats, without: Floats) -> tuple[float, float, float]:
-    """Return the share of time saved, from run times of the same rounds, and its 95 % limits.
 
-    The share is 1 minus the median of without over whole. The limits are order statistics of these ratios, those of
-    the sign test, for rounds that are independent; in simulation they cover the median in at least 95 % of cases.
+class _OperationTimes(WatchMode):
+    """Times every elementary operation of a pass, each until its device has finished."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self.seconds: dict[Operation | None, float] = {}
+        self._device = device
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        start = time.perf_counter()
+        output = func(*args, **kwargs)
+        _synchronise(self._device)
+        self.seconds[self._operation] = time.perf_counter() - start
+        return output
+
+
+def paired_timing(
+    before: nn.Module, after: nn.Module, batch: torch.Tensor, *, pairs: int = 40, seconds: float = 30
+) -> Timing:
+    """Time two networks on a batch, for at least ten pairs; after `seconds` no further pair begins.
+
+    Args:
+        before, after: the networks, in evaluation mode and on the batch's device.
+        batch: `(image, 3, H, W)`.
+        pairs: number of pairs.
+        seconds: time limit.
+    """
+    interleaved([before, after], batch, WARM_UP)
+    times = interleaved([before, after], batch, pairs, limit=seconds)
+    first, second = 1000 * np.median(times, axis=0)
+    ratio = median_and_limits(times[:, 1] / times[:, 0])
+    device, threads = str(batch.device), torch.get_num_threads()
+    return Timing(len(batch), device, threads, len(times), float(first), float(second), *ratio)
+
+
+def interleaved(
+    runs: Sequence[Run],
+    batch: torch.Tensor,
+    rounds: int,
+    *,
+    limit: float = math.inf,
+    advance: Callable[[int], object] = lambda _: None,
+) -> Floats:
+    """Return the seconds of several runs of a batch, `(round, run)`; every second round goes through them backwards.
+
+    Args:
+        runs: what is timed, each until the batch's device has finished.
+        batch: what they are given.
+        rounds: how often each is run.
+        limit: seconds after which no further round begins, but for the first ten.
+        advance: called with 1 after a round.
+    """
+    times: list[list[float]] = []
+    with torch.inference_mode():
+        began = time.perf_counter()
+        while len(times) < rounds and (len(times) < FEWEST_PAIRS or time.perf_counter() - began < limit):
+            order = 1 if len(times) % 2 else -1
+            times.append([_seconds_of(run, batch) for run in runs[::order]][::order])
+            advance(1)
+    return np.array(times)
+
+
+def median_and_limits(values: Floats) -> tuple[float, float, float]:
+    """Return the median of independent values and its 95 % limits, order statistics as in the sign test.
 
     Source: Conover, Practical Nonparametric Statistics (1999), section 3.2.
     """
-    ratio, low, high = median_ratio(whole, without)
-    return 1 - ratio, 1 - high, 1 - low
+    limits = stats.quantile_test(values, p=0.5).confidence_interval(CONFIDENCE)
+    return float(np.median(values)), float(limits.low), float(limits.high)
 
 
-def median_ratio(before: Floats, after: Floats) -> tuple[float, float, float]:
-    """Return the median of after / before over pairs of run times, and its 95 % limits by the sign test.
+def _seconds_of(run: Run, batch: torch.Tensor) -> float:
+    def once() -> None:
+        run(batch)
+        _synchronise(batch.device)
 
-    Source: Conover, Practical Nonparametric Statistics (1999), section 3.2.
-    """
-    ratios = after / before
-    limits = stats.quantile_test(ratios, p=0.5).confidence_interval(CONFIDENCE)
-    return float(np.median(ratios)), float(limits.low), float(limits.high)
-
-
-def seconds_of(run: Callable[[torch.Tensor], object], batch: torch.Tensor) -> float:
-    """Return how long one pass of a batch takes, until its device has finished."""
     _synchronise(batch.device)
-    start = time.perf_counter()
-    run(batch)
-    _synchronise(batch.device)
-    return time.perf_counter() - start
-
-
-def check_rounds(rounds: int) -> None:
-    """Raise SeProbeError for too few rounds for an interval."""
-    if rounds < FEWEST_ROUNDS:
-        raise SeProbeError(f"{rounds} rounds of timing were asked for; expected at least {FEWEST_ROUNDS}.")
-
-
-def _alike(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> bool:
-    for first, second in zip(one, other, strict=True):
-        reach = TOLERANCE * max(1e-6, float(second.float().abs().nan_to_num().max()))
-        if not torch.allclose(first.float(), second.float(), rtol=0, atol=reach, equal_nan=True):
-            return False
-    return True
+    return timeit.timeit(once, timer=time.perf_counter, number=1)
 
 
 def _synchronise(device: torch.device) -> None:
     if device.type in {"cuda", "mps", "xpu"}:
         getattr(torch, device.type).synchronize()
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Disable Python's garbage collector while measuring."""
-    collecting = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()

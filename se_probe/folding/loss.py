@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from se_probe.analysis.stats.intervals import CONFIDENCE
-from se_probe.analysis.stats.paired import Strata
-from se_probe.analysis.stats.proportions import flip_interval
+from se_probe.analysis.stats.paired import Strata, flip_interval
 
 CHANCE = 0.01
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from se_probe.costs.timing import Timing
 from se_probe.folding.loss import Loss
 from se_probe.folding.search import Trial
-from se_probe.folding.timing import Timing
 
 
 @dataclass(frozen=True)

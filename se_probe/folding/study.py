@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from se_probe.ablation.sources import mean_of_class_means
+from se_probe.costs.timing import Timing, paired_timing
 from se_probe.folding.evaluation import Images, choices, confirm, reference_tensor
 from se_probe.folding.loss import Loss, above_chance, least_limit, loss_of
 from se_probe.folding.search import Search, search
 from se_probe.folding.surgery import Folded, fold_gates
-from se_probe.folding.timing import Timing, paired_timing
 from se_probe.gates import Constant, GateSite, intervene
 from se_probe.images import Selection
 from se_probe.models import LoadedModel

@@ -3,7 +3,7 @@
 from se_probe.gates.discovery import Discovery, NoGatesError, SpatialMap, discover, find_gates, require_gates
 from se_probe.gates.intervention import Intervention, intervene
 from se_probe.gates.recorder import GateRecorder
-from se_probe.gates.replacements import Branch, Constant, Identity, PerLabel, Place, Replacement, Scale, Shuffle
+from se_probe.gates.replacements import Branch, Constant, GateContext, Identity, PerLabel, Replacement, Scale, Shuffle
 from se_probe.gates.signals import signals_of
 from se_probe.gates.site import GateSite
 
@@ -11,13 +11,13 @@ __all__ = [
     "Branch",
     "Constant",
     "Discovery",
+    "GateContext",
     "GateRecorder",
     "GateSite",
     "Identity",
     "Intervention",
     "NoGatesError",
     "PerLabel",
-    "Place",
     "Replacement",
     "Scale",
     "Shuffle",

@@ -1,4 +1,4 @@
-"""The gates of one module call: which axes or products of it are branches that compete, and which are channels."""
+"""Which axes or products of one module call are branches that compete, and which are channels or their groups."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
+from se_probe.gates.site import GateSite
 from se_probe.trace.products import Event
 
 # Weights of competing branches add up to the same up to rounding, which is coarse in half precision.
@@ -110,3 +112,16 @@ def _adds_up(values: torch.Tensor, dim: int) -> bool:
         return True
     total = values.double().sum(dim)
     return bool(torch.allclose(total, total.mean().expand_as(total), rtol=SUM_TOLERANCE, atol=0))
+
+
+def cardinality(network: nn.Module, site: GateSite) -> int | None:
+    """Return the number K of cardinal groups of a site's channels, which lie group by group; None if not known.
+
+    Read from the last 1×1 convolution inside the site's module: split attention computes the gates of each cardinal
+    group from the channels of that group alone.
+
+    Source: Zhang et al., ResNeSt: Split-Attention Networks, arXiv 2004.08955, section 3.
+    """
+    module = network.get_submodule(site.module)
+    pointwise = [part for part in module.modules() if isinstance(part, nn.Conv2d) and part.kernel_size == (1, 1)]
+    return pointwise[-1].groups if pointwise else None

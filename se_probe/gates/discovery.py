@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -15,10 +15,11 @@ from torch import nn
 from se_probe.errors import SeProbeError
 from se_probe.gates.branches import Gate, gates_of
 from se_probe.gates.experiments import LeftOut, decide
-from se_probe.gates.naming import block_of, family_of, number_blocks, strides, unique_names
+from se_probe.gates.naming import block_of, family_of, strides, unique_names
 from se_probe.gates.site import GateSite, GateSites, HookPoint
 from se_probe.trace.dry_pass import default_input_size, unwrap
 from se_probe.trace.example import example_of, noise_example
+from se_probe.trace.lineage import Lineage
 from se_probe.trace.operation import Operation, Product
 from se_probe.trace.products import Event, Trace, trace
 
@@ -86,9 +87,7 @@ def find_gates(network: nn.Module, input_size: Sequence[int] | None = None, *, i
 def require_gates(name: str, discovery: Discovery) -> None:
     """Raise NoGatesError, saying what was looked for, where a network (called `name`) has no gates."""
     if not discovery.sites:
-        counts = Counter[str]()
-        for item in discovery.left_out:
-            counts[item.kind] += item.count
+        counts = Counter(item.kind for item in discovery.left_out for _ in range(item.count))
         seen = ", ".join(f"{count} {kind}" for kind, count in counts.items())
         spatial = f" (left out: {seen})" if seen else ""
         raise NoGatesError(
@@ -114,59 +113,52 @@ def discover(network: nn.Module, input_size: Sequence[int] | None = None, *, inp
         example = example_of(network, inputs)
     watched = trace(network, example)
     events, left_out = decide(network, example, watched)
-    return Discovery(tuple(_sites(network, watched, events, example.input_size)), left_out, example.input_size)
+    return Discovery(_sites(network, watched, events, example.input_size), left_out, example.input_size)
 
 
 def _sites(
-    network: nn.Module, watched: Trace, events: Sequence[Event], input_size: tuple[int, ...]
-) -> Iterator[GateSite]:
-    gates = [gate for _, calls in groupby(events, lambda event: id(event.calls[-1])) for gate in gates_of(list(calls))]
-    extent = _extent(watched.experiments.extents, input_size)
-    modules = [network.get_submodule(gate.events[0].calls[-1].module) for gate in gates]
-    families = [family_of(g.events, m, g.branches) for g, m in zip(gates, modules, strict=True)]
-    blocks = [block_of(network, gate.events[0]) for gate in gates]
-    places = [strides(gate.events[0], block, extent) for gate, block in zip(gates, blocks, strict=True)]
-    numbers = number_blocks([stage for _, stage in places], blocks)
-    names = unique_names(
-        [
-            f"{family.prefix}_{stage}_{number}"
-            for family, (_, stage), number in zip(families, places, numbers, strict=True)
-        ]
-    )
-    for gate, family, (stride, stage), number, name in zip(gates, families, places, numbers, names, strict=True):
-        _check(name, gate)
-        channels = gate.shape[-1]
-        width = _lineage(gate.events[0]).width
-        yield GateSite(
-            name=name,
-            module=gate.events[0].calls[-1].module,
-            family=family.label,
-            stage=stage,
-            block=number,
-            stride=stride,
-            channels=channels,
-            branches=gate.branches,
-            activation=_activation(gate),
-            reduction=channels / width if width and width < channels else None,
-            kernels=_kernels(gate),
-            hook_point=_hook_point(gate, watched),
-        )
+    network: nn.Module, watched: Trace, events: Iterable[Event], input_size: tuple[int, ...]
+) -> tuple[GateSite, ...]:
+    """Return the sites of products that multiply by gates, by the calls that make them."""
+    # Without a larger input that ran, all axes of the input but the first of several are taken for space.
+    extent = tuple(input_size[axis - 1] for axis in watched.experiments.extents) or input_size[1:] or input_size
+    numbers: dict[int, dict[int, int]] = defaultdict(dict)
+    sites = []
+    for _, made in groupby(events, lambda event: id(event.calls[-1])):
+        for gate in gates_of(list(made)):
+            first = gate.events[0]
+            lineage = first.lineage or Lineage()
+            module = first.calls[-1].module
+            family = family_of(gate.events, network.get_submodule(module), gate.branches)
+            block = block_of(network, first)
+            stride, stage = strides(first, block, extent)
+            # Sites of one block share its number.
+            number = numbers[stage].setdefault(id(block), len(numbers[stage]) + 1)
+            channels, width = gate.shape[-1], lineage.width
+            site = GateSite(
+                name=f"{family.prefix}_{stage}_{number}",
+                module=module,
+                family=family.label,
+                stage=stage,
+                block=number,
+                stride=stride,
+                channels=channels,
+                branches=gate.branches,
+                activation=_activation(lineage, gate.branches),
+                reduction=channels / width if width and width < channels else None,
+                kernels=_kernels(gate),
+                hook_point=_hook_point(gate, lineage, watched),
+            )
+            _check(site, gate)
+            sites.append(site)
+    names = unique_names([site.name for site in sites])
+    return tuple(replace(site, name=name) for site, name in zip(sites, names, strict=True))
 
 
-def _extent(axes: Sequence[int], input_size: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the input's extent over space; without a larger input that ran, all but the first of several axes."""
-    return tuple(input_size[axis - 1] for axis in axes) or input_size[1:] or input_size
-
-
-def _lineage(event: Event) -> Any:
-    return event.lineage
-
-
-def _activation(gate: Gate) -> str:
-    activation: str | None = _lineage(gate.events[0]).activation
-    if activation != "softmax":
-        return activation or "unbounded"
-    return "softmax over branches" if gate.branches > 1 else "softmax over channels"
+def _activation(lineage: Lineage, branches: int) -> str:
+    if lineage.activation != "softmax":
+        return lineage.activation or "unbounded"
+    return "softmax over branches" if branches > 1 else "softmax over channels"
 
 
 def _kernels(gate: Gate) -> tuple[int, ...]:
@@ -175,32 +167,25 @@ def _kernels(gate: Gate) -> tuple[int, ...]:
     return kernels if gate.branches > 1 and len(kernels) == gate.branches else ()
 
 
-def _check(name: str, gate: Gate) -> None:
+def _check(site: GateSite, gate: Gate) -> None:
     """Hold the canonical gate against the products that the network made."""
-    for event in gate.events:
-        if not event.exact:
-            raise RuntimeError(
-                f"{name} in {event.calls[-1].module!r}: feature map times gate differs from the network's own "
-                "product; this is a defect of se-probe, please report the network."
-            )
+    if not all(event.exact for event in gate.events):
+        raise RuntimeError(
+            f"{site.name} in {site.module!r}: feature map times gate differs from the network's own product; this is a "
+            "defect of se-probe, please report the network."
+        )
 
 
-def _hook_point(gate: Gate, watched: Trace) -> HookPoint:
-    """Return where a gate is read: the innermost module whose output it is, else its multiplications."""
+def _hook_point(gate: Gate, lineage: Lineage, watched: Trace) -> HookPoint:
     first = gate.events[0]
-    source = next((call for call, output in first.sources if _is_gate(output, gate)), None)
-    call = source or first.calls[-1]
-    lineage = _lineage(first)
+    own = first.calls[-1]
     return HookPoint(
-        kind="product" if source is None else "output",
-        module=call.module,
-        call=call.index,
-        calls=watched.calls[call.module],
+        module=next((call for call, output in first.sources if _is_gate(output, gate)), own).module,
         shape=gate.shape,
         products=tuple(_in_order(event, gate.axes) for event in gate.events),
-        product_call=first.calls[-1].index,
-        product_calls=watched.calls[first.calls[-1].module],
-        products_in_call=first.calls[-1].products,
+        product_call=own.index,
+        product_calls=watched.calls[own.module],
+        products_in_call=own.products,
         logit=_of_width(lineage.bounded_by, math.prod(gate.shape)),
         squeeze=_of_width(lineage.squeezed_by, gate.shape[-1]),
         operations=tuple(watched.operations.items()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,8 @@ from torch.func import functional_call
 from se_probe.errors import SeProbeError
 from se_probe.gates.naming import FAMILIES
 from se_probe.trace.calls import Key
-from se_probe.trace.dry_pass import watched_pass
 from se_probe.trace.example import Example
-from se_probe.trace.factors import FactorMode, factors_of
+from se_probe.trace.factors import factors_of
 from se_probe.trace.products import Event, Trace
 
 # Factors that scale a feature map by its own norm are no attention maps.
@@ -105,17 +104,23 @@ def _by_values(network: nn.Module, example: Example, events: Sequence[Event]) ->
         return {}
     swapped = factors_of(network, example.swapped(), events, seed=1)
     kinds: dict[Key, str] = {}
-    doubtful = []
+    differences: dict[Key, float] = {}
     for event in events:
-        found = _compare(event.values, swapped.factors.get(event.key))
-        if found is None:
-            raise SeProbeError(_other_way(event))
-        if found > 1e-6:
-            doubtful.append(event)
-    if doubtful:
+        difference = _difference(event.values, swapped.factors.get(event.key))
+        if difference is None:
+            raise SeProbeError(
+                f"a second pass did not come to the product in {_where(event)} as the first did; the network takes "
+                "another way for other images or by chance, and its gates cannot be told."
+            )
+        differences[event.key] = difference
+    if doubtful := [event for event in events if differences[event.key] > 1e-6]:
         again = factors_of(network, example, doubtful, seed=2)
         for event in doubtful:
-            kinds |= _doubt(event, swapped.factors[event.key], again.factors.get(event.key))
+            values, found = event.values, again.factors.get(event.key)
+            if found is None or not torch.equal(found.nan_to_num(), values.nan_to_num()):
+                kinds[event.key] = "random"
+            elif differences[event.key] > TOLERANCE.get(values.dtype, 1e-3):
+                kinds[event.key] = "other images"
     still = [event for event in events if event.key not in kinds and torch.equal(event.values[0], event.values[1])]
     kinds |= {event.key: "constant" for event in still if event.lineage is None}
     # Layers compute the gate: it is dead, and not a constant.
@@ -124,21 +129,13 @@ def _by_values(network: nn.Module, example: Example, events: Sequence[Event]) ->
     return kinds | _with_fresh_weights(network, example, unclear)
 
 
-def _compare(values: torch.Tensor, swapped: torch.Tensor | None) -> float | None:
+def _difference(values: torch.Tensor, swapped: torch.Tensor | None) -> float | None:
     """Return the largest difference after images changed places, relative to the largest value; None for no match."""
     if swapped is None or swapped.shape != values.shape:
         return None
     first, second = values.double(), swapped.flip(0).double()
     difference = torch.where(first == second, 0.0, (first - second).abs())
     return float(difference.max() / first.abs().max().clamp_min(1e-30))
-
-
-def _doubt(event: Event, swapped: torch.Tensor, again: torch.Tensor | None) -> dict[Key, str]:
-    if again is None or not torch.equal(again.nan_to_num(), event.values.nan_to_num()):
-        return {event.key: "random"}
-    limit = TOLERANCE.get(event.values.dtype, 1e-3)
-    difference = _compare(event.values, swapped)
-    return {} if difference is not None and difference <= limit else {event.key: "other images"}
 
 
 def _with_fresh_weights(network: nn.Module, example: Example, events: Sequence[Event]) -> dict[Key, str]:
@@ -149,14 +146,12 @@ def _with_fresh_weights(network: nn.Module, example: Example, events: Sequence[E
     if not events:
         return {}
     weights = _fresh_weights(network)
-    mode = FactorMode(events)
 
-    def watch(item: nn.Module, given: Example) -> FactorMode:
-        mode.watch(_Functional(item, weights), given)
-        return mode
+    def reweighted(*args: Any, **kwargs: Any) -> Any:
+        return functional_call(network, weights, args, kwargs)
 
     try:
-        seen = watched_pass(network, example, watch, seed=0)
+        seen = factors_of(network, example, events, seed=0, call=reweighted)
     except SeProbeError:
         return {}
     kinds = {}
@@ -168,22 +163,6 @@ def _with_fresh_weights(network: nn.Module, example: Example, events: Sequence[E
         elif same and event.lineage and not event.lineage.mixing:
             kinds[event.key] = "constant"
     return kinds
-
-
-class _Functional(nn.Module):
-    """A network that runs with other weights; its modules are the network's own."""
-
-    def __init__(self, network: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-        super().__init__()
-        self.network, self.weights = network, weights
-
-    def named_modules(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Module]]:
-        """Return the network's modules, by its own paths."""
-        yield from self.network.named_modules(*args, **kwargs)
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the network."""
-        return functional_call(self.network, dict(self.weights), args, kwargs)
 
 
 def _fresh_weights(network: nn.Module) -> dict[str, torch.Tensor]:
@@ -213,19 +192,22 @@ def _never_called(network: nn.Module, calls: Mapping[str, int]) -> list[str]:
     return found
 
 
+def _where(event: Event) -> str:
+    return repr(event.calls[-1].module or "the network")
+
+
 def _refuse_untold(events: Iterable[Event]) -> None:
     for event in events:
-        where = event.calls[-1].module or "the network"
         if event.geometry.kind == "folded":
             raise SeProbeError(
-                f"{where!r} multiplies by a gate on an axis of length {event.feature_shape[event.geometry.image]} that "
-                "holds images and frames or windows together; expected the images on an axis of their own. Pass the "
-                "part of the network that takes single images."
+                f"{_where(event)} multiplies by a gate on an axis of length "
+                f"{event.feature_shape[event.geometry.image]} that holds images and frames or windows together; "
+                "expected the images on an axis of their own. Pass the part of the network that takes single images."
             )
         if event.geometry.kind == "unknown":
             raise SeProbeError(
-                f"{where!r} multiplies maps of shape {event.feature_shape} by a factor of fewer axes, and which of "
-                "them are spatial cannot be told, because the network takes no other size of input; build it for "
+                f"{_where(event)} multiplies maps of shape {event.feature_shape} by a factor of fewer axes, and which "
+                "of them are spatial cannot be told, because the network takes no other size of input; build it for "
                 "inputs of any size, or pass the part of it that takes them."
             )
 
@@ -234,14 +216,6 @@ def _refuse_unseen(gates: Iterable[Event]) -> None:
     for event in gates:
         if event.lineage is None:
             raise SeProbeError(
-                f"{event.calls[-1].module or 'the network'!r} multiplies by a factor that changes with the image, but "
-                "no tensor operation leads from the input to it (numbers went through Python or NumPy); compute the "
-                "gate with tensors."
+                f"{_where(event)} multiplies by a factor that changes with the image, but no tensor operation leads "
+                "from the input to it (numbers went through Python or NumPy); compute the gate with tensors."
             )
-
-
-def _other_way(event: Event) -> str:
-    return (
-        f"a second pass did not come to the product in {event.calls[-1].module or 'the network'!r} as the first did; "
-        "the network takes another way for other images or by chance, and its gates cannot be told."
-    )

@@ -11,7 +11,7 @@ from torch import nn
 from se_probe.errors import SeProbeError
 from se_probe.gates.chosen import choose_sites
 from se_probe.gates.passes import PassFollower, SiteProduct
-from se_probe.gates.replacements import Place, Replacement
+from se_probe.gates.replacements import GateContext, Replacement
 from se_probe.gates.site import GateSite
 
 
@@ -101,5 +101,5 @@ class Intervention(PassFollower):
         gate = item.product.read(args, item.point.product_shape)
         branched = gate if gate.dim() == 3 else gate[:, None]
         branches = slice(None) if len(item.point.products) == 1 else slice(item.part, item.part + 1)
-        place = Place(site, branches, self._forward, self.labels)
-        return item.product.replace(args, replacement.values(branched, place).expand(branched.shape))
+        context = GateContext(site, branches, self._forward, self.labels)
+        return item.product.replace(args, replacement.values(branched, context).expand(branched.shape))

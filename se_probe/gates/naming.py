@@ -1,7 +1,7 @@
 """Paper-style names of sites: family, stage and block.
 
-The stage follows resolution, as in the SENet paper: stride 4 is stage 2, stride 8 stage 3. It is read at the
-output of the block that a gate belongs to, because some blocks gate first and downsample afterwards (ResNeSt).
+The stage follows resolution, as in the SENet paper: stride 4 is stage 2, stride 8 stage 3. It is read at the output of
+the block that a gate belongs to, because some blocks gate first and downsample afterwards (ResNeSt).
 """
 
 from __future__ import annotations
@@ -112,24 +112,12 @@ def _block_extent(event: Event, block: Call, extent: Sequence[int]) -> Sequence[
         return [shape[axis] for axis in event.geometry.space] if len(shape) == len(event.feature_shape) else []
     channels_last = event.geometry.kept[-1:] == (len(event.feature_shape) - 1,)
     orders = (shape[2:], shape[1:-1])[:: -1 if channels_last else 1]
-    return min(orders, key=lambda sizes: _distortion(sizes, extent))
 
+    def distortion(sizes: Sequence[int]) -> float:
+        scales = [size / full for size, full in zip(sizes, extent, strict=True)]
+        return max(scales) / min(scales)
 
-def _distortion(sizes: Sequence[int], extent: Sequence[int]) -> float:
-    scales = [math.log(size / full) for size, full in zip(sizes, extent, strict=True)]
-    return max(scales) - min(scales)
-
-
-def number_blocks(stages: Sequence[int], blocks: Sequence[Call]) -> list[int]:
-    """Number the blocks of each stage from 1, in network order; sites of one block share its number."""
-    seen: dict[int, list[int]] = {}
-    numbers = []
-    for stage, block in zip(stages, blocks, strict=True):
-        row = seen.setdefault(stage, [])
-        if id(block) not in row:
-            row.append(id(block))
-        numbers.append(row.index(id(block)) + 1)
-    return numbers
+    return min(orders, key=distortion)
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

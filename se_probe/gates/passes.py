@@ -1,26 +1,30 @@
 """Follow forward passes of a network through the products of its sites, and check that every pass makes the same ones.
 
-The recorders and interventions of one thread share the hooks on a module, so that it does not matter which of them was
-entered first: interventions change the factor of a product, then recorders read it.
+While a module that multiplies by gates runs, a dispatch mode meets its products. The recorders and interventions of one
+thread share the hooks on a module, so that it does not matter which of them was entered first: interventions change the
+factor of a product, then recorders read it.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from se_probe.errors import SeProbeError
-from se_probe.gates.hooks import THREAD, following, hooks_of
+from se_probe.gates.hooks import is_reading, modes_on, pop_mode, push_mode, reading, unwind, unwind_to
 from se_probe.gates.refusals import TRAINING, another_way, check_recordable, module_of
 from se_probe.gates.site import GateSite, HookPoint, hook_point_of
+from se_probe.trace.lineage import operation_name
 from se_probe.trace.operation import Product
+from se_probe.trace.watching import Origins, decomposes, product_operands
 
 
 @dataclass(frozen=True)
@@ -103,11 +107,9 @@ class PassFollower:
         check_recordable(self.network)
         modules = {path: module_of(self.network, path) for path in self._expected}
         with ExitStack() as block:
-            hooks = hooks_of(self.network)
-            block.callback(hooks.leave_root, self)
-            hooks.roots.append(self)
+            block.enter_context(_hooked(self.network, self))
             for path, module in modules.items():
-                block.enter_context(following(module, self, path))
+                block.enter_context(_hooked(module, self, path))
             if "" in modules:
                 block.enter_context(self._guarded())
             self._block = block.pop_all()
@@ -139,12 +141,12 @@ class PassFollower:
 
     def _enter_network(self, batch: Any) -> None:
         if self._in_call:
-            THREAD.unwind_to(self._depth)
+            unwind_to(self._depth)
             raise SeProbeError(
                 "the pass before was interrupted, or the network calls itself; run the pass again, and give a network "
                 "that calls itself as the module that it calls."
             )
-        self._in_call, self._depth = True, len(THREAD.modes)
+        self._in_call, self._depth = True, modes_on()
         self._begin(batch, elsewhere=False)
 
     def _leave_network(self) -> None:
@@ -187,3 +189,154 @@ def _called_by(module: nn.Module) -> Iterator[nn.Module]:
             yield from _called_by(child)
         else:
             yield child
+
+
+class _ModuleHooks:
+    """The hooks of one thread on a module: for the followers whose network it is, and for those whose sites it has."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.roots: list[PassFollower] = []
+        self.followers: list[tuple[PassFollower, str]] = []
+        self._thread = threading.get_ident()
+        self._left: TorchDispatchMode | None = None
+        self._handles = ExitStack()
+        self._handles.callback(module.register_forward_pre_hook(self._enter).remove)
+        self._handles.callback(module.register_forward_hook(self._leave, always_call=True).remove)
+        self._handles.callback(module.register_forward_hook(self._end).remove)
+
+    def close(self) -> None:
+        """Take the hooks off."""
+        self._handles.close()
+
+    def _enter(self, _module: nn.Module, args: tuple[Any, ...]) -> None:
+        if threading.get_ident() != self._thread:
+            return
+        for root in self.roots:
+            root._enter_network(args[0] if args else None)
+        wanted: dict[int, list[tuple[PassFollower, SiteProduct]]] = defaultdict(list)
+        for follower, path in self.followers:
+            for item in follower._enter_call(path):
+                wanted[item.product.index].append((follower, item))
+        if wanted:
+            push_mode(self, _CallMode(wanted, args))
+
+    def _leave(self, *_hook: Any) -> None:
+        """Leave the call, whether it came to its end or failed."""
+        if threading.get_ident() == self._thread:
+            self._left = pop_mode(self)
+            for root in reversed(self.roots):
+                root._leave_network()
+
+    def _end(self, *_hook: Any) -> None:
+        """Check a call that came to its end."""
+        if threading.get_ident() != self._thread:
+            return
+        mode, self._left = self._left, None
+        if isinstance(mode, _CallMode):
+            mode.check_count()
+        for follower, _ in self.followers:
+            follower._leave_call()
+        for root in self.roots:
+            root._end()
+
+
+class _Hooked(threading.local):
+    """The hooks of a thread by module."""
+
+    def __init__(self) -> None:
+        self.by_module: dict[nn.Module, _ModuleHooks] = {}
+
+
+_HOOKED = _Hooked()
+
+
+@contextmanager
+def _hooked(module: nn.Module, follower: PassFollower, path: str | None = None) -> Iterator[None]:
+    """Tell a follower of the calls of its network or, given its path, of a module that multiplies, in the block."""
+    registry = _HOOKED.by_module
+    hooks = registry.get(module) or registry.setdefault(module, _ModuleHooks(module))
+    if path is None:
+        hooks.roots.append(follower)
+    else:
+        hooks.followers.append((follower, path))
+    try:
+        yield
+    finally:
+        unwind(follower if path is None else hooks)
+        if path is None:
+            hooks.roots.remove(follower)
+        else:
+            hooks.followers.remove((follower, path))
+        if not hooks.roots and not hooks.followers:
+            hooks.close()
+            del registry[module]
+
+
+def others_complete(network: nn.Module) -> bool:
+    """Whether all that follow calls of the network in this thread have met their products."""
+    return all(follower.complete for follower in _HOOKED.by_module[network].roots)
+
+
+class _CallMode(TorchDispatchMode):
+    """Meets the products of one call of a module, checks them, and hands them to the followers."""
+
+    def __init__(
+        self, wanted: Mapping[int, Sequence[tuple[PassFollower, SiteProduct]]], arguments: Sequence[Any]
+    ) -> None:
+        super().__init__()
+        self._wanted = wanted
+        self._origins = Origins(arguments)
+        self._seen = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if is_reading():
+            return func(*args, **kwargs)
+        if decomposes(func):
+            with self:
+                return func.decompose(*args, **kwargs)
+        wanted = None
+        operands = product_operands(func, args)
+        if operands is not None:
+            wanted = self._wanted.get(self._seen)
+            self._seen += 1
+        if operands is None or wanted is None:
+            output = func(*args, **kwargs)
+        else:
+            origins = tuple(self._origins.of(args[position]) for position in operands)
+            output = self._product(wanted, origins, func, args, kwargs)
+        self._origins.note(func, args, output)
+        return output
+
+    def check_count(self) -> None:
+        """Raise SeProbeError where the call did not make as many products as in the dry pass."""
+        for _, item in (pair for pairs in self._wanted.values() for pair in pairs):
+            expected = item.point.products_in_call
+            if expected != self._seen:
+                raise another_way(f"the module of {item.site} made {self._seen} products, not {expected}")
+
+    @staticmethod
+    def _product(
+        wanted: Sequence[tuple[PassFollower, SiteProduct]],
+        origins: tuple[Any, ...],
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        original = args
+        with reading():
+            for _, item in wanted:
+                different = item.product.difference(operation_name(func), args, origins, item.point.product_shape)
+                if different is not None:
+                    raise another_way(f"at {item.site} {different}")
+            for follower, item in wanted:
+                args = follower.change(item, args)
+            for follower, item in wanted:
+                follower.before(item, original, args)
+            if func._schema.is_mutable and args[0] is not original[0]:
+                args = (original[0].copy_(args[0]), *args[1:])
+        output = func(*args, **kwargs)
+        with reading():
+            for follower, item in wanted:
+                follower.after(item, output)
+        return output

@@ -11,8 +11,8 @@ from torch import nn
 
 from se_probe.errors import SeProbeError
 from se_probe.gates.chosen import choose_sites
-from se_probe.gates.hooks import others_complete, pop_mode, push_mode
-from se_probe.gates.passes import PassFollower, SiteProduct
+from se_probe.gates.hooks import pop_mode, push_mode
+from se_probe.gates.passes import PassFollower, SiteProduct, others_complete
 from se_probe.gates.refusals import another_way
 from se_probe.gates.signals import OperationMode, feature_of, signal_shape, signals_of, spatial_mean
 from se_probe.gates.site import GateSite

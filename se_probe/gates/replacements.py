@@ -14,8 +14,8 @@ from se_probe.gates.site import GateSite
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where and when a gate is replaced.
+class GateContext:
+    """The site of a gate that is replaced, and the forward pass.
 
     Attributes:
         site: the gate's site.
@@ -37,12 +37,12 @@ class Replacement:
     def check(self, site: GateSite) -> None:
         """Raise SeProbeError where the site's gate cannot be replaced so; any gate can by default."""
 
-    def values(self, gate: torch.Tensor, place: Place) -> torch.Tensor:
+    def values(self, gate: torch.Tensor, context: GateContext) -> torch.Tensor:
         """Return what the network multiplies by.
 
         Args:
             gate: the network's own gate, `(image, branch, channel)`; one branch where none compete.
-            place: where and when.
+            context: where and when it is made.
 
         Returns:
             A tensor on the gate's device that broadcasts to its shape.
@@ -53,9 +53,9 @@ class Replacement:
 class Identity(Replacement):
     """The neutral gate: 1, and 1/M where M branches compete, as if there were no gate."""
 
-    def values(self, gate: torch.Tensor, place: Place) -> torch.Tensor:
+    def values(self, gate: torch.Tensor, context: GateContext) -> torch.Tensor:
         """Return one number."""
-        return gate.new_full((), 1 / place.site.branches)
+        return gate.new_full((), 1 / context.site.branches)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Scale(Replacement):
 
     factor: float
 
-    def values(self, gate: torch.Tensor, place: Place) -> torch.Tensor:
+    def values(self, gate: torch.Tensor, context: GateContext) -> torch.Tensor:
         """Return the scaled gate."""
         return gate * self.factor
 
@@ -83,10 +83,10 @@ class Branch(Replacement):
                 f"branch {self.branch} alone was asked for at {site.name}, but {has}; choose another branch or site."
             )
 
-    def values(self, gate: torch.Tensor, place: Place) -> torch.Tensor:
+    def values(self, gate: torch.Tensor, context: GateContext) -> torch.Tensor:
         """Return 1 for the branch and 0 for the others."""
-        chosen = torch.arange(place.site.branches, device=gate.device) == self.branch
-        return chosen[place.branches, None].to(gate.dtype)
+        chosen = torch.arange(context.site.branches, device=gate.device) == self.branch
+        return chosen[context.branches, None].to(gate.dtype)
 
 
 @dataclass(frozen=True)
@@ -99,31 +99,11 @@ class Shuffle(Replacement):
 
     seed: int = 0
 
-    def values(self, gate: torch.Tensor, place: Place) -> torch.Tensor:
+    def values(self, gate: torch.Tensor, context: GateContext) -> torch.Tensor:
         """Return the gates of permuted images."""
-        generator = torch.Generator().manual_seed(self.seed + place.forward)
+        generator = torch.Generator().manual_seed(self.seed + context.forward)
         order = torch.randperm(len(gate), generator=generator)
         return gate[order.to(gate.device, non_blocking=True)]
-
-
-class Constant(Replacement):
-    """One gate for all images, such as the mean of a recording.
-
-    Args:
-        values: `(channel,)` or `(branch, channel)`.
-    """
-
-    def __init__(self, values: ArrayLike) -> None:
-        self._values = np.asarray(values)
-        self._table = PerLabel(self._values[None], [""])
-
-    def check(self, site: GateSite) -> None:
-        """Raise SeProbeError where the values are not of the gate's shape."""
-        self._table.check(site)
-
-    def values(self, gate: torch.Tensor, place: Place) -> torch.Tensor:
-        """Return the constant."""
-        return self._table.rows(gate, place, [0])
 
 
 class PerLabel(Replacement):
@@ -151,24 +131,39 @@ class PerLabel(Replacement):
                 f"({len(self._values)} of them for {len(self._row)} labels); pass those of this very site."
             )
 
-    def values(self, gate: torch.Tensor, place: Place) -> torch.Tensor:
+    def values(self, gate: torch.Tensor, context: GateContext) -> torch.Tensor:
         """Return the gates of the batch's labels."""
-        if place.labels is None:
+        if context.labels is None:
             raise SeProbeError(
-                f"the gates of {place.site.name} depend on labels, and the batch has none; set the intervention's "
+                f"the gates of {context.site.name} depend on labels, and the batch has none; set the intervention's "
                 "`labels` before the forward pass."
             )
-        missing = next((label for label in place.labels if label not in self._row), None)
+        missing = next((label for label in context.labels if label not in self._row), None)
         if missing is not None:
             raise SeProbeError(
-                f"no gates were given for the label {missing!r} at {place.site.name}; expected one of "
+                f"no gates were given for the label {missing!r} at {context.site.name}; expected one of "
                 f"{len(self._row)}, such as {next(iter(self._row))!r}."
             )
-        return self.rows(gate, place, [self._row[label] for label in place.labels])
+        return self.rows(gate, context, [self._row[label] for label in context.labels])
 
-    def rows(self, gate: torch.Tensor, place: Place, rows: Sequence[int]) -> torch.Tensor:
+    def rows(self, gate: torch.Tensor, context: GateContext, rows: Sequence[int]) -> torch.Tensor:
         """Return some rows as `(row, branch, channel)`, on the gate's device and in its dtype."""
         if gate.device not in self._on:
             self._on[gate.device] = self._values.to(gate.device)
         chosen = self._on[gate.device][torch.tensor(rows).to(gate.device, non_blocking=True)]
-        return chosen.to(gate.dtype).reshape(len(rows), place.site.branches, -1)[:, place.branches]
+        return chosen.to(gate.dtype).reshape(len(rows), context.site.branches, -1)[:, context.branches]
+
+
+class Constant(PerLabel):
+    """One gate for all images, such as the mean of a recording.
+
+    Args:
+        values: `(channel,)` or `(branch, channel)`.
+    """
+
+    def __init__(self, values: ArrayLike) -> None:
+        super().__init__(np.asarray(values)[None], [""])
+
+    def values(self, gate: torch.Tensor, context: GateContext) -> torch.Tensor:
+        """Return the constant."""
+        return self.rows(gate, context, [0])

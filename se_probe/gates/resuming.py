@@ -1,19 +1,25 @@
-"""Runs a network again from a site on: module calls that ended before it return what they returned the last time."""
+"""Run a network again from a site on: module calls that ended before it return what they returned the last time.
+
+What comes before a site is read off one dry pass, in which every elementary operation is seen with the storages that it
+reads and changes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 import torch
 from torch import nn
 
-from se_probe.gates.prefix import Prefix, prefix_of, watch
 from se_probe.gates.site import GateSite, hook_point_of
-from se_probe.trace.example import noise_for
-from se_probe.trace.watching import tensors_in
+from se_probe.trace.calls import Call, CallMode, Key, storages_in
+from se_probe.trace.example import Example, noise_for
+from se_probe.trace.watching import product_operands, storage_of, tensors_in
 
 
 class Resumable:
@@ -40,8 +46,9 @@ class Resumable:
         self._order = {site.name: place for place, site in enumerate(sites)}
         self._kept: dict[tuple[int, bool], torch.Tensor] = {}
         noise = noise_for(network, input_size)
-        seen = watch(network, noise)
-        self._calls = seen.calls
+        seen = PassLog()
+        seen.watch(network, Example((noise,), {}, len(noise)))
+        self._calls = seen.began
         self._prefixes = {site.name: found for site in sites if (found := prefix_of(seen, site, sites)) is not None}
         self._try_out(noise, sites)
 
@@ -83,11 +90,11 @@ class Resumable:
 
     def _numbers(self) -> dict[str, dict[int, int]]:
         """Path of a module → index of a call that may be left out → its number among all calls."""
-        numbers: dict[str, dict[int, int]] = {}
+        numbers: dict[str, dict[int, int]] = defaultdict(dict)
         for prefix in self._prefixes.values():
-            for path, row in prefix.entries.items():
-                for number in [item for item in row if item is not None]:
-                    numbers.setdefault(path, {})[self._calls[number].index] = number
+            for number in prefix.left_out:
+                call = self._calls[number]
+                numbers[call.module][call.index] = number
         return numbers
 
     def _catching(self, numbers: Mapping[int, int]) -> Any:
@@ -141,3 +148,140 @@ def _returning(module: nn.Module, outputs: Sequence[torch.Tensor | None]) -> Ite
             del module.forward
         else:
             module.forward = own
+
+
+@dataclass
+class LoggedCall(Call):
+    """A module call of a logged pass.
+
+    `parent` is the number of the call around it, `end` the number of operations before its end, and `output` the
+    storage of its output where that is one tensor.
+    """
+
+    number: int = 0
+    parent: int | None = None
+    end: int = 0
+    output: int | None = None
+
+
+@dataclass(frozen=True)
+class StorageUse:
+    """The storages that one operation reads and changes, and the number of the innermost call around it."""
+
+    call: int
+    reads: frozenset[int]
+    changes: frozenset[int]
+
+
+class PassLog(CallMode):
+    """A pass as its module calls, in the order in which they began, and its operations' use of storages.
+
+    `products` places the products among the operations, `returned` are the storages of what the network returned. What
+    operations return is held, so that no storage takes the identity of another.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began: list[LoggedCall] = []
+        self.uses: list[StorageUse] = []
+        self.products: dict[Key, int] = {}
+        self.returned: frozenset[int] = frozenset()
+        self._open: list[int] = []
+        self._held: list[torch.Tensor] = []
+
+    def begin(self, path: str, args: Any) -> Call:
+        """Note the begin of a call."""
+        parent = self._open[-1] if self._open else None
+        self._open.append(len(self.began))
+        self.began.append(LoggedCall(path, self.calls[path], number=len(self.began), parent=parent))
+        return self.began[-1]
+
+    def leave(self, _module: nn.Module, _args: Any, output: Any) -> None:
+        """Note the end of a call."""
+        super().leave(_module, _args, output)
+        call = self.began[self._open.pop()]
+        call.end = len(self.uses)
+        if isinstance(output, torch.Tensor):
+            call.output = storage_of(output)
+        if not self._open:
+            self.returned = storages_in(output)
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operation and note it."""
+        if product_operands(func, args) is not None:
+            self.products[self.count_product()] = len(self.uses)
+        output = func(*args, **kwargs)
+        made = tensors_in(output)
+        self._held += made
+        changes = storages_in(made) if func._schema.is_mutable else frozenset[int]()
+        self.uses.append(StorageUse(self._open[-1], storages_in((args, kwargs)), changes))
+        return output
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """What a pass that is resumed at a site may leave out.
+
+    Attributes:
+        entries: path of a module → for each of its calls that the pass comes to, in order, the number of the call
+            whose output it returns without running, or None where it runs.
+        needed: numbers of those calls whose outputs are read again.
+        changed: those of `needed` whose outputs the pass changes in place.
+    """
+
+    entries: dict[str, list[int | None]]
+    needed: frozenset[int]
+    changed: frozenset[int]
+
+    @property
+    def left_out(self) -> set[int]:
+        """Numbers of the outermost calls that are left out."""
+        return {number for numbers in self.entries.values() for number in numbers if number is not None}
+
+
+def prefix_of(seen: PassLog, site: GateSite, sites: Sequence[GateSite]) -> Prefix | None:
+    """Return what may be left out before the first product of a site; None where nothing can be told to be safe.
+
+    Calls that make products of `sites` are left out whole or not at all, since their products are checked.
+    """
+    point = hook_point_of(site)
+    first = min(seen.products[site.module, point.product_call, product.index] for product in point.products)
+    within = _within(seen.began, first, {(item.module, hook_point_of(item).product_call) for item in sites})
+    entries: dict[str, list[int | None]] = defaultdict(list)
+    for call, skipped in zip(seen.began, within, strict=True):
+        if call.parent is None or within[call.parent] is None:
+            entries[call.module].append(skipped)
+    running = [use for use in seen.uses if within[use.call] is None]
+    read = seen.returned.union(*(use.reads for use in running))
+    written = frozenset[int]().union(*(use.changes for use in running))
+    left_out = [seen.began[number] for numbers in entries.values() for number in numbers if number is not None]
+    needed = [call for call in left_out if call.output in read]
+    changed = [call for call in needed if call.output in written]
+    for call in changed:
+        # What is left out must not change an output after the call's end.
+        if any(call.output in use.changes for use in seen.uses[call.end :] if within[use.call] is not None):
+            return None
+    if not left_out:
+        return None
+    numbers = (frozenset(call.number for call in calls) for calls in (needed, changed))
+    return Prefix({path: row for path, row in entries.items() if any(row)}, *numbers)
+
+
+def _within(calls: Sequence[LoggedCall], first: int, checked: Set[tuple[str, int]]) -> list[int | None]:
+    """Return for each call the outermost call around it, or itself, that ends before the operation `first`.
+
+    What is inside one of the `checked` calls, (module, index), ends with it.
+    """
+    within: list[int | None] = []
+    held: list[bool] = []
+    for call in calls:
+        if call.parent is None:
+            within.append(None)
+            held.append(False)
+            continue
+        parent = calls[call.parent]
+        held.append(held[call.parent] or (parent.module, parent.index) in checked)
+        ends = call.output is not None and call.end <= first and not held[-1]
+        around = within[call.parent]
+        within.append(around if around is not None else call.number if ends else None)
+    return within

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from se_probe.errors import SeProbeError
 from se_probe.trace.operation import Operation, Product
@@ -12,22 +12,20 @@ from se_probe.trace.operation import Operation, Product
 
 @dataclass(frozen=True)
 class HookPoint:
-    """Where a gate is read during a forward pass.
+    """Where a gate is read during a forward pass: at the multiplications by it.
 
-    `output` reads the output of `module`, which is the gate; `product` reads the factor at the
-    multiplications that the forward of `module` makes. `call` is which of the module's `calls` in one forward
-    pass of the network. `shape` is the canonical shape without the image axis.
-
-    `products` are the gate's multiplications. All are made in the `product_call`-th of the `product_calls` calls of
-    the site's own module, which makes `products_in_call` multiplications in all. `logit` is the operation that bounds
-    the gate, whose input are the gate logits, and `squeeze` the one whose output the gate is computed from, where
-    there are such. `operations` tells how many operations of each name the pass makes.
+    Attributes:
+        module: the innermost module whose output is the gate, else the site's own, which multiplies.
+        shape: canonical shape of the gate without the image axis.
+        products: the gate's multiplications.
+        product_call, product_calls: in which call of the site's module these are made, and how many calls it gets.
+        products_in_call: number of all multiplications in that call.
+        logit: the operation that bounds the gate and takes the gate logits, None where there is no such.
+        squeeze: the operation whose output the gate is computed from, None where there is no such.
+        operations: number of operations of each name in the pass.
     """
 
-    kind: Literal["output", "product"]
     module: str
-    call: int
-    calls: int
     shape: tuple[int, ...]
     products: tuple[Product, ...]
     product_call: int

@@ -12,7 +12,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from se_probe.errors import first_line
 from se_probe.recording.deviation import ACCEPTED, deviation
-from se_probe.recording.forward import ForwardPass, HookedNetwork, Signals, run_in_batches, seconds
+from se_probe.recording.forward import ForwardPass, HookedNetwork, Signals, filled, run_in_batches, seconds
 
 # Compiling takes this many seconds and more: a run that takes no longer is not helped.
 _AT_LEAST = 30.0
@@ -104,9 +104,3 @@ def _flat(hooked: HookedNetwork, images: torch.Tensor, keys: list[tuple[str, str
     output, signals = hooked.run(images)
     keys[:] = signals
     return [*signals.values(), output] if isinstance(output, torch.Tensor) else list(signals.values())
-
-
-def filled(images: torch.Tensor, count: int) -> torch.Tensor:
-    """Return a batch with its last image repeated until there are `count`."""
-    missing = count - len(images)
-    return images if missing <= 0 else torch.cat([images, images[-1:].expand(missing, *images.shape[1:])])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from copy import deepcopy
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +12,20 @@ import torch
 from torch import nn
 
 from se_probe.errors import SeProbeError
-from se_probe.gates import GateRecorder, GateSite
-from se_probe.recording.compilation import compile_if_possible, filled
+from se_probe.gates import GateSite
+from se_probe.recording.compilation import compile_if_possible
 from se_probe.recording.deviation import TrialImages, class_mean_deviation
 from se_probe.recording.fast_copy import FastCopy, fast_copy
-from se_probe.recording.forward import ForwardPass, HookedNetwork, Signals, run_in_batches, seconds, signals_for
+from se_probe.recording.forward import (
+    ForwardPass,
+    HookedNetwork,
+    Signals,
+    filled,
+    run_in_batches,
+    seconds,
+    signals_for,
+)
+from se_probe.recording.precision import float32_precision, ieee_float32
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # Number of images on which a faster copy is held against the network; class means in another dtype need more.
@@ -86,13 +94,6 @@ class Engine:
     facts: dict[str, Any]
 
 
-def shapes_of(
-    network: nn.Module, sites: Sequence[GateSite], capture: Sequence[str]
-) -> dict[tuple[str, str], tuple[int, ...]]:
-    """Return the shape of an image's values for each (signal, site name), in the order of an engine's signals."""
-    return GateRecorder(network, sites, capture).shapes
-
-
 @contextmanager
 def engine(
     network: nn.Module,
@@ -117,60 +118,45 @@ def engine(
         images: number of images of the run, which says whether compiling pays.
         say: is called with each line about what was chosen.
     """
-    expected: Signals = {}
-    fast = FastCopy(network, False, 0, 0.0, ())
-    if not execution.exact:
-        expected = signals_for(HookedNetwork(network, sites, capture), trial.images)
-        checked = trial.images[:_CHECKED]
-        timed = filled(checked, batch_size or _ON_ACCELERATOR) if _on_accelerator(network) else checked
-        fast = fast_copy(network, sites, capture, checked, expected, timed)
-    if fast.rejected:
-        say(f"note      the network is run {fast.described}; discarded: a copy with {'; with '.join(fast.rejected)}")
-    before = _per_image(fast, sites, capture, trial) if execution.dtype else 0.0
-    hooked = HookedNetwork(
-        _in_dtype(fast.network, network, execution.dtype),
-        sites,
-        capture,
-        predictions=execution.predictions,
-        channels_last=fast.channels_last,
-    )
-    with hooked.hooks():
-        size, rates = (batch_size, {}) if batch_size else _measured_size(hooked, trial, say)
-        facts = {**fast.facts(), "batch_size": size, **rates}
-        run: ForwardPass = hooked
+    plain = HookedNetwork(network, sites, capture, predictions=execution.predictions)
+    fast, expected = _chosen_copy(plain, trial.images, execution, batch_size, say)
+    run: ForwardPass = fast.hooked
+    with fast.hooked.hooks():
+        size, rates = (batch_size, {}) if batch_size else _measured_size(run, trial.images, say)
+        facts = {**fast.facts(), "batch_size": size, **rates, "float32_precision": float32_precision(plain.device)}
         if execution.compile:
             held_to = None if execution.dtype else expected
-            run, facts["compilation"] = compile_if_possible(hooked, trial.images, size, held_to, images, say)
+            run, facts["compilation"] = compile_if_possible(fast.hooked, trial.images, size, held_to, images, say)
         if execution.dtype or trial.decoded is not None:
             facts["deviation"] = _deviation(run, size, trial, expected, say)
         if execution.dtype:
             taken = seconds(run, filled(trial.images[:size], size)) / size
-            if taken > before:
-                times = f"{1e3 * taken:.0f} ms an image, not {1e3 * before:.0f}"
+            if taken > fast.seconds:
+                times = f"{1e3 * taken:.0f} ms an image, not {1e3 * fast.seconds:.0f}"
                 say(f"warning   {execution.dtype} is slower here: {times}")
         yield Engine(run, size, facts)
 
 
-def _on_accelerator(network: nn.Module) -> bool:
-    return any(parameter.device.type != "cpu" for parameter in network.parameters())
+def _chosen_copy(
+    plain: HookedNetwork, images: torch.Tensor, execution: Execution, batch_size: int | None, say: Callable[[str], None]
+) -> tuple[FastCopy, Signals]:
+    """Return what is run in place of the network, and the network's own signals for the images where it is checked."""
+    if execution.exact:
+        return FastCopy(plain), {}
+    checked = images[:_CHECKED]
+    timed = checked if plain.device.type == "cpu" else filled(checked, batch_size or _ON_ACCELERATOR)
+    dtype = DTYPES[execution.dtype] if execution.dtype else None
+    # Under TF32 a right copy differs from the network by more than is allowed; another dtype does not use it.
+    with ieee_float32() if dtype else nullcontext():
+        expected = signals_for(plain, images)
+        fast = fast_copy(plain, checked, expected, timed=timed, dtype=dtype)
+    if fast.rejected:
+        say(f"note      the network is run {fast.described}; discarded: a copy with {'; with '.join(fast.rejected)}")
+    return fast, expected
 
 
-def _per_image(fast: FastCopy, sites: Sequence[GateSite], capture: Sequence[str], trial: TrialImages) -> float:
-    """Return the seconds that an image takes before the dtype is changed."""
-    hooked = HookedNetwork(fast.network, sites, capture, channels_last=fast.channels_last)
-    images = trial.images[:_CHECKED]
-    with hooked.hooks():
-        return seconds(hooked, images) / len(images)
-
-
-def _in_dtype(candidate: nn.Module, network: nn.Module, dtype: str | None) -> nn.Module:
-    if dtype is None:
-        return candidate
-    return (deepcopy(network) if candidate is network else candidate).to(DTYPES[dtype])
-
-
-def _measured_size(run: ForwardPass, trial: TrialImages, say: Callable[[str], None]) -> tuple[int, dict[str, Any]]:
-    size, rates = fastest_batch_size(run, tuple(trial.images.shape[1:]))
+def _measured_size(run: ForwardPass, images: torch.Tensor, say: Callable[[str], None]) -> tuple[int, dict[str, Any]]:
+    size, rates = fastest_batch_size(run, tuple(images.shape[1:]))
     say(f"batch     {size} images; images a second: {', '.join(f'{rates[n]:.1f} at {n}' for n in rates)}")
     return size, {"images_per_second": {str(n): round(rate, 2) for n, rate in rates.items()}}
 

@@ -15,7 +15,6 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from se_probe.errors import first_line
-from se_probe.gates import GateSite
 from se_probe.recording.deviation import ACCEPTED, deviation
 from se_probe.recording.forward import HookedNetwork, Signals, seconds, signals_for
 
@@ -25,30 +24,30 @@ class FastCopy:
     """A network that is run in place of another.
 
     Attributes:
-        network: the copy; the network itself where no copy was close enough.
-        channels_last: whether its input is laid out with channels last.
+        hooked: the copy; the network itself where no copy was close enough.
         folded: number of batch norms that were folded into convolutions.
         deviation: largest difference of its signals from those of the network (see `deviation.deviation`).
         rejected: copies that were discarded, and why.
+        seconds: seconds that an image takes, before a change of dtype.
     """
 
-    network: nn.Module
-    channels_last: bool
-    folded: int
-    deviation: float
-    rejected: tuple[str, ...]
+    hooked: HookedNetwork
+    folded: int = 0
+    deviation: float = 0.0
+    rejected: tuple[str, ...] = ()
+    seconds: float = 0.0
 
     @property
     def described(self) -> str:
         """How the network is run, in words."""
-        kept = ["channels last"] if self.channels_last else []
+        kept = ["channels last"] if self.hooked.channels_last else []
         kept += [f"{self.folded} folded batch norms"] if self.folded else []
         return f"with {' and '.join(kept)}" if kept else "as it is"
 
     def facts(self) -> dict[str, Any]:
         """Return JSON-able facts for the provenance."""
         return {
-            "channels_last": self.channels_last,
+            "channels_last": self.hooked.channels_last,
             "batch_norms_folded": self.folded,
             "largest_difference": self.deviation,
             "rejected": list(self.rejected),
@@ -56,81 +55,73 @@ class FastCopy:
 
 
 def fast_copy(
-    network: nn.Module,
-    sites: Sequence[GateSite],
-    capture: Sequence[str],
+    plain: HookedNetwork,
     images: torch.Tensor,
     expected: Signals,
+    *,
     timed: torch.Tensor | None = None,
+    dtype: torch.dtype | None = None,
 ) -> FastCopy:
     """Return the fastest copy whose signals stay within `ACCEPTED` on some images.
 
-    Which memory layout is faster depends on the network (grouped convolutions may prefer channels first) and
-    on the machine, so that both are timed.
+    Which memory layout is faster depends on the network (grouped convolutions may prefer channels first), the dtype and
+    the machine, so that both are timed, in the dtype of the run.
 
     Args:
-        network: the network, on its device; it is not changed.
-        sites: those of its sites to record.
-        capture: what to record beside the gates.
+        plain: the network, on its device; it is not changed.
         images: `(n, 3, H, W)`, on the host.
         expected: the network's own signals for these images first.
         timed: the batch that copies are timed on; `images` by default. An accelerator needs a batch as large as the
             run's: a small one measures how fast operations are launched.
+        dtype: that of the returned copy, the network's own by default. Copies are checked before they are converted.
     """
     expected = {key: values[: len(images)] for key, values in expected.items()}
+    timed = images if timed is None else timed
     rejected: list[str] = []
-    found: list[FastCopy] = []
+    close: dict[bool, FastCopy] = {}  # by whether channels are last
     for channels_last, fold in ((True, True), (True, False), (False, True)):
-        if any(item.channels_last == channels_last for item in found):
+        if channels_last in close:
             continue
+        name = " and ".join(["channels last"] * channels_last + ["folded batch norms"] * fold)
         try:
-            copy, hooked = _copy(network, sites, capture, images, channels_last=channels_last, fold=fold)
-            far = deviation(expected, signals_for(hooked, images))
+            copy = _copy(plain, images[:1], channels_last=channels_last, fold=fold)
+            far = deviation(expected, signals_for(copy.hooked, images))
         except Exception as error:  # views of one memory layout only, and whatever else a network does
-            rejected.append(f"{_name(channels_last, fold)}: {first_line(error)}")
+            rejected.append(f"{name}: {first_line(error)}")
             continue
         if far <= ACCEPTED:
-            found.append(replace(copy, deviation=far))
+            close[channels_last] = replace(copy, deviation=far)
         else:
-            rejected.append(f"{_name(channels_last, fold)}: gates move by {far:.1e}, more than {ACCEPTED:.0e}")
-    found = found if any(not item.channels_last for item in found) else [*found, FastCopy(network, False, 0, 0.0, ())]
-    return replace(_fastest(found, sites, capture, images if timed is None else timed), rejected=tuple(rejected))
+            rejected.append(f"{name}: gates move by {far:.1e}, more than {ACCEPTED:.0e}")
+    copies = list(({False: FastCopy(plain)} | close).values())
+    fast = _fastest(copies, timed)
+    if dtype is not None:
+        fast = replace(_fastest([_converted(copy, plain, dtype) for copy in copies], timed), seconds=fast.seconds)
+    return replace(fast, rejected=tuple(rejected))
 
 
-def _copy(
-    network: nn.Module,
-    sites: Sequence[GateSite],
-    capture: Sequence[str],
-    images: torch.Tensor,
-    *,
-    channels_last: bool,
-    fold: bool,
-) -> tuple[FastCopy, HookedNetwork]:
-    copy = deepcopy(network)
+def _copy(plain: HookedNetwork, image: torch.Tensor, *, channels_last: bool, fold: bool) -> FastCopy:
+    copy = deepcopy(plain.network)
     if channels_last:
         copy = copy.to(memory_format=torch.channels_last)
-    hooked = HookedNetwork(copy, sites, capture, channels_last=channels_last)
-    folded = fold_batch_norms(copy, hooked.place(images[:1])) if fold else 0
-    return FastCopy(copy, channels_last, folded, 0.0, ()), hooked
+    hooked = plain.with_copy(copy, channels_last=channels_last)
+    return FastCopy(hooked, fold_batch_norms(copy, hooked.place(image)) if fold else 0)
 
 
-def _name(channels_last: bool, fold: bool) -> str:
-    return " and ".join(["channels last"] * channels_last + ["folded batch norms"] * fold)
+def _converted(copy: FastCopy, plain: HookedNetwork, dtype: torch.dtype) -> FastCopy:
+    """Return a copy in another dtype; the plain network itself stays as it is."""
+    network = deepcopy(plain.network) if copy.hooked is plain else copy.hooked.network
+    return replace(copy, hooked=plain.with_copy(network.to(dtype), channels_last=copy.hooked.channels_last))
 
 
-def _fastest(
-    copies: Sequence[FastCopy], sites: Sequence[GateSite], capture: Sequence[str], images: torch.Tensor
-) -> FastCopy:
+def _fastest(copies: Sequence[FastCopy], images: torch.Tensor) -> FastCopy:
     """Return the copy that takes least time for a batch, each timed twice in turns."""
-    if len(copies) == 1:
-        return copies[0]
     times = [float("inf")] * len(copies)
     for turn in range(2):
         for place, copy in enumerate(copies):
-            hooked = HookedNetwork(copy.network, sites, capture, channels_last=copy.channels_last)
-            with hooked.hooks():
-                times[place] = min(times[place], seconds(hooked, images, warm=turn > 0))
-    return copies[times.index(min(times))]
+            with copy.hooked.hooks():
+                times[place] = min(times[place], seconds(copy.hooked, images, warm=turn > 0))
+    return replace(copies[times.index(min(times))], seconds=min(times) / len(images))
 
 
 # Classes whose forward is known; a subclass may compute its weight anew in every pass.

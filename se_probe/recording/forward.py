@@ -42,13 +42,20 @@ class HookedNetwork:
         predictions: bool = True,
         channels_last: bool = False,
     ) -> None:
-        self._network = network
+        self.network = network
+        self.channels_last = channels_last
+        self._sites, self._capture, self._predictions = sites, capture, predictions
         self._recorder = GateRecorder(network, sites, capture)
-        self._predictions = predictions
         self._layout = torch.channels_last if channels_last else torch.contiguous_format
         reference = next(network.parameters(), torch.empty(0))
-        self._device = reference.device
+        self.device = reference.device
         self._dtype = reference.dtype if reference.is_floating_point() else torch.float32
+
+    def with_copy(self, copy: nn.Module, *, channels_last: bool) -> HookedNetwork:
+        """Return a copy of the network with the same sites, signals and predictions."""
+        return HookedNetwork(
+            copy, self._sites, self._capture, predictions=self._predictions, channels_last=channels_last
+        )
 
     @contextmanager
     def hooks(self) -> Iterator[None]:
@@ -59,14 +66,14 @@ class HookedNetwork:
     def place(self, images: torch.Tensor) -> torch.Tensor:
         """Return images on the network's device, in its dtype and layout, without waiting for the device."""
         # Move first: a copy that also converts would convert on the host and wait.
-        there = images.to(self._device, non_blocking=True)
+        there = images.to(self.device, non_blocking=True)
         return there.to(self._dtype, memory_format=self._layout)
 
     def run(self, images: torch.Tensor) -> tuple[object, Signals]:
         """Return the network's output and its signals for images that are in place."""
         if not self._predictions:
             return None, self._recorder.run(images)
-        output = self._network(images)
+        output = self.network(images)
         return output, self._recorder.signals
 
     def __call__(self, images: torch.Tensor) -> tuple[object, Signals]:
@@ -157,7 +164,7 @@ def _choices(output: object, own: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
 def seconds(
     run: ForwardPass, images: torch.Tensor, *, warm: bool = False, clock: Callable[[], float] = time.perf_counter
 ) -> float:
-    """Return the seconds that a batch takes, after one pass to warm up unless `warm` says that there was one."""
+    """Return the seconds that a batch takes, after a pass to warm up unless one was made (`warm`)."""
     with torch.inference_mode():
         if not warm:
             _wait(run(images)[1])
@@ -166,7 +173,13 @@ def seconds(
         return clock() - start
 
 
-def _wait(signals: dict[tuple[str, str], torch.Tensor]) -> None:
+def _wait(signals: Signals) -> None:
     """Wait for the device, which works asynchronously."""
     for values in signals.values():
         values[:1].cpu()
+
+
+def filled(images: torch.Tensor, count: int) -> torch.Tensor:
+    """Return a batch with its last image repeated until there are `count`."""
+    missing = count - len(images)
+    return images if missing <= 0 else torch.cat([images, images[-1:].expand(missing, *images.shape[1:])])

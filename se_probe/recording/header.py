@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any, TypeVar
@@ -16,7 +18,6 @@ from numpy.typing import NDArray
 
 from se_probe.errors import SeProbeError, first_line
 from se_probe.gates import GateSite
-from se_probe.recording.digest import facts_digest
 from se_probe.recording.guard import SCHEMA
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -40,23 +41,11 @@ class SignalColumns:
         """Names of the axes of `shape`."""
         return ("channel",) if len(self.shape) == 1 else ("branch", "channel")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-able values."""
-        return {"signal": self.signal, "site": self.site, "shape": list(self.shape)}
-
-    @classmethod
-    def from_dict(cls, facts: dict[str, Any]) -> SignalColumns:
-        """Read `to_dict` back."""
-        return cls(facts["signal"], facts["site"], tuple(facts["shape"]))
-
 
 def join(signals: Iterable[torch.Tensor]) -> torch.Tensor:
     """Return signals as `(image, column)`, on their device, without loss: float32 at least."""
-    return torch.cat([_at_least_float32(values.flatten(1)) for values in signals], dim=1)
-
-
-def _at_least_float32(values: torch.Tensor) -> torch.Tensor:
-    return values if values.dtype == torch.float64 else values.float()
+    flat = [values.flatten(1) for values in signals]
+    return torch.cat([values if values.dtype == torch.float64 else values.float() for values in flat], dim=1)
 
 
 def split(columns: NDArray[Scalar], blocks: Sequence[SignalColumns]) -> dict[SignalColumns, NDArray[Scalar]]:
@@ -137,7 +126,7 @@ class Header:
             "status": status,
             "run": self.run,
             "sites": [site.to_dict() for site in self.sites],
-            "signals": [columns.to_dict() for columns in self.signals],
+            "signals": [{**vars(columns), "shape": list(columns.shape)} for columns in self.signals],
             "classes": list(self.classes),
             "chosen": list(self.chosen),
             "selected": self.selected,
@@ -156,11 +145,13 @@ def header_of(attributes: dict[str, Any]) -> Header:
         _require_form(attributes, _FORM, "")
         header = Header(
             sites=tuple(GateSite(**facts) for facts in attributes["sites"]),
-            signals=tuple(SignalColumns.from_dict(facts) for facts in attributes["signals"]),
+            signals=tuple(
+                SignalColumns(item["signal"], item["site"], tuple(item["shape"])) for item in attributes["signals"]
+            ),
             classes=tuple(attributes["classes"]),
             chosen=tuple(attributes["chosen"]),
             # The first schema has it in its provenance only.
-            selected=attributes["selected"] if "selected" in attributes else _selected_of(attributes["provenance"]),
+            selected=attributes.get("selected", attributes["provenance"]["data"].get("images_selected")),
             provenance=attributes["provenance"],
             run=attributes.get("run", ""),
             schema=attributes["schema"],
@@ -171,10 +162,6 @@ def header_of(attributes: dict[str, Any]) -> Header:
             f"the attributes of the recording are damaged ({first_line(error)}); copy it anew, or record it again."
         ) from error
     return header
-
-
-def _selected_of(provenance: Mapping[str, Any]) -> int:
-    return int(provenance["data"]["images_selected"])
 
 
 def _require_form(value: Any, form: Any, where: str) -> None:
@@ -220,6 +207,12 @@ def _require_consistent(header: Header) -> None:
             raise ValueError(f"the {columns.signal} of {columns.site} has the shape {columns.shape}")
     if header.selected < 0:
         raise ValueError(f"{header.selected} images are selected")
+
+
+def facts_digest(facts: Any) -> str:
+    """Return the SHA-256 of JSON-able facts, whatever the order of their keys."""
+    # Through JSON first, which makes texts of all keys and lists of all sequences, as they are read back.
+    return hashlib.sha256(json.dumps(json.loads(json.dumps(facts)), sort_keys=True).encode()).hexdigest()
 
 
 def attributes_digest(attributes: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The arrays of a recording: what each must look like, and the check of that before one is decoded or allocated.
+"""The arrays of a recording: what each must look like, the check of that before one is read, and their checksums.
 
 A value that is read depends on an array's metadata as much as on its bytes. Every entry of them is therefore held
 against what the recording's attributes imply; what could change values (a scale factor, a filter, another order of
@@ -7,14 +7,16 @@ axes) is refused. Only plain numbers and fixed-width text are read, only through
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from se_probe.errors import SeProbeError
 from se_probe.recording.guard import read_json
@@ -116,30 +118,22 @@ def array_problems(store: Path, header: Header) -> Iterator[str]:
                 if first != length:
                     raise ValueError(f"it has the length {length}; expected {first}, as {owner}")
             except (KeyError, TypeError, ValueError, OverflowError, OSError, SeProbeError) as error:
-                yield f"{name} is not read: {_sentence(error)}"
+                what = f"its metadata have no {error}" if isinstance(error, KeyError) else error
+                yield f"{name} is not read: {what}"
 
 
-def _sentence(error: Exception) -> str:
-    return f"its metadata have no {error}" if isinstance(error, KeyError) else str(error)
-
-
-def _group_problems(store: Path, arrays: Mapping[str, ArrayLayout]) -> Iterator[str]:
+def _group_problems(store: Path, arrays: Iterable[str]) -> Iterator[str]:
     """Yield the groups whose metadata are not as they were written."""
-    groups = dict.fromkeys(["", *(parent for name in arrays for parent in _parents(name))])
-    for name in groups:
+    groups = {parent.as_posix() for name in arrays for parent in PurePosixPath(name).parents}
+    for name in sorted(groups):
         folder = store / name
         try:
             if read_json(folder / ".zgroup") != {"zarr_format": ZARR_FORMAT}:
                 yield f"{folder / '.zgroup'} is not what was written"
-            if name and (attributes := _attributes(folder)):
+            if name != "." and (attributes := _attributes(folder)):
                 yield f"the group {name} has the attributes {_short(attributes)}; expected none"
         except SeProbeError as error:
             yield str(error)
-
-
-def _parents(name: str) -> list[str]:
-    parts = name.split("/")
-    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
 
 
 def _attributes(folder: Path) -> Any:
@@ -179,7 +173,7 @@ def check_array(folder: Path, layout: ArrayLayout, *, whole: bool = True) -> int
     return shape[0]
 
 
-def _sizes(values: Sequence[Any]) -> tuple[int, ...]:
+def _sizes(values: Any) -> tuple[int, ...]:
     if not isinstance(values, list) or any(type(value) is not int or value < 0 for value in values):
         raise ValueError(f"its metadata are damaged: {_short(values)} is no list of sizes")
     return tuple(values)
@@ -203,3 +197,42 @@ def _check_chunks(folder: Path, shape: tuple[int, ...], chunks: tuple[int, ...])
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:100]}…"
+
+
+def strings(values: Iterable[Any]) -> NDArray[np.str_]:
+    """Return names as numpy's fixed-width text, which zarr stores without pickling."""
+    return np.array([str(value) for value in values], dtype=np.str_)
+
+
+class ArrayDigest:
+    """Checksum of an array that arrives in parts along its first axis; it does not depend on how the array is split.
+
+    It is the SHA-256, in hexadecimal, of the values in row-major order and little-endian bytes, followed by the text
+    `<dtype> <shape>`, such as `<f4 (200, 256)`.
+    """
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._rows = 0
+        self._kind = ""
+        self._rest: tuple[int, ...] = ()
+
+    def update(self, part: NDArray[Any]) -> None:
+        """Add the next rows."""
+        little = part.dtype.newbyteorder("<")
+        self._hash.update(np.ascontiguousarray(part, dtype=little).tobytes())
+        self._rows += part.shape[0]
+        self._kind, self._rest = little.str, part.shape[1:]
+
+    def hex(self) -> str:
+        """Return the checksum of the rows so far."""
+        whole = self._hash.copy()
+        whole.update(f"{self._kind} {(self._rows, *self._rest)}".encode())
+        return whole.hexdigest()
+
+
+def array_digest(values: NDArray[Any]) -> str:
+    """Return the checksum of an array."""
+    digest = ArrayDigest()
+    digest.update(values)
+    return digest.hex()

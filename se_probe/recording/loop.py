@@ -15,24 +15,24 @@ import torch
 from numpy.typing import NDArray
 
 from se_probe.errors import SeProbeError, first_line
-from se_probe.gates import GateSite
+from se_probe.gates import GateRecorder, GateSite
 from se_probe.images import Batch, DeviceDecoder, Selection, batches
 from se_probe.io.files import only_writer, writing
 from se_probe.labels import ImageClass
 from se_probe.models import LoadedModel
-from se_probe.recording.assembly import complete
+from se_probe.recording.batch import RecordedBatch, take_in, unit_of
 from se_probe.recording.deviation import trial_images
 from se_probe.recording.distributed import Ranks
-from se_probe.recording.engine import Execution, engine, shapes_of
+from se_probe.recording.engine import Execution, engine
 from se_probe.recording.forward import ForwardPass, Transfer, start
 from se_probe.recording.guard import INCOMPLETE, root_attributes
 from se_probe.recording.header import Header, SignalColumns, header_of
 from se_probe.recording.memory import OutOfMemoryRetry, keep_freed_memory
-from se_probe.recording.recorded_batch import RecordedBatch, ShardWriter, take_in, unit_of
 from se_probe.recording.recording import Recording, open_recording
 from se_probe.recording.resume import begin, keep_execution, require_same
+from se_probe.recording.shards import ShardWriter, shard_folder
 from se_probe.recording.stopping import StopRequest, stop_request
-from se_probe.recording.store import shard_folder
+from se_probe.recording.store import complete
 
 
 def record(
@@ -90,7 +90,8 @@ def record(
     """
     network = model.network.to(device)
     blocks = tuple(
-        SignalColumns(signal, site, shape) for (signal, site), shape in shapes_of(network, sites, capture).items()
+        SignalColumns(signal, site, shape)
+        for (signal, site), shape in GateRecorder(network, sites, capture).shapes.items()
     )
     classes = tuple({"name": item.name, "index": item.index, "wnid": item.wnid} for item in _classes(selection))
     chosen = tuple(item.name for item in selection.chosen)

@@ -17,12 +17,12 @@ from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
 from se_probe.io.files import reading
 from se_probe.io.urls import is_url
-from se_probe.recording.assembly import read_incomplete
 from se_probe.recording.guard import COMPLETE, root_attributes
 from se_probe.recording.header import header_of
 from se_probe.recording.layout import IMAGE_COLUMNS, check_arrays, names_of_moments
 from se_probe.recording.remote import copy_down
 from se_probe.recording.run_folder import RECORDING, recording_at
+from se_probe.recording.store import read_incomplete
 
 Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
 

@@ -12,7 +12,7 @@ from se_probe.io.files import writing
 from se_probe.recording.guard import COMPLETE, INCOMPLETE, SCHEMA, root_attributes
 from se_probe.recording.header import Header, header_of
 from se_probe.recording.shards import DamagedShardError, Shard, shard_paths
-from se_probe.recording.store import create, put_attributes, shard_folder, tidy
+from se_probe.recording.store import create, put_attributes, tidy
 
 # Facts that may differ in a continuation: they change no gate beyond the stated tolerance.
 _FREE_FACTS = ("command", "created", "versions", "machine", "resumed", "execution", "free_settings")
@@ -68,19 +68,19 @@ def begin(
 def _covered(path: Path, header: Header, prints: Sequence[str | None], say: Callable[[str], None]) -> set[int]:
     """Return the places that sound shards cover, and remove the other shards."""
     covered: set[int] = set()
-    for shard_path in shard_paths(shard_folder(path)):
+    for file in shard_paths(path):
         try:
-            shard = Shard.read(shard_path, header)
-            problem = _repaired(shard, prints)
+            shard = Shard.read(file, header)
         except DamagedShardError as error:
-            shard, problem = None, str(error)
-        if shard is not None:
+            places, problem = range(0), str(error)
+        else:
             _require_unchanged(path, shard, prints)
-        if shard is None or problem:
-            shard_path.unlink()
+            places, problem = shard.covered, _repaired(shard, prints)
+        if problem:
+            file.unlink()
             say(f"resume    {problem}; it was removed and its images are recorded again")
         else:
-            covered.update(shard.covered)
+            covered.update(places)
     return covered
 
 
@@ -93,8 +93,7 @@ def _repaired(shard: Shard, prints: Sequence[str | None]) -> str:
 
 
 def _require_unchanged(path: Path, shard: Shard, prints: Sequence[str | None]) -> None:
-    images = shard.images["path"].tolist()
-    for image, place, before in zip(images, shard.places.tolist(), shard.fingerprints, strict=True):
+    for image, place, before in shard.images[["path", "place", "fingerprint"]].itertuples(index=False):
         if _differ(before, prints[place]):
             raise SeProbeError(
                 f"{path} cannot be continued: the image {image} has changed since it was recorded ({before}, now "

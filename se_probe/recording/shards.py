@@ -9,10 +9,11 @@ temporary name, synced to the disk and then renamed: a killed run leaves whole s
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -21,48 +22,43 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from se_probe.errors import SeProbeError, first_line
-from se_probe.io.files import atomic_write, sync
-from se_probe.recording.digest import array_digest, facts_digest
-from se_probe.recording.header import Header, width
-from se_probe.recording.layout import IMAGE_COLUMNS
+from se_probe.io.files import atomic_write, sync, writing
+from se_probe.recording.batch import RecordedBatch
+from se_probe.recording.header import Header, facts_digest, width
+from se_probe.recording.layout import IMAGE_COLUMNS, array_digest
 from se_probe.recording.moments import ClassMoments, Moments
 
 _TEXTS = [name for name, kind in IMAGE_COLUMNS.items() if kind == "str"]
-_NUMBERS = [name for name, kind in IMAGE_COLUMNS.items() if kind != "str"]
 
 
 class DamagedShardError(SeProbeError):
     """A shard that does not hold what was written into it."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Shard:
     """Some images of a recording, in order.
 
     Attributes:
-        images: one row an image, the columns of `IMAGE_COLUMNS`; missing indices are -1, missing names "".
-        places: place of each of them in the selection, ascending.
+        images: one row an image, as in `RecordedBatch`; missing indices are -1, missing names "".
         rows: positions in `images` of those whose gates are kept.
         gates: their gates, `(row, column)`.
         moments: moments of every class in the shard, over all its images.
         skipped: images that were left out, as `place`, `path`, `class`, `reason` and `fingerprint`.
-        fingerprints: of the recorded images, in order, None where nothing tells what an image holds.
         run: identifies the run that recorded them.
     """
 
     images: pd.DataFrame
-    places: NDArray[np.int64]
     rows: NDArray[np.int64]
     gates: NDArray[np.floating]
     moments: ClassMoments
-    skipped: list[dict[str, Any]] = field(default_factory=list)
-    fingerprints: list[str | None] = field(default_factory=list)
-    run: str = ""
+    skipped: list[dict[str, Any]]
+    run: str
 
     @property
     def covered(self) -> range:
         """The places that the shard covers, whether recorded or skipped."""
-        places = [*self.places.tolist(), *(item["place"] for item in self.skipped)]
+        places = [*self.images["place"].tolist(), *(item["place"] for item in self.skipped)]
         return range(min(places), max(places) + 1)
 
     def write(self, folder: Path) -> None:
@@ -71,7 +67,24 @@ class Shard:
         Raises:
             OSError: it cannot be written.
         """
-        arrays, facts = self._arrays(), self._facts()
+        moments = self.moments.by_class.values()
+        size = len(moments), self.gates.shape[1]
+        arrays = {
+            **{name: self.images[name].to_numpy(kind) for name, kind in IMAGE_COLUMNS.items() if kind != "str"},
+            "places": self.images["place"].to_numpy(),
+            "rows": self.rows,
+            "gates": np.ascontiguousarray(self.gates),
+            "count": np.array([item.count for item in moments], dtype=np.int64),
+            "mean": np.array([item.mean for item in moments]).reshape(size),
+            "m2": np.array([item.m2 for item in moments]).reshape(size),
+        }
+        facts = {
+            "images": {name: self.images[name].astype(str).tolist() for name in _TEXTS},
+            "seen": list(self.moments.by_class),
+            "skipped": self.skipped,
+            "fingerprints": self.images["fingerprint"].tolist(),
+            "run": self.run,
+        }
         metadata = {"facts": json.dumps(facts), "sha256": _checksum(arrays, facts)}
         atomic_write(folder / f"{self.covered.start:09d}.safetensors", save(arrays, metadata))
         sync(folder)
@@ -108,69 +121,97 @@ class Shard:
         facts = json.loads(metadata["facts"])
         if _checksum(arrays, facts) != metadata["sha256"]:
             raise DamagedShardError(f"the shard {path} is damaged: its content does not have its checksum")
-        columns = {name: facts["images"][name] if name in _TEXTS else arrays[name] for name in IMAGE_COLUMNS}
         moments = ClassMoments()
         for name, count, mean, m2 in zip(facts["seen"], arrays["count"], arrays["mean"], arrays["m2"], strict=True):
             moments.add(name, Moments(int(count), mean, m2))
-        images = pd.DataFrame(columns).astype(dict(IMAGE_COLUMNS))
-        places, rows, gates = (arrays[name] for name in ("places", "rows", "gates"))
-        if len(places) != len(images) or len(rows) != len(gates):
+        columns = {name: facts["images"][name] if name in _TEXTS else arrays[name] for name in IMAGE_COLUMNS}
+        prints = facts.get("fingerprints", [None] * len(arrays["places"]))
+        columns |= {"place": arrays["places"], "fingerprint": np.array(prints, dtype=object)}
+        if len(arrays["rows"]) != len(arrays["gates"]):
             raise ValueError("it has parts of different lengths")
-        prints = facts.get("fingerprints", [None] * len(images))
-        return cls(images, places, rows, gates, moments, facts["skipped"], prints, facts.get("run", ""))
-
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        moments, width = self.moments.by_class.values(), self.gates.shape[1]
-        return {
-            **{name: self.images[name].to_numpy(IMAGE_COLUMNS[name]) for name in _NUMBERS},
-            "places": self.places,
-            "rows": self.rows,
-            "gates": np.ascontiguousarray(self.gates),
-            "count": np.array([item.count for item in moments], dtype=np.int64),
-            "mean": _stack([item.mean for item in moments], width),
-            "m2": _stack([item.m2 for item in moments], width),
-        }
-
-    def _facts(self) -> dict[str, Any]:
-        texts = {name: self.images[name].astype(str).tolist() for name in _TEXTS}
-        seen = list(self.moments.by_class)
-        return {
-            "images": texts,
-            "seen": seen,
-            "skipped": self.skipped,
-            "fingerprints": self.fingerprints,
-            "run": self.run,
-        }
+        images = pd.DataFrame(columns).astype(dict(IMAGE_COLUMNS))
+        return cls(images, arrays["rows"], arrays["gates"], moments, facts["skipped"], facts.get("run", ""))
 
 
 def _checksum(arrays: Mapping[str, NDArray[Any]], facts: dict[str, Any]) -> str:
     return facts_digest([facts, {name: array_digest(values) for name, values in arrays.items()}])
 
 
-def strings(values: Any) -> NDArray[np.str_]:
-    """Return names as numpy's fixed-width text, which zarr stores without pickling."""
-    return np.array([str(value) for value in values], dtype=np.str_).reshape(len(values))
+class ShardWriter:
+    """Writes a shard whenever enough images are collected, and at the end or at a stop.
+
+    Args:
+        folder: where the shards go.
+        shard_images: number of images, recorded or skipped, after which a shard is written.
+        run: identifies the run; it is kept in every shard.
+    """
+
+    def __init__(self, folder: Path, shard_images: int, run: str) -> None:
+        self._folder, self._shard_images, self._run = folder, shard_images, run
+        self._held: list[RecordedBatch] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._flush()
+
+    def add(self, batch: RecordedBatch) -> None:
+        """Add the next batch, of later places than those before.
+
+        Raises:
+            SeProbeError: the disk is full or the like; whole shards stay.
+        """
+        self._held.append(batch)
+        if sum(item.count for item in self._held) >= self._shard_images:
+            self._flush()
+
+    def _flush(self) -> None:
+        held, self._held = self._held, []
+        if held:
+            for shard in _shards(held, self._run):
+                with writing(self._folder.parent):
+                    shard.write(self._folder)
 
 
-def _stack(rows: list[NDArray[np.float64]], width: int) -> NDArray[np.float64]:
-    return np.stack(rows) if rows else np.empty((0, width))
+def _shards(held: Sequence[RecordedBatch], run: str) -> Iterator[Shard]:
+    """Yield the collected batches as one shard for each range of neighbouring places."""
+    images = pd.concat([batch.images for batch in held], ignore_index=True)
+    columns = np.concatenate([batch.columns for batch in held])
+    skipped = [skip for batch in held for skip in batch.skipped]
+    covered = np.sort([*images["place"], *(skip["place"] for skip in skipped)])
+    for part in np.split(covered, np.flatnonzero(np.diff(covered) > 1) + 1):
+        here = images["place"].between(part[0], part[-1]).to_numpy()
+        table, values = images[here], columns[here]
+        moments = ClassMoments()
+        moments.update(table["class"].tolist(), values)
+        rows = np.flatnonzero(table["role"] == "chosen")
+        left_out = [skip for skip in skipped if part[0] <= skip["place"] <= part[-1]]
+        yield Shard(table, rows, values[rows], moments, left_out, run)
 
 
-def shard_paths(folder: Path) -> list[Path]:
-    """Return the whole shards of a folder in the selection's order; what a killed run left half-written is none."""
-    return sorted(folder.glob("[0-9]*.safetensors"))
+def shard_folder(path: Path) -> Path:
+    """Return the folder of a recording's shards."""
+    return path / "shards"
 
 
-def read_shards(folder: Path, header: Header) -> Iterator[Shard]:
+def shard_paths(path: Path) -> list[Path]:
+    """Return the whole shards of a recording in the selection's order; what a killed run left half-written is none."""
+    return sorted(shard_folder(path).glob("[0-9]*.safetensors"))
+
+
+def read_shards(path: Path, header: Header) -> Iterator[Shard]:
     """Read the shards of a recording in the selection's order.
 
     Raises:
         DamagedShardError: one is not as it was written, belongs to another run, or covers what another covers too.
     """
     last = 0
-    for path in shard_paths(folder):
-        shard = Shard.read(path, header)
+    for file in shard_paths(path):
+        shard = Shard.read(file, header)
         if shard.covered.start < last:
-            raise DamagedShardError(f"the shard {path} covers image {shard.covered.start}, as the one before it does")
+            raise DamagedShardError(f"the shard {file} covers image {shard.covered.start}, as the one before it does")
         last = shard.covered.stop
         yield shard

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,36 +27,37 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
+from se_probe.errors import SeProbeError
 from se_probe.io.files import atomic_write, remove_leftovers, sync, sync_tree
-from se_probe.recording.digest import ArrayDigest
-from se_probe.recording.guard import COMPLETE, INCOMPLETE, ROOT_ATTRIBUTES, read_json
-from se_probe.recording.header import Header, SignalColumns, attributes_digest, split, width
-from se_probe.recording.layout import IMAGE_COLUMNS, ZARR_FORMAT, layout_of, names_of_moments
+from se_probe.recording.guard import COMPLETE, INCOMPLETE, ROOT_ATTRIBUTES, read_json, root_attributes
+from se_probe.recording.header import Header, attributes_digest, header_of, split, width
+from se_probe.recording.layout import IMAGE_COLUMNS, ZARR_FORMAT, ArrayDigest, layout_of, names_of_moments, strings
 from se_probe.recording.moments import ClassMoments
-from se_probe.recording.shards import strings
+from se_probe.recording.shards import read_shards, shard_folder
 
 GATHERED = ".zmetadata"  # For other programs, which open a recording faster with it; se-probe reads each file.
 _METADATA = (".zarray", ".zattrs", ".zgroup")
 _NODES = ("images", "gates", "moments")
 _CHUNK_ROWS, _CHUNK_LABELS = 256, 2**16
-
-
-@dataclass(frozen=True)
-class Part:
-    """Signals of some images: their rows in the table of images, and the values of each block."""
-
-    rows: NDArray[np.int64]
-    values: dict[SignalColumns, xr.Variable]
+# Rows of images and their signals, `(row, column)`: those of a recording, some at a time.
+Part = tuple[NDArray[np.int64], NDArray[np.floating]]
 
 
 @dataclass(frozen=True)
 class Content:
-    """The contents of a recording: facts of its images, moments, skipped images, and one or more parts of signals."""
+    """The contents of a recording.
+
+    Attributes:
+        images: facts of its images, the columns of `IMAGE_COLUMNS`.
+        moments: those of each class, all signals side by side.
+        skipped: images that were left out.
+        parts: the rows in `images` that have gates and their signals, some at a time.
+    """
 
     images: pd.DataFrame
     moments: ClassMoments
     skipped: list[dict[str, str]]
-    parts: Iterator[Part]
+    parts: Iterable[Part]
 
 
 def create(path: Path, header: Header) -> None:
@@ -72,9 +73,62 @@ def create(path: Path, header: Header) -> None:
     sync(path.parent)
 
 
-def shard_folder(path: Path) -> Path:
-    """Return the folder of a recording's shards."""
-    return path / "shards"
+def complete(path: Path) -> None:
+    """Put a recording's shards together, mark it as complete, and remove them.
+
+    Raises:
+        SeProbeError: the shards do not cover the selection, or none of a chosen class's images was recorded.
+        OSError: it cannot be written; the shards stay.
+    """
+    header = header_of(root_attributes(path))
+    content = _content_of_shards(path, header)
+    covered = len(content.images) + len(content.skipped)
+    if covered != header.selected:
+        raise SeProbeError(
+            f"the shards of {path} hold {covered} of {header.selected} images; continue the run with --resume."
+        )
+    for name in header.chosen:
+        if name not in content.moments.by_class:
+            reason = next((item["reason"] for item in content.skipped if item["class"] == name), "there are none")
+            raise SeProbeError(
+                f"none of the images of {name} could be recorded ({reason}); repair them or choose another class."
+            )
+    write(path, header, content)
+    tidy(path)
+
+
+def read_incomplete(path: Path, header: Header) -> xr.DataTree:
+    """Return what an incomplete recording holds, in memory.
+
+    Raises:
+        DamagedShardError: a shard is not as it was written.
+        SeProbeError: no image was recorded yet.
+    """
+    content = _content_of_shards(path, header)
+    if content.images.empty:
+        raise SeProbeError(f"{path} holds no image yet: its run was stopped before; continue it with --resume.")
+    rows, columns = zip(*content.parts, strict=True)
+    whole = np.concatenate(rows), np.concatenate(columns)
+    return _tree_of(header, content, whole, header.attributes(INCOMPLETE, content.skipped))
+
+
+def _content_of_shards(path: Path, header: Header) -> Content:
+    tables, moments, skipped = [pd.DataFrame(columns=list(IMAGE_COLUMNS))], ClassMoments(), []
+    for shard in read_shards(path, header):
+        tables.append(shard.images)
+        skipped += [{key: item[key] for key in ("path", "class", "reason")} for item in shard.skipped]
+        for name, items in shard.moments.by_class.items():
+            moments.add(name, items)
+    tables = [table for table in tables if len(table)] or tables
+    images = pd.concat(tables, ignore_index=True)[list(IMAGE_COLUMNS)].astype(dict(IMAGE_COLUMNS))
+    return Content(images, moments, skipped, _parts_of_shards(path, header))
+
+
+def _parts_of_shards(path: Path, header: Header) -> Iterator[Part]:
+    first = 0
+    for shard in read_shards(path, header):
+        yield shard.rows + first, shard.gates
+        first += len(shard.images)
 
 
 def put_attributes(path: Path, attributes: dict[str, Any]) -> None:
@@ -97,7 +151,9 @@ def write(path: Path, header: Header, content: Content) -> None:
     """
     _discard(path)
     try:
-        digests = _write_nodes(path, header, content)
+        # Every chunk is on disk, so that a lost one is seen and no fill value takes its place.
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            digests = _write_arrays(path, header, content)
         sync_tree(path)
     except OSError:
         _discard(path)
@@ -137,78 +193,63 @@ def _sweep(path: Path) -> None:
         leftover.unlink()
 
 
-def _write_nodes(path: Path, header: Header, content: Content) -> dict[str, ArrayDigest]:
+def _write_arrays(path: Path, header: Header, content: Content) -> dict[str, ArrayDigest]:
     """Write images, moments and signals; return the checksum of each array, taken from memory."""
-    tree = tree_of(header, content, next(content.parts), header.attributes(INCOMPLETE, content.skipped))
+    parts = (part for part in content.parts if len(part[0]))
+    tree = _tree_of(header, content, next(parts), header.attributes(INCOMPLETE, content.skipped))
     encoding: dict[str, dict[str, Any]] = {}
     for name, layout in layout_of(header).items():
-        node, _, array = name.rpartition("/")
+        group, _, array = name.rpartition("/")
         rows = _CHUNK_ROWS if layout.row and layout.length == "rows" else max(1, min(_CHUNK_LABELS, len(tree[name])))
-        encoding.setdefault(f"/{node}", {})[array] = {"chunks": (rows, *layout.row)}
-    # Every chunk is on disk, so that a lost one is seen and no fill value takes its place.
-    with zarr.config.set({"array.write_empty_chunks": True}):
-        return _write_arrays(path, tree, content, encoding)
-
-
-def _write_arrays(
-    path: Path, tree: xr.DataTree, content: Content, encoding: dict[str, dict[str, Any]]
-) -> dict[str, ArrayDigest]:
+        encoding.setdefault(f"/{group}", {})[array] = {"chunks": (rows, *layout.row)}
     tree.to_zarr(path, mode="a", zarr_format=ZARR_FORMAT, consolidated=False, encoding=encoding)
     digests: dict[str, ArrayDigest] = {}
     for node in tree.subtree:
-        for name, variable in node.to_dataset(inherit=False).variables.items():
-            digests.setdefault(f"{node.path}/{name}".strip("/"), ArrayDigest()).update(variable.values)
-    for part in content.parts:
-        _append(path, part)
-        digests["gates/image"].update(part.rows)
-        for block, values in part.values.items():
-            digests[f"gates/{block.site}/{block.signal}"].update(values.values)
+        for key, variable in node.to_dataset(inherit=False).variables.items():
+            digests.setdefault(f"{node.path}/{key}".strip("/"), ArrayDigest()).update(variable.values)
+    for part in parts:
+        for name, values in _arrays_of(header, part).items():
+            zarr.open_array(path / name, mode="r+", zarr_format=ZARR_FORMAT).append(values)
+            digests[name].update(values)
     return digests
 
 
-def tree_of(header: Header, content: Content, part: Part, attributes: dict[str, Any]) -> xr.DataTree:
+def _arrays_of(header: Header, part: Part) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a part by their paths in the recording."""
+    rows, columns = part
+    signals = split(columns, header.signals)
+    return {"gates/image": rows} | {f"gates/{block.site}/{block.signal}": signals[block] for block in header.signals}
+
+
+def _tree_of(header: Header, content: Content, part: Part, attributes: dict[str, Any]) -> xr.DataTree:
     """Return a recording as the nodes that this module describes; `part` takes the place of the content's parts."""
-    images, moments = content.images, content.moments
-    names = _class_order(header, moments)
-    by_class = [moments.by_class[name] for name in names]
+    rows, columns = part
+    names = [entry["name"] for entry in header.classes if entry["name"] in content.moments.by_class]
+    moments = [content.moments.by_class[name] for name in names]
     size = len(names), width(header.signals)
-    means = split(np.array([item.mean for item in by_class]).reshape(size), header.signals)
-    m2s = split(np.array([item.m2 for item in by_class]).reshape(size), header.signals)
+    signals = split(columns, header.signals)
+    means, m2s = (
+        split(np.array(values).reshape(size), header.signals)
+        for values in ([item.mean for item in moments], [item.m2 for item in moments])
+    )
+    images = {
+        name: ("image", strings(content.images[name]) if kind == "str" else content.images[name].to_numpy(kind))
+        for name, kind in IMAGE_COLUMNS.items()
+    }
+    count = np.array([item.count for item in moments], dtype=np.int64)
     nodes = {
         "/": xr.Dataset(attrs=attributes),
-        "/images": xr.Dataset({name: ("image", _image_values(images, name)) for name in IMAGE_COLUMNS}),
-        "/gates": xr.Dataset(coords={"image": part.rows}),
-        "/moments": xr.Dataset(
-            {"count": ("class", np.array([item.count for item in by_class], dtype=np.int64))},
-            coords={"class": strings(names)},
-        ),
+        "/images": xr.Dataset(images),
+        "/gates": xr.Dataset(coords={"image": rows}),
+        "/moments": xr.Dataset({"count": ("class", count)}, coords={"class": strings(names)}),
     }
     for site in header.sites:
         blocks = [block for block in header.signals if block.site == site.name]
-        nodes[f"/gates/{site.name}"] = xr.Dataset({block.signal: part.values[block] for block in blocks})
+        gates = {block.signal: (("image", *block.dims), signals[block]) for block in blocks}
+        nodes[f"/gates/{site.name}"] = xr.Dataset(gates)
         statistics: dict[str, Any] = {}
         for block in blocks:
             mean, m2 = names_of_moments(block.signal)
-            dims = ("class", *block.dims)
-            statistics |= {mean: (dims, means[block]), m2: (dims, m2s[block])}
+            statistics |= {mean: (("class", *block.dims), means[block]), m2: (("class", *block.dims), m2s[block])}
         nodes[f"/moments/{site.name}"] = xr.Dataset(statistics)
     return xr.DataTree.from_dict(nodes)
-
-
-def _class_order(header: Header, moments: ClassMoments) -> list[str]:
-    return [entry["name"] for entry in header.classes if entry["name"] in moments.by_class]
-
-
-def _image_values(images: pd.DataFrame, name: str) -> NDArray[Any]:
-    kind = IMAGE_COLUMNS[name]
-    return strings(images[name]) if kind == "str" else images[name].to_numpy(kind)
-
-
-def _append(path: Path, part: Part) -> None:
-    options: dict[str, Any] = {"mode": "a", "append_dim": "image", "consolidated": False}
-    xr.Dataset(coords={"image": part.rows}).to_zarr(path, group="gates", **options)
-    by_site: dict[str, dict[str, xr.Variable]] = {}
-    for block, values in part.values.items():
-        by_site.setdefault(block.site, {})[block.signal] = values
-    for site, signals in by_site.items():
-        xr.Dataset(signals).to_zarr(path, group=f"gates/{site}", **options)

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 
 from se_probe.errors import SeProbeError
 from se_probe.io.files import reading
-from se_probe.recording.digest import ArrayDigest
 from se_probe.recording.guard import COMPLETE, INCOMPLETE, read_json, root_attributes
 from se_probe.recording.header import Header, SignalColumns, attributes_digest, header_of
-from se_probe.recording.layout import ZARR_FORMAT, array_problems, layout_of, names_of_moments
+from se_probe.recording.layout import ZARR_FORMAT, ArrayDigest, array_problems, layout_of, names_of_moments
 from se_probe.recording.moments import Moments
 from se_probe.recording.run_folder import recording_at
 from se_probe.recording.shards import DamagedShardError, Shard, shard_paths
-from se_probe.recording.store import GATHERED, gathered_metadata, shard_folder
+from se_probe.recording.store import GATHERED, gathered_metadata
 
 _ROWS_AT_ONCE = 4096
 # Moments merged in another order differ by the rounding of float64, which grows with the number of images.
@@ -85,7 +84,7 @@ def verify(path: str | Path) -> Verification:
 def _verify_shards(store: Path, header: Header) -> Verification:
     problems: list[str] = []
     images = skipped = covered = last = 0
-    paths = shard_paths(shard_folder(store))
+    paths = shard_paths(store)
     for path in paths:
         try:
             shard = Shard.read(path, header)

@@ -17,8 +17,8 @@ from se_probe.analysis import (
     within_class_curves,
 )
 from se_probe.analysis.ablation import ALONE, importance_correlations, site_importance
-from se_probe.analysis.class_means import clustered_class_means, pair_table
 from se_probe.analysis.gates import channel_gates
+from se_probe.analysis.similarity import clustered_class_means, pair_table
 from se_probe.figures import (
     RUN_FIGURES,
     channel_distribution,

@@ -13,7 +13,7 @@ import torch
 from se_probe.analysis import default_within, select_sites
 from se_probe.errors import SeProbeError
 from se_probe.gates import Discovery, discover, require_gates
-from se_probe.gates.cardinality import cardinality
+from se_probe.gates.branches import cardinality
 from se_probe.images import ImageSet, Selection, demo_images, open_images, select
 from se_probe.io.log import tell
 from se_probe.io.progress import status

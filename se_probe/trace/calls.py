@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,10 +43,10 @@ class CallMode(WatchMode):
         self.calls: Counter[str] = Counter()
         self._stack: list[Call] = []
 
-    def watch(self, network: nn.Module, example: Example) -> None:
-        """Run one pass. All hooks are removed, whatever it raises."""
+    def watch(self, network: nn.Module, example: Example, call: Callable[..., Any] | None = None) -> None:
+        """Run one pass of a network, by another `call` of it where one is given. All hooks come off, come what may."""
         with torch.no_grad(), module_hooks(network, self.enter_hook, self.leave), self:
-            example.call(network)
+            example.call(call or network)
 
     def enter_hook(self, path: str) -> Any:
         """Return the hook that notes the begin of a call of a module."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -42,12 +42,21 @@ class FactorMode(CallMode):
         return self._operation.name == event.product.operation.name and factor.dim() == event.product.rank
 
 
-def factors_of(network: nn.Module, example: Example, events: Sequence[Event], seed: int) -> FactorMode:
-    """Return the factors of known products in a pass over another example or with another seed.
+def factors_of(
+    network: nn.Module, example: Example, events: Sequence[Event], seed: int, call: Callable[..., Any] | None = None
+) -> FactorMode:
+    """Return the factors of known products in another pass.
+
+    Args:
+        network: the network.
+        example: what it is called with.
+        events: the products.
+        seed: of the pass's random numbers.
+        call: what is called in place of the network, and calls it.
 
     Raises:
         SeProbeError: the pass failed.
     """
     mode = FactorMode(events)
-    watched_pass(network, example, mode.watch, seed)
+    watched_pass(network, example, lambda item, given: mode.watch(item, given, call), seed)
     return mode

@@ -1,7 +1,5 @@
 """Where replaced gates come from, on the demo's drawings and its smallest network."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -46,11 +44,7 @@ def batch(model, selection):
 
 def applied(model, site, replacement, images, labels):
     """The factor that the network multiplies by at a site under a replacement, read at the product."""
-    point = site.hook_point
-    product = dataclasses.replace(point, kind="product", module=site.module, call=point.product_call)
-    at_product = dataclasses.replace(site, hook_point=dataclasses.replace(product, calls=point.product_calls))
-    # The recorder is entered first, so that it sees the product after it was changed.
-    with GateRecorder(model.network, [at_product]) as recorder, intervene(model.network, {site: replacement}) as doing:
+    with GateRecorder(model.network, [site]) as recorder, intervene(model.network, {site: replacement}) as doing:
         doing.labels = labels
         model.network(images)
     return recorder.gates[site.name].double().numpy()

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from se_probe.analysis.comparison import compare_recordings, comparison_sentences, relative_depth
+from se_probe.analysis.comparison import compare_recordings, comparison_sentences
 from se_probe.analysis.health import site_health
 from se_probe.analysis.specificity import site_specificity
 from tests.analysis.comparable import CLASSES, ORDER, image_table, network
@@ -24,9 +24,9 @@ def compared():
     return recordings, compare_recordings(recordings, **FAST)
 
 
-def test_relative_depth_runs_from_first_to_last():
-    np.testing.assert_allclose(relative_depth(5), [0, 0.25, 0.5, 0.75, 1])
-    np.testing.assert_array_equal(relative_depth(1), [0])
+def test_depth_runs_from_the_first_site_to_the_last(compared):
+    for _, rows in compared[1].sites.groupby("run"):
+        np.testing.assert_allclose(rows["depth"], np.arange(len(rows)) / (len(rows) - 1))
 
 
 def test_profile_is_what_the_measures_say_of_the_same_images(compared):

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from se_probe.analysis.outcomes import estimate, outcome_changes
-from se_probe.analysis.stats.paired import Strata, paired_interval, studentized_interval
-from se_probe.analysis.stats.proportions import flip_interval, share_interval
+from se_probe.analysis.stats.paired import Strata, flip_interval, paired_interval, share_interval, studentized_interval
 from tests.analysis.ablated import planted
 
 MADE = planted({"SE_2_1": 0.2, "SE_3_1": 0.1}, classes=3, images=8)

@@ -8,7 +8,7 @@ import timm
 import torch
 
 from se_probe.costs import network_cost, reduction_sweep
-from se_probe.costs.gate_path import formula_parameters
+from se_probe.costs.network_cost import formula_parameters
 from se_probe.errors import SeProbeError
 from se_probe.gates import find_gates
 from tests.costs import networks as hidden

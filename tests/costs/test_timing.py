@@ -1,6 +1,4 @@
-"""Timing: what it says of a network whose gate costs nearly all, its interval, and what it refuses."""
-
-import re
+"""Timing, by a clock that only networks move: shares of known times, intervals, pairs, and what is refused."""
 
 import numpy as np
 import pytest
@@ -8,86 +6,133 @@ import torch
 from torch import nn
 
 from se_probe.costs import GateTimer
-from se_probe.costs.timing import paired_share
+from se_probe.costs import timing as clocked
+from se_probe.costs.timing import interleaved, median_and_limits, paired_timing
 from se_probe.errors import SeProbeError
 from se_probe.gates import find_gates
-from se_probe.trace.example import noise_for
-from tests.costs import networks as hidden
 from tests.costs.test_network_cost import SIZE, build
 from tests.gates import networks
 
 
-class Costly(networks.Functional):
-    """Computes its gate by far more work than all the rest of the network."""
+class Clock:
+    def __init__(self):
+        self.now = 0.0
 
-    def __init__(self, channels: int = 8) -> None:
-        super().__init__(channels)
-        self.deep = nn.Sequential(*[nn.Linear(channels, 1500), nn.Linear(1500, 1500), nn.Linear(1500, channels)])
-
-    def squeeze(self, x):
-        return self.deep(x.mean((2, 3)))
+    def perf_counter(self):
+        return self.now
 
 
-def test_every_group_is_timed_with_and_without_its_products():
-    network = build(Costly)
+class Takes(nn.Module):
+    """A network that takes `seconds` by the clock, a tenth more in every second pass, and notes its passes."""
+
+    def __init__(self, clock, seconds, passes):
+        super().__init__()
+        self.clock, self.seconds, self.passes = clock, seconds, passes
+
+    def forward(self, x):
+        self.clock.now += self.seconds * (1 + 0.1 * (self.passes.count(self.seconds) % 2))
+        self.passes.append(self.seconds)
+        return x
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(clocked, "time", clock)
+    return clock
+
+
+# Seconds of an operation of the network below; the others take none. The pooling is a mean over the gate's input.
+SECONDS = {"convolution": 6.0, "mean": 1.0, "addmm": 0.5, "sigmoid": 1.0, "mul": 1.0}
+
+
+@pytest.fixture
+def slow(clock, monkeypatch):
+    """Let operations take their `SECONDS`."""
+    original = torch._ops.OpOverload.__call__
+
+    def call(self, /, *args, **kwargs):
+        clock.now += SECONDS.get(self.overloadpacket.__name__, 0.0)
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch._ops.OpOverload, "__call__", call)
+
+
+def test_a_gate_takes_the_time_of_its_operations(slow):
+    network = build(networks.SharedActivation)
     sites = find_gates(network, SIZE)
+    assert len(sites) == 2
     steps = []
-    timer = GateTimer(network, sites, SIZE, {"stage 1": sites}, batch_size=64, rounds=15)
+    timer = GateTimer(network, sites, SIZE, {"first": sites[:1]}, batch_size=4, rounds=15)
     run_time = timer.measure(steps.append)
     assert steps == [1] * 15
-    assert (run_time.rounds, run_time.batch_size, run_time.device) == (15, 64, "cpu")
+    assert (run_time.rounds, run_time.batch_size, run_time.device) == (15, 4, "cpu")
     assert run_time.threads == torch.get_num_threads()
-    keys = [(share.sites, share.replaced) for share in run_time.shares]
-    assert keys == [(name, what) for name in ("all", "stage 1") for what in ("gate", "gate and product")]
-    assert all(share.low <= share.share <= share.high for share in run_time.shares)
-    assert timer.seconds > 0
+    found = {(share.sites, share.part): share for share in run_time.shares}
+    whole = run_time.operations_milliseconds / 1000
+    gate = SECONDS["mean"] + 2 * SECONDS["addmm"] + SECONDS["sigmoid"]
+    expected = {
+        ("all", "gate"): 2 * gate,
+        ("all", "gate and product"): 2 * (gate + SECONDS["mul"]),
+        ("first", "gate"): gate,
+        ("first", "gate and product"): gate + SECONDS["mul"],
+    }
+    assert whole >= SECONDS["convolution"] + expected["all", "gate and product"]
+    for key, seconds in expected.items():
+        share = found[key]
+        assert share.milliseconds == pytest.approx(1000 * seconds)
+        assert share.share == pytest.approx(seconds / whole)
+        assert share.low == pytest.approx(share.high) == pytest.approx(share.share)
+    assert timer.seconds == pytest.approx(15 * whole)
     assert run_time.to_dict()["shares"][0]["sites"] == "all"
 
 
 def test_the_network_is_left_as_it_was():
     network = build(networks.Functional).train()
     state = {name: value.clone() for name, value in network.state_dict().items()}
-    GateTimer(network, find_gates(network, SIZE), SIZE, rounds=15).measure()
+    run_time = GateTimer(network, find_gates(network, SIZE), SIZE, rounds=15).measure()
     assert network.training
     assert all(torch.equal(value, network.state_dict()[name]) for name, value in state.items())
-
-
-def test_shares_are_paired_by_round():
-    rng = np.random.default_rng(0)
-    drift = rng.uniform(1, 5, 15)
-    share, low, high = paired_share(drift, 0.75 * drift)
-    np.testing.assert_allclose([share, low, high], 0.25)
-    # The fourth smallest and the fourth largest of fifteen: P(Binomial(15, 1/2) < 4) = 0.018.
-    ratios = np.linspace(0.1, 0.9, 15)
-    share, low, high = paired_share(np.ones(15), rng.permutation(ratios))
-    np.testing.assert_allclose([share, low, high], [0.5, 1 - ratios[11], 1 - ratios[3]])
-
-
-@pytest.mark.parametrize("rounds", [15, 25])
-def test_intervals_cover_the_median(rounds):
-    rng = np.random.default_rng(1)
-    trials = 600
-    covered = 0
-    for _ in range(trials):
-        whole = rng.lognormal(0, 0.2, rounds)
-        _, low, high = paired_share(whole, 0.9 * whole * rng.lognormal(0, 0.1, rounds))
-        covered += low <= 0.1 <= high
-    assert covered / trials > 0.935
-
-
-def test_a_network_that_goes_by_values_is_refused():
-    network = build(hidden.DependsOnValues)
-    with torch.no_grad():
-        first = [float(network.conv(noise_for(network, SIZE, 1, seed=seed)).flatten()[0]) for seed in (0, 1)]
-    network.gate_block.threshold = sum(first) / 2
-    message = (
-        "a pass of Stem cannot be replayed: its operations, called again, give another output (its way may depend on "
-        "the values of the input); leave out timing (--no-time)."
-    )
-    with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
-        GateTimer(network, find_gates(network, SIZE), SIZE, rounds=15)
+    assert all(0 < share.low <= share.share <= share.high < 1 for share in run_time.shares)
+    assert run_time.network_milliseconds > 0
 
 
 def test_too_few_rounds():
     with pytest.raises(SeProbeError, match=r"^14 rounds of timing were asked for; expected at least 15\.$"):
         GateTimer(build(networks.Functional), [], SIZE, rounds=14)
+
+
+def test_limits_are_order_statistics():
+    # The fourth smallest and the fourth largest of fifteen: P(Binomial(15, 1/2) < 4) = 0.018.
+    values = np.linspace(0.1, 0.9, 15)
+    found = median_and_limits(np.random.default_rng(0).permutation(values))
+    np.testing.assert_allclose(found, [0.5, values[3], values[11]])
+
+
+@pytest.mark.parametrize("rounds", [15, 25])
+def test_intervals_cover_the_median(rounds):
+    rng = np.random.default_rng(1)
+    limits = [median_and_limits(0.1 * rng.lognormal(0, 0.3, rounds))[1:] for _ in range(600)]
+    assert np.mean([low <= 0.1 <= high for low, high in limits]) > 0.935
+
+
+def test_runs_take_turns(clock):
+    passes = []
+    runs = [Takes(clock, seconds, passes) for seconds in (1.0, 2.0, 3.0)]
+    times = interleaved(runs, torch.zeros(1), 3)
+    assert passes == [3.0, 2.0, 1.0, 1.0, 2.0, 3.0, 3.0, 2.0, 1.0]
+    np.testing.assert_allclose(times, np.outer([1, 1.1, 1], [1, 2, 3]))
+
+
+def test_ratio_of_known_times(clock):
+    timing = paired_timing(Takes(clock, 0.02, []), Takes(clock, 0.01, []), torch.zeros(2, 3), pairs=12)
+    assert (timing.pairs, timing.batch, timing.device) == (12, 2, "cpu")
+    assert timing.ratio == pytest.approx(0.5)
+    assert (timing.before, timing.after) == (pytest.approx(21.0), pytest.approx(10.5))
+    assert timing.low <= timing.ratio <= timing.high
+
+
+def test_ten_pairs_at_the_least_where_time_is_up(clock):
+    network = Takes(clock, 100, [])
+    assert paired_timing(network, Takes(clock, 100, []), torch.zeros(1), seconds=0).pairs == 10
+    assert len(network.passes) == 13

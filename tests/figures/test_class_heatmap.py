@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from se_probe.analysis.class_means import clustered_class_means
+from se_probe.analysis.similarity import clustered_class_means
 from se_probe.figures.class_heatmap import class_heatmap
 from tests.analysis.raw_recording import mixed_recording
 from tests.figures.tables import texts, titles

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from se_probe.analysis.class_means import pair_table
-from se_probe.analysis.similarity import class_similarity, cluster_classes
+from se_probe.analysis.similarity import class_similarity, cluster_classes, pair_table
 from se_probe.figures.class_similarity import class_similarity_matrix
 from tests.analysis.raw_recording import mixed_recording
 from tests.figures.tables import texts

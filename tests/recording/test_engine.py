@@ -1,6 +1,7 @@
 """Ways of running a network against plain eager hooks."""
 
 import re
+import time
 
 import pytest
 import torch
@@ -87,10 +88,29 @@ def test_copies_are_timed_on_the_batch_that_is_given():
     network, seen = living("legacy_seresnet18"), []
     network.register_forward_pre_hook(lambda _module, args: seen.append(len(args[0])))
     sites, checked = find_gates(network, IMAGE), images(2)
-    expected = signals_for(HookedNetwork(network, sites), checked)
-    copy = fast_copy(network, sites, (), checked, expected, timed=images(5))
+    plain = HookedNetwork(network, sites)
+    copy = fast_copy(plain, checked, signals_for(plain, checked), timed=images(5))
     assert copy.deviation <= 5e-6
     assert seen.count(5) >= 4  # two copies, two turns
+
+
+class PrefersLayouts(nn.Module):
+    """Slow with channels first in float32, and with channels last in bfloat16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.gate_block = nn.Conv2d(3, 8, 3, stride=2, padding=1), networks.Functional()
+
+    def forward(self, x):
+        if (x.dtype == torch.bfloat16) == x.is_contiguous(memory_format=torch.channels_last):
+            time.sleep(0.05)
+        return self.gate_block(self.conv(x)).mean((2, 3))
+
+
+@pytest.mark.parametrize(("dtype", "channels_last"), [(None, True), ("bfloat16", False)])
+def test_the_layout_is_chosen_in_the_dtype_of_the_run(dtype, channels_last):
+    prepared = run(PrefersLayouts().eval(), images(3, SIZE), size=SIZE, dtype=dtype)[-1]
+    assert prepared.facts["channels_last"] == channels_last
 
 
 class ReadTwice(nn.Module):

@@ -152,8 +152,7 @@ def test_batch_size_workers_and_shards_do_not_matter(
         np.testing.assert_allclose(recording.moments(site.name)["m2"], expected.moments(site.name)["m2"], atol=1e-5)
 
 
-def test_gates_in_more_than_one_block(model, photographs, recorded, tmp_path, monkeypatch):
-    monkeypatch.setattr("se_probe.recording.assembly._ROWS_AT_ONCE", 4)
+def test_gates_of_several_shards(model, photographs, recorded, tmp_path):
     recording, _ = run(model, photographs, tmp_path / "recording.zarr", batch_size=2, shard_images=3)
     for site in recording.sites:
         np.testing.assert_allclose(recording.gates(site.name), recorded[0].gates(site.name), atol=1e-5)

@@ -12,7 +12,7 @@ from scipy import stats
 from se_probe.analysis.findings.thresholds import FEWEST_IMAGES
 from se_probe.analysis.gates import SiteMoments, site_moments
 from se_probe.analysis.health import site_health
-from se_probe.analysis.protocols import GateRecording, GateSiteLike
+from se_probe.analysis.protocols import GateRecording, SiteLike
 from se_probe.analysis.stats.class_groups import class_groups, jackknife_limits, pooled_components_without
 from se_probe.analysis.stats.intervals import CONFIDENCE
 from se_probe.analysis.stats.moments import Floats, sample_variance
@@ -35,7 +35,7 @@ class SiteEvidence:
         dead: 95 % limits of the number of channels that are closed for every image.
     """
 
-    site: GateSiteLike
+    site: SiteLike
     depth: float
     between: Floats
     within: Floats

@@ -10,8 +10,7 @@ from se_probe.analysis.findings.finding import Finding, Verdict, above, all_of, 
 from se_probe.analysis.findings.sentences import PAPER, limits, listed, names
 from se_probe.analysis.findings.thresholds import MARGINAL_LOSS
 from se_probe.analysis.outcomes import Changes
-from se_probe.analysis.stats.paired import Strata
-from se_probe.analysis.stats.proportions import flip_interval
+from se_probe.analysis.stats.paired import Strata, flip_interval
 
 REMOVALS = {
     "identity": "every gate of it set to 1 (or to an even split over branches), so that nothing is scaled",

@@ -5,30 +5,30 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.spatial import distance
 
-from se_probe.analysis.stats.intervals import CONFIDENCE, Interval, jackknife_error
+from se_probe.analysis.stats.intervals import Interval, fisher, jackknife_error, student
 from se_probe.analysis.stats.moments import Floats
 
 FEWEST_IMAGES = 5
+"""Below this the estimator of CKA, or its jackknife, is not defined."""
 FEWEST_CLASSES = 10
 """Fewer classes have fewer than 45 distances, whose rank correlation has an interval of nearly −1 to 1."""
-"""Below this the estimator, or its jackknife, is not defined."""
 
 
 def centred_gram(values: NDArray[np.floating]) -> Floats:
     """U-centred Gram matrix `(image, image)` of `values` (image, column), with diagonal 0 and rows that sum to 0.
 
-    The sum of the products of two such matrices over n(n − 3) is the unbiased estimator HSIC₁ of Song et al.
-    with linear kernels. NaN for fewer than `FEWEST_IMAGES`
-    images, and where nothing varies by more than rounding, or a single image differs from all others.
+    The sum of the products of two such matrices over n(n − 3) is the unbiased estimator HSIC₁ of Song et al. with
+    linear kernels. NaN for fewer than `FEWEST_IMAGES` images, and where nothing varies by more than rounding, or a
+    single image differs from all others.
 
-    Source: Song et al., Feature selection via dependence maximization, JMLR 13 (2012), equation 5; in this
-    form Székely and Rizzo, Partial distance correlation, Annals of Statistics 42 (2014), section 2.
+    Source: Song et al., Feature selection via dependence maximization, JMLR 13 (2012), equation 5; in this form Székely
+    and Rizzo, Partial distance correlation, Annals of Statistics 42 (2014), section 2.
     """
     rows = np.asarray(values, dtype=np.float64)
     images = len(rows)
     centred = rows - rows.mean(axis=0)
-    rounding = np.finfo(np.float64).eps * images * np.abs(rows).max(initial=0)
-    if images < FEWEST_IMAGES or np.abs(centred).max(initial=0) <= rounding:
+    rounding = np.finfo(np.float64).eps * images
+    if images < FEWEST_IMAGES or np.abs(centred).max(initial=0) <= rounding * np.abs(rows).max(initial=0):
         return np.full((images, images), np.nan)
     gram: Floats = centred @ centred.T
     size = np.linalg.norm(gram)
@@ -36,35 +36,28 @@ def centred_gram(values: NDArray[np.floating]) -> Floats:
     sums = gram.sum(axis=1) / (images - 2)
     gram += sums.sum() / (images - 1) - sums[:, None] - sums
     np.fill_diagonal(gram, 0)
-    left = np.linalg.norm(gram) > np.finfo(np.float64).eps * images * size
-    return gram if left else np.full((images, images), np.nan)
+    return gram if np.linalg.norm(gram) > rounding * size else np.full((images, images), np.nan)
 
 
-def linear_cka(first: Floats, second: Floats, *, confidence: float = CONFIDENCE) -> Interval:
+def linear_cka(first: Floats, second: Floats) -> Interval:
     """Centred kernel alignment of two representations, from the `centred_gram` of each over the same images.
 
-    Debiased: the ratio of unbiased estimators of HSIC, so that unrelated representations have about 0 however
-    few images or many columns there are; it can fall below 0. 1 for representations that differ by a rotation,
-    a shift and one scale for all columns: it does not show how much they vary. The limits are for another draw
-    of images (delete-one jackknife on Fisher's scale). NaN where either does not vary.
+    Debiased: the ratio of unbiased estimators of HSIC, so that unrelated representations have about 0 however few
+    images or many columns there are; it can fall below 0. 1 for representations that differ by a rotation, a shift and
+    one scale for all columns: it does not show how much they vary. The limits are for another draw of images
+    (delete-one jackknife on Fisher's scale). NaN where either does not vary.
 
-    Args:
-        first: `centred_gram` of one representation, `(image, image)`.
-        second: that of the other.
-        confidence: confidence of the limits.
-
-    Source: Kornblith et al., Similarity of neural network representations revisited, ICML 2019; Nguyen et al.,
-    Do wide and deep networks learn the same things?, ICLR 2021, for the unbiased estimator.
+    Source: Kornblith et al., Similarity of neural network representations revisited, ICML 2019; Nguyen et al., Do wide
+    and deep networks learn the same things?, ICLR 2021, for the unbiased estimator.
     """
-    cross, own, other = _row_sums(first, second), _row_sums(first, first), _row_sums(second, second)
-    estimate = _ratio(cross.sum(), own.sum(), other.sum())
+    cross, own, other = (np.einsum("ij,ij->i", a, b) for a, b in ((first, second), (first, first), (second, second)))
     images = len(first)
+    estimate = _ratio(cross.sum(), own.sum(), other.sum())
     # Rows of U-centred matrices sum to 0, so that all terms of HSIC without an image come from that image's row.
     taken = 2 * (images - 2) / (images - 3)
     without = _ratio(*(sums.sum() - taken * sums for sums in (cross, own, other)))
-    centre = _fisher(estimate)
-    reach = stats.t.ppf((1 + confidence) / 2, images - 1) * jackknife_error(_fisher(without))
-    return Interval(estimate, np.tanh(centre - reach), np.tanh(centre + reach))
+    reach = student(images - 1) * jackknife_error(fisher(without))
+    return Interval(estimate, np.tanh(fisher(estimate) - reach), np.tanh(fisher(estimate) + reach))
 
 
 def cka_matrix(first: list[Floats], second: list[Floats]) -> Floats:
@@ -75,9 +68,8 @@ def cka_matrix(first: list[Floats], second: list[Floats]) -> Floats:
 def rsa_matrix(first: list[Floats], second: list[Floats]) -> Floats:
     """Spearman correlation over pairs of classes of every one of `first` with every one of `second`.
 
-    Each is a square matrix of distances between the same classes, as in `stats.similarity.matrix_correlation`, which
-    has limits for a single pair. NaN for fewer than `FEWEST_CLASSES` classes and for a matrix that has only ties
-    or lacks a distance.
+    Each is a square matrix of distances between the same classes; `stats.similarity.matrix_correlations` has limits
+    too. NaN for fewer than `FEWEST_CLASSES` classes and for a matrix that has only ties or lacks a distance.
 
     Source: Kriegeskorte et al., Representational similarity analysis, Frontiers in Systems Neuroscience 2 (2008).
     """
@@ -93,21 +85,10 @@ def _centred_ranks(distances: Floats) -> Floats:
 
 
 def _cosines(first: list[Floats], second: list[Floats]) -> Floats:
-    left, right = (np.stack(rows) for rows in (first, second))
-    lengths = np.linalg.norm(left, axis=1)[:, None] * np.linalg.norm(right, axis=1)
-    return np.asarray(left @ right.T / lengths)
-
-
-def _row_sums(first: Floats, second: Floats) -> Floats:
-    return np.asarray(np.einsum("ij,ij->i", first, second))
+    left, right = np.stack(first), np.stack(second)
+    return np.asarray(left @ right.T / np.outer(np.linalg.norm(left, axis=1), np.linalg.norm(right, axis=1)))
 
 
 def _ratio(cross: Floats, own: Floats, other: Floats) -> Floats:
-    size = own * other
     # Without an image nothing may be left that varies.
-    return np.asarray(cross / np.sqrt(np.where(size > 0, size, np.nan)))
-
-
-def _fisher(alignment: Floats) -> Floats:
-    # ±1 has no finite place on Fisher's scale.
-    return np.asarray(np.arctanh(np.clip(alignment, -1 + 1e-12, 1 - 1e-12)))
+    return np.asarray(cross / np.sqrt(np.where(own * other > 0, own * other, np.nan)))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from se_probe.analysis.stats.moments import Floats, unbiased_variance
+from se_probe.analysis.stats.moments import Floats, variance_of_mean
 
 FEWEST_DEGREES = 5.0
 """Degrees of freedom over which the noise of class means must be spread for `anova_type_test`."""
@@ -55,7 +55,7 @@ def anova_type_test(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> tuple[F
     images, means = np.asarray(count, dtype=np.float64), np.asarray(mean, dtype=np.float64)
     classes = means.shape[-1]
     # Of the noise of class means. A class with one image has none that is known.
-    noise = unbiased_variance(images, m2) / images
+    noise = variance_of_mean(images, m2)
     total = noise.sum(axis=-1)
     judged = (total > 0) & (classes > 1)
     safe = np.where(judged, total, 1.0)
@@ -70,7 +70,7 @@ def anova_type_test(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> tuple[F
 
 
 def bootstrap_test(groups: Sequence[NDArray[np.floating]], *, resamples: int = 999, seed: int = 0) -> ClassTest:
-    """Test whether the mean gates of classes differ, from `groups`, an array `(image, column)` a class.
+    """Test whether the mean gates of classes differ.
 
     The statistic is that of `anova_type_test`, for the site with numerator and denominator summed over columns. Its
     distribution is that over resamples of the images of each class about the class's own mean, so that classes keep

@@ -1,4 +1,4 @@
-"""Confidence intervals of ω²: over classes, and over images by the bootstrap.
+"""Confidence intervals: their quantiles and scales, Wilson's interval, and ω² over classes and over images.
 
 What an interval covers depends on what is sampled. Over classes: the value of other classes of the same kind, with
 their own images. Over images: the value of other images of the same classes.
@@ -11,10 +11,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from se_probe.analysis.stats.moments import Floats, sample_variance, unbiased_variance
-from se_probe.analysis.stats.variance import Components, components, omega_squared
+from se_probe.analysis.stats.moments import (
+    Components,
+    Floats,
+    components,
+    omega_squared,
+    sample_variance,
+    variance_of_mean,
+)
 
 CONFIDENCE = 0.95
+"""Confidence of all intervals."""
+TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
+NORMAL = float(stats.norm.ppf(TAILS[1]))
+"""Standard errors on either side of a normal estimate."""
 FEWEST_CLASSES = 5
 
 
@@ -26,50 +36,32 @@ class Interval:
     low: Floats
     high: Floats
 
+    @classmethod
+    def unknown(cls, estimate: Floats) -> "Interval":
+        """An estimate whose limits are NaN."""
+        missing = np.full_like(estimate, np.nan)
+        return cls(estimate, missing, missing)
 
-def omega_squared_over_classes(
-    count: ArrayLike, mean: ArrayLike, m2: ArrayLike, *, pool: bool = False, confidence: float = CONFIDENCE
-) -> Interval:
-    """ω² with an interval for another draw of as many classes and of their images, from class moments (axis last).
 
-    `pool` sums both variance components over all channels first: one number, on which a channel that hardly
-    moves has hardly any weight. The variance of the class means is taken as a χ² variable. Its degrees of freedom
-    are the smaller of two: those of normal classes (Satterthwaite), and those that match the jackknife's variance
-    over classes; times K/(K + 4), which makes up for their being estimated. NaN limits for fewer than
-    `FEWEST_CLASSES` classes and where class means do not vary.
+def student(freedom: int) -> float:
+    """Standard errors on either side of an estimate whose error has `freedom` degrees of freedom (Student's t)."""
+    return float(stats.t.ppf(TAILS[1], freedom))
 
-    In simulation, from 5 classes to 50, a nominal 95 % covers 95 to 99 % for normal classes, 92 to 99 % for classes
-    drawn from those of a real network (`docs/analyses.md`), and 86 to 98 % for exponential ones. No interval covers
-    where few classes carry the effect and may be missing from the draw: with one class in ten 29 to 81 % with 5 to 10
-    classes, 66 to 84 % with 20, 80 to 93 % with 50.
 
-    Args:
-        count: images of each class, `(class,)`.
-        mean: class means, `(…, class)`.
-        m2: sums of squared deviations from the class means, `(…, class)`.
-        pool: whether to sum over channels.
-        confidence: confidence of the limits.
+def fisher(correlation: ArrayLike, most: float = 1 - 1e-12) -> Floats:
+    """Correlations on Fisher's scale, artanh; ±1, which has no place on it, is taken as ±`most`."""
+    return np.asarray(np.arctanh(np.clip(correlation, -most, most)))
 
-    Source: Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2
-    (1946); Arvesen, Jackknifing U-statistics, Annals of Mathematical Statistics 40 (1969); the factor is our own.
+
+def wilson(share: Floats, images: float) -> tuple[Floats, Floats]:
+    """Limits of Wilson's score interval for a share of `images` images.
+
+    Source: Wilson, Probable Inference, the Law of Succession, and Statistical Inference, JASA 22 (1927).
     """
-    images, means = np.asarray(count, dtype=np.float64), np.asarray(mean, dtype=np.float64)
-    variance, classes = unbiased_variance(images, m2), means.shape[-1]
-    parts, spread, noise = components(images, means, m2), sample_variance(means), np.mean(variance / images, axis=-1)
-    if pool:
-        parts, spread, noise = parts.pooled(), np.asarray(spread.sum()), np.asarray(noise.sum())
-    estimate = omega_squared(parts)
-    if classes < FEWEST_CLASSES:
-        return Interval(estimate, np.full_like(estimate, np.nan), np.full_like(estimate, np.nan))
-    degrees = _degrees_of_spread(means, pool=pool) * classes / (classes + 4)
-    tails = ((1 + confidence) / 2, (1 - confidence) / 2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ends = [spread * degrees / stats.chi2.ppf(tail, degrees) for tail in tails]
-        between = [(classes - 1) / classes * (end - noise) for end in ends]
-        # An infinite variance lies between classes as a whole.
-        low, high = (np.where(np.isinf(end), 1.0, end / (end + parts.within)) for end in between)
-    known = (spread > 0) & np.isfinite(estimate)
-    return Interval(estimate, np.where(known, low, np.nan), np.where(known, high, np.nan))
+    stretch = 1 + NORMAL**2 / images
+    middle = (share + NORMAL**2 / (2 * images)) / stretch
+    reach = NORMAL * np.sqrt(share * (1 - share) / images + NORMAL**2 / (4 * images**2)) / stretch
+    return middle - reach, middle + reach
 
 
 def jackknife_error(without_each: Floats) -> Floats:
@@ -81,35 +73,80 @@ def jackknife_error(without_each: Floats) -> Floats:
     return np.asarray(np.sqrt((units - 1) * np.var(without_each, axis=-1)))
 
 
+def omega_squared_over_classes(count: ArrayLike, mean: ArrayLike, m2: ArrayLike, *, pool: bool = False) -> Interval:
+    """ω² with an interval for another draw of as many classes and of their images, from class moments (axis last).
+
+    The variance of the class means is taken as a χ² variable. Its degrees of freedom are the smaller of two: those of
+    normal classes (Satterthwaite), and those that match the jackknife's variance over classes; times K/(K + 4), which
+    makes up for their being estimated. NaN limits for fewer than `FEWEST_CLASSES` classes and where class means do
+    not vary.
+
+    In simulation, from 5 classes to 50, a nominal 95 % covers 95 to 99 % for normal classes, 92 to 99 % for classes
+    drawn from those of a real network (`docs/analyses.md`), and 86 to 98 % for exponential ones. No interval covers
+    where few classes carry the effect and may be missing from the draw: with one class in ten 29 to 81 % with 5 to 10
+    classes, 66 to 84 % with 20, 80 to 93 % with 50.
+
+    Args:
+        count: images of each class, `(class,)`.
+        mean: class means, `(…, class)`.
+        m2: sums of squared deviations from the class means, `(…, class)`.
+        pool: whether to sum the components over all channels first: one number, on which a channel that hardly moves
+            has hardly any weight.
+
+    Source: Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2
+    (1946); Arvesen, Jackknifing U-statistics, Annals of Mathematical Statistics 40 (1969); the factor is our own.
+    """
+    means = np.asarray(mean, dtype=np.float64)
+    classes = means.shape[-1]
+    parts, spread = components(count, means, m2), sample_variance(means)
+    noise = np.mean(variance_of_mean(count, m2), axis=-1)
+    if pool:
+        parts, spread, noise = parts.pooled(), np.asarray(spread.sum()), np.asarray(noise.sum())
+    estimate = omega_squared(parts)
+    if classes < FEWEST_CLASSES:
+        return Interval.unknown(estimate)
+    degrees = _degrees_of_spread(means, pool=pool) * classes / (classes + 4)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ends = [spread * degrees / stats.chi2.ppf(tail, degrees) for tail in reversed(TAILS)]
+        between = [(classes - 1) / classes * (end - noise) for end in ends]
+        # An infinite variance lies between classes as a whole.
+        low, high = (np.where(np.isinf(end), 1.0, end / (end + parts.within)) for end in between)
+    known = (spread > 0) & np.isfinite(estimate)
+    return Interval(estimate, np.where(known, low, np.nan), np.where(known, high, np.nan))
+
+
 def omega_squared_over_images(
-    groups: Sequence[NDArray[np.floating]], *, resamples: int = 999, seed: int = 0, confidence: float = CONFIDENCE
+    groups: Sequence[NDArray[np.floating]], *, resamples: int = 999, seed: int = 0
 ) -> Interval:
     """ω² pooled over all columns, with an interval for the draw of images of these same classes.
 
-    `groups` has an array `(image, column)` a class. Images are resampled within each class. The images resampled from
-    have a share of their own that no correction applies to, so the percentiles of the deviations from that share are
-    added to the estimate (on the scale −log(1 − ω²)). In simulation a nominal 95 % covers 94 to 96 % on the gates of a
-    real network (2 to 10 classes of 5 to 50 images), and 91 to 99 % in a single normal channel. NaN limits where
-    nothing varies within classes or one has a single image.
+    Images are resampled within each class. The images resampled from have a share of their own that no correction
+    applies to, so the percentiles of the deviations from that share are added to the estimate (on the scale
+    −log(1 − ω²)). In simulation a nominal 95 % covers 94 to 96 % on the gates of a real network (2 to 10 classes of 5
+    to 50 images), and 91 to 99 % in a single normal channel. NaN limits where nothing varies within classes or one has
+    a single image.
 
     Args:
         groups: an array `(image, column)` a class.
         resamples: bootstrap resamples.
         seed: seed of the random numbers.
-        confidence: confidence of the limits.
 
     Source: Davison and Hinkley, Bootstrap Methods and their Application (1997), sections 3.2 and 5.2.
     """
     grand = np.mean([group.mean(axis=0, dtype=np.float64) for group in groups], axis=0)
     centred = [np.asarray(group, dtype=np.float64) - grand for group in groups]
-    whole = _group_components(centred).pooled()
+    means = np.stack([group.mean(axis=0) for group in centred], axis=-1)
+    m2 = np.stack([group.var(axis=0) * len(group) for group in centred], axis=-1)
+    whole = components([len(group) for group in centred], means, m2).pooled()
     estimate = omega_squared(whole)
     if not whole.within > 0:
-        return Interval(estimate, np.asarray(np.nan), np.asarray(np.nan))
+        return Interval.unknown(estimate)
+    # log(total/within) among the images themselves, taken as the whole population
+    parent = np.log1p(np.sum(np.var(means, axis=-1)) / np.mean([np.sum(group.var(axis=0)) for group in centred]))
     resampled = _resampled_components(centred, resamples, np.random.default_rng(seed))
-    deviations = _log_total_over_within(omega_squared(resampled)) - _log_of_parent(centred)
-    tail = (1 - confidence) / 2
-    return _from_log(estimate, -float(np.quantile(deviations, tail)), float(np.quantile(deviations, 1 - tail)))
+    low, high = np.quantile(_log_total_over_within(omega_squared(resampled)) - parent, TAILS)
+    ends = (-np.expm1(-(_log_total_over_within(estimate) + end)) for end in (low, high))
+    return Interval(estimate, np.asarray(next(ends)), np.asarray(next(ends)))
 
 
 def _degrees_of_spread(means: Floats, *, pool: bool) -> Floats:
@@ -146,19 +183,6 @@ def _degrees_of_normal(centred: Floats) -> Floats:
     return np.asarray((classes - 1) * trace**2 / np.clip(square, least, max(trace**2, least)))
 
 
-def _group_components(groups: Sequence[Floats]) -> Components:
-    means = np.stack([group.mean(axis=0) for group in groups], axis=-1)
-    m2 = np.stack([np.sum((group - group.mean(axis=0)) ** 2, axis=0) for group in groups], axis=-1)
-    return components([len(group) for group in groups], means, m2)
-
-
-def _log_of_parent(centred: Sequence[Floats]) -> float:
-    """log(total/within) among the images themselves, taken as the whole population."""
-    between = np.sum(np.var([group.mean(axis=0) for group in centred], axis=0))
-    within = np.mean([np.sum(group.var(axis=0)) for group in centred])
-    return float(np.log1p(between / within))
-
-
 def _resampled_components(centred: Sequence[Floats], resamples: int, rng: np.random.Generator) -> Components:
     """Components of each resample, summed over columns; classes are added up one at a time to save memory."""
     classes, columns = len(centred), centred[0].shape[1]
@@ -178,10 +202,4 @@ def _resampled_components(centred: Sequence[Floats], resamples: int, rng: np.ran
 
 
 def _log_total_over_within(share: Floats) -> Floats:
-    below_one = np.where(share < 1, share, np.nan)
-    return np.asarray(-np.log1p(-below_one))
-
-
-def _from_log(estimate: Floats, down: float, up: float) -> Interval:
-    theta = _log_total_over_within(estimate)
-    return Interval(estimate, np.asarray(-np.expm1(-(theta - down))), np.asarray(-np.expm1(-(theta + up))))
+    return np.asarray(-np.log1p(-np.where(share < 1, share, np.nan)))

@@ -1,9 +1,11 @@
-"""Statistical kernels on plain arrays: this file imports numpy and nothing else.
+"""Moments of classes and variance between and within them, on plain arrays: this file imports numpy and nothing else.
 
-All arithmetic is float64. A class is described by its moments: `count` n, `mean`, and `m2`, the sum of
-squared deviations from the mean (Chan, Golub, LeVeque 1983). In the `equal_weight_*` kernels the last axis
-runs over classes.
+A class is described by `count` n, `mean`, and `m2`, the sum of squared deviations from the mean (Chan, Golub, LeVeque
+1983). The last axis runs over classes. Every class has the same weight, so that nothing depends on how many images of
+each were taken.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,13 +16,17 @@ Floats = NDArray[np.float64]
 def unbiased_variance(count: ArrayLike, m2: ArrayLike) -> Floats:
     """m2 / (n − 1), broadcast; NaN where a class has fewer than two images."""
     images = np.asarray(count, dtype=np.float64)
-    deviations = np.asarray(m2, dtype=np.float64)
-    return np.where(images >= 2, deviations / np.maximum(images - 1, 1), np.nan)
+    return np.where(images >= 2, np.asarray(m2, dtype=np.float64) / np.maximum(images - 1, 1), np.nan)
+
+
+def variance_of_mean(count: ArrayLike, m2: ArrayLike) -> Floats:
+    """Squared standard error of a class mean, variance / n; NaN where n < 2."""
+    return unbiased_variance(count, m2) / np.maximum(np.asarray(count, dtype=np.float64), 1)
 
 
 def standard_error(count: ArrayLike, m2: ArrayLike) -> Floats:
     """Standard error of a class mean, √(variance / n); NaN where n < 2."""
-    return np.sqrt(_variance_of_mean(count, m2))
+    return np.sqrt(variance_of_mean(count, m2))
 
 
 def sample_variance(values: ArrayLike) -> Floats:
@@ -31,39 +37,89 @@ def sample_variance(values: ArrayLike) -> Floats:
 
 
 def equal_weight_mean(mean: ArrayLike) -> Floats:
-    """Mean over classes (last axis) in which every class counts the same, however many images it has.
+    """Mean over classes in which every class counts the same.
 
-    Source: the "all" curve of Hu et al., Squeeze-and-Excitation Networks, "Role of Excitation", where all
-    classes have equally many images.
+    Source: the "all" curve of Hu et al., Squeeze-and-Excitation Networks, "Role of Excitation".
     """
     return np.asarray(np.mean(np.asarray(mean, dtype=np.float64), axis=-1))
 
 
-def equal_weight_variance(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Floats:
-    """Unbiased variance over images of the mixture in which every class (last axis) has the same weight.
+def equal_weight_standard_error(count: ArrayLike, m2: ArrayLike) -> Floats:
+    """Standard error of `equal_weight_mean` for these K classes, √(Σ s²/n) / K; NaN where any n < 2."""
+    variances = variance_of_mean(count, m2)
+    return np.asarray(np.sqrt(np.sum(variances, axis=-1)) / variances.shape[-1])
 
-    Law of total variance: the mean variance within classes plus the variance of the class means, less the
-    part of the latter, (K − 1)/K · mean(s²/n), that is due to class means being estimated from n images.
-    NaN where any class has fewer than two images.
+
+def equal_weight_variance(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Floats:
+    """Unbiased variance over images of the mixture in which every class has the same weight.
+
+    Law of total variance: the sum of `components`; NaN where any class has fewer than two images.
 
     Args:
         count: images of each class, `(class,)`.
         mean: class means, `(…, class)`.
         m2: sums of squared deviations from the class means, `(…, class)`.
     """
+    parts = components(count, mean, m2)
+    return np.asarray(parts.within + (parts.between if np.shape(mean)[-1] > 1 else 0.0))
+
+
+@dataclass(frozen=True)
+class Components:
+    """Unbiased estimates of variance components, one a channel.
+
+    Attributes:
+        between: variance of the true class means, `(1/K) Σ (µ_k − µ̄)²`; its estimate can fall below 0.
+        within: mean over classes of the variance over images.
+    """
+
+    between: Floats
+    within: Floats
+
+    def pooled(self) -> "Components":
+        """The components summed over all channels."""
+        return Components(np.asarray(np.sum(self.between)), np.asarray(np.sum(self.within)))
+
+
+def components(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Components:
+    """Split the variance of images into a part between and a part within classes.
+
+    `within` = mean of s²_k; `between` = (1/K) Σ (m_k − m̄)² − (K − 1)/K · mean of s²_k/n_k, without the noise of the
+    class means. NaN where a class has one image, and `between` for a single class.
+
+    Args:
+        count: images of each class, `(class,)`.
+        mean: class means, `(…, class)`.
+        m2: sums of squared deviations from the class means, `(…, class)`.
+
+    Source: the method of moments for one-way layouts (Searle, Casella, McCulloch, Variance Components, 1992).
+    """
     means = np.asarray(mean, dtype=np.float64)
     classes = means.shape[-1]
-    within = np.mean(unbiased_variance(count, m2), axis=-1)
-    noise = np.mean(_variance_of_mean(count, m2), axis=-1)
-    return np.asarray(within + np.var(means, axis=-1) - (classes - 1) / classes * noise)
+    noise = np.mean(variance_of_mean(count, m2), axis=-1)
+    between = np.var(means, axis=-1) - (classes - 1) / classes * noise if classes > 1 else np.full_like(noise, np.nan)
+    return Components(np.asarray(between), np.asarray(np.mean(unbiased_variance(count, m2), axis=-1)))
 
 
-def equal_weight_standard_error(count: ArrayLike, m2: ArrayLike) -> Floats:
-    """Standard error of `equal_weight_mean` for these K classes, √(Σ s²/n) / K; NaN where any n < 2."""
-    variances = _variance_of_mean(count, m2)
-    return np.asarray(np.sqrt(np.sum(variances, axis=-1)) / variances.shape[-1])
+def omega_squared(parts: Components) -> Floats:
+    """Share of the variance over images that lies between classes, ω² = between / (between + within); at most 1.
+
+    Near 0, and as often below as above it, where classes do not differ, whatever the number of images; NaN where
+    nothing varies. A share of a tiny variance means little: show the spread in gate units beside it.
+
+    Source: Hays, Statistics for Psychologists (1963), whose ω² = (SSB − (K − 1) MSW) / (SST + MSW) it is for equal
+    counts.
+    """
+    total = np.asarray(parts.between + parts.within)
+    return np.where(total > 0, parts.between / np.where(total > 0, total, 1.0), np.nan)
 
 
-def _variance_of_mean(count: ArrayLike, m2: ArrayLike) -> Floats:
-    images = np.asarray(count, dtype=np.float64)
-    return unbiased_variance(count, m2) / np.maximum(images, 1)
+def between_class_sd(parts: Components, classes: int) -> Floats:
+    """Standard deviation between the true means of classes, without the noise of the means, in the unit of the gates.
+
+    √(K/(K − 1) · between), that of a population of which K classes were drawn; 0 where noise explains all, NaN for a
+    single class.
+    """
+    if classes < 2:
+        return np.full_like(parts.between, np.nan)
+    return np.asarray(np.sqrt(np.maximum(parts.between, 0.0) * classes / (classes - 1)))

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from se_probe.analysis.stats.intervals import CONFIDENCE
+from se_probe.analysis.stats.intervals import fisher, student
 from se_probe.analysis.stats.moments import Floats
 
 FEWEST = 5
 """Units below which no interval is given."""
 _MOST = 0.9999
-"""A correlation of 1 has no place on Fisher's scale."""
+"""Largest correlation on Fisher's scale: draws of few units often agree in all ranks."""
 
 
 @dataclass(frozen=True)
@@ -28,23 +28,20 @@ def rank_correlation(
     other: Floats,
     first_draws: Floats | None = None,
     other_draws: Floats | None = None,
-    *,
-    confidence: float = CONFIDENCE,
 ) -> RankCorrelation:
-    """Spearman's correlation of two measures `(unit,)`, with limits for other units of the kind.
+    """Spearman's correlation of two measures, with limits for other units of the kind.
 
-    `…_draws` (draw, unit) are the measures as other data might have given them, such as `jackknife_draws` or
-    bootstrap replicates, as many of both; None for a measure without error. On Fisher's scale the variance is
-    (1 + r²/2) / (n − 3) for the draw of units, and to it is added that of the correlation over the draws; Student's t
-    of n − 2 degrees in the place of the normal keeps the interval honest for few units. Errors also pull the estimate
-    itself towards 0. NaN limits for fewer than `FEWEST` units, NaN where a measure does not vary.
+    On Fisher's scale the variance is (1 + r²/2) / (n − 3) for the draw of units, and to it is added that of the
+    correlation over the draws; Student's t of n − 2 degrees in the place of the normal keeps the interval honest for
+    few units. Errors also pull the estimate itself towards 0. NaN limits for fewer than `FEWEST` units, NaN where a
+    measure does not vary.
 
     Args:
         first: one measure, `(unit,)`.
         other: the other, `(unit,)`.
-        first_draws: the first as other data might have given it, `(draw, unit)`; None: without error.
-        other_draws: likewise of the other.
-        confidence: confidence of the limits.
+        first_draws: the first as other data might have given it, such as `jackknife_draws` or bootstrap replicates,
+            `(draw, unit)`; None: without error.
+        other_draws: as many of the other.
 
     Source: Bonett and Wright, Sample size requirements for estimating Pearson, Kendall and Spearman correlations,
     Psychometrika 65 (2000).
@@ -56,21 +53,19 @@ def rank_correlation(
     variance = (1 + value**2 / 2) / (units - 3)
     if first_draws is not None or other_draws is not None:
         pair = (first if first_draws is None else first_draws, other if other_draws is None else other_draws)
-        variance += float(np.var(_fisher(_spearman(*pair))))
-    reach = float(stats.t.ppf((1 + confidence) / 2, units - 2)) * variance**0.5
-    centre = float(_fisher(np.asarray(value)))
+        variance += float(np.var(fisher(_spearman(*pair), _MOST)))
+    reach, centre = student(units - 2) * variance**0.5, float(fisher(value, _MOST))
     return RankCorrelation(value, float(np.tanh(centre - reach)), float(np.tanh(centre + reach)))
 
 
 def jackknife_draws(whole: Floats, without: Floats, draws: int, *, seed: int = 0) -> Floats:
-    """Measures `(draw, unit)` around `whole` (unit) with the jackknife's covariance over units, as if normal.
+    """Measures `(draw, unit)` around `whole` with the jackknife's covariance over units, as if normal.
 
-    `without` (group, unit) holds them without each of G groups of the data, the same groups for every unit. Ranks can
-    not be jackknifed themselves: a single swap in one of G replicates would count G-fold.
+    Ranks can not be jackknifed themselves: a single swap in one of G replicates would count G-fold.
 
     Args:
         whole: measures from all data, `(unit,)`.
-        without: measures without each group of the data, `(group, unit)`.
+        without: measures without each of G groups of the data, the same for every unit, `(group, unit)`.
         draws: number of draws.
         seed: seed of the random numbers.
 
@@ -82,12 +77,7 @@ def jackknife_draws(whole: Floats, without: Floats, draws: int, *, seed: int = 0
 
 
 def partial_rank_correlation(first: Floats, other: Floats, held: Floats) -> float:
-    """Spearman's correlation of two measures `(unit,)` with the ranks of a third held fixed.
-
-    Args:
-        first: one measure, `(unit,)`.
-        other: the other, `(unit,)`.
-        held: the measure that is held fixed, `(unit,)`.
+    """Spearman's correlation of two measures `(unit,)` with the ranks of a third, `held`, held fixed.
 
     Source: Kendall, Partial Rank Correlation, Biometrika 32 (1942), with Spearman's coefficients.
     """
@@ -102,7 +92,3 @@ def _spearman(first: Floats, other: Floats) -> Floats:
     one, two = (values - values.mean(axis=-1, keepdims=True) for values in ranks)
     scale = np.sqrt(np.sum(one**2, axis=-1) * np.sum(two**2, axis=-1))
     return np.asarray(np.sum(one * two, axis=-1) / np.where(scale > 0, scale, np.nan))
-
-
-def _fisher(correlation: Floats) -> Floats:
-    return np.asarray(np.arctanh(np.clip(correlation, -_MOST, _MOST)))

@@ -30,12 +30,11 @@ class Selectivity:
 def selectivity(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Selectivity:
     """Compare the class with the highest mean with all others, which have equal weights (class axis last).
 
-    index = (µ_max − µ_rest) / (µ_max + µ_rest) was made for activations, which rest at 0. Gates do not: one
-    that lies at 0.55 for one class and at 0.45 for all others has 0.1, however clear the difference is, and
-    one that sits at 0.5 ± 0.001 has at most 0.002. d′ = (µ_max − µ_rest) / √((σ²_max + σ²_rest)/2) has no
-    such compression, but no scale either: it can be large where the gate hardly moves. σ²_rest is that of the
-    equal-weight mixture of the other classes. Both choose the highest class from the same images, so they
-    lie above 0 by chance too: `selectivity_by_chance` says how far. NaN for one class.
+    index = (µ_max − µ_rest) / (µ_max + µ_rest) was made for activations, which rest at 0. Gates do not: one that is
+    0.55 for one class and 0.45 for all others has 0.1, however clear the difference. d′ = (µ_max − µ_rest) /
+    √((σ²_max + σ²_rest)/2) has no such compression, but no scale either: it can be large where the gate hardly moves.
+    σ²_rest is that of the equal-weight mixture of the other classes. Both choose the highest class from the same
+    images, and so are above 0 by chance too: `selectivity_by_chance` says how far. NaN for one class.
 
     Args:
         count: images of each class, `(class,)`.
@@ -62,10 +61,13 @@ def selectivity(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Selectivity
     spread_of_variance = 2 * variance**2 / np.maximum(images - 1, 1)
     of_pooled = _at(spread_of_variance, best) + _over_rest(spread_of_variance + 4 * deviation**2 * noise, best) / others
     with_difference = -_over_rest(deviation * noise, best) / others
-    d_prime, d_prime_error = _d_prime(top - rest, top_noise + rest_noise, pooled, of_pooled / 4, with_difference)
+    unit = np.where(pooled > 0, pooled, np.nan)
+    d_prime = (top - rest) / np.sqrt(unit)
+    square = (top_noise + rest_noise) / unit + d_prime**2 * of_pooled / (16 * unit**2)
+    d_prime_error = np.sqrt(np.maximum(square - d_prime * with_difference / unit**1.5, 0.0))
     defined = (means.min(axis=-1) >= 0) & (top > 0)
     highest = np.where(defined, top, np.nan)
-    index = _index(highest, rest)
+    index = (highest - rest) / (highest + rest)
     index_error = 2 * np.sqrt(rest**2 * top_noise + highest**2 * rest_noise) / (highest + rest) ** 2
     if means.shape[-1] < 2:
         index, index_error, d_prime, d_prime_error = (np.full(top.shape, np.nan) for _ in range(4))
@@ -77,10 +79,9 @@ def selectivity_by_chance(
 ) -> tuple[Floats, Floats]:
     """Index and d′ that `selectivity` would give on average if classes did not differ at all, a channel each.
 
-    The class with the highest mean is chosen from the same images, so that both lie above 0 by chance: the more so the
-    more classes and the fewer images there are. Under this null all classes have the channel's mean and its variance
-    within classes, and gates are normal; d′ then depends on the counts alone. NaN for one class or where a class has
-    one image, the index also where a class mean is negative.
+    The more so the more classes and the fewer images there are. Under this null all classes have the channel's mean and
+    its variance within classes, and gates are normal; d′ then depends on the counts alone. NaN for one class or where a
+    class has one image, the index also where a class mean is negative.
 
     Args:
         count: images of each class, `(class,)`.
@@ -113,17 +114,3 @@ def _at(values: Floats, place: NDArray[np.int64]) -> Floats:
 def _over_rest(values: Floats, best: NDArray[np.int64]) -> Floats:
     """Mean over all classes but the best."""
     return np.asarray((values.sum(axis=-1) - _at(values, best)) / max(values.shape[-1] - 1, 1))
-
-
-def _index(top: Floats, rest: Floats) -> Floats:
-    return np.asarray((top - rest) / (top + rest))
-
-
-def _d_prime(
-    difference: Floats, noise: Floats, pooled: Floats, of_pooled: Floats, with_difference: Floats
-) -> tuple[Floats, Floats]:
-    """d′ and its error, from the variances of difference and pooled variance and their covariance."""
-    unit = np.where(pooled > 0, pooled, np.nan)
-    d_prime = difference / np.sqrt(unit)
-    square = noise / unit + d_prime**2 * of_pooled / (4 * unit**2) - d_prime * with_difference / unit**1.5
-    return d_prime, np.sqrt(np.maximum(square, 0.0))

@@ -10,8 +10,8 @@ from scipy.cluster import hierarchy
 from scipy.spatial import distance
 
 from se_probe.analysis.stats.class_tests import TIE
-from se_probe.analysis.stats.intervals import CONFIDENCE, jackknife_error
-from se_probe.analysis.stats.moments import Floats, unbiased_variance
+from se_probe.analysis.stats.intervals import fisher, jackknife_error, student
+from se_probe.analysis.stats.moments import Floats, variance_of_mean
 
 FEWEST_CLASSES = 4
 CLOSE = 1e-5
@@ -87,64 +87,47 @@ def rms_distance(means: ArrayLike) -> Floats:
     return np.asarray(np.sqrt(squares / rows.shape[1]))
 
 
-def squared_distance(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Floats:
-    """Unbiased mean squared difference of the true means of every pair of classes; `mean`, `m2` (class, column).
+def squared_distance(distances: Floats, count: ArrayLike, m2: ArrayLike) -> Floats:
+    """Unbiased mean squared difference of the true means of every pair of classes, from `rms_distance`.
 
-    What the noise of both means adds on average is taken away, so it can fall below 0; NaN for a class with
-    one image, and 0 on the diagonal.
-
-    Args:
-        count: images of each class, `(class,)`.
-        mean: class means, `(class, column)`.
-        m2: sums of squared deviations, likewise.
-
-    Source: Walther et al., Reliability of dissimilarity measures for multi-voxel pattern analysis, NeuroImage
-    137 (2016), here by subtraction of the known noise.
-    """
-    return without_noise(rms_distance(mean), count, m2)
-
-
-def without_noise(distances: Floats, count: ArrayLike, m2: ArrayLike) -> Floats:
-    """`squared_distance` from the `rms_distance` of the means.
+    What the noise of both means adds on average is taken away, so it can fall below 0; NaN for a class with one image,
+    and 0 on the diagonal.
 
     Args:
         distances: `rms_distance` of the class means, `(class, class)`.
         count: images of each class, `(class,)`.
         m2: sums of squared deviations, `(class, column)`.
+
+    Source: Walther et al., Reliability of dissimilarity measures for multi-voxel pattern analysis, NeuroImage 137
+    (2016), here by subtraction of the known noise.
     """
-    images = np.asarray(count, dtype=np.float64)[:, None]
-    noise = np.mean(unbiased_variance(images, m2) / images, axis=1)
-    squares = distances**2 - (noise[:, None] + noise)
-    return np.where(np.eye(len(noise), dtype=bool), 0.0, squares)
+    noise = np.mean(variance_of_mean(np.asarray(count)[:, None], m2), axis=1)
+    return np.where(np.eye(len(noise), dtype=bool), 0.0, distances**2 - (noise[:, None] + noise))
 
 
 def hierarchy_distance(paths: Sequence[Sequence[Sequence[str]]]) -> Floats:
     """1 − Wu–Palmer similarity of every pair of classes, 0 … 1, as a square matrix, from all `paths` to each class.
 
-    The similarity is twice the depth of the deepest common ancestor over the sum of both depths, the root at
-    depth 1; of classes with several paths, that of the two most similar paths. 1 for classes without a common root.
+    The similarity is twice the depth of the deepest common ancestor over the sum of both depths, the root at depth 1;
+    of classes with several paths, that of the two most similar paths. 1 for classes without a common root.
 
     Source: Wu and Palmer, Verb semantics and lexical selection, ACL 1994.
     """
-    first = np.cumsum([0, *(len(own) for own in paths[:-1])])
-    apart = _path_distance([path for own in paths for path in own])
-    apart = np.minimum.reduceat(np.minimum.reduceat(apart, first, axis=0), first, axis=1)
-    np.fill_diagonal(apart, 0.0)
-    return np.asarray(apart)
-
-
-def _path_distance(paths: Sequence[Sequence[str]]) -> Floats:
-    """1 − Wu–Palmer similarity of every pair of paths."""
+    every = [path for own in paths for path in own]
     codes: dict[str, int] = {}
-    depth = np.array([len(path) for path in paths])
-    table = np.full((len(paths), depth.max()), -1)
-    for row, path in enumerate(paths):
+    depth = np.array([len(path) for path in every])
+    table = np.full((len(every), depth.max()), -1)
+    for row, path in enumerate(every):
         table[row, : len(path)] = [codes.setdefault(node, len(codes)) for node in path]
-    same, common = np.ones((len(paths), len(paths)), dtype=bool), np.zeros((len(paths), len(paths)))
+    same, common = np.ones((len(every), len(every)), dtype=bool), np.zeros((len(every), len(every)))
     for level in table.T:
         same &= (level[:, None] == level) & (level[:, None] >= 0)
         common += same
-    return np.asarray(1 - 2 * common / (depth[:, None] + depth))
+    apart = 1 - 2 * common / (depth[:, None] + depth)
+    first = np.cumsum([0, *(len(own) for own in paths[:-1])])
+    apart = np.minimum.reduceat(np.minimum.reduceat(apart, first, axis=0), first, axis=1)
+    np.fill_diagonal(apart, 0.0)
+    return np.asarray(apart)
 
 
 def pair_mean(pairs: Floats) -> tuple[float, float]:
@@ -165,8 +148,8 @@ def pair_mean(pairs: Floats) -> tuple[float, float]:
 def cluster(distances: Floats) -> Clustering:
     """Cluster classes by average linkage on a square matrix of distances, two classes or more.
 
-    Source: Sokal and Michener, A statistical method for evaluating systematic relationships (1958); Sokal and
-    Rohlf, The comparison of dendrograms by objective methods, Taxon 11 (1962), for the cophenetic correlation.
+    Source: Sokal and Michener, A statistical method for evaluating systematic relationships (1958); Sokal and Rohlf,
+    The comparison of dendrograms by objective methods, Taxon 11 (1962), for the cophenetic correlation.
     """
     condensed = distance.squareform(distances, checks=False)
     linkage = hierarchy.linkage(condensed, method="average", optimal_ordering=len(distances) <= 200)
@@ -176,52 +159,24 @@ def cluster(distances: Floats) -> Clustering:
     return Clustering(linkage, hierarchy.leaves_list(linkage).astype(np.int64), cophenetic)
 
 
-def matrix_correlation(
-    first: Floats,
-    second: Floats,
-    *,
-    permutations: int | None = None,
-    seed: int = 0,
-    confidence: float = CONFIDENCE,
-) -> MatrixCorrelation:
-    """Spearman correlation of two square distance matrices over all pairs of classes.
-
-    Pairs share classes, so neither p value nor interval treats them as independent: p shuffles the classes of
-    one matrix (one-sided: more alike than by chance), the interval is a delete-one-class jackknife on Fisher's
-    scale. `permutations` is 9,999 where None, so that p is below 0.01 after correction over a hundred sites, and 1,999
-    above `MANY_CLASSES` classes, enough for twenty. All NaN for fewer than `FEWEST_CLASSES` classes, or where either
-    matrix has only ties.
-
-    Args:
-        first: distances of classes, `(class, class)`.
-        second: distances of the same classes.
-        permutations: of the classes of one matrix; None: see above.
-        seed: seed of the random numbers.
-        confidence: confidence of the limits.
-
-    Source: Mantel, The detection of disease clustering, Cancer Research 27 (1967); Arvesen, Annals of
-    Mathematical Statistics 40 (1969).
-    """
-    (result,) = matrix_correlations([first], second, permutations=permutations, seed=seed, confidence=confidence)
-    return result
-
-
 def matrix_correlations(
-    firsts: Sequence[Floats],
-    second: Floats,
-    *,
-    permutations: int | None = None,
-    seed: int = 0,
-    confidence: float = CONFIDENCE,
+    firsts: Sequence[Floats], second: Floats, *, permutations: int | None = None, seed: int = 0
 ) -> list[MatrixCorrelation]:
-    """The `matrix_correlation` of each of `firsts` with one matrix, whose shuffles they share.
+    """Spearman correlation over all pairs of classes of each of several square distance matrices with another.
+
+    Pairs share classes, so neither p value nor interval treats them as independent: p shuffles the classes of the
+    other matrix (one-sided: more alike than by chance), the interval is a delete-one-class jackknife on Fisher's
+    scale. All NaN for fewer than `FEWEST_CLASSES` classes, or where either matrix has only ties.
 
     Args:
-        firsts: matrices of distances, `(class, class)` each.
+        firsts: distances of classes, `(class, class)` each; they share the shuffles.
         second: distances of the same classes.
-        permutations: as in `matrix_correlation`.
+        permutations: of the classes; None: 9,999, so that p is below 0.01 after correction over a hundred sites, and
+            1,999 above `MANY_CLASSES` classes, enough for twenty.
         seed: seed of the random numbers.
-        confidence: confidence of the limits.
+
+    Source: Mantel, The detection of disease clustering, Cancer Research 27 (1967); Arvesen, Annals of Mathematical
+    Statistics 40 (1969).
     """
     results = [MatrixCorrelation(np.nan, np.nan, np.nan, np.nan)] * len(firsts)
     judged = [place for place, first in enumerate(firsts) if len(first) >= FEWEST_CLASSES and not _tied(first)]
@@ -230,10 +185,9 @@ def matrix_correlations(
     y = _centred_ranks(second)
     ranks = np.stack([_centred_ranks(firsts[place]) for place in judged])
     shuffles = permutations if permutations is not None else 9999 if len(y) <= MANY_CLASSES else 1999
-    p = _mantel(ranks, y, shuffles, seed)
-    for place, x, by_chance in zip(judged, ranks, p, strict=True):
+    for place, x, p in zip(judged, ranks, _mantel(ranks, y, shuffles, seed), strict=True):
         rho = float(np.sum(x * y) / np.sqrt(np.sum(x**2) * np.sum(y**2)))
-        results[place] = MatrixCorrelation(rho, *_jackknife_limits(x, y, confidence), float(by_chance))
+        results[place] = MatrixCorrelation(rho, *_jackknife_limits(rho, x, y), float(p))
     return results
 
 
@@ -265,7 +219,7 @@ def _centred_ranks(distances: Floats) -> Floats:
     return np.asarray(distance.squareform(ranks - ranks.mean()))
 
 
-def _jackknife_limits(x: Floats, y: Floats, confidence: float) -> tuple[float, float]:
+def _jackknife_limits(rho: float, x: Floats, y: Floats) -> tuple[float, float]:
     classes = len(x)
     pairs = (classes - 1) * (classes - 2) / 2
 
@@ -276,9 +230,5 @@ def _jackknife_limits(x: Floats, y: Floats, confidence: float) -> tuple[float, f
     spread = (without(x**2) - without(x) ** 2 / pairs) * (without(y**2) - without(y) ** 2 / pairs)
     if np.any(spread <= 0):
         return float("nan"), float("nan")
-    # A correlation of ±1 has no finite place on Fisher's scale.
-    z = np.arctanh(np.clip(covariance / np.sqrt(spread), -1 + 1e-12, 1 - 1e-12))
-    pooled = np.sum(x * y) / np.sqrt(np.sum(x**2) * np.sum(y**2))
-    centre = np.arctanh(np.clip(pooled, -1 + 1e-12, 1 - 1e-12))
-    reach = stats.t.ppf((1 + confidence) / 2, classes - 1) * np.sqrt((classes - 1) * np.var(z))
-    return float(np.tanh(centre - reach)), float(np.tanh(centre + reach))
+    reach = student(classes - 1) * jackknife_error(fisher(covariance / np.sqrt(spread)))
+    return float(np.tanh(fisher(rho) - reach)), float(np.tanh(fisher(rho) + reach))

@@ -25,14 +25,13 @@ STATES = ("dynamic", "open", "closed", "constant")
 def channel_states(level: Floats, spread: Floats, *, bounded: bool) -> NDArray[np.str_]:
     """The state of each channel from its mean gate and its standard deviation over images, in gate units.
 
-    "dynamic": the spread is at least `STATIC_SD`. Else the channel is static: "open" at `OPEN` or above,
-    "closed" at `CLOSED` or below (dead), "constant" in between, a fixed scale. Gates
-    that are not `bounded` to 0 … 1 are never open or closed. A channel of unknown spread is "unknown".
+    "dynamic": the spread is at least `STATIC_SD`. Else the channel is static: "open" at `OPEN` or above, "closed" at
+    `CLOSED` or below (dead), "constant" in between, a fixed scale. A channel of unknown spread is "unknown".
 
     Args:
         level: mean gate of each channel.
         spread: its standard deviation over images.
-        bounded: whether gates lie between 0 and 1.
+        bounded: whether gates are between 0 and 1; others are never open or closed.
     """
     static = np.where(bounded & (level >= OPEN), "open", np.where(bounded & (level <= CLOSED), "closed", "constant"))
     return np.where(np.isnan(spread), "unknown", np.where(spread >= STATIC_SD, "dynamic", static))
@@ -43,8 +42,7 @@ def site_verdict(level: Floats, states: NDArray[np.str_]) -> str:
 
     - "live": less than `MOST` of its channels are static.
     - "saturated": static, and at least half of the static channels are open or closed.
-    - "collapsed": static at one and the same level (`SAME_LEVEL`) between open and closed, so that the gate
-      neither depends on the image nor tells channels apart; a few channels may still move.
+    - "collapsed": static at one and the same level (`SAME_LEVEL`) between open and closed.
     - "constant": static at levels that differ between channels, a fixed scale a channel.
     - "unknown": a spread over images is missing, or rests on fewer than `FEWEST_STATE_IMAGES` images.
     """

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from se_probe.analysis.stats.variance import components, omega_squared
+from se_probe.analysis.stats.moments import components, omega_squared
 from se_probe.demo import SUBJECTS, draw, object_mask
 from se_probe.gates import GateRecorder, find_gates
 from se_probe.models import load_model

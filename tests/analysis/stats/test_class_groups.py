@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from se_probe.analysis.stats.class_groups import class_groups, jackknife_limits, pooled_components_without
-from se_probe.analysis.stats.variance import components
+from se_probe.analysis.stats.moments import components
 
 
 def _moments(classes, columns=5, seed=0):

@@ -9,7 +9,7 @@ from se_probe.analysis.stats.intervals import (
     omega_squared_over_classes,
     omega_squared_over_images,
 )
-from se_probe.analysis.stats.variance import components, omega_squared
+from se_probe.analysis.stats.moments import components, omega_squared
 from tests.analysis.stats.samples import draw, moments
 
 RUNS = 200

@@ -3,7 +3,7 @@
 import pytest
 
 from se_probe.gates import find_gates
-from se_probe.gates.cardinality import cardinality
+from se_probe.gates.branches import cardinality
 from se_probe.models import load_model
 from tests.gates.networks import Functional, Stem
 
