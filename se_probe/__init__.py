@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from se_probe.errors import SeProbeError
     from se_probe.folding import fold_gates, load_folded
     from se_probe.folding.result import FoldRun
-    from se_probe.gates import GateRecorder, GateSite, find_gates, intervene
+    from se_probe.gates import GateMap, GateMapper, GateRecorder, GateSite, find_gates, gate_maps, intervene
     from se_probe.images import open_images, select
     from se_probe.images.public import fetch
     from se_probe.labels import LabelSpace, imagenet
@@ -41,6 +41,8 @@ _HOME = {
     "ChangeRun": "runs.change_result",
     "CostReport": "runs.cost",
     "FoldRun": "folding.result",
+    "GateMap": "gates",
+    "GateMapper": "gates",
     "GateRecorder": "gates",
     "GateSite": "gates",
     "LabelSpace": "labels",
@@ -59,6 +61,7 @@ _HOME = {
     "find_gates": "gates",
     "fold": "runs.fold",
     "fold_gates": "folding",
+    "gate_maps": "gates",
     "imagenet": "labels",
     "intervene": "gates",
     "load_folded": "folding",
@@ -81,6 +84,8 @@ __all__ = [
     "ChangeRun",
     "CostReport",
     "FoldRun",
+    "GateMap",
+    "GateMapper",
     "GateRecorder",
     "GateSite",
     "LabelSpace",
@@ -99,6 +104,7 @@ __all__ = [
     "find_gates",
     "fold",
     "fold_gates",
+    "gate_maps",
     "imagenet",
     "intervene",
     "load_folded",

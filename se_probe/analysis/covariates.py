@@ -66,7 +66,7 @@ def site_covariates(
 
     def measured(site: SiteLike) -> dict[str, object]:
         gates = site_gates(recording, site)
-        table = _of_images(covariates, image_numbers(recording.gates(site.name)))
+        table = rows_of(covariates, image_numbers(recording.gates(site.name)))
         shares = {
             name: explained_share(gates.values, gates.labels, table[own].to_numpy(dtype=np.float64))
             for name, own in groups.items()
@@ -76,7 +76,7 @@ def site_covariates(
     return pd.DataFrame(each_site(measured, chosen_sites(recording, sites)))
 
 
-def _of_images(covariates: pd.DataFrame, images: NDArray[np.int64]) -> pd.DataFrame:
+def rows_of(covariates: pd.DataFrame, images: NDArray[np.int64]) -> pd.DataFrame:
     """The covariates of images, in their order."""
     missing = np.setdiff1d(images, covariates.index.to_numpy())
     if missing.size:

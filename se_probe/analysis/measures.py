@@ -9,6 +9,7 @@ from se_probe.analysis.health import channel_health, site_health
 from se_probe.analysis.protocols import GateRecording
 from se_probe.analysis.similarity import site_similarity
 from se_probe.analysis.specificity import specificity_tables
+from se_probe.analysis.words import word_tables
 from se_probe.errors import SeProbeError
 
 SPREADS = ("between_class_sd", "within_class_sd")
@@ -16,6 +17,7 @@ NULL_COLUMNS = {
     "site_specificity.csv": (*SPREADS, "omega_squared", "ci_low", "ci_high", "chosen_omega_squared"),
     "site_similarity.csv": (*SPREADS, "correlation", "true_distance", "hierarchy_correlation"),
     "site_decodability.csv": (*SPREADS, "accuracy", "ci_low", "ci_high"),
+    "site_words.csv": (*SPREADS, "named", "named_share"),
 }
 """What is put beside the real numbers, by the table."""
 
@@ -23,13 +25,16 @@ NULL_COLUMNS = {
 def measure_tables(recording: GateRecording) -> dict[str, pd.DataFrame]:
     """Every measure of all sites, by the name of its file."""
     of_sites, of_channels = specificity_tables(recording)
+    site_words, channel_words = word_tables(recording)
     return {
         "site_specificity.csv": of_sites,
         "site_health.csv": site_health(recording),
         "site_similarity.csv": site_similarity(recording),
         "site_decodability.csv": site_decodability(recording),
         "channel_specificity.csv.gz": of_channels,
+        "site_words.csv": site_words,
         "channel_health.csv.gz": channel_health(recording),
+        "channel_words.csv.gz": channel_words,
     }
 
 

@@ -2,6 +2,7 @@
 
 import math
 import random
+from colorsys import rgb_to_hsv
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -104,6 +105,34 @@ def stimulus_factors(class_name: str, instance: int) -> StimulusFactors:
         background_colour=_contrasting(rng, colour),
         seed=rng.getrandbits(32),
     )
+
+
+def factor_row(path: str) -> dict[str, float | str]:
+    """Return the factors of the drawing `demo/CLASS/INSTANCE` as columns for an analysis.
+
+    Angles are two columns of one factor (`light.sin`, `light.cos`), as are the shift and the two proportions.
+    """
+    _, class_name, instance = path.split("/")
+    factors = stimulus_factors(class_name, int(instance))
+    hue, saturation, value = rgb_to_hsv(*(channel / 255 for channel in factors.colour))
+    return {
+        "size": factors.scale,
+        "place.x": factors.x,
+        "place.y": factors.y,
+        "rotation": factors.rotation,
+        "mirror": float(factors.mirror),
+        "build.1": factors.build[0],
+        "build.2": factors.build[1],
+        "hue.sin": math.sin(2 * math.pi * hue),
+        "hue.cos": math.cos(2 * math.pi * hue),
+        "saturation": saturation,
+        "value": value,
+        "light.sin": math.sin(math.radians(factors.light)),
+        "light.cos": math.cos(math.radians(factors.light)),
+        "brightness": factors.brightness,
+        "ground": factors.background,
+        **{f"ground colour.{name}": float(part) for name, part in zip("rgb", factors.background_colour, strict=True)},
+    }
 
 
 def draw(class_name: str, instance: int, *, size: int = STIMULUS_SIZE, **factors: Any) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from se_probe.gates.discovery import Discovery, NoGatesError, SpatialMap, discover, find_gates, require_gates
 from se_probe.gates.intervention import Intervention, intervene
+from se_probe.gates.maps import GateMap, GateMapper, gate_maps
 from se_probe.gates.recorder import GateRecorder
 from se_probe.gates.replacements import Branch, Constant, GateContext, Identity, PerLabel, Replacement, Scale, Shuffle
 from se_probe.gates.signals import signals_of
@@ -12,6 +13,8 @@ __all__ = [
     "Constant",
     "Discovery",
     "GateContext",
+    "GateMap",
+    "GateMapper",
     "GateRecorder",
     "GateSite",
     "Identity",
@@ -24,6 +27,7 @@ __all__ = [
     "SpatialMap",
     "discover",
     "find_gates",
+    "gate_maps",
     "intervene",
     "require_gates",
     "signals_of",
