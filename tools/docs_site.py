@@ -75,10 +75,13 @@ def packages() -> dict[str, dict[str, str]]:
 
 
 def public_names(path: Path) -> dict[str, str]:
-    """Return for each name in the `__all__` of a module the dotted path where it is defined."""
-    assigned = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Assign))
+    """Return for each name in the `__all__` of a module, or in a stub, the dotted path where it is defined."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    assigned = (node for node in nodes if isinstance(node, ast.Assign))
     stated = [node.value for node in assigned if getattr(node.targets[0], "id", "") == "__all__"]
     names = [str(name) for name in ast.literal_eval(stated[0])] if stated else []
+    if path.suffix == ".pyi":
+        names = [item.name for node in nodes if isinstance(node, ast.ImportFrom) and node.module for item in node.names]
     return {name: home for name in names if (home := defined_at(path, name))}
 
 
@@ -86,9 +89,10 @@ def defined_at(path: Path, name: str) -> str:
     """Return the dotted path of a name, through the imports that bring it into a module; "" for a module."""
     imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
     module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    home = next((node.module for node in imports if node.module and any(a.name == name for a in node.names)), None)
-    if home is None:
+    found = next((node for node in imports if node.module and any(a.name == name for a in node.names)), None)
+    if found is None:
         return f"{module}.{name}"
+    home = f"se_probe.{found.module}" if found.level else str(found.module)
     place = ROOT / home.replace(".", "/")
     if (place / f"{name}.py").is_file() and home == module:
         return ""
@@ -121,7 +125,7 @@ def reference_page(package: str, homes: dict[str, str]) -> str:
 
 def front_page() -> str:
     """Return the page of what `import se_probe` gives: what no subpackage documents, and links to all else."""
-    homes = public_names(ROOT / "se_probe" / "__init__.py")
+    homes = public_names(ROOT / "se_probe" / "__init__.pyi")
     elsewhere = {home for names in packages().values() for home in names.values()}
     rows = "\n".join(f"- [`se_probe.{name}`][{home}]" for name, home in homes.items())
     blocks = "\n\n".join(f"::: {home}" for home in homes.values() if home not in elsewhere)
@@ -205,7 +209,7 @@ def on_post_build(config: MkDocsConfig) -> None:
     """Fail where a public name is not in the reference."""
     inventory = (Path(config.site_dir) / "objects.inv").read_bytes().split(b"\n", 4)[4]
     documented = {line.split(" ")[0] for line in zlib.decompress(inventory).decode().splitlines()}
-    expected = set(public_names(ROOT / "se_probe" / "__init__.py").values())
+    expected = set(public_names(ROOT / "se_probe" / "__init__.pyi").values())
     expected |= {home for names in packages().values() for home in names.values()}
     if missing := sorted(expected - documented):
         raise PluginError(f"the reference does not hold {', '.join(missing)}")

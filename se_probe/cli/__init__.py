@@ -5,11 +5,11 @@ import sys
 
 import typer
 
-from se_probe.cli import cost, data, networks, recordings, verbs
+from se_probe.cli import lookups, recordings, verbs
 from se_probe.cli.app import app
 from se_probe.errors import OtherRankError, SeProbeError, first_line
 
-__all__ = ["app", "cost", "data", "main", "networks", "recordings", "verbs"]
+__all__ = ["app", "lookups", "main", "recordings", "verbs"]
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from se_probe.cli.app import app
 from se_probe.cli.help import Command
 from se_probe.cli.terminal import Terminal, terminal
 from se_probe.io.progress import status
-from se_probe.runs.options import Declaration, Settings
+from se_probe.runs.options import Option, Settings
 
 Show = Callable[[Any, Terminal], None]
 
@@ -36,13 +36,13 @@ def add_verb(settings: type[Settings], home: str, show: Show, *, examples: tuple
         more: further options of the command alone, by name: their annotation, for flags that are off by default.
     """
     name = home.rpartition(".")[2]
-    declared = [item for item in settings.options() if item.option.on_command_line]
+    options = settings.options()
     flags = {"verbose": Verbose, **more}
 
     def command(context: typer.Context, **given: Any) -> None:
         asked = {key: given.pop(key) for key in flags}
         _forget_environment(context, given)
-        if any(item.name == "command" for item in settings.options()):
+        if any(item.name == "command" for item in options):
             given["command"] = shlex.join(["se-probe", *sys.argv[1:]])
         wanted = settings(**{key: value for key, value in given.items() if value is not None})
         since = time.monotonic()
@@ -54,8 +54,9 @@ def add_verb(settings: type[Settings], home: str, show: Show, *, examples: tuple
                 show(result, shown)
                 shown.line("took", _duration(time.monotonic() - since))
 
-    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    parameters = [context, *map(_parameter, declared), *(_flag(key, kind) for key, kind in flags.items())]
+    parameters = [_keyword("context", typer.Context, inspect.Parameter.empty)]
+    parameters += [_parameter(item) for item in options if item.on_command_line]
+    parameters += [_keyword(key, annotation, False) for key, annotation in flags.items()]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__doc__ = settings.__doc__
     app.command(name, cls=with_examples(examples))(command)
@@ -66,38 +67,28 @@ def with_examples(examples: tuple[str, ...]) -> type[Command]:
     return type("Command", (Command,), {"examples": examples})
 
 
-def _parameter(item: Declaration) -> inspect.Parameter:
+def _parameter(item: Option) -> inspect.Parameter:
     """Return an option as typer reads it from a signature."""
-    declared = item.option
-    shared: dict[str, Any] = {"help": declared.help, "rich_help_panel": declared.panel.value}
-    if item.kind is not bool:
-        shared["metavar"] = declared.metavar or "N"
-    kind: Any = list[str] if item.kind is list else item.kind
-    if item.required:
-        return _keyword(item.name, Annotated[kind, typer.Argument(**shared)], inspect.Parameter.empty)
+    shared: dict[str, Any] = {"help": item.help, "rich_help_panel": item.panel.value}
     if item.kind is bool:
         names = f"{item.flag}/--no-{item.flag[2:]}" if item.default else item.flag
         return _keyword(item.name, Annotated[bool, typer.Option(names, **shared)], item.default)
-    if declared.envvar is not None:
-        shared["envvar"] = declared.envvar
-    return _keyword(item.name, Annotated[kind | None, typer.Option(item.flag, **shared)], _text_default(item))
-
-
-def _flag(name: str, annotation: Any) -> inspect.Parameter:
-    return _keyword(name, annotation, False)
+    kind: Any = list[str] if item.kind is list else item.kind
+    shared["metavar"] = item.metavar or "N"
+    if item.required:
+        return _keyword(item.name, Annotated[kind, typer.Argument(**shared)], inspect.Parameter.empty)
+    if item.envvar is not None:
+        shared["envvar"] = item.envvar
+    default = None if item.default is None or item.default == () else item.default
+    if default is not None and item.kind is list:
+        default = [str(value) for value in default]
+    elif default is not None and item.kind not in (int, float):
+        default = item.words(default)[-1]
+    return _keyword(item.name, Annotated[kind | None, typer.Option(item.flag, **shared)], default)
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def _text_default(item: Declaration) -> Any:
-    """Return a default as the command line has it."""
-    if item.default is None or item.default == ():
-        return None
-    if item.kind is list:
-        return [str(value) for value in item.default]
-    return item.default if item.kind in (int, float) else item.words(item.default)[-1]
 
 
 def _is_first_process() -> bool:

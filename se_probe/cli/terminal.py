@@ -1,4 +1,4 @@
-"""Show a run to people: the package's log as lines under topics, and JSON for scripts."""
+"""Show a run to people: the package's log as lines under topics, tables, and JSON for scripts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import logging
 import os
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from se_probe.io.log import LOGGER
@@ -20,6 +21,8 @@ from se_probe.io.log import LOGGER
 TOPIC = 10  # columns of a topic
 # What could move the cursor or change the terminal, in names that come from outside.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Characters of numbers, and of a dash in the place of one.
+_NUMERIC = set("0123456789.,+-–%×")
 WIDE = 160  # characters in a line of a file, for tables
 
 
@@ -61,6 +64,23 @@ def console(*, stderr: bool = False) -> Console:
     if _width(shown) is None:
         shown.width = WIDE
     return shown
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
+    """Return a table; columns of numbers are aligned to the right."""
+    drawn = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    cells = [[escape(str(cell)) for cell in row] for row in rows]
+    for index, column in enumerate(columns):
+        numeric = not set().union(*(row[index] for row in cells)) - _NUMERIC
+        drawn.add_column(column, justify="right" if numeric else "left", no_wrap=index == 0)
+    for row in cells:
+        drawn.add_row(*row)
+    return drawn
+
+
+def number(value: float | None, form: str = ",.0f") -> str:
+    """Return a number in a format, a dash where there is none."""
+    return "–" if value is None or value != value else format(value, form)
 
 
 def print_json(value: object) -> None:

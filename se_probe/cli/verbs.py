@@ -1,9 +1,10 @@
-"""The commands of the verbs that record, measure and compare."""
+"""The commands of the verbs: what each shows of its result."""
 
 from __future__ import annotations
 
 import json
 import webbrowser
+from collections.abc import Iterator
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,12 @@ import typer
 from rich.table import Table
 
 from se_probe.cli.commands import AsJson, OpenReport, add_verb
-from se_probe.cli.output import table
-from se_probe.cli.terminal import Terminal, print_json
+from se_probe.cli.terminal import Terminal, number, print_json, table
 from se_probe.runs.settings import (
     AblateSettings,
     ChangeSettings,
     CompareSettings,
+    CostSettings,
     ExciteSettings,
     FoldSettings,
     ScaleSettings,
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from se_probe.ablation import Ablation
+    from se_probe.costs import GateCost, NetworkCost
     from se_probe.folding.result import FoldRun
     from se_probe.recording import Recording
     from se_probe.runs.change_result import ChangeRun
+    from se_probe.runs.cost import CostReport
     from se_probe.runs.scale_result import ScaleRun
 
 NOTHING_FOLDED = 3
@@ -47,11 +50,8 @@ def _ablated(ablation: Ablation, shown: Terminal) -> None:
     import pandas as pd
 
     folder = ablation.path.parent
-    rows = (
-        pd.read_csv(folder / "tables" / "ablation_sites.csv")
-        if (folder / "tables/ablation_sites.csv").exists()
-        else None
-    )
+    path = folder / "tables" / "ablation_sites.csv"
+    rows = pd.read_csv(path) if path.exists() else None
     if shown.as_json:
         told = [] if rows is None else json.loads(rows.to_json(orient="records"))
         print_json({"run": str(folder), "interventions": told})
@@ -121,20 +121,13 @@ def _spread_table(recording: Recording) -> Table:
     """Sites with their means and spreads."""
     from se_probe.analysis import site_table
 
-    columns = {
-        "mean": "mean",
-        "channel_sd": "sd channels",
-        "between_class_sd": "sd classes",
-        "within_class_sd": "sd images",
-        "lowest": "lowest",
-        "highest": "highest",
-    }
+    names = ("mean", "channel_sd", "between_class_sd", "within_class_sd", "lowest", "highest")
     rows = [
-        (row["site"], row["channels"] * row["branches"], *(f"{row[name]:.3f}" for name in columns))
+        (row["site"], row["channels"] * row["branches"], *(f"{row[name]:.3f}" for name in names))
         for row in site_table(recording).to_dict("records")
     ]
-    title = "Gates by site: mean, spread (sd), range of class means"
-    return table(("site", "channels", *columns.values()), rows, title=title)
+    columns = ("site", "channels", "mean", "sd channels", "sd classes", "sd images", "lowest", "highest")
+    return table(columns, rows, title="Gates by site: mean, spread (sd), range of class means")
 
 
 def _run_facts(recording: Recording) -> dict[str, Any]:
@@ -148,6 +141,63 @@ def _run_facts(recording: Recording) -> dict[str, Any]:
         "skipped": len(recording.skipped),
         "files": sorted(str(path) for part in ("figures", "tables") for path in (folder / part).iterdir()),
     }
+
+
+def _cost_told(report: CostReport, shown: Terminal) -> None:
+    if shown.as_json:
+        print_json(report.to_dict())
+        return
+    shown.print(_site_costs(report))
+    if len(report.sweep):
+        shown.print("")
+        shown.print(_sweep(report))
+    shown.print("")
+    for sentence in report.sentences():
+        shown.print(sentence)
+
+
+def _site_costs(report: CostReport) -> Table:
+    columns = ("site", "C", "r", "2C²/r", "parameters", "share", "squeeze", "excitation", "scale", "share")
+    rows = [
+        (
+            row["site"],
+            f"{row['branches']}×{row['channels']}" if row["branches"] > 1 else row["channels"],
+            number(row["reduction"], ".4g"),
+            number(row["formula_parameters"]),
+            *_shares(report.cost, item),
+        )
+        for row, item in zip(report.table().to_dict("records"), report.cost.site_costs, strict=True)
+    ]
+    total = ("all", "", "", number(report.cost.formula_parameters), *_shares(report.cost, report.cost.gates))
+    return table(columns, [*rows, total], title=f"{report.name}: gates, and their share of the network")
+
+
+def _shares(network: NetworkCost, item: GateCost) -> Iterator[str]:
+    yield number(item.parameters)
+    yield f"{100 * item.parameters / network.parameters:.2f} %"
+    for part in (item.squeeze, item.excitation, item.scale):
+        yield number(part)
+    yield f"{100 * item.operations / network.operations:.2f} %"
+
+
+def _sweep(report: CostReport) -> Table:
+    columns = ("r", "gates", "(2/r) Σ C²", "network", "increase", "multiply-adds", "operations increase")
+    rows = [
+        (
+            row["reduction"],
+            number(row["gate_parameters"]),
+            number(row["formula_parameters"]),
+            number(row["parameters"]),
+            f"+{100 * row['parameters_increase']:.2f} %",
+            number(row["multiply_adds"]),
+            f"+{100 * row['operations_increase']:.2f} %",
+        )
+        for row in report.sweep.to_dict("records")
+    ]
+    swept, sites = int(report.sweep["sites"].iloc[0]), len(report.cost.sites)
+    own = ", ".join(f"{ratio:g}" for ratio in report.sweep.loc[report.sweep["current"], "reduction"])
+    title = f"By reduction ratio r, {swept} of {sites} sites" + f"; the network's own is {own}" * bool(own)
+    return table(columns, rows, title=title)
 
 
 add_verb(
@@ -199,4 +249,11 @@ add_verb(
     _compared,
     examples=("se-probe compare reports/one reports/two",),
     open_report=OpenReport,
+)
+add_verb(
+    CostSettings,
+    "runs.cost",
+    _cost_told,
+    examples=("se-probe cost demo:se", "se-probe cost legacy_seresnet50 --no-time --reductions 4,16"),
+    as_json=AsJson,
 )

@@ -1,7 +1,7 @@
 """Figures with the sites of a network along the x axis: panels one above the other, and lines over sites."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,20 +26,9 @@ def look(order: int, *, dashed: bool = False) -> CurveStyle:
 BAND = style.area_style(style.COLOURS[0], 0.22)
 """The legend's sample of `plot_band` around the first line."""
 
-
 NULL_NAME = "fresh weights, same images"
 NULL_LOOK = CurveStyle(style.QUIET, style.DASHES[1], None, 0.9, 2.5, 0)
 """The null: the same architecture with fresh weights."""
-
-
-def plot_null(axes: Axes, values: pd.Series) -> None:
-    """Draw the line of the null."""
-    axes.plot(np.arange(len(values)), values, color=NULL_LOOK.color, linestyle=NULL_LOOK.linestyle, linewidth=0.9)
-
-
-def points_look(order: int) -> CurveStyle:
-    """Return the style of points without a line."""
-    return replace(look(order), linestyle="none")
 
 
 def draw_by_site(
@@ -50,7 +39,7 @@ def draw_by_site(
     with framed(wording, styles, site_width(len(sites)), (len(panels), 1), sharex=True) as (figure, grid):
         for axes, (title, draw) in zip(grid.ravel(), panels.items(), strict=True):
             draw(axes, table)
-            axes.set_title(title, loc="left", fontweight="bold", pad=4)
+            axes.set_title(title)
         name_sites(grid[-1, 0], sites)
     return figure
 
@@ -63,22 +52,15 @@ def site_width(sites: int) -> float:
 def plot_line(axes: Axes, values: pd.Series, style_of: CurveStyle, hollow: pd.Series | None = None) -> None:
     """A line over sites with a marker each, without filling where `hollow`."""
     numbers, places = values.to_numpy(), np.arange(len(values))
-    axes.plot(
-        places, numbers, color=style_of.color, linestyle=style_of.linestyle, linewidth=style_of.linewidth, zorder=3
-    )
+    axes.plot(places, numbers, **{**style_of.marked_line(), "marker": None}, zorder=3)
     empty = np.zeros(len(values), dtype=bool) if hollow is None else hollow.to_numpy()
-    for mask, face in ((~empty, style_of.color), (empty, "white")):
-        axes.plot(
-            places[mask],
-            numbers[mask],
-            linestyle="none",
-            marker=style_of.marker,
-            markersize=3.4,
-            markerfacecolor=face,
-            markeredgecolor=style_of.color,
-            markeredgewidth=0.7,
-            zorder=4,
-        )
+    for mask, is_hollow in ((~empty, False), (empty, True)):
+        axes.plot(places[mask], numbers[mask], **style_of.points().marked_line(3.4, hollow=is_hollow), zorder=4)
+
+
+def plot_null(axes: Axes, values: pd.Series) -> None:
+    """Draw the line of the null."""
+    axes.plot(np.arange(len(values)), values, **NULL_LOOK.marked_line())
 
 
 def plot_band(axes: Axes, low: pd.Series, high: pd.Series, style_of: CurveStyle) -> None:
@@ -89,15 +71,9 @@ def plot_band(axes: Axes, low: pd.Series, high: pd.Series, style_of: CurveStyle)
 def plot_level(axes: Axes, values: pd.Series, words: str) -> None:
     """A quiet dotted line at a level that means something, named at its right end."""
     axes.plot(np.arange(len(values)), values.to_numpy(), color=style.QUIET, linestyle=(0, (1, 1.5)), linewidth=0.9)
-    axes.annotate(
-        words,
-        (len(values) - 1, float(values.iloc[-1])),
-        xytext=(0, 2),
-        textcoords="offset points",
-        ha="right",
-        fontsize=style.SMALL_TEXT,
-        color=style.QUIET,
-    )
+    look: dict[str, Any] = {"ha": "right", "fontsize": style.SMALL_TEXT, "color": style.QUIET}
+    end = (len(values) - 1, float(values.iloc[-1]))
+    axes.annotate(words, end, xytext=(0, 2), textcoords="offset points", **look)
 
 
 def name_sites(axes: Axes, sites: Sequence[str], most: int = 2 * NARROW) -> None:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from se_probe.figures import style
-from se_probe.figures.by_site import points_look
+from se_probe.figures.by_site import look
 from se_probe.figures.frame import Wording, framed
 
 SCORES = ("gates", "pooled features", "softmax", "energy")
@@ -29,7 +29,7 @@ def change_detection_figure(
         caption: line below the heading: network, images.
     """
     rows = list(scores["condition"].unique())
-    looks = {name: points_look(place) for place, name in enumerate(SCORES) if name in set(scores["score"])}
+    looks = {name: look(place).points() for place, name in enumerate(SCORES) if name in set(scores["score"])}
     judged = bool(scores["top1_change"].notna().any())
     wording = Wording(title, "", "", caption, NOTE, demo)
     height = 0.3 + ROW * len(rows)
@@ -39,11 +39,11 @@ def change_detection_figure(
         grid,
     ):
         left = grid[0, 0]
-        for place, (name, look) in enumerate(looks.items()):
+        for place, (name, shown) in enumerate(looks.items()):
             lines = scores[scores["score"] == name].set_index("condition").reindex(rows)
             y = np.arange(len(rows)) + 0.18 * (place - (len(looks) - 1) / 2)
-            left.hlines(y, lines["auc_ci_low"], lines["auc_ci_high"], color=look.color, linewidth=0.8)
-            left.plot(lines["auc"].to_numpy(), y, **look.marked_line())
+            left.hlines(y, lines["auc_ci_low"], lines["auc_ci_high"], color=shown.color, linewidth=0.8)
+            left.plot(lines["auc"].to_numpy(), y, **shown.marked_line())
         left.axvline(0.5, color=style.QUIET, linewidth=0.7)
         left.set_xlim(-0.02, 1.02)
         left.set_title("area under the curve", loc="left", fontweight="bold", pad=4)

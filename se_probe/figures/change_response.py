@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 
 from se_probe.figures import style
 from se_probe.figures.by_site import NARROW, site_width
+from se_probe.figures.classes import add_colour_bar, draw_matrix, name_size
 from se_probe.figures.frame import Wording, framed
-from se_probe.figures.matrix import add_colour_bar, draw_matrix, name_size
 from se_probe.figures.style import CurveStyle
 
 NOTE = "White dot: no shift of the gates was found at the site (paired sign-flip test, Holm over sites)."

@@ -1,12 +1,14 @@
-"""Comparison profiles: class specificity, spread and saturation of several networks over relative depth."""
+"""Figures of a comparison: profiles of several networks over relative depth, and the alignment of two."""
 
-from dataclasses import replace
+import math
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from se_probe.figures import style
 from se_probe.figures.frame import Wording, framed
@@ -20,13 +22,16 @@ PANELS = {
     "specificity": "class specificity ω²",
     "closed": "channels that stay closed",
 }
-HOLLOW = "Hollow: most channels of the site hardly move."
-SPREADS = ("between_class_sd", "within_class_sd")
+SPREADS = ["between_class_sd", "within_class_sd"]
 OVER = {
     "classes": "Bands of ω²: 95 % interval over classes.",
     "images": "Bands of ω²: 95 % interval over images of these classes.",
 }
 SMALLEST = 1e-5  # gate units; what is smaller is drawn here, for a logarithm
+MEASURES = {"cka": "CKA over images", "rsa": "RSA over classes"}
+COLOUR_MAP = "cividis"
+MOST_NAMES = 28  # names of sites that fit along an axis
+SITES_A_ROW = 8  # names of sites that fit beside a panel of usual height
 
 
 def comparison_profiles(
@@ -34,55 +39,127 @@ def comparison_profiles(
 ) -> Figure:
     """Draw specificity, spread and states of channels of each run over relative depth, a line per run.
 
-    `sites` is the table of `Comparison.sites`. The left panels show the standard deviations, in gate units, and below
-    them the share of variance between classes; the right panels the shares of channels in each state. Sites whose gates
-    are not live have hollow markers.
+    The left panels show the standard deviations, in gate units, and below them the share of variance between classes;
+    the right panels the shares of channels in each state. Sites whose gates are not live have hollow markers.
+
+    Args:
+        sites: table of `Comparison.sites`: one row per run and site.
+        demo, title, caption: see `Wording`.
     """
     looks = class_styles(list(sites["run"].unique()))
-    note = " ".join([OVER[str(sites["specificity_over"].iloc[0])], *([HOLLOW] if _still(sites).any() else [])])
+    note = OVER[str(sites["specificity_over"].iloc[0])]
+    if (sites["verdict"] != "live").any():
+        note += " Hollow: most channels of the site hardly move."
     wording = Wording(title, "relative depth of the site", "share, or gate units (SD)", caption, note, demo)
     with framed(wording, looks, style.DOUBLE_COLUMN, (3, 2), sharex=True) as (figure, grid):
         for axes, (column, name) in zip(grid.ravel(), PANELS.items(), strict=True):
             for run, rows in sites.groupby("run", sort=False):
-                _plot(axes, rows, column, looks[str(run)])
-            axes.set_title(name, loc="left", fontweight="bold", pad=4)
-            _scale(axes, sites, column)
+                _profile(axes, rows, column, looks[str(run)])
+            axes.set_title(name)
+            if column in SPREADS:
+                axes.set_yscale("log")
+                axes.minorticks_off()
+                axes.set_ylim(_decades(sites[SPREADS]))  # One scale for both spreads.
+            else:
+                # An interval far below 0 says no more than one that just reaches below.
+                axes.set_ylim(-0.2 if column == "specificity" else 0, 1)
+                axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
     return figure
 
 
-def _plot(axes: Axes, rows: pd.DataFrame, column: str, look: CurveStyle) -> None:
+def _profile(axes: Axes, rows: pd.DataFrame, column: str, look: CurveStyle) -> None:
     depth, values = rows["depth"].to_numpy(), rows[column].to_numpy(dtype=np.float64)
     if column == "specificity" and rows["specificity_ci_low"].notna().any():
-        axes.fill_between(
-            depth,
-            rows["specificity_ci_low"].to_numpy(),
-            rows["specificity_ci_high"].to_numpy(),
-            color=look.color,
-            alpha=0.16,
-            linewidth=0,
-        )
+        low, high = (rows[f"specificity_ci_{end}"].to_numpy() for end in ("low", "high"))
+        axes.fill_between(depth, low, high, color=look.color, alpha=0.16, linewidth=0)
     shown = np.maximum(values, SMALLEST) if column in SPREADS else values
     axes.plot(depth, shown, **look.marked_line(), clip_on=False)
-    still = _still(rows).to_numpy()
+    still = (rows["verdict"] != "live").to_numpy()
     if still.any():
-        hollow = replace(look, linestyle="none").marked_line() | {"markerfacecolor": "white", "markeredgewidth": 0.7}
-        axes.plot(depth[still], shown[still], **hollow, clip_on=False, zorder=4)
+        axes.plot(depth[still], shown[still], **look.points().marked_line(hollow=True), clip_on=False, zorder=4)
 
 
-def _still(sites: pd.DataFrame) -> pd.Series:
-    return sites["verdict"] != "live"
+def _decades(values: pd.DataFrame) -> tuple[float, float]:
+    """Return the powers of ten around all known values, for a logarithmic axis."""
+    known = values.to_numpy(dtype=np.float64)
+    known = np.log10(np.maximum(known[np.isfinite(known)], SMALLEST))
+    return (10.0 ** np.floor(known.min()), 10.0 ** np.ceil(known.max())) if known.size else (0.1, 1.0)
 
 
-def _scale(axes: Axes, sites: pd.DataFrame, column: str) -> None:
-    if column in SPREADS:
-        axes.set_yscale("log")
-        axes.minorticks_off()
-        # One scale for both spreads.
-        known = sites[list(SPREADS)].to_numpy(dtype=np.float64)
-        known = np.maximum(known[np.isfinite(known)], SMALLEST)
-        if known.size:
-            axes.set_ylim(10 ** np.floor(np.log10(known.min())), 10 ** np.ceil(np.log10(known.max())))
-        return
-    # An interval far below 0 says no more than one that just reaches below.
-    axes.set_ylim(-0.2 if column == "specificity" else 0, 1)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+def alignment(
+    table: pd.DataFrame, *, demo: bool, title: str = "Alignment of representations", caption: str | None = None
+) -> Figure:
+    """Draw heat maps of CKA and, if available, RSA between the sites of two runs, beside the spread of their gates.
+
+    Both measures are blind to scale. So the standard deviation of the gates over images stands beside each axis, and a
+    site whose gates hardly move has its name in parentheses. A dot marks the most alike site of the other network in
+    each row.
+
+    Args:
+        table: the rows of `Comparison.alignment` on one pair of runs.
+        demo, title, caption: see `Wording`.
+
+    Source: Kornblith et al., Similarity of neural network representations revisited, ICML 2019.
+    """
+    runs = [str(table[side].iloc[0]) for side in ("first", "other")]
+    looks = class_styles(runs)
+    shown = [name for name in MEASURES if table[name].notna().any()] or ["cka"]
+    note = "Dot: the most alike site in each row; negative values have the darkest colour"
+    names, others = _site_names(table, "first"), _site_names(table, "other")
+    if any(name.startswith("(") for name in (*names, *others)):
+        note += ". (site): its gates hardly move, so that there is next to nothing to compare."
+    wording = Wording(title, f"sites of {runs[1]}", f"sites of {runs[0]}", caption, note, demo)
+    height = max(3, 1 + math.ceil(table["first_site"].nunique() / SITES_A_ROW))
+    sizes = {"width_ratios": [*(1.0 for _ in shown), 0.3], "height_ratios": [0.25, 1.0]}
+    options = {"sharex": "col", "sharey": "row", "gridspec_kw": sizes}
+    with framed(wording, looks, style.DOUBLE_COLUMN, (2, len(shown) + 1), height, **options) as (figure, grid):
+        grid[0, -1].set_axis_off()
+        for column, name in enumerate(shown):
+            mesh = _heat_map(grid[1, column], table, name)
+            _spread(grid[0, column], table, "other", looks[runs[1]])
+            grid[0, column].set_title(MEASURES[name])
+        _spread(grid[1, -1], table, "first", looks[runs[0]])
+        every = -(-len(names) // MOST_NAMES)
+        grid[1, 0].set_yticks(np.arange(0, len(names), every) + 0.5, names[::every])
+        grid[1, 0].invert_yaxis()
+        every = -(-len(others) // MOST_NAMES)
+        for axes in grid[1, : len(shown)]:
+            axes.set_xticks(np.arange(0, len(others), every) + 0.5, others[::every], rotation=90)
+        bar = grid[0, -1].inset_axes((0.05, 0.55, 0.9, 0.2))
+        figure.colorbar(mesh, cax=bar, orientation="horizontal", ticks=(0, 0.5, 1)).outline.set_linewidth(0)
+    return figure
+
+
+def _heat_map(axes: Axes, table: pd.DataFrame, measure: str) -> QuadMesh:
+    sizes = table["first_site"].nunique(), table["other_site"].nunique()
+    values: NDArray[np.float64] = table[measure].to_numpy(dtype=np.float64).reshape(sizes)
+    mesh = axes.pcolormesh(values, vmin=0, vmax=1, cmap=COLOUR_MAP, rasterized=False)
+    axes.grid(False)
+    axes.set_facecolor(style.RULE)
+    known = np.isfinite(values).any(axis=1)
+    best = np.argmax(np.where(np.isfinite(values), values, -np.inf), axis=1)
+    axes.plot(best[known] + 0.5, np.flatnonzero(known) + 0.5, "o", color="white", markersize=3, markeredgecolor="black")
+    return mesh
+
+
+def _spread(axes: Axes, table: pd.DataFrame, side: str, look: CurveStyle) -> None:
+    """Standard deviation of the gates over images, along the sites of a side."""
+    rows = table.drop_duplicates(f"{side}_site")
+    values = np.maximum(rows[f"{side}_sd"].to_numpy(dtype=np.float64), SMALLEST)
+    places = np.arange(len(rows)) + 0.5
+    upright = side == "first"
+    axes.plot(*((values, places) if upright else (places, values)), **look.marked_line())
+    limits = _decades(table[["first_sd", "other_sd"]])
+    if upright:
+        axes.set(xscale="log", xlim=limits, xlabel="SD of gates")
+        axes.grid(True, axis="x")
+        axes.grid(False, axis="y")
+    else:
+        axes.set(yscale="log", ylim=limits, ylabel="SD of gates")
+    axes.minorticks_off()
+
+
+def _site_names(table: pd.DataFrame, side: str) -> list[str]:
+    rows = table.drop_duplicates(f"{side}_site")
+    still = rows[f"{side}_verdict"].isin(("collapsed", "constant", "saturated"))
+    return [f"({name})" if marked else str(name) for name, marked in zip(rows[f"{side}_site"], still, strict=True)]

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,15 @@ DIGITS = 6
 
 @dataclass(frozen=True)
 class Wording:
-    """The text around the panels; `demo` adds the demo label."""
+    """The text around the panels.
+
+    Attributes:
+        title: heading of the figure.
+        x_label, y_label: labels of the axes of all panels.
+        caption: line below the heading: network, images, estimator.
+        note: line below the panels.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+    """
 
     title: str
     x_label: str
@@ -116,7 +125,8 @@ def add_frame(figure: Figure, wording: Wording, styles: Mapping[str, CurveStyle]
     legend.set_bbox_to_anchor((left, 1 - above_legend / height), figure.transFigure)
     note.set(x=left, y=(MARGIN / 2 + TEXT_LINE * wording.demo) / height)
     if wording.demo:
-        _demo_label(figure, 1 - left, MARGIN / 2 / height)
+        look: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": 7, "style": "italic", "color": style.WARNING}
+        figure.text(1 - left, MARGIN / 2 / height, DEMO_LABEL, **look)
 
 
 def _fitted(figure: Figure, text: Text) -> Text:
@@ -157,46 +167,29 @@ def _place_panels(figure: Figure, header: float, footer: float) -> None:
 def _axis_labels(figure: Figure, wording: Wording, heights: tuple[float, float, float]) -> None:
     width, height = figure.get_size_inches()
     header, footer, below_panels = heights
+    middle = (1 - (header - footer) / height) / 2
     labels = [
-        figure.supylabel(
-            wording.y_label, x=MARGIN / 2 / width, y=(1 - (header - footer) / height) / 2, ha="left", fontsize=7
-        ),
+        figure.supylabel(wording.y_label, x=MARGIN / 2 / width, y=middle, ha="left", fontsize=7),
         figure.supxlabel(wording.x_label, x=0.5, y=below_panels / height, va="bottom", fontsize=7),
     ]
     for label in labels:
         label.set_in_layout(False)  # their places are taken out of the rectangle of the panels
 
 
-def _demo_label(figure: Figure, x: float, y: float) -> None:
-    figure.text(x, y, DEMO_LABEL, ha="right", va="bottom", fontsize=7, style="italic", color=style.WARNING)
-
-
 def _legend(figure: Figure, styles: Mapping[str, CurveStyle]) -> Legend:
     """The legend in as few rows as the width of the figure allows."""
-    rows = 1
-    while True:
+    handles = [_handle(look) for look in styles.values()]
+    names = [textwrap.fill(name, LABEL_CHARACTERS, break_on_hyphens=False) for name in styles]
+    lengths = {"handlelength": 2.2, "handletextpad": 0.5, "columnspacing": 1.5, "labelspacing": 0.35}
+    for rows in count(1):
         columns = -(-len(styles) // rows)
-        legend = _legend_of(figure, styles, columns)
-        if columns == 1 or _excess(legend, figure) <= 1:
-            return legend
+        legend = figure.legend(
+            handles, names, loc="upper left", ncols=columns, frameon=False, borderpad=0, borderaxespad=0, **lengths
+        )
+        if columns <= 1 or _excess(legend, figure) <= 1:
+            break
         legend.remove()
-        rows += 1
-
-
-def _legend_of(figure: Figure, styles: Mapping[str, CurveStyle], columns: int) -> Legend:
-    return figure.legend(
-        [_handle(look) for look in styles.values()],
-        [textwrap.fill(name, LABEL_CHARACTERS, break_on_hyphens=False) for name in styles],
-        loc="upper left",
-        ncols=columns,
-        frameon=False,
-        borderpad=0,
-        borderaxespad=0,
-        handlelength=2.2,
-        handletextpad=0.5,
-        columnspacing=1.5,
-        labelspacing=0.35,
-    )
+    return legend
 
 
 def _handle(look: CurveStyle) -> Patch | Line2D:

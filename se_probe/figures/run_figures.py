@@ -6,9 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from se_probe.figures.decodability import decodability
-from se_probe.figures.depth_profile import depth_profile
-from se_probe.figures.health_profile import health_profile
+from se_probe.figures.profiles import decodability, depth_profile, health_profile
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,15 @@
 """The look of every figure: colours, line styles, sizes in inches and points. Nothing global is changed."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import matplotlib.style as mpl_style
+from matplotlib.axes import Axes
+from matplotlib.text import Text
 
 SINGLE_COLUMN = 84 / 25.4
 DOUBLE_COLUMN = 7.16
@@ -29,6 +33,9 @@ RC = {
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so that figures are the same everywhere
     "font.size": 7,
     "axes.titlesize": 7,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 4,
     "axes.labelsize": 7,
     "xtick.labelsize": SMALL_TEXT,
     "ytick.labelsize": SMALL_TEXT,
@@ -73,16 +80,21 @@ class CurveStyle:
     area: bool = False
     alpha: float = 1.0
 
-    def marked_line(self) -> dict[str, Any]:
-        """Return the arguments of `Axes.plot` for a line with a small marker at every point."""
+    def marked_line(self, size: float = 3, *, hollow: bool = False) -> dict[str, Any]:
+        """Return the arguments of `Axes.plot` for a line with a marker of this size, in points, at every point."""
         return {
             "color": self.color,
             "linestyle": self.linestyle,
             "linewidth": self.linewidth,
             "marker": self.marker,
-            "markersize": 3,
-            "markeredgewidth": 0,
+            "markersize": size,
+            "markerfacecolor": "white" if hollow else self.color,
+            "markeredgewidth": 0.7 if hollow else 0,
         }
+
+    def points(self) -> CurveStyle:
+        """Return the style of the points alone, without a line."""
+        return replace(self, linestyle="none")
 
 
 REFERENCE = CurveStyle(color="black", linestyle=(0, (2.4, 1.8)), marker=None, linewidth=1.0, zorder=3.5, order=0)
@@ -95,6 +107,11 @@ def house_style() -> Iterator[None]:
         yield
 
 
+def quiet_title(axes: Axes, words: str) -> Text:
+    """Write words to the right of the title of a panel."""
+    return axes.set_title(words, loc="right", fontsize=SMALL_TEXT, fontweight="normal", color=QUIET)
+
+
 def area_style(color: str, alpha: float = 1.0) -> CurveStyle:
     """Return the style of bars or bands of one colour."""
     return CurveStyle(color, "-", None, 0.9, 3, 0, area=True, alpha=alpha)
@@ -102,15 +119,14 @@ def area_style(color: str, alpha: float = 1.0) -> CurveStyle:
 
 def class_styles(names: Sequence[str]) -> dict[str, CurveStyle]:
     """Return a style for each class, no two alike: colours repeat after six, with other dashes and markers."""
-    return {name: _class_style(index) for index, name in enumerate(names)}
-
-
-def _class_style(index: int) -> CurveStyle:
-    return CurveStyle(
-        color=COLOURS[index % len(COLOURS)],
-        linestyle=DASHES[index // len(COLOURS) % len(DASHES)],
-        marker=MARKERS[(index + index // len(MARKERS)) % len(MARKERS)],
-        linewidth=0.9,
-        zorder=3,
-        order=index,
-    )
+    return {
+        name: CurveStyle(
+            color=COLOURS[index % len(COLOURS)],
+            linestyle=DASHES[index // len(COLOURS) % len(DASHES)],
+            marker=MARKERS[(index + index // len(MARKERS)) % len(MARKERS)],
+            linewidth=0.9,
+            zorder=3,
+            order=index,
+        )
+        for index, name in enumerate(names)
+    }

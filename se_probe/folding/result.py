@@ -83,9 +83,12 @@ def verdict_of(loss: Loss, max_loss: float, measure: str) -> str:
 
 
 def timing_sentence(timing: Timing) -> str:
-    """Return a sentence on the run time before and after folding."""
+    """Return a sentence on the run time after folding, relative to that before.
+
+    The run time after folding is not told in milliseconds: under noise, the quotient of two medians contradicts the
+    median of the paired ratios.
+    """
     return (
-        f"{timing.before:.1f} ms before, {timing.after:.1f} ms after, ratio {timing.ratio:.3f} "
-        f"[{timing.low:.3f}, {timing.high:.3f}] (batch of {timing.batch} on {timing.device}, {timing.threads} threads, "
-        f"median of {timing.pairs} pairs)"
+        f"{timing.ratio:.3f} times [{timing.low:.3f}, {timing.high:.3f}] the {timing.before:.1f} ms before folding "
+        f"(median of {timing.pairs} pairs, batch of {timing.batch} on {timing.device}, {timing.threads} threads)"
     )

@@ -2,15 +2,8 @@
 
 from se_probe.recording.run_folder import REPORT
 from se_probe.report.figures import ReportFigure
-from se_probe.report.page import report_html
+from se_probe.report.section import Section
 from se_probe.report.thumbnails import Thumbnails, make_thumbnails
-from se_probe.report.write import write_report
+from se_probe.report.write import report_html, write_report
 
-__all__ = [
-    "REPORT",
-    "ReportFigure",
-    "Thumbnails",
-    "make_thumbnails",
-    "report_html",
-    "write_report",
-]
+__all__ = ["REPORT", "ReportFigure", "Section", "Thumbnails", "make_thumbnails", "report_html", "write_report"]

@@ -11,8 +11,8 @@ from se_probe.analysis.detection import ALL_SITES, ENERGY, GATES, POOLED, SOFTMA
 from se_probe.figures import model_line
 from se_probe.recording import Recording
 from se_probe.report.figures import ReportFigure
-from se_probe.report.sites_table import sites_table
-from se_probe.report.study import Section, Study, study_html, with_limits
+from se_probe.report.section import Section, sites_table
+from se_probe.report.study import Study, study_html, with_limits
 
 _METHODS = (
     "Every image went through the network plain and under each change, with the same weights; differences are taken "
@@ -70,15 +70,21 @@ def change_html(
             figures=figures,
             sections=[
                 Section(
+                    "changes",
                     "Changes",
-                    "Shift is the mean over sites, in standard deviations of the plain images. AUC tells changed "
-                    "images from plain ones, 95 % limits in brackets.",
+                    (
+                        "Shift is the mean over sites, in standard deviations of the plain images. AUC tells changed "
+                        "images from plain ones, 95 % limits in brackets.",
+                    ),
                     sites_table(_changes(sites, accuracy, detection), "Change"),
                 ),
                 Section(
+                    "sites",
                     "Sites",
-                    "Shift of each site's gates, in standard deviations of the plain images; in parentheses where no "
-                    "shift was found. change_sites.csv has gate units, limits and p values.",
+                    (
+                        "Shift of each site's gates, in standard deviations of the plain images; in parentheses where "
+                        "no shift was found. change_sites.csv has gate units, limits and p values.",
+                    ),
                     sites_table(_by_site(sites)),
                 ),
             ],

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib.resources import files
+from typing import NamedTuple
 
 import pandas as pd
-from markupsafe import Markup
 
 from se_probe.analysis.comparison import Comparison, comparison_sentences
 from se_probe.recording import Recording
-from se_probe.report.encoding import content_hash
-from se_probe.report.environment import template_environment
-from se_probe.report.facts import flat_facts, requirements
+from se_probe.report.facts import flat_facts, interval_texts, requirements
 from se_probe.report.figures import ReportFigure
-from se_probe.report.sites_table import SitesTable, sites_table
+from se_probe.report.page import render
+from se_probe.report.section import PageTable, sites_table
 
 _SITE_COLUMNS = {
     "site": "site",
@@ -47,8 +44,7 @@ _MATCH_COLUMNS = {
 }
 
 
-@dataclass(frozen=True)
-class RunFacts:
+class RunFacts(NamedTuple):
     """A run as the page tells of it: its label, folder, recording and what there is to know of its making."""
 
     label: str
@@ -58,13 +54,12 @@ class RunFacts:
     requirements: str
 
 
-@dataclass(frozen=True)
-class MatchTable:
+class MatchTable(NamedTuple):
     """The most alike sites of `other` for each site of `run`."""
 
     run: str
     other: str
-    table: SitesTable
+    table: PageTable
 
 
 def comparison_html(
@@ -84,26 +79,21 @@ def comparison_html(
         links: tables and other files, relative to the page.
         notes: what a reader must know before believing anything.
     """
-    style = files("se_probe.report").joinpath("report.css").read_text(encoding="utf-8") + _STYLE
     classes = comparison.shared.images["class"].value_counts(sort=False)
-    return (
-        template_environment()
-        .get_template("comparison.html.j2")
-        .render(
-            policy=_policy(style),
-            style=Markup(style),  # a file of this package
-            comparison=comparison,
-            runs=[_run_facts(label, recording) for label, recording in recordings.items()],
-            classes=list(classes.items()),
-            over_classes=bool((comparison.sites["specificity_over"] == "classes").all()),
-            sentences=comparison_sentences(comparison),
-            sites=[(label, _sites(rows)) for label, rows in comparison.sites.groupby("run", sort=False)],
-            matches=[_matches(rows) for _, rows in comparison.matches.groupby(["run", "other"], sort=False)],
-            figures=figures,
-            links=links,
-            notes=notes,
-            demo=any(recording.demo for recording in recordings.values()),
-        )
+    return render(
+        "comparison.html.j2",
+        more_style=_STYLE,
+        comparison=comparison,
+        runs=[_run_facts(label, recording) for label, recording in recordings.items()],
+        classes=list(classes.items()),
+        over_classes=bool((comparison.sites["specificity_over"] == "classes").all()),
+        sentences=comparison_sentences(comparison),
+        sites=[(label, _sites(rows)) for label, rows in comparison.sites.groupby("run", sort=False)],
+        matches=[_matches(rows) for _, rows in comparison.matches.groupby(["run", "other"], sort=False)],
+        figures=figures,
+        links=links,
+        notes=notes,
+        demo=any(recording.demo for recording in recordings.values()),
     )
 
 
@@ -112,8 +102,8 @@ def _run_facts(label: str, recording: Recording) -> RunFacts:
     return RunFacts(label, str(recording.path.parent), recording, flat_facts(provenance), requirements(provenance))
 
 
-def _sites(rows: pd.DataFrame) -> SitesTable:
-    table = rows.assign(interval=_limits(rows, "specificity"))
+def _sites(rows: pd.DataFrame) -> PageTable:
+    table = rows.assign(interval=interval_texts(rows, "specificity_"))
     names = dict(_SITE_COLUMNS)
     if (rows["specificity_over"] == "images").all():
         names["interval"] = "Interval of ω² (images)"
@@ -125,19 +115,8 @@ def _matches(rows: pd.DataFrame) -> MatchTable:
         other_site=rows["other_site"].fillna("–"),
         other_verdict=rows["other_verdict"].fillna("–"),
         apart=rows["other_depth"] - rows["run_depth"],
-        cka_interval=_limits(rows, "cka"),
-        rsa_interval=_limits(rows, "rsa"),
+        cka_interval=interval_texts(rows, "cka_"),
+        rsa_interval=interval_texts(rows, "rsa_"),
     )
     shown = table[list(_MATCH_COLUMNS)].rename(columns=_MATCH_COLUMNS)
     return MatchTable(str(rows["run"].iloc[0]), str(rows["other"].iloc[0]), sites_table(shown))
-
-
-def _limits(rows: pd.DataFrame, name: str) -> list[str]:
-    pairs = zip(rows[f"{name}_ci_low"], rows[f"{name}_ci_high"], strict=True)
-    return ["–" if pd.isna(low) or pd.isna(high) else f"{low:z.2f} to {high:z.2f}" for low, high in pairs]
-
-
-def _policy(style: str) -> str:
-    """A policy that lets this style in and pictures from inside the page, and forbids the rest."""
-    sources = f"style-src {content_hash(style)}; img-src data:; base-uri 'none'; form-action 'none'"
-    return f"default-src 'none'; {sources}"

@@ -17,7 +17,7 @@ from se_probe.analysis.stats.states import STATIC_SD
 from se_probe.figures.style import COLOURS, DASHES
 from se_probe.gates import GateSite
 from se_probe.recording import Recording
-from se_probe.report.encoding import Packed, packed, packed_integers
+from se_probe.report.page import Packed, packed, packed_integers
 from se_probe.report.thumbnails import Thumbnails
 from se_probe.report.words import CATEGORIES, SORT_ORDERS, words_for
 

@@ -1,14 +1,33 @@
-"""Description of a run: a summary in words, and the provenance that the recording stores."""
+"""What a page states of a run: its provenance, classes and measures."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from se_probe.analysis.decodability import site_decodability
+from se_probe.analysis.health import site_health
+from se_probe.analysis.specificity import channel_specificity, site_specificity
 from se_probe.recording import Recording
+
+_MEASURES = {
+    "site_specificity.csv": site_specificity,
+    "site_health.csv": site_health,
+    "site_decodability.csv": site_decodability,
+    "channel_specificity.csv.gz": channel_specificity,
+}
+# Columns of the table of sites, by the table that they come from.
+_SHOWN = {
+    "site_specificity.csv": (
+        *("verdict", "between_class_sd", "within_class_sd", "omega_squared", "omega_interval", "significant_share"),
+    ),
+    "site_health.csv": ("mean_gate", "dynamic", "open", "closed", "entropy", "effective_rank"),
+    "site_decodability.csv": ("accuracy", "chance"),
+}
 
 
 @dataclass(frozen=True)
@@ -22,26 +41,21 @@ class ClassFacts:
     correct: float | None
 
 
-def channels_in_all(recording: Recording) -> int:
-    """Return the number of gate values per image, over all sites."""
-    return sum(site.channels * site.branches for site in recording.sites)
-
-
 def chosen_classes(recording: Recording) -> list[ClassFacts]:
     """Return the chosen classes that were seen, in the order in which they were asked for."""
     rows = {row["name"]: row for row in recording.classes.to_dict("records")}
-    return [_class_facts(rows[name], recording.images) for name in recording.chosen if name in rows]
-
-
-def _class_facts(row: Mapping[Hashable, Any], images: pd.DataFrame) -> ClassFacts:
-    index = None if pd.isna(row["index"]) else int(row["index"])
-    own = images[images["class"] == row["name"]]
-    return ClassFacts(row["name"], index, row["wnid"] or None, int(row["images"]), _correct(own))
-
-
-def _correct(images: pd.DataFrame) -> float | None:
-    known = images.dropna(subset=["class_index", "predicted_index"])
-    return float((known["class_index"] == known["predicted_index"]).mean()) if len(known) else None
+    known = recording.images.dropna(subset=["class_index", "predicted_index"])
+    correct = (known["class_index"] == known["predicted_index"]).groupby(known["class"]).mean()
+    return [
+        ClassFacts(
+            name,
+            None if pd.isna(row["index"]) else int(row["index"]),
+            row["wnid"] or None,
+            int(row["images"]),
+            float(correct[name]) if name in correct else None,
+        )
+        for name, row in ((name, rows[name]) for name in recording.chosen if name in rows)
+    ]
 
 
 def flat_facts(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -55,16 +69,45 @@ def _flat(value: object, path: str) -> Iterator[tuple[str, str]]:
             yield from _flat(inner, f"{path}.{key}" if path else str(key))
     elif isinstance(value, (list, tuple)):
         yield path, ", ".join(str(item) for item in value) or "none"
+    elif isinstance(value, bool):
+        yield path, "yes" if value else "no"
     else:
-        yield path, _plain(value)
-
-
-def _plain(value: object) -> str:
-    if value is None or value == {}:
-        return "none"
-    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
+        yield path, "none" if value is None or value == {} else str(value)
 
 
 def requirements(provenance: Mapping[str, Any]) -> str:
     """Return the libraries of the run as pip takes them."""
     return " ".join(f"{name}=={number}" for name, number in provenance["versions"].items() if name != "python")
+
+
+def run_measures(recording: Recording, tables: Path) -> dict[str, pd.DataFrame]:
+    """Return the tables that a report needs by their file names, computing those that the folder lacks.
+
+    A table of an older version, with other names of columns, is computed, too.
+
+    Raises:
+        SeProbeError: the recording has no image of any chosen class.
+    """
+    stored = {name: pd.read_csv(tables / name) for name in _MEASURES if (tables / name).is_file()}
+    return {
+        name: stored[name] if name in stored and "between_class_sd" in stored[name] else measure(recording)
+        for name, measure in _MEASURES.items()
+    }
+
+
+def site_rows(recording: Recording, measures: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return one row a site, in network order: what it is, and its measures side by side."""
+    facts = pd.DataFrame([site.to_dict() for site in recording.sites]).rename(columns={"name": "site"})
+    facts = facts[["site", "module", "family", "channels", "branches", "activation", "reduction"]]
+    for name, columns in _SHOWN.items():
+        table = measures[name]
+        if "omega_interval" in columns:
+            table = table.assign(omega_interval=interval_texts(table, ""))
+        facts = facts.merge(table[["site", *columns]], on="site", how="left", validate="one_to_one")
+    return facts.dropna(axis="columns", how="all")
+
+
+def interval_texts(table: pd.DataFrame, prefix: str) -> list[str]:
+    """Return the interval of each row in words, from the columns `<prefix>ci_low` and `<prefix>ci_high`."""
+    limits = zip(table[f"{prefix}ci_low"], table[f"{prefix}ci_high"], strict=True)
+    return ["–" if pd.isna(low) or pd.isna(high) else f"{low:z.2f} to {high:z.2f}" for low, high in limits]

@@ -3,41 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from se_probe.report.figures import ReportFigure, intervention_figures
-from se_probe.report.sites_table import Cell, Heading
+from se_probe.recording.run_folder import FIGURES, TABLES
+from se_probe.report.figures import intervention_figures
+from se_probe.report.section import Cell, Heading, PageTable, Section
 
-TABLE = "tables/ablation_sites.csv"
-PER_CENT = 100.0
 _MOST_NAMES = 2
-_MEANS = ("mean", "class-mean")
 
 
-@dataclass(frozen=True)
-class _Column:
-    """A measure with its interval: heading, what it means, its columns, factor and decimals."""
+class _Column(NamedTuple):
+    """A measure with its interval; `limits` begins the names of the columns of its limits."""
 
     label: str
     note: str
     value: str
     limits: str
-    factor: float = 1.0
+    factor: float = 1
     decimals: int = 3
 
 
 _COLUMNS = (
-    _Column("Top-1", "Change of top-1 accuracy in percentage points", "top1_change", "top1", PER_CENT, 1),
-    _Column("Top-5", "Change of top-5 accuracy in percentage points", "top5_change", "top5", PER_CENT, 1),
+    _Column("Top-1", "Change of top-1 accuracy in percentage points", "top1_change", "top1", 100, 1),
+    _Column("Top-5", "Change of top-5 accuracy in percentage points", "top5_change", "top5", 100, 1),
     _Column("NLL", "Rise of the negative log-likelihood of the true class, in nats", "nll_change", "nll"),
     _Column(
         "KL", "Kullback–Leibler divergence of the untouched network's answer from the changed one, in nats", "kl", "kl"
     ),
-    _Column("Same choice", "Images with the same first choice, in per cent", "agreement", "agreement", PER_CENT, 1),
+    _Column("Same choice", "Images with the same first choice, in per cent", "agreement", "agreement", 100, 1),
 )
 _SAVINGS = {
     "parameters_saved": ("Parameters", "Parameters of the gate paths that would no longer be needed"),
@@ -45,30 +41,12 @@ _SAVINGS = {
 }
 
 
-@dataclass(frozen=True)
-class Interventions:
-    """What the section shows.
-
-    Attributes:
-        headings: of the table's columns.
-        rows: one an intervention.
-        common: label and value of what is the same in every row, which has no column.
-        words: how it was measured, a sentence each.
-        figures: in the order in which they are shown.
-    """
-
-    headings: tuple[Heading, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    common: tuple[tuple[str, str], ...]
-    words: tuple[str, ...]
-    figures: tuple[ReportFigure, ...]
-
-
-def read_interventions(folder: Path) -> Interventions | None:
-    """Read the interventions of a run from its folder; None where there were none."""
-    if not (folder / TABLE).is_file():
+def interventions_section(folder: Path) -> Section | None:
+    """Return the section on the interventions of a run, None where there were none."""
+    path = folder / TABLES / "ablation_sites.csv"
+    if not path.is_file():
         return None
-    table = pd.read_csv(folder / TABLE, dtype={"gates_from": str}).fillna({"gates_from": ""})
+    table = pd.read_csv(path, dtype={"gates_from": str}).fillna({"gates_from": ""})
     savings = [name for name in _SAVINGS if name in table and table[name].notna().any()]
     one = table["replacement"].nunique() == 1
     headings = [
@@ -80,34 +58,30 @@ def read_interventions(folder: Path) -> Interventions | None:
     ]
     rows = [_row(row, savings, replacement=not one) for row in table.to_dict("records")]
     common = (("gates become", str(table["replacement"].iloc[0])),) if one else ()
-    figures = intervention_figures(folder / "figures")
-    return Interventions(tuple(headings), tuple(rows), common, tuple(_words(table)), tuple(figures))
+    shown = PageTable(tuple(headings), tuple(rows), common, of_sites=False)
+    figures = tuple(intervention_figures(folder / FIGURES))
+    return Section("interventions", "Interventions", tuple(_words(table)), shown, figures)
 
 
 def _row(row: Mapping[Hashable, Any], savings: list[str], *, replacement: bool) -> tuple[Cell, ...]:
-    name, sites = str(row["intervention"]), _sites(str(row["sites"]))
+    name, names = str(row["intervention"]), str(row["sites"]).split(",")
+    sites = ", ".join(names) if len(names) <= _MOST_NAMES else f"{names[0]} … {names[-1]} ({len(names)})"
     return (
-        Cell(name if sites in name else f"{name}: {sites}", None),
-        *([Cell(str(row["replacement"]), None)] if replacement else []),
+        Cell(name if sites in name else f"{name}: {sites}"),
+        *([Cell(str(row["replacement"]))] if replacement else []),
         *(_with_limits(row, column) for column in _COLUMNS),
         _number(row["nll_p_holm"], "{:.2g}"),
         *(_number(row[name], "{:,.0f}") for name in savings),
     )
 
 
-def _sites(sites: str) -> str:
-    """Few sites by name, of more the first and the last."""
-    names = sites.split(",")
-    return ", ".join(names) if len(names) <= _MOST_NAMES else f"{names[0]} … {names[-1]} ({len(names)})"
-
-
 def _with_limits(row: Mapping[Hashable, Any], column: _Column) -> Cell:
-    low, high = (column.factor * row[f"{column.limits}_ci_{end}"] for end in ("low", "high"))
     digits = f"{{:z.{column.decimals}f}}"
-    cell = _number(column.factor * row[column.value], digits)
-    if pd.isna(low) or pd.isna(high):
-        return cell
-    return Cell(f"{cell.text} [{digits.format(low)}, {digits.format(high)}]", cell.key)
+    value, low, high = (
+        _number(column.factor * row[name], digits)
+        for name in (column.value, f"{column.limits}_ci_low", f"{column.limits}_ci_high")
+    )
+    return value if "–" in (low.text, high.text) else Cell(f"{value.text} [{low.text}, {high.text}]", value.key)
 
 
 def _number(value: float, digits: str) -> Cell:
@@ -117,22 +91,19 @@ def _number(value: float, digits: str) -> Cell:
 def _words(table: pd.DataFrame) -> list[str]:
     first = table.iloc[0]
     replacements = list(table["replacement"].unique())
+    top1, top5 = (_number(100 * first[name], "{:.1f} %").text for name in ("clean_top1", "clean_top5"))
+    estimators = str(first["estimators"])
     words = [
         f"Gates were replaced while the network ran ({', '.join(replacements)}): {len(table)} interventions, all on "
         f"the same {first['images']:,} images of {first['classes']:,} classes. Every class weighs the same.",
         f"Accuracy and NLL are over the {first['labelled']:,} images for whose class the network has a unit.",
-        f"Untouched, top-1 is {_number(100 * first['clean_top1'], '{:.1f} %').text}, top-5 "
-        f"{_number(100 * first['clean_top5'], '{:.1f} %').text} and NLL {_number(first['clean_nll'], '{:.3f}').text}.",
-        f"Intervals, 95 %, are for other images of these classes. {_capital(first['estimators'])}.",
+        f"Untouched, top-1 is {top1}, top-5 {top5} and NLL {_number(first['clean_nll'], '{:.3f}').text}.",
+        f"Intervals, 95 %, are for other images of these classes. {estimators[:1].upper()}{estimators[1:]}.",
     ]
-    if any(kind in _MEANS for kind in replacements):
+    if {"mean", "class-mean"} & set(replacements):
         source = first["gates_from"] or "a recording that is not stated"
         words.append(f"The mean gates that were put in come from {source}.")
     if table["unchanged"].eq(table["images"]).any():
         words.append("Where the outputs of all images are the same as before, NLL and KL have no interval.")
     words.append("The network was not trained again after an intervention.")
     return words
-
-
-def _capital(words: str) -> str:
-    return words[0].upper() + words[1:]

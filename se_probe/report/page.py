@@ -1,113 +1,104 @@
-"""The page itself: a template filled with facts, with scripts and styles inside and nothing outside."""
+"""Fill a template into a page that is one file and makes no request, whatever stands in names and numbers."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 from collections.abc import Sequence
-from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TypedDict
 
-import pandas as pd
-import vl_convert
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from numpy.typing import NDArray
 
-from se_probe.analysis.findings import Finding, Summary
-from se_probe.figures import model_line
-from se_probe.recording import Recording
-from se_probe.report.encoding import content_hash, json_for_script
-from se_probe.report.environment import template_environment
-from se_probe.report.explorer import CONFIDENCE, chosen_images, explorer_data, has_reference
-from se_probe.report.facts import channels_in_all, chosen_classes, flat_facts, requirements
-from se_probe.report.figures import ReportFigure
-from se_probe.report.folding import Folding
-from se_probe.report.interventions import Interventions
-from se_probe.report.sites_table import sites_table
-from se_probe.report.thumbnails import Thumbnails
-from se_probe.report.words import CATEGORIES, SORT_ORDERS, words_for
+LAST_CODE = 65534
+MISSING = 65535
 
-VEGA_LITE = "6.4"
-SCRIPTS = ("numbers.js", "chart.js", "table.js", "explorer.js")
+# What could end a <script> element or a line of JSON; JSON reads the escapes back as the characters.
+_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
-def report_html(
-    recording: Recording,
-    *,
-    findings: Sequence[Finding],
-    summary: Summary | None,
-    site_rows: pd.DataFrame,
-    channel_rows: pd.DataFrame,
-    figures: Sequence[ReportFigure],
-    thumbnails: Thumbnails,
-    interventions: Interventions | None = None,
-    folding: Folding | None = None,
-    links: Sequence[str] = (),
-    warnings: Sequence[str] = (),
-) -> str:
-    """Return the report as one HTML page that makes no request.
+def render(template: str, *, scripts: Sequence[str] = (), more_style: str = "", **values: object) -> str:
+    """Return a page: values are escaped, and a policy allows these scripts and the style of this package alone.
 
     Args:
-        recording: what was run.
-        findings: claims and their verdicts, in the order in which they are shown.
-        summary: what stands on top of the page.
-        site_rows: a row a site; its columns are the columns of the table of sites, `site` first.
-        channel_rows: a row a site, branch and channel, with the scores that channels can be sorted by.
-        figures: pictures, in the order in which they are shown.
-        thumbnails: small pictures of the images whose gates are kept.
-        interventions: what replacing gates cost, where that was measured.
-        folding: which gates were folded, where that was tried.
-        links: tables and other files of the run, relative to the page.
-        warnings: what a reader must know before believing anything.
+        template: file name of the template.
+        scripts: texts of its scripts.
+        more_style: CSS after that of every page.
+        values: what the template shows.
     """
-    scripts, style = [_charting_library(), *map(_asset, SCRIPTS)], _asset("report.css")
-    template = template_environment().get_template("report.html.j2")
-    return template.render(
-        policy=_policy(scripts, [style]),
-        style=Markup(style),
-        scripts=[Markup(script) for script in scripts],
-        data=json_for_script(explorer_data(recording, channel_rows, thumbnails)),
-        recording=recording,
-        provenance=recording.provenance,
-        network=model_line(recording.provenance["model"]),
-        reference=has_reference(recording),
-        facts=flat_facts(recording.provenance),
-        requirements=requirements(recording.provenance),
-        channels=channels_in_all(recording),
-        classes=chosen_classes(recording),
-        images=chosen_images(recording),
-        findings=findings,
-        summary=summary,
-        figures=figures,
-        interventions=interventions,
-        folding=folding,
-        sites=sites_table(site_rows),
-        scores=[words_for(name) for name in (*SORT_ORDERS, *CATEGORIES) if name in channel_rows.columns],
-        confidence=f"{100 * CONFIDENCE:.0f} %",
-        thumbnails=thumbnails,
-        links=links,
-        warnings=warnings,
-        library_name=f"Vega-Lite {VEGA_LITE}",
+    environment = Environment(
+        loader=PackageLoader("se_probe.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    environment.filters["thousands"] = lambda number: f"{number:,}"
+    environment.filters["decimals"] = _significant
+    style = asset("report.css") + more_style
+    allowed = " ".join(map(content_hash, scripts)) or "'none'"
+    policy = (
+        f"default-src 'none'; script-src {allowed}; style-src {content_hash(style)}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    # Safe: styles and scripts are files of this package and of a library.
+    trusted = {"style": Markup(style), "scripts": [Markup(script) for script in scripts]}
+    return environment.get_template(template).render(policy=policy, **trusted, **values)
 
 
-def _policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
-    """A policy that lets these scripts and styles run, shows pictures from inside the page, and forbids the rest."""
-    rules: dict[str, Any] = {
-        "default-src": ["'none'"],
-        "script-src": [content_hash(text) for text in scripts],
-        "style-src": [content_hash(text) for text in styles],
-        "img-src": ["data:"],
-        "base-uri": ["'none'"],
-        "form-action": ["'none'"],
-    }
-    return "; ".join(f"{name} {' '.join(sources)}" for name, sources in rules.items())
-
-
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return a file of this package as text."""
     return files("se_probe.report").joinpath(name).read_text(encoding="utf-8")
 
 
-@cache
-def _charting_library() -> str:
-    """Vega-Lite with its embedding function, which holds an interpreter of expressions that needs no eval."""
-    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
-    return bundle
+def content_hash(text: str) -> str:
+    """Return a source expression for a Content-Security-Policy that allows this one inline script or style."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
+
+
+def _significant(number: float) -> str:
+    return f"{number:.3f}" if abs(number) >= 0.01 or number == 0 else f"{number:.2g}"
+
+
+class Packed(TypedDict):
+    """Numbers as `low + step * code`; `data` is the base64 of little-endian 16-bit codes, 65535 for missing."""
+
+    low: float
+    step: float
+    data: str
+
+
+def packed(values: NDArray[np.floating]) -> Packed:
+    """Return an array, flattened in C order, with an error of at most 1/131068 of its range; NaN is missing."""
+    numbers = np.asarray(values, dtype=np.float64).ravel()
+    known = numbers[np.isfinite(numbers)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    step = (high - low) / LAST_CODE
+    steps = (numbers - low) / (step or 1.0)
+    codes = np.where(np.isfinite(numbers), np.rint(np.nan_to_num(steps, posinf=0, neginf=0)), MISSING)
+    return {"low": low, "step": step, "data": packed_integers(codes)}
+
+
+def packed_integers(values: NDArray[np.generic]) -> str:
+    """Return integers from 0 to 65535, flattened in C order, as the base64 of little-endian 16-bit numbers."""
+    return base64.b64encode(values.astype("<u2").tobytes()).decode("ascii")
+
+
+def data_uri(content: bytes, media_type: str) -> str:
+    """Return bytes as an address that holds them."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def json_for_script(value: object) -> Markup:
+    """Return JSON that can stand inside a `<script>` element whatever its strings are.
+
+    Raises:
+        ValueError: a number is not finite, which JSON does not know.
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # Safe: no "<" is left that could end the element.
+    return Markup(text.translate(_ESCAPES))

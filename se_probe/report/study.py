@@ -4,27 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-
-from markupsafe import Markup
 
 from se_probe.recording import Recording
-from se_probe.report.encoding import content_hash
-from se_probe.report.environment import template_environment
 from se_probe.report.facts import flat_facts, requirements
 from se_probe.report.figures import ReportFigure
-from se_probe.report.sites_table import SitesTable
+from se_probe.report.page import render
+from se_probe.report.section import Section
 
 _STYLE = "h3 { margin: 1.6rem 0 0.4rem; } figcaption { overflow-wrap: anywhere; }\n"
-
-
-@dataclass(frozen=True)
-class Section:
-    """A table of a study's page, with its title and what to know when reading it."""
-
-    title: str
-    note: str
-    table: SitesTable
 
 
 @dataclass(frozen=True)
@@ -61,20 +48,14 @@ def study_html(recording: Recording, study: Study) -> str:
         recording: one of the recordings, for the provenance.
         study: what the page says.
     """
-    style = files("se_probe.report").joinpath("report.css").read_text(encoding="utf-8") + _STYLE
-    sources = f"style-src {content_hash(style)}; img-src data:; base-uri 'none'; form-action 'none'"
-    return (
-        template_environment()
-        .get_template("study.html.j2")
-        .render(
-            policy=f"default-src 'none'; {sources}",
-            style=Markup(style),  # a file of this package
-            study=study,
-            demo=recording.demo,
-            provenance=recording.provenance,
-            facts=flat_facts(recording.provenance),
-            requirements=requirements(recording.provenance),
-        )
+    return render(
+        "study.html.j2",
+        more_style=_STYLE,
+        study=study,
+        demo=recording.demo,
+        provenance=recording.provenance,
+        facts=flat_facts(recording.provenance),
+        requirements=requirements(recording.provenance),
     )
 
 

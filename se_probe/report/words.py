@@ -1,10 +1,9 @@
 """What the columns of tables are called in a report, and what they mean."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class ColumnWords:
+class ColumnWords(NamedTuple):
     """A heading, what it means, and how many decimals its numbers have (None: they are no fractions)."""
 
     label: str
@@ -28,17 +27,11 @@ _COLUMNS = {
     "site": ColumnWords("Site", "SE_{stage}_{block}: stage 2 has a quarter of the input's resolution", None),
     "module": ColumnWords("Module", "Its path in the network", None),
     "family": ColumnWords("Family", "", None),
-    "stage": ColumnWords("Stage", "log2 of the stride", None),
-    "block": ColumnWords("Block", "Its place among the gated blocks of the stage", None),
     "channels": ColumnWords("Channels", "Channels that the gate multiplies", None),
     "branches": ColumnWords("Branches", "Branches that compete for each channel", None),
     "activation": ColumnWords("Activation", "What bounds the gate", None),
     "reduction": ColumnWords("r", "Reduction ratio: channels over the width of the narrowest layer", 1),
-    "classes": ColumnWords("Classes", "Classes seen", None),
-    "images": ColumnWords("Images", "Images seen", None),
-    "mean": ColumnWords("Mean", "Mean gate over classes with equal weights and over channels"),
     "mean_gate": ColumnWords("Mean", "Mean gate over classes with equal weights and over channels"),
-    "channel_sd": ColumnWords("SD channels", "Standard deviation between the means of channels"),
     "between_class_sd": ColumnWords(
         "SD between classes",
         "Standard deviation between the true means of all classes seen, without the noise of the measured means, in "
@@ -85,14 +78,6 @@ _COLUMNS = {
         "the others, as a share of their sum; compressed where gates lie near 0.5",
     ),
     "d_prime": ColumnWords("d′", "Distance of the highest class from the others in standard deviations over images"),
-    "selectivity_null": ColumnWords(
-        "Class selectivity by chance", "What the index would be on average if classes did not differ, at these counts"
-    ),
-    "d_prime_null": ColumnWords(
-        "d′ by chance", "What d′ would be on average if classes did not differ, at these counts"
-    ),
-    "lowest": ColumnWords("Lowest", "Lowest mean of a chosen class in any channel"),
-    "highest": ColumnWords("Highest", "Highest mean of a chosen class in any channel"),
 }
 
 

@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
+
+import pandas as pd
+import vl_convert
 
 from se_probe.analysis.findings import Finding, Summary
 from se_probe.analysis.findings import summary as summarise
+from se_probe.figures import model_line
 from se_probe.io.files import write_file
 from se_probe.recording import Recording, open_recording
-from se_probe.recording.run_folder import FACTS, REPORT
-from se_probe.report.explorer import chosen_images
-from se_probe.report.figures import run_figures
-from se_probe.report.folding import read_folding
-from se_probe.report.interventions import read_interventions
-from se_probe.report.measures import channel_rows, run_measures, site_rows
-from se_probe.report.page import report_html
-from se_probe.report.thumbnails import make_thumbnails
+from se_probe.recording.run_folder import FACTS, FIGURES, REPORT, TABLES
+from se_probe.report.explorer import CONFIDENCE, chosen_images, explorer_data, has_reference
+from se_probe.report.facts import chosen_classes, flat_facts, requirements, run_measures, site_rows
+from se_probe.report.figures import ReportFigure, run_figures
+from se_probe.report.folding import folding_section
+from se_probe.report.interventions import interventions_section
+from se_probe.report.page import asset, json_for_script, render
+from se_probe.report.section import Section, sites_table
+from se_probe.report.thumbnails import Thumbnails, make_thumbnails
+from se_probe.report.words import CATEGORIES, SORT_ORDERS, words_for
+
+VEGA_LITE = "6.4"
+SCRIPTS = ("numbers.js", "chart.js", "table.js", "explorer.js")
+SECTIONS: tuple[Callable[[Path], Section | None], ...] = (interventions_section, folding_section)
+"""Results that a run's folder may hold, in the order of their sections: each is read from the folder."""
 
 
 def write_report(
@@ -29,9 +43,7 @@ def write_report(
     summary: Summary | None = None,
     data: str | Path | None = None,
 ) -> Path:
-    """Write `report.html` into a run's folder, from its recording and the figures and tables in it.
-
-    A table of interventions among them, `tables/ablation_sites.csv`, has a section of its own.
+    """Write `report.html` into a run's folder, from its recording and whatever results are there.
 
     Args:
         run: a run's folder or the `recording.zarr` in it.
@@ -47,45 +59,120 @@ def write_report(
     """
     recording = open_recording(run)
     folder = recording.path.parent
-    measures = run_measures(recording, folder / "tables")
-    warnings = _warnings(folder)
-    paths = [str(path) for path in chosen_images(recording)["path"]]
+    measures = run_measures(recording, folder / TABLES)
     page = report_html(
         recording,
         findings=findings,
-        summary=summary or summary_of(recording, findings, warnings),
+        summary=summary or summary_of(recording, findings),
         site_rows=site_rows(recording, measures),
-        channel_rows=channel_rows(measures),
-        figures=run_figures(folder / "figures"),
-        interventions=read_interventions(folder),
-        folding=read_folding(folder),
-        thumbnails=make_thumbnails(recording, paths, data),
+        channel_rows=measures["channel_specificity.csv.gz"],
+        figures=run_figures(folder / FIGURES),
+        sections=read_sections(folder),
+        thumbnails=make_thumbnails(recording, [str(path) for path in chosen_images(recording)["path"]], data),
         links=_links(folder, recording),
-        warnings=warnings,
+        warnings=run_facts(folder).get("warnings", []),
     )
     write_file(folder / REPORT, page.encode())
     return folder / REPORT
 
 
-def summary_of(
-    recording: Recording, findings: Sequence[Finding], warnings: Sequence[str], arguments: str | None = None
-) -> Summary | None:
-    """Return the summary of a run, None without findings; `arguments` name its network and images on a command line."""
+def report_html(
+    recording: Recording,
+    *,
+    findings: Sequence[Finding],
+    summary: Summary | None,
+    site_rows: pd.DataFrame,
+    channel_rows: pd.DataFrame,
+    figures: Sequence[ReportFigure],
+    thumbnails: Thumbnails,
+    sections: Sequence[Section] = (),
+    links: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+) -> str:
+    """Return the report as one HTML page that makes no request.
+
+    Args:
+        recording: what was run.
+        findings: claims and their verdicts, in the order in which they are shown.
+        summary: what stands on top of the page.
+        site_rows: a row a site; its columns are the columns of the table of sites, `site` first.
+        channel_rows: a row a site, branch and channel, with the scores that channels can be sorted by.
+        figures: pictures of the recording, in the order in which they are shown.
+        thumbnails: small pictures of the images whose gates are kept.
+        sections: further results of the run.
+        links: tables and other files of the run, relative to the page.
+        warnings: what a reader must know before believing anything.
+    """
+    return render(
+        "report.html.j2",
+        scripts=[_charting_library(), *map(asset, SCRIPTS)],
+        data=json_for_script(explorer_data(recording, channel_rows, thumbnails)),
+        recording=recording,
+        network=model_line(recording.provenance["model"]),
+        reference=has_reference(recording),
+        facts=flat_facts(recording.provenance),
+        requirements=requirements(recording.provenance),
+        channels=sum(site.channels * site.branches for site in recording.sites),
+        classes=chosen_classes(recording),
+        images=chosen_images(recording),
+        findings=findings,
+        summary=summary,
+        figures=figures,
+        sections=sections,
+        sites=sites_table(site_rows),
+        scores=[words_for(name) for name in (*SORT_ORDERS, *CATEGORIES) if name in channel_rows.columns],
+        confidence=f"{100 * CONFIDENCE:.0f} %",
+        thumbnails=thumbnails,
+        links=links,
+        warnings=warnings,
+        library_name=f"Vega-Lite {VEGA_LITE}",
+    )
+
+
+def read_sections(folder: Path) -> list[Section]:
+    """Return the sections of the results that a run's folder holds beside its recording."""
+    return [section for read in SECTIONS if (section := read(folder)) is not None]
+
+
+def run_facts(folder: Path) -> dict[str, Any]:
+    """Return what the `run.json` of a run holds, nothing where there is none."""
+    try:
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def summary_of(recording: Recording, findings: Sequence[Finding], arguments: str | None = None) -> Summary | None:
+    """Return the summary of a run and of all results in its folder, None without findings.
+
+    Args:
+        recording: the recording.
+        findings: claims and their verdicts.
+        arguments: the network and the images as a command line names them, for the command that is suggested.
+    """
     if not findings:
         return None
+    folder = recording.path.parent
     images, classes = len(recording.images), len(recording.classes)
-    recorded = f"Recorded {len(recording.sites)} sites on {images:,} images of {classes:,} classes"
-    arguments = arguments or f"--run {shlex.quote(str(recording.path.parent))}"
-    return summarise(findings, recorded=recorded, warnings=warnings, arguments=arguments)
+    told = summarise(
+        findings,
+        recorded=f"Recorded {len(recording.sites)} sites on {images:,} images of {classes:,} classes",
+        warnings=run_facts(folder).get("warnings", []),
+        arguments=arguments or f"--run {shlex.quote(str(folder))}",
+    )
+    more = [sentence for section in read_sections(folder) for sentence in section.summary]
+    return replace(told, sentences=(*told.sentences, *more))
 
 
 def _links(folder: Path, recording: Recording) -> list[str]:
-    tables = sorted(path.relative_to(folder).as_posix() for path in (folder / "tables").glob("*"))
+    tables = sorted(path.relative_to(folder).as_posix() for path in (folder / TABLES).glob("*"))
     facts = [FACTS] if (folder / FACTS).is_file() else []
     return [quote(name) for name in (*tables, *facts, recording.path.name)]
 
 
-def _warnings(folder: Path) -> list[str]:
-    path = folder / FACTS
-    facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return [str(line) for line in facts.get("warnings", [])]
+@cache
+def _charting_library() -> str:
+    """Vega-Lite with its embedding function, which holds an interpreter of expressions that needs no eval."""
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
+    return bundle

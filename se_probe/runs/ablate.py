@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 from se_probe.ablation import (
     Ablation,
@@ -25,7 +23,7 @@ from se_probe.ablation.sources import donated, gather_gates, shuffled, swapped
 from se_probe.costs import cost_table
 from se_probe.errors import SeProbeError
 from se_probe.gates import Replacement
-from se_probe.images import ImageSet, Selection
+from se_probe.images import Selection
 from se_probe.io.files import only_writer, remove, writing
 from se_probe.io.log import tell
 from se_probe.io.progress import progress_bar
@@ -37,10 +35,11 @@ from se_probe.runs.analyse import write_analysis
 from se_probe.runs.artifacts import Artifacts
 from se_probe.runs.joining import chosen_classes, join, require_same
 from se_probe.runs.machine import machine_of, require_one_process
-from se_probe.runs.plan import Plan, Shown, classes_within, label_of, load_network, open_data, plan_run, select_images
-from se_probe.runs.presets import preset_of
+from se_probe.runs.plan import Plan, classes_within, label_of, load_network, open_data, plan_run, select_images
+from se_probe.runs.presets import DEFAULT_CHANNELS, preset_of
 from se_probe.runs.record import folder_of, record_run, write_run
 from se_probe.runs.settings import AblateSettings
+from se_probe.runs.shared_settings import DrawSettings
 from se_probe.runs.verb import verb
 
 
@@ -62,19 +61,22 @@ def ablate(settings: AblateSettings) -> Ablation:
     """
     require_one_process("an intervention")
     plan = _plan(settings)
-    recording = plan.joined
+    folder, recording = plan.folder, plan.joined
     if recording is None:
-        recording = record_run(plan.run, plan.folder)
-        write_run(plan.run, recording, plan.folder, Shown(within=plan.within, seed=plan.settings.seed))
-    elif plan.folder.ablation.exists():
-        remove(plan.folder.ablation)
-    with only_writer(plan.folder.ablation), writing(plan.folder.ablation):
-        _write_costs(plan.run, plan.folder)
-        path = _measure(plan, plan.other or recording)
-    tell("wrote", str(path), logging.DEBUG)
+        recording = record_run(plan.run, folder)
+        shown = DrawSettings(channels=DEFAULT_CHANNELS, within=plan.within, seed=plan.settings.seed)
+        write_run(plan.run, recording, folder, shown)
+    elif folder.ablation.exists():
+        remove(folder.ablation)
+    with only_writer(folder.ablation), writing(folder.ablation):
+        sites = plan.run.discovery.sites
+        costs = cost_table(plan.run.model.network, sites, plan.run.model.input_size)
+        Artifacts(folder.path).tables({folder.costs.name: costs.assign(multiply_adds=costs["excitation"])})
+        _measure(plan, plan.other or recording)
+    tell("wrote", str(folder.ablation), logging.DEBUG)
     if settings.report:
         write_analysis(recording, data=plan.settings.data, progress=settings.progress)
-    return open_ablation(path)
+    return open_ablation(folder.ablation)
 
 
 @dataclass(frozen=True)
@@ -106,21 +108,9 @@ class _Planned:
     @property
     def selection(self) -> Selection:
         """The images; only those of the two classes whose gates are swapped, where they are."""
-        selection = self.run.selection
-        if self.pair is None:
-            return selection
-        return replace(
-            selection, entries=tuple(entry for entry in selection.entries if entry.sample.image_class in self.pair)
-        )
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """What the outcomes keep about their making."""
-        return {
-            **self.run.provenance,
-            "replacement": self.replacement.text,
-            "gates_from": _origin(self.replacement, self.other),
-        }
+        selection, pair = self.run.selection, self.pair
+        kept = tuple(entry for entry in selection.entries if pair is None or entry.sample.image_class in pair)
+        return replace(selection, entries=kept)
 
 
 def _plan(settings: AblateSettings) -> _Planned:
@@ -131,7 +121,9 @@ def _plan(settings: AblateSettings) -> _Planned:
     if joined is None:
         folder = folder_of(settings, f"ablate-{label_of(settings.network(preset.model))}-{settings.replacement}")
     else:
-        folder = _joined_folder(settings, joined)
+        folder = RunFolder(joined.path.parent)
+        if folder.ablation.exists() and not settings.overwrite:
+            raise SeProbeError(f"{folder.path} holds interventions already; replace them with --overwrite.")
         reference = joined.provenance["data"]["reference_per_class"]
         settings = replace(settings, classes=chosen_classes(joined), reference_per_class=reference)
     model = load_network(settings, preset.model)
@@ -141,35 +133,30 @@ def _plan(settings: AblateSettings) -> _Planned:
         require_same(joined, model, selection)
     run = plan_run(settings, model, selection, machine, "ablate")
     groups = _fitting(plan_interventions(run.discovery.sites, settings.sites or SCOPES), spec)
-    pair = _pair(images, spec)
-    other = _open_gates(settings.gates_from, run) if settings.gates_from is not None else None
+    pair = None
+    if spec.classes is not None:
+        first, second = (item.image_class for item in images.labels.resolve_all(spec.classes))
+        pair = first, second
+    other = None if settings.gates_from is None else open_recording(settings.gates_from)
+    if other is not None:
+        require_same(other, model)
     tell("replace", f"{spec.text}: {len(groups)} interventions, {passes_of(groups)} passes an image")
     return _Planned(settings, run, folder, classes_within(selection, None), spec, groups, pair, other, joined)
 
 
-def _joined_folder(settings: AblateSettings, joined: Recording) -> RunFolder:
-    """Return the folder of a run that is joined, free of interventions that are not to be replaced."""
-    folder = RunFolder(joined.path.parent)
-    if folder.ablation.exists() and not settings.overwrite:
-        raise SeProbeError(f"{folder.path} holds interventions already; replace them with --overwrite.")
-    return folder
-
-
-def _write_costs(plan: Plan, folder: RunFolder) -> None:
-    """Write what the gates cost, which the report sets against what replacing them costs."""
-    costs = cost_table(plan.model.network, plan.discovery.sites, plan.model.input_size)
-    Artifacts(folder.path).tables({folder.costs.name: costs.assign(multiply_adds=costs["excitation"])})
-
-
 @keep_freed_memory()
-def _measure(plan: _Planned, recording: Recording) -> Path:
-    """Measure every intervention, and return the store of the outcomes; means are those of `recording`."""
+def _measure(plan: _Planned, recording: Recording) -> None:
+    """Measure every intervention into the store of the outcomes; means are those of `recording`."""
     replacements, label = _replacements(plan, recording)
     selection, run = plan.selection, plan.run
-    path = plan.folder.ablation
+    facts = {
+        **run.provenance,
+        "replacement": plan.replacement.text,
+        "gates_from": _origin(plan.replacement, plan.other),
+    }
     total = len(selection.entries) * passes_of(plan.groups)
     with (
-        AblationWriter(path, plan.groups, plan.replacement.text, selection, plan.provenance) as writer,
+        AblationWriter(plan.folder.ablation, plan.groups, plan.replacement.text, selection, facts) as writer,
         progress_bar("intervening", total, shown=plan.settings.progress) as progress,
     ):
         for measured in measure(
@@ -184,7 +171,6 @@ def _measure(plan: _Planned, recording: Recording) -> Path:
             progress=progress,
         ):
             writer.add(measured)
-    return path
 
 
 def _replacements(plan: _Planned, recording: Recording) -> tuple[Mapping[str, Replacement], Labels | None]:
@@ -208,10 +194,11 @@ def _of_other_images(plan: _Planned) -> Mapping[str, Replacement]:
     feed = {"batch_size": plan.settings.batch_size, "workers": machine.workers}
     with progress_bar("gathering gates", len(selection.entries), shown=plan.settings.progress) as progress:
         places, gates = gather_gates(plan.run.model, sites, selection, **feed, progress=progress)
+    seed = plan.settings.seed
     if plan.pair is None:
-        return donated(gates, places, shuffled(places, plan.settings.seed))
+        return donated(gates, places, shuffled(places, seed))
     classes = {place: selection.entries[place].sample.image_class for place in places}
-    return donated(gates, places, swapped(classes, plan.pair, plan.settings.seed))
+    return donated(gates, places, swapped(classes, plan.pair, seed))
 
 
 def _changed(interventions: Sequence[SiteGroup]) -> list[str]:
@@ -227,25 +214,6 @@ def _fitting(interventions: Sequence[SiteGroup], wanted: ReplacementSpec) -> lis
             "compete and have that branch, or another replacement."
         )
     return fitting
-
-
-def _pair(images: ImageSet, wanted: ReplacementSpec) -> tuple[ImageClass, ImageClass] | None:
-    if wanted.classes is None:
-        return None
-    first, second = (item.image_class for item in images.labels.resolve_all(wanted.classes))
-    return first, second
-
-
-def _open_gates(run: str | Path, plan: Plan) -> Recording:
-    """Open a recording of the very network, whose means are to stand in the place of its gates."""
-    recording = open_recording(run)
-    recorded = recording.provenance["model"]
-    if recorded["weights_sha256"] != plan.model.weights_sha256:
-        raise SeProbeError(
-            f"{run} holds gates of {recorded['name']} with weights {recorded['weights_sha256'][:12]}, and the network "
-            f"is {plan.model.name} with weights {plan.model.weights_sha256[:12]}; give a recording of this network."
-        )
-    return recording
 
 
 def _origin(wanted: ReplacementSpec, other: Recording | None) -> str | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -24,7 +23,7 @@ from se_probe.io.log import tell
 from se_probe.io.progress import status
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.guard import is_incomplete
-from se_probe.recording.run_folder import FACTS, RunFolder
+from se_probe.recording.run_folder import RunFolder
 from se_probe.runs.options import OnResume
 from se_probe.runs.settings import AblateSettings
 
@@ -48,12 +47,12 @@ def write_analysis(recording: Recording, *, data: str | Path | None = None, prog
     """
     with status("measuring gates", shown=progress):
         found = _measured(recording, data)
-    facts = _facts(recording)
     with status("writing the report", shown=progress):
-        from se_probe.report.write import summary_of, write_report  # Matplotlib comes with it
+        from se_probe.report.write import run_facts, summary_of, write_report  # Matplotlib comes with it
 
-        told = summary_of(recording, found, facts.get("warnings", []), arguments_of(facts.get("options"), recording))
-        report = write_report(recording.path.parent, findings=found, summary=told, data=data)
+        folder = recording.path.parent
+        told = summary_of(recording, found, arguments_of(run_facts(folder).get("options"), recording))
+        report = write_report(folder, findings=found, summary=told, data=data)
     _tell_summary(found, told)
     tell("report", report.resolve().as_uri())
     return report
@@ -74,7 +73,7 @@ def _measured(recording: Recording, data: str | Path | None) -> list[Finding]:
     artifacts.tables(tables)
     if has_branches(recording):
         artifacts.tables(branch_tables(recording, recording.provenance.get("cardinality")))
-    for signal in recording.signals[1:]:
+    for signal in [name for name in recording.signals[1:] if name != "effect"]:
         artifacts.tables(signal_tables(recording.of(signal), signal))
     artifacts.figures(measures_drawn(recording, tables))
     ablation = open_ablation(folder.path) if folder.ablation.exists() else None
@@ -97,16 +96,6 @@ def _covariates(recording: Recording, data: str | Path | None) -> pd.DataFrame |
     return pd.concat(rows, ignore_index=True).set_index(images.index)
 
 
-def _facts(recording: Recording) -> dict[str, Any]:
-    """Return what the `run.json` beside a recording holds, nothing where there is none."""
-    path = recording.path.parent / FACTS
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return facts if isinstance(facts, dict) else {}
-
-
 def arguments_of(options: object, recording: Recording) -> str:
     """Return the network and the images of a run as a command line names them, from the options in its `run.json`.
 
@@ -118,7 +107,7 @@ def arguments_of(options: object, recording: Recording) -> str:
     words = [
         word
         for item in AblateSettings.options()
-        if item.option.on_resume is OnResume.INPUT and options.get(item.name, item.default) != item.default
+        if item.on_resume is OnResume.INPUT and options.get(item.name, item.default) != item.default
         for word in item.words(options[item.name])
     ]
     return shlex.join(words)

@@ -39,15 +39,14 @@ class Artifacts:
 
     def figures(self, drawn: Iterable[Drawn]) -> list[Path]:
         """Write figures as PNG, PDF, SVG and CSV; return their paths."""
-        return self._keep(
-            path for item in drawn for path in save_figure(item.figure, item.table, self.folder / FIGURES, item.stem)
-        )
+        folder = self.folder / FIGURES
+        return self._keep([path for item in drawn for path in save_figure(item.figure, item.table, folder, item.stem)])
 
     def tables(self, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
         """Write tables under the names of their files; return their paths."""
         for name, table in tables.items():
             write_csv(table, self.folder / TABLES / name)
-        return self._keep(self.folder / TABLES / name for name in tables)
+        return self._keep([self.folder / TABLES / name for name in tables])
 
     def facts(self, facts: Mapping[str, Any], name: str = FACTS) -> Path:
         """Write facts as JSON; return the path."""
@@ -58,9 +57,8 @@ class Artifacts:
         write_file(self.folder / name, content)
         return self._keep([self.folder / name])[0]
 
-    def _keep(self, paths: Iterable[Path]) -> list[Path]:
-        kept = list(paths)
-        for path in kept:
+    def _keep(self, paths: list[Path]) -> list[Path]:
+        for path in paths:
             tell("wrote", str(path), logging.DEBUG)
-        self.written += kept
-        return kept
+        self.written += paths
+        return paths

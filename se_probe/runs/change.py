@@ -132,11 +132,11 @@ def _finish(run: ChangeRun, plan: _Planned) -> ChangeRun:
     warnings = tell_warnings(run.base)
     artifacts = Artifacts(run.path)
     tables = artifacts.tables(change_tables(run))
-    figures = artifacts.figures(changes_drawn(run))
+    artifacts.figures(changes_drawn(run))
     conditions = [recording.provenance["change"] for recording in run.recordings.values()]
     more = {"warnings": warnings, "options": plan.run.options, "changes": conditions, "complete": True}
     facts = artifacts.facts({**plan.run.provenance, **more})
     for line in change_sentences(run.sites, run.accuracy, run.detection):
         tell("finding", line)
-    write_page(run, figures, [*tables, facts], artifacts)
+    write_page(run, [*tables, facts], artifacts)
     return run

@@ -25,6 +25,7 @@ from se_probe.io.files import reading
 from se_probe.io.log import tell
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.guard import is_incomplete
+from se_probe.recording.run_folder import FIGURES
 from se_probe.report.changes import change_html
 from se_probe.report.figures import report_figure
 from se_probe.runs.artifacts import Artifacts, Drawn
@@ -173,12 +174,9 @@ NOTES = {
 }
 
 
-def write_page(run: ChangeRun, figures: Sequence[Path], files: Sequence[Path], artifacts: Artifacts) -> Path:
+def write_page(run: ChangeRun, files: Sequence[Path], artifacts: Artifacts) -> Path:
     """Write the page of an experiment of changed images; return its path."""
-    shown = [
-        report_figure(title, note, [path for path in figures if path.stem == stem])
-        for stem, (title, note) in NOTES.items()
-    ]
+    shown = [report_figure(run.path / FIGURES, stem, title, note) for stem, (title, note) in NOTES.items()]
     links = [quote(path.relative_to(run.path).as_posix()) for path in files]
     sentences = change_sentences(run.sites, run.accuracy, run.detection)
     content = change_html(

@@ -9,16 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
 
-import pandas as pd
-
 from se_probe.analysis.comparison import Comparison, compare_recordings, comparison_sentences
 from se_probe.errors import SeProbeError
-from se_probe.figures.alignment import alignment
-from se_probe.figures.comparison import comparison_profiles
+from se_probe.figures.comparison import alignment, comparison_profiles
 from se_probe.io.log import tell
 from se_probe.io.progress import status
 from se_probe.recording import Recording, open_recording
-from se_probe.recording.run_folder import RunFolder, choose_folder
+from se_probe.recording.run_folder import FIGURES, RunFolder, choose_folder
 from se_probe.report.comparison import comparison_html
 from se_probe.report.figures import ReportFigure, report_figure
 from se_probe.runs.artifacts import Artifacts, Drawn
@@ -27,11 +24,11 @@ from se_probe.runs.verb import verb
 
 PAGE = "comparison.html"
 NAMED = 2  # runs that a folder is named after
-PROFILES_NOTE = (
+PROFILES = (
     "What the gates do at each site, from the first (0) to the last (1). A share of variance stands beside the "
     "standard deviations that it is a share of."
 )
-ALIGNMENT_NOTE = (
+ALIGNMENT = (
     "How alike the gates of any two sites are, over images and over classes, beside how much the gates move. Both "
     "measures are blind to scale."
 )
@@ -62,8 +59,29 @@ def compare(settings: CompareSettings) -> Path:
     folder.clear()
     artifacts = Artifacts(folder.path)
     figures = _draw(comparison, recordings, artifacts)
-    tables = artifacts.tables(_tables(comparison))
-    facts = artifacts.facts(_facts(comparison, recordings, notes, settings))
+    tables = artifacts.tables(
+        {
+            "comparison_sites.csv": comparison.sites,
+            "comparison_matches.csv": comparison.matches,
+            "comparison_alignment.csv": comparison.alignment,
+            "shared_images.csv": images,
+        }
+    )
+    facts = artifacts.facts(
+        {
+            "command": settings.command or settings.call("compare"),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "se-probe": version("se-probe"),
+            "demo": any(recording.demo for recording in recordings.values()),
+            "shared_images": len(images),
+            "shared_classes": list(comparison.shared.classes),
+            "notes": notes,
+            "runs": [
+                {"label": label, "folder": str(item.path.parent), "complete": item.complete, **item.provenance}
+                for label, item in recordings.items()
+            ],
+        }
+    )
     links = [quote(path.relative_to(folder.path).as_posix()) for path in (*tables, facts)]
     content = comparison_html(comparison, recordings, figures=figures, links=links, notes=notes)
     page = artifacts.file(PAGE, content.encode())
@@ -122,38 +140,11 @@ def _draw(comparison: Comparison, recordings: Mapping[str, Recording], artifacts
     if len(comparison.shared.classes) > images["class"].nunique():
         caption += f"; statistics of classes over {len(comparison.shared.classes)} classes"
     figure = comparison_profiles(comparison.sites, demo=demo, caption=caption)
-    paths = artifacts.figures([Drawn(figure, comparison.sites, "profiles")])
-    shown = [report_figure("Comparison profiles by relative depth", PROFILES_NOTE, paths)]
+    artifacts.figures([Drawn(figure, comparison.sites, "profiles")])
+    shown = [report_figure(artifacts.folder / FIGURES, "profiles", "Comparison profiles by relative depth", PROFILES)]
     for (first, other), rows in comparison.alignment.groupby(["first", "other"], sort=False):
         places = [comparison.runs.index(str(label)) + 1 for label in (first, other)]
-        figure = alignment(rows, demo=demo, caption=caption)
-        paths = artifacts.figures([Drawn(figure, rows, "alignment_{}_{}".format(*places))])
-        shown.append(report_figure(f"{first} and {other}", ALIGNMENT_NOTE, paths))
+        figure, stem = alignment(rows, demo=demo, caption=caption), "alignment_{}_{}".format(*places)
+        artifacts.figures([Drawn(figure, rows, stem)])
+        shown.append(report_figure(artifacts.folder / FIGURES, stem, f"{first} and {other}", ALIGNMENT))
     return shown
-
-
-def _tables(comparison: Comparison) -> dict[str, pd.DataFrame]:
-    return {
-        "comparison_sites.csv": comparison.sites,
-        "comparison_matches.csv": comparison.matches,
-        "comparison_alignment.csv": comparison.alignment,
-        "shared_images.csv": comparison.shared.images,
-    }
-
-
-def _facts(
-    comparison: Comparison, recordings: Mapping[str, Recording], notes: Sequence[str], settings: CompareSettings
-) -> dict[str, object]:
-    return {
-        "command": settings.command or settings.call("compare"),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "se-probe": version("se-probe"),
-        "demo": any(recording.demo for recording in recordings.values()),
-        "shared_images": len(comparison.shared.images),
-        "shared_classes": list(comparison.shared.classes),
-        "notes": list(notes),
-        "runs": [
-            {"label": label, "folder": str(item.path.parent), "complete": item.complete, **item.provenance}
-            for label, item in recordings.items()
-        ],
-    }

@@ -95,64 +95,47 @@ def cost(settings: CostSettings) -> CostReport:
         SeProbeError: the network cannot be built, has no gates or cannot be timed, or an argument is wrong.
     """
     require_one_process("the measurement of costs")
-    subject = _subject(settings)
-    size = subject.size(settings.input_size)
-    discovery = discover(subject.network, size)
-    require_gates(subject.name, discovery)
-    counted = network_cost(subject.network, discovery.sites, size)
+    name, network, size, demo = _subject(settings)
+    discovery = discover(network, size)
+    require_gates(name, discovery)
+    counted = network_cost(network, discovery.sites, size)
     sweep = reduction_sweep(counted, settings.reductions)
-    run_time = _timed(settings, subject, discovery.sites, size) if settings.time else None
-    report = CostReport(subject.name, subject.demo, counted, sweep, run_time)
+    run_time = _timed(settings, network, discovery.sites, size) if settings.time else None
+    report = CostReport(name, demo, counted, sweep, run_time)
     return report if settings.out is None else _written(report, Path(settings.out))
 
 
-def _timed(settings: CostSettings, subject: _Subject, sites: Sequence[GateSite], size: tuple[int, ...]) -> RunTime:
-    groups = _groups(sites, settings.time_by)
-    timer = GateTimer(subject.network, sites, size, groups, settings.batch_size, settings.rounds)
-    shown = settings.progress and timer.seconds > PATIENCE
-    with progress_bar("timing", settings.rounds, shown=shown) as advance:
-        return timer.measure(advance)
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """The network whose cost is asked for."""
-
-    name: str
-    network: torch.nn.Module
-    input_size: tuple[int, ...]
-    demo: bool
-
-    def size(self, asked: int | Sequence[int] | None) -> tuple[int, ...]:
-        """Return the size of the input without the image axis."""
-        if asked is None:
-            return self.input_size
-        size = (self.input_size[0], asked, asked) if isinstance(asked, int) else tuple(asked)
-        if min(size) < 1:
-            raise SeProbeError(f"an input of size {size} was asked for; expected (channels, height, width) above 0.")
-        return size
-
-
-def _subject(settings: CostSettings) -> _Subject:
-    model, device = settings.model, settings.device
+def _subject(settings: CostSettings) -> tuple[str, torch.nn.Module, tuple[int, ...], bool]:
+    """Return the name, the network, the size of its input without the image axis, and whether it is the demo's."""
+    model, device, asked = settings.model, settings.device, settings.input_size
     if isinstance(model, torch.nn.Module):
         if device is not None:
             raise SeProbeError(
                 f"the device {device!r} was asked for with a network in memory, which stays where it is; move the "
                 "network there first."
             )
-        return _Subject(type(model).__name__, model, default_input_size(model), False)
-    place = device_of(device)
-    loaded = model if isinstance(model, LoadedModel) else load_architecture(model, model_args=settings.model_args)
-    return _Subject(loaded.name, loaded.network.to(place), loaded.input_size, loaded.source == "demo")
+        name, network, size, demo = type(model).__name__, model, default_input_size(model), False
+    else:
+        place = device_of(device)
+        loaded = model if isinstance(model, LoadedModel) else load_architecture(model, model_args=settings.model_args)
+        name, network, demo = loaded.name, loaded.network.to(place), loaded.source == "demo"
+        size = loaded.input_size
+    if asked is not None:
+        size = (size[0], asked, asked) if isinstance(asked, int) else tuple(asked)
+    return name, network, size, demo
 
 
-def _groups(sites: Sequence[GateSite], time_by: TimeBy) -> dict[str, list[GateSite]]:
+def _timed(
+    settings: CostSettings, network: torch.nn.Module, sites: Sequence[GateSite], size: tuple[int, ...]
+) -> RunTime:
     groups: dict[str, list[GateSite]] = {}
-    if (pattern := GROUPS[time_by]) is not None:
+    if (pattern := GROUPS[settings.time_by]) is not None:
         for site in sites:
             groups.setdefault(pattern.format(site), []).append(site)
-    return groups
+    timer = GateTimer(network, sites, size, groups, settings.batch_size, settings.rounds)
+    shown = settings.progress and timer.seconds > PATIENCE
+    with progress_bar("timing", settings.rounds, shown=shown) as advance:
+        return timer.measure(advance)
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -163,12 +146,14 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _written(report: CostReport, folder: Path) -> CostReport:
     artifacts = Artifacts(folder)
+    about: dict[str, Any] = {
+        "demo": report.demo,
+        "caption": f"{report.name}, input {'×'.join(map(str, report.cost.input_size))}",
+    }
     table = report.table()
-    caption = f"{report.name}, input {'×'.join(map(str, report.cost.input_size))}"
-    drawn = [Drawn(cost_by_site(table, demo=report.demo, caption=caption), table, "cost_by_site")]
+    drawn = [Drawn(cost_by_site(table, **about), table, "cost_by_site")]
     if len(report.sweep):
-        figure = cost_by_reduction(report.sweep, demo=report.demo, caption=caption)
-        drawn.append(Drawn(figure, report.sweep, "cost_by_reduction"))
+        drawn.append(Drawn(cost_by_reduction(report.sweep, **about), report.sweep, "cost_by_reduction"))
     artifacts.figures(drawn)
     artifacts.facts(report.to_dict(), FACTS)
     return replace(report, files=tuple(artifacts.written))

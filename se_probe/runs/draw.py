@@ -33,11 +33,11 @@ from se_probe.figures import (
     specificity_importance,
     within_class,
 )
-from se_probe.figures.intervention_cost import SCOPES
+from se_probe.figures.interventions import SCOPES
 from se_probe.labels import ImageClass, LabelSpace, label_space_from_names
 from se_probe.recording import Recording
 from se_probe.runs.artifacts import Artifacts, Drawn
-from se_probe.runs.plan import DEFAULT_CHANNELS, Shown
+from se_probe.runs.presets import DEFAULT_CHANNELS
 from se_probe.runs.shared_settings import DrawSettings
 
 # Above so many classes, heat maps and trees show the chosen ones: a thousand names cannot be read.
@@ -70,12 +70,10 @@ def draw(
             cannot be written.
     """
     given = DrawSettings(sites=sites, classes=classes, channels=channels, within=within, seed=seed)
-    number = given.channels if isinstance(given.channels, int) else None
-    shown = Shown(given.sites, number, given.within, given.seed, given.classes)
-    return Artifacts(Path(folder)).figures(curves_drawn(recording, shown))
+    return Artifacts(Path(folder)).figures(curves_drawn(recording, given))
 
 
-def curves_drawn(recording: Recording, shown: Shown) -> list[Drawn]:
+def curves_drawn(recording: Recording, shown: DrawSettings) -> list[Drawn]:
     """Draw class means by channel, and the spread within classes.
 
     Raises:
@@ -85,10 +83,11 @@ def curves_drawn(recording: Recording, shown: Shown) -> list[Drawn]:
     present = [name for name in recording.chosen if name in set(recording.classes["name"])]
     names = _resolved(labels, shown.classes) or present
     pair = _resolved(labels, shown.within) or default_within(names)
-    between = excitation_curves(recording, shown.sites, names, shown.channels, shown.seed)
+    channels = shown.channels if isinstance(shown.channels, int) else None
+    between = excitation_curves(recording, shown.sites, names, channels, shown.seed)
     if not recording.provenance["data"]["reference_per_class"]:
         between = between[between["role"] == "class"]
-    inside = within_class_curves(recording, pair, shown.sites, shown.channels, shown.seed)
+    inside = within_class_curves(recording, pair, shown.sites, channels, shown.seed)
     network = model_line(recording.provenance["model"], complete=recording.complete)
     captions = [curves_caption(network, curves) for curves in (between, inside)]
     first = role_of_excitation(between, demo=recording.demo, caption=captions[0])
@@ -103,16 +102,11 @@ def _resolved(labels: LabelSpace, classes: str | Sequence[str] | None) -> list[s
 def recorded_labels(recording: Recording) -> LabelSpace:
     """Return the classes of a recording with every name that reaches them."""
     table = recording.classes[["name", "index", "wnid"]].astype(object)
-    rows = table.where(table.notna(), None).itertuples(index=False, name=None)
-    classes = tuple(
-        ImageClass(None if pd.isna(index) else int(index), wnid, name, _lemmas(name, wnid))
-        for name, index, wnid in rows
-    )
-    return LabelSpace(classes, title=f"the recording {recording.path}")
-
-
-def _lemmas(name: str, wnid: str | None) -> tuple[str, ...]:
-    return label_space_from_names([wnid], title="").classes[0].lemmas if wnid else (name,)
+    classes = []
+    for name, index, wnid in table.where(table.notna(), None).itertuples(index=False, name=None):
+        lemmas = label_space_from_names([wnid], title="").classes[0].lemmas if wnid else (name,)
+        classes.append(ImageClass(None if index is None else int(index), wnid, name, lemmas))
+    return LabelSpace(tuple(classes), title=f"the recording {recording.path}")
 
 
 def measures_drawn(recording: Recording, tables: Mapping[str, pd.DataFrame]) -> list[Drawn]:

@@ -26,14 +26,13 @@ from se_probe.images import Selection, select
 from se_probe.io.log import tell, tell_line
 from se_probe.io.progress import progress_bar, status
 from se_probe.recording import Recording
-from se_probe.recording.run_folder import FOLDED, JOINED_FOLD, RunFolder, choose_folder
+from se_probe.recording.run_folder import FOLDED, JOINED_FOLD, RunFolder
 from se_probe.runs.analyse import write_analysis
 from se_probe.runs.artifacts import Artifacts
-from se_probe.runs.joining import join, require_same
+from se_probe.runs.joining import join, require_same, result_folder
 from se_probe.runs.machine import machine_of, require_one_process
 from se_probe.runs.plan import Plan, label_of, load_network, open_data, plan_run, resolve_classes
 from se_probe.runs.presets import preset_of
-from se_probe.runs.record import folder_of
 from se_probe.runs.settings import FoldSettings
 from se_probe.runs.verb import verb
 
@@ -81,7 +80,7 @@ def fold(settings: FoldSettings) -> FoldRun:
     with status("confirming and timing", shown=settings.progress):
         result = _finish(study, folded, found, plan)
     if plan.joined is not None:
-        write_analysis(plan.joined, data=plan.run.settings.data, progress=settings.progress)
+        write_analysis(plan.joined, data=run.settings.data, progress=settings.progress)
     return result
 
 
@@ -102,10 +101,7 @@ def _plan(settings: FoldSettings) -> _Planned:
     default = preset_of(None).model
     settings, joined = join(settings)
     network = settings.network(default)
-    if joined is None:
-        folder = folder_of(settings, f"fold-{label_of(network)}")
-    else:
-        folder = choose_folder(JOINED_FOLD, joined.path.parent / JOINED_FOLD, overwrite=settings.overwrite)
+    folder = result_folder(settings, joined, JOINED_FOLD, f"fold-{label_of(network)}")
     builder = builder_of(network, settings.model_args)
     model = load_network(settings, default)
     if joined is not None:
@@ -116,21 +112,19 @@ def _plan(settings: FoldSettings) -> _Planned:
     tell("images", f"{len(selection.entries)} of {len(chosen)} classes, in two halves")
     parts = halves(selection, settings.seed)
     max_loss = settings.max_loss or (MAX_LOSS_DEMO if settings.uses_demo else MAX_LOSS)
-    if not settings.sites:
-        _require_images(len(parts[0].entries), max_loss)
+    # A search that could not fold anything is refused before the first pass.
+    if not settings.sites and (reason := _too_few(len(parts[0].entries), max_loss)):
+        raise SeProbeError(reason)
     run = plan_run(settings, model, selection, machine, "fold")
     select_sites(run.discovery.sites, settings.sites)
     return _Planned(run, parts, max_loss, builder, folder, joined)
 
 
-def _require_images(images: int, max_loss: float) -> None:
-    """Refuse a search that could not fold anything, before the first pass."""
-    if least_limit(images) > max_loss:
-        raise SeProbeError(_too_few(images, max_loss))
-
-
 def _too_few(images: int, max_loss: float) -> str:
+    """Say that no loss as small as `max_loss` can be shown on so many images, "" where one can."""
     floor = least_limit(images)
+    if floor <= max_loss:
+        return ""
     return (
         f"with {images} images to search on, a loss of {floor:.2f} points is not excluded even where no image changes "
         f"sides; {images_for(max_loss)} are needed for {max_loss:g} points: give more (--per-class), or allow more "
@@ -191,9 +185,8 @@ def _refusal(
 
 def _nothing_allowed(study: Study, folded: Folded, found: Search | None, max_loss: float) -> str:
     """Say why no site is fixed: too few images that can be decoded, none that surgery can change, or all too costly."""
-    images = len(study.first.units())
-    if found is not None and least_limit(images) > max_loss:
-        return _too_few(images, max_loss)
+    if found is not None and (reason := _too_few(len(study.first.units()), max_loss)):
+        return reason
     least = found.least_harmful if found else None
     if least is None:
         reasons = "; ".join(dict.fromkeys(item.reason for item in (study.possible or folded).sites if item.reason))

@@ -1,4 +1,7 @@
-"""Join a run that was recorded before: `ablate --run` and `fold --run` take its network, classes and images."""
+"""Join a run that was recorded before: `--run` takes its network, classes and images.
+
+The result is written into the run's folder, where the report finds it (`report.write.SECTIONS`).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from se_probe.images import Selection
 from se_probe.models import LoadedModel
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.provenance import selection_digest
+from se_probe.recording.run_folder import RunFolder, choose_folder
+from se_probe.runs.record import folder_of
 from se_probe.runs.settings import JoinSettings
 
 # Sources of networks that a name alone may load: a recording may come from others and must not choose code to run.
@@ -31,34 +36,34 @@ def join(settings: S) -> tuple[S, Recording | None]:
     recording = open_recording(settings.run)
     if not recording.complete:
         raise SeProbeError(f"{settings.run} was stopped before its end; complete it with excite --resume first.")
-    changed: dict[str, Any] = {**_network(settings, recording), **_data(settings, recording)}
-    data = recording.provenance["data"]
-    changed |= {"per_class": data["per_class"], "seed": data["seed"]}
+    model, data = recording.provenance["model"], recording.provenance["data"]
+    changed: dict[str, Any] = {"per_class": data["per_class"], "seed": data["seed"]}
+    if settings.model is None:
+        if model["source"] not in NAMED:
+            raise SeProbeError(
+                f"{settings.run} was recorded from {model['name']}, which is code of your own or from a hub; name it "
+                "again with --model (a recording does not choose code to run)."
+            )
+        changed["model"] = str(model["name"])
+    if settings.data is None and not settings.demo:
+        if data["title"] != "demo":
+            raise SeProbeError(
+                f"{settings.run} was recorded from images at {data['location'] or data['title']}; name them again with "
+                "--data (a recording does not choose what is opened)."
+            )
+        changed["demo"] = True
     return replace(settings, **changed), recording
 
 
-def _network(settings: JoinSettings, recording: Recording) -> dict[str, Any]:
-    if settings.model is not None:
-        return {}
-    model = recording.provenance["model"]
-    if model["source"] not in NAMED:
-        raise SeProbeError(
-            f"{settings.run} was recorded from {model['name']}, which is code of your own or from a hub; name it again "
-            "with --model (a recording does not choose code to run)."
-        )
-    return {"model": str(model["name"])}
+def result_folder(settings: JoinSettings, joined: Recording | None, part: str, label: str) -> RunFolder:
+    """Return the folder of a result: `part` in that of a joined run, else a folder of its own.
 
-
-def _data(settings: JoinSettings, recording: Recording) -> dict[str, Any]:
-    if settings.data is not None or settings.demo:
-        return {}
-    data = recording.provenance["data"]
-    if data["title"] == "demo":
-        return {"demo": True}
-    raise SeProbeError(
-        f"{settings.run} was recorded from images at {data['location'] or data['title']}; name them again with --data "
-        "(a recording does not choose what is opened)."
-    )
+    Raises:
+        SeProbeError: it holds an earlier result that is not to be replaced.
+    """
+    if joined is None:
+        return folder_of(settings, label)
+    return choose_folder(part, joined.path.parent / part, overwrite=settings.overwrite)
 
 
 def chosen_classes(recording: Recording) -> list[str]:
@@ -75,7 +80,7 @@ def require_same(recording: Recording, model: LoadedModel, selection: Selection 
         raise SeProbeError(
             f"{recording.path} holds gates of {facts['model']['name']} with weights {recorded[:12]}, and the network "
             f"is {model.name} with weights {given[:12]}; give the recorded network (--model, --checkpoint, "
-            "--model-arg, --random-weights)."
+            "--model-arg, --random-weights), or a recording of this one."
         )
     if selection is not None and selection_digest(selection) != facts["data"]["selection_sha256"]:
         raise SeProbeError(

@@ -1,8 +1,8 @@
 """Declare each option of a verb once, and derive from it everything that tells of it.
 
-A field of a `Settings` class holds an option's name, type, default, help, range, panel and role when a run is resumed.
-From it come the Python signature and its documentation (`runs.verb`), the command line (`cli.commands`), the
-settings in `run.json`, what `--resume` compares, and the command that resumes a run.
+A field of a `Settings` class declares an option. From it come the Python signature and its documentation (`runs.verb`),
+the command line (`cli.commands`), the settings in `run.json`, what `--resume` compares, and the command that resumes a
+run.
 """
 
 from __future__ import annotations
@@ -48,9 +48,13 @@ class Panel(Enum):
 
 @dataclass(frozen=True)
 class Option:
-    """What is declared of an option beside its name, type and default.
+    """An option of a verb.
 
     Attributes:
+        name: its name in Python.
+        annotation: its type, as written.
+        default: its default, `MISSING` where it is required.
+        positional: whether Python also takes it without its name.
         help: what it does, for the command line and for Python; `--other-option` names another option.
         panel: its group in the help.
         on_resume: what becomes of it when a run is resumed.
@@ -59,12 +63,16 @@ class Option:
         choices: the values that it may have.
         word: one value that is a word where the others are numbers, such as "auto".
         read: reads a text, given in Python or on the command line; a mapping's reader gets a list of texts.
-        flag: its name on the command line, where that is not the field's.
+        flag: its name on the command line, by default `--name`.
         metavar: what stands for its value in the help.
         envvar: environment variable that gives the value where none is given.
         on_command_line: whether the command line has it.
     """
 
+    name: str
+    annotation: str
+    default: Any
+    positional: bool
     help: str
     panel: Panel
     on_resume: OnResume
@@ -74,10 +82,33 @@ class Option:
     choices: tuple[str, ...] = ()
     word: str | None = None
     read: Callable[[Any], object] | None = None
-    flag: str | None = None
+    flag: str = ""
     metavar: str | None = None
     envvar: str | None = None
     on_command_line: bool = True
+
+    @classmethod
+    def of(cls, item: Field[Any]) -> Option:
+        """Return what a field of a `Settings` class declares."""
+        annotation = item.type if isinstance(item.type, str) else inspect.formatannotation(item.type)
+        declared: dict[str, Any] = {"flag": f"--{item.name.replace('_', '-')}", **item.metadata}
+        return cls(item.name, annotation, item.default, not item.kw_only, **declared)
+
+    @property
+    def required(self) -> bool:
+        """Whether it has no default."""
+        return self.default is MISSING
+
+    @property
+    def kind(self) -> type:
+        """The type of its value on the command line; `list` where it may be given several times."""
+        kinds = {"bool": bool, "int": int, "float": float, "Mapping": list, "Sequence": list}
+        return kinds.get(self._first, str) if self.read is None or self._first == "Mapping" else str
+
+    @property
+    def _first(self) -> str:
+        """The first of its types, without what it holds."""
+        return re.split(r"[\s\[|]", self.annotation)[0].rpartition(".")[2]
 
     @property
     def expected(self) -> str:
@@ -91,95 +122,6 @@ class Option:
             span = f"a whole number from {least} to {most}"
         return span + (f', or "{self.word}"' if self.word else "")
 
-
-def option(*, help: str, default: Any = MISSING, kw_only: bool = True, **declared: Any) -> Any:
-    """Declare a field of a `Settings` class; `declared` are further attributes of `Option`."""
-    return field(default=default, kw_only=kw_only, metadata={"help": help, **declared})
-
-
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(option,))
-class Settings:
-    """Base of the settings of a verb: a frozen dataclass of options, each checked when it is made.
-
-    Raises:
-        SeProbeError: a value is out of range, of another type, or cannot be read.
-    """
-
-    def __init_subclass__(cls, panel: Panel = Panel.WHAT, on_resume: OnResume = OnResume.IDENTITY) -> None:
-        """Make a dataclass; `panel` and `on_resume` hold for every option of the class that does not say otherwise."""
-        for item in [value for value in vars(cls).values() if isinstance(value, Field)]:
-            declared = Option(**{"panel": panel, "on_resume": on_resume, **item.metadata})
-            item.metadata = MappingProxyType({"option": declared})
-        dataclass(frozen=True, kw_only=True)(cls)
-
-    def __post_init__(self) -> None:
-        """Read texts and check every value."""
-        for declared in self.options():
-            object.__setattr__(self, declared.name, declared.accept(getattr(self, declared.name)))
-
-    @classmethod
-    def options(cls) -> list[Declaration]:
-        """Return what is declared of each option, in the order in which help shows them."""
-        panels = list(Panel)
-        found = map(_declaration, fields(cls))  # type: ignore[arg-type]  # it is a dataclass by now
-        return sorted(found, key=lambda item: (panels.index(item.option.panel), not item.positional))
-
-    def kept(self, *roles: OnResume) -> dict[str, Any]:
-        """Return the values of the options with some roles, as JSON-able values."""
-        chosen = [item for item in self.options() if item.option.on_resume in roles]
-        return {item.name: jsonable(getattr(self, item.name)) for item in chosen}
-
-    def command_line(self, verb: str, **changed: object) -> str:
-        """Return the command line of these settings, with some of them changed."""
-        words = ["se-probe", verb]
-        for item in self.options():
-            value = changed.get(item.name, getattr(self, item.name))
-            if item.option.on_command_line and (item.required or value != item.default):
-                words += item.words(value)
-        return shlex.join(words)
-
-    def call(self, verb: str, **changed: object) -> str:
-        """Return the Python call of these settings, with some of them changed."""
-        arguments = []
-        for item in self.options():
-            value = changed.get(item.name, getattr(self, item.name))
-            if item.required or value != item.default:
-                written = repr(jsonable(value)) if isinstance(value, _WRITTEN) else "..."
-                arguments.append(f"{item.name}={written}")
-        return f"se_probe.{verb}({', '.join(arguments)})"
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """An option with its name, type and default."""
-
-    name: str
-    annotation: str
-    default: Any
-    positional: bool
-    option: Option
-
-    @property
-    def required(self) -> bool:
-        """Whether it has no default."""
-        return self.default is MISSING
-
-    @property
-    def kind(self) -> type:
-        """The type of its value on the command line; `list` where it may be given several times."""
-        kinds = {"bool": bool, "int": int, "float": float, "Mapping": list, "Sequence": list}
-        return kinds.get(self._first, str) if self.option.read is None or self._first == "Mapping" else str
-
-    @property
-    def _first(self) -> str:
-        """The first of its types, without what it holds."""
-        return re.split(r"[\s\[|]", self.annotation)[0].rpartition(".")[2]
-
-    @property
-    def flag(self) -> str:
-        """Its name on the command line."""
-        return self.option.flag or f"--{self.name.replace('_', '-')}"
-
     def accept(self, value: Any) -> Any:
         """Return a value as settings keep it.
 
@@ -188,38 +130,27 @@ class Declaration:
         """
         if isinstance(value, (str, Path)):
             self._check_text(str(value))
-        if self.option.read is not None and isinstance(value, (str, list, tuple) if self._is_many else str):
-            value = self.option.read(value)
-        if value is None or value == self.option.word or not self._is_limited:
+        texts = (str, list, tuple) if self._first in ("Sequence", "Mapping") else str
+        if self.read is not None and isinstance(value, texts):
+            value = self.read(value)
+        limits = (self.least, self.most, self.above)
+        if value is None or value == self.word or not (self.choices or any(limit is not None for limit in limits)):
             return value
         if isinstance(value, Sequence) and not isinstance(value, str):
             return tuple(self._accept_one(item) for item in value)
         return self._accept_one(value)
 
-    @property
-    def _is_many(self) -> bool:
-        return self._first in ("Sequence", "Mapping")
-
-    @property
-    def _is_limited(self) -> bool:
-        limits = (self.option.least, self.option.most, self.option.above)
-        return bool(self.option.choices) or any(limit is not None for limit in limits)
-
     def _accept_one(self, value: Any) -> Any:
-        if not self._is_good(value):
-            raise SeProbeError(f"{self.flag} {value} was given; expected {self.option.expected}.")
+        if not (value in self.choices if self.choices else self._in_range(value)):
+            raise SeProbeError(f"{self.flag} {value} was given; expected {self.expected}.")
         return int(value) if isinstance(value, Integral) else value
 
-    def _is_good(self, value: Any) -> bool:
-        declared = self.option
-        if declared.choices:
-            return value in declared.choices
-        if isinstance(value, bool) or not isinstance(value, Real if declared.above is not None else Integral):
+    def _in_range(self, value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, Integral if self.above is None else Real):
             return False
-        value = float(value)
-        if not math.isfinite(value) or (declared.above is not None and value <= declared.above):
-            return False
-        return (declared.least is None or value >= declared.least) and (declared.most is None or value <= declared.most)
+        least, most = (-math.inf if self.least is None else self.least), (math.inf if self.most is None else self.most)
+        number = float(value)
+        return math.isfinite(number) and least <= number <= most and (self.above is None or number > self.above)
 
     def _check_text(self, text: str) -> None:
         if not text.strip() or "\0" in text or len(text) > _LONGEST_TEXT:
@@ -246,9 +177,61 @@ class Declaration:
         return [str(value)] if self.required else [self.flag, str(value)]
 
 
-def _declaration(item: Field[Any]) -> Declaration:
-    annotation = item.type if isinstance(item.type, str) else inspect.formatannotation(item.type)
-    return Declaration(item.name, annotation, item.default, not item.kw_only, item.metadata["option"])
+def option(*, help: str, default: Any = MISSING, kw_only: bool = True, **declared: Any) -> Any:
+    """Declare a field of a `Settings` class; `declared` are further attributes of `Option`."""
+    return field(default=default, kw_only=kw_only, metadata={"help": help, **declared})
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(option,))
+class Settings:
+    """Base of the settings of a verb: a frozen dataclass of options, each checked when it is made.
+
+    Raises:
+        SeProbeError: a value is out of range, of another type, or cannot be read.
+    """
+
+    def __init_subclass__(cls, panel: Panel = Panel.WHAT, on_resume: OnResume = OnResume.IDENTITY) -> None:
+        """Make a dataclass; `panel` and `on_resume` hold for every option of the class that does not say otherwise."""
+        for item in vars(cls).values():
+            if isinstance(item, Field):
+                item.metadata = MappingProxyType({"panel": panel, "on_resume": on_resume, **item.metadata})
+        dataclass(frozen=True, kw_only=True)(cls)
+
+    def __post_init__(self) -> None:
+        """Read texts and check every value."""
+        for item in self.options():
+            object.__setattr__(self, item.name, item.accept(getattr(self, item.name)))
+
+    @classmethod
+    def options(cls) -> list[Option]:
+        """Return the options in the order in which help shows them."""
+        panels = list(Panel)
+        found = map(Option.of, fields(cls))  # type: ignore[arg-type]  # it is a dataclass by now
+        return sorted(found, key=lambda item: (panels.index(item.panel), not item.positional))
+
+    def kept(self, *roles: OnResume) -> dict[str, Any]:
+        """Return the values of the options with some roles, as JSON-able values."""
+        return {item.name: jsonable(getattr(self, item.name)) for item in self.options() if item.on_resume in roles}
+
+    def command_line(self, verb: str, **changed: object) -> str:
+        """Return the command line of these settings, with some of them changed."""
+        words = ["se-probe", verb]
+        for item, value in self._given(changed):
+            words += item.words(value) if item.on_command_line else []
+        return shlex.join(words)
+
+    def call(self, verb: str, **changed: object) -> str:
+        """Return the Python call of these settings, with some of them changed."""
+        arguments = (
+            f"{item.name}={repr(jsonable(value)) if isinstance(value, _WRITTEN) else '...'}"
+            for item, value in self._given(changed)
+        )
+        return f"se_probe.{verb}({', '.join(arguments)})"
+
+    def _given(self, changed: Mapping[str, object]) -> list[tuple[Option, Any]]:
+        """Return the options that are not at their default, with their values."""
+        values = [(item, changed.get(item.name, getattr(self, item.name))) for item in self.options()]
+        return [(item, value) for item, value in values if item.required or value != item.default]
 
 
 def names(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -27,27 +27,6 @@ from se_probe.runs.shared_settings import ReferenceSettings, RunSettings
 
 # Number of classes that are chosen from data which lack the paper's.
 CLASSES_BY_DEFAULT = 4
-# Number of channels in the paper's figure.
-DEFAULT_CHANNELS = 50
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What the figures of a recording show.
-
-    Attributes:
-        sites: the sites; the last of each stage and all of the last stage by default.
-        channels: number of channels, None for all.
-        within: classes of the within-class figure; the paper's or the first two by default.
-        seed: decides which channels are sampled.
-        classes: the classes; the chosen ones by default.
-    """
-
-    sites: Sequence[str] | None = None
-    channels: int | None = DEFAULT_CHANNELS
-    within: str | Sequence[str] | None = None
-    seed: int = 0
-    classes: str | Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,8 +63,10 @@ class Plan:
             spatial_maps={item.module: item.count for item in self.discovery.spatial_maps},
             demo=self.settings.uses_demo or self.model.source == "demo",
         )
-        free = [*self.settings.kept(OnResume.FREE), "ranks"]
-        return {**facts, "cardinality": cardinalities(self.model, self.discovery), "free_settings": free}
+        split = [site for site in self.discovery.sites if site.family == "split attention"]
+        groups = {site.name: cardinality(self.model.network, site) for site in split}
+        known = {name: number for name, number in groups.items() if number is not None}
+        return {**facts, "cardinality": known, "free_settings": [*self.settings.kept(OnResume.FREE), "ranks"]}
 
 
 def plan_run(
@@ -119,8 +100,7 @@ def plan_run(
         wanted = select_sites(discovery.sites, record_sites)
         discovery = replace(discovery, sites=tuple(site for site in discovery.sites if site in wanted))
     tell("gates", describe_gates(discovery))
-    command = settings.command or settings.call(verb)
-    return Plan(settings, model, discovery, selection, machine, command, ranks)
+    return Plan(settings, model, discovery, selection, machine, settings.command or settings.call(verb), ranks)
 
 
 def describe_gates(discovery: Discovery) -> str:
@@ -133,13 +113,6 @@ def describe_gates(discovery: Discovery) -> str:
         places = ", ".join(item.module or "the network itself" for item in maps)
         line += f"; not recorded: products with spatial maps, {sum(item.count for item in maps)} ({places})"
     return line
-
-
-def cardinalities(model: LoadedModel, discovery: Discovery) -> dict[str, int]:
-    """Number of cardinal groups of every split-attention site, where it is known."""
-    sites = [site for site in discovery.sites if site.family == "split attention"]
-    found = {site.name: cardinality(model.network, site) for site in sites}
-    return {name: groups for name, groups in found.items() if groups is not None}
 
 
 def label_of(network: str | torch.nn.Module | LoadedModel) -> str:
@@ -155,25 +128,23 @@ def load_network(settings: RunSettings, default: str) -> LoadedModel:
     Raises:
         SeProbeError: it cannot be loaded.
     """
-    model = _loaded(settings, settings.network(default))
+    network = settings.network(default)
+    if isinstance(network, torch.nn.Module):
+        model = model_of(network)
+    elif isinstance(network, LoadedModel):
+        model = network
+    else:
+        model = load_model(
+            network,
+            checkpoint=settings.checkpoint,
+            model_args=settings.model_args,
+            random_weights=settings.random_weights,
+            seed=settings.seed,
+        )
     if settings.input_size is not None:
         model = with_input_size(model, settings.input_size)
     tell("model", f"{model.name}: {model.weights} (sha256 {model.weights_sha256[:12]})")
     return model
-
-
-def _loaded(settings: RunSettings, network: str | torch.nn.Module | LoadedModel) -> LoadedModel:
-    if isinstance(network, LoadedModel):
-        return network
-    if isinstance(network, torch.nn.Module):
-        return model_of(network)
-    return load_model(
-        network,
-        checkpoint=settings.checkpoint,
-        model_args=settings.model_args,
-        random_weights=settings.random_weights,
-        seed=settings.seed,
-    )
 
 
 def open_data(settings: RunSettings, model: LoadedModel) -> ImageSet:
@@ -209,15 +180,10 @@ def select_images(settings: ReferenceSettings, images: ImageSet, preset: Preset)
     chosen = resolve_classes(images.labels, settings.classes or default_classes(images, preset))
     per_class, reference, seed = settings.counts
     selection = select(images, chosen, per_class=per_class, reference_per_class=reference, seed=seed)
-    tell_images(selection)
-    return selection
-
-
-def tell_images(selection: Selection) -> None:
-    """Tell how many images were selected, and the whole rule to who asks for it."""
-    counted = f"{len(selection.entries)} of {len(selection.images.samples)}"
+    counted = f"{len(selection.entries)} of {len(images.samples)}"
     tell("images", f"{counted}: {selection.rule.partition(':')[0]}")
     tell("rule", selection.rule, logging.DEBUG)
+    return selection
 
 
 def resolve_classes(labels: LabelSpace, classes: str | Sequence[str]) -> list[ImageClass]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from se_probe.recording import open_recording
 from se_probe.runs.change_result import draw_changes, is_change_run, open_change_run
 from se_probe.runs.draw import draw
-from se_probe.runs.plan import DEFAULT_CHANNELS
+from se_probe.runs.presets import DEFAULT_CHANNELS
 from se_probe.runs.scale_result import draw_scales, is_scale_run, open_scale_run
 from se_probe.runs.settings import PlotSettings
 from se_probe.runs.verb import verb

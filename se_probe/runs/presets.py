@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from se_probe.errors import SeProbeError
 
+# Number of channels in the figure of the SENet paper.
+DEFAULT_CHANNELS = 50
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -29,7 +32,7 @@ class Preset:
     model: str
     classes: str
     sites: tuple[str, ...] | None = None
-    channels: int = 50
+    channels: int = DEFAULT_CHANNELS
     within: str | None = None
     scales: tuple[float, ...] = (1.0, 1.5, 2.0)
     note: str | None = None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from signal import SIGINT
+from typing import Any
 
 import pandas as pd
 
@@ -20,9 +21,10 @@ from se_probe.io.progress import progress_bar, status
 from se_probe.models.fresh import fresh_weights
 from se_probe.recording import Execution, Ranks, Recording, record
 from se_probe.recording.run_folder import RunFolder, choose_folder, latest_run
-from se_probe.runs.plan import Plan, Shown
+from se_probe.runs.options import OnResume
+from se_probe.runs.plan import Plan
 from se_probe.runs.settings import ExciteSettings
-from se_probe.runs.shared_settings import RunSettings
+from se_probe.runs.shared_settings import DrawSettings, RunSettings
 
 
 def folder_of(settings: RunSettings, label: str) -> RunFolder:
@@ -53,6 +55,7 @@ def record_run(
     execution: Execution | None = None,
     capture: Sequence[str] = (),
     *,
+    effect_of: str = "label",
     resume: bool = False,
     ranks: Ranks | None = None,
 ) -> Recording:
@@ -60,24 +63,9 @@ def record_run(
     if not resume and (ranks is None or ranks.first):
         with writing(folder.path):
             folder.clear()
-    machine = plan.machine
-    with progress_bar("recording", len(plan.selection.entries), shown=shows_progress(plan, ranks)) as progress:
-        return record(
-            plan.model,
-            plan.discovery.sites,
-            plan.selection,
-            folder.recording,
-            provenance=plan.provenance,
-            capture=capture,
-            batch_size=machine.batch_size,
-            workers=machine.workers,
-            device=machine.device,
-            execution=execution or Execution(),
-            resume=resume,
-            ranks=ranks,
-            say=tell_line,
-            progress=progress,
-        )
+    shown = plan.settings.progress and (ranks is None or ranks.first)
+    how = {"capture": capture, "effect_of": effect_of, "resume": resume, "ranks": ranks}
+    return _record(plan, folder.recording, "recording", shown, execution, **how)
 
 
 def record_null(plan: Plan, folder: RunFolder, execution: Execution) -> None:
@@ -89,29 +77,28 @@ def record_null(plan: Plan, folder: RunFolder, execution: Execution) -> None:
     fresh = replace(plan, model=fresh_weights(plan.model, plan.settings.seed))
     if folder.null.exists():
         remove(folder.null)
-    machine = plan.machine
-    with progress_bar("recording fresh weights", len(plan.selection.entries), shown=shows_progress(plan)) as progress:
-        record(
-            fresh.model,
+    _record(fresh, folder.null, "recording fresh weights", plan.settings.progress, execution)
+
+
+def _record(plan: Plan, path: Path, words: str, shown: bool, execution: Execution | None, **how: Any) -> Recording:
+    with progress_bar(words, len(plan.selection.entries), shown=shown) as progress:
+        return record(
+            plan.model,
             plan.discovery.sites,
             plan.selection,
-            folder.null,
-            provenance=fresh.provenance,
-            batch_size=machine.batch_size,
-            workers=machine.workers,
-            device=machine.device,
-            execution=execution,
+            path,
+            provenance=plan.provenance,
+            batch_size=plan.machine.batch_size,
+            workers=plan.machine.workers,
+            device=plan.machine.device,
+            execution=execution or Execution(),
             say=tell_line,
             progress=progress,
+            **how,
         )
 
 
-def shows_progress(plan: Plan, ranks: Ranks | None = None) -> bool:
-    """Return whether this process shows a bar."""
-    return plan.settings.progress and (ranks is None or ranks.first)
-
-
-def write_run(plan: Plan, recording: Recording, folder: RunFolder, shown: Shown) -> None:
+def write_run(plan: Plan, recording: Recording, folder: RunFolder, shown: DrawSettings) -> None:
     """Draw the figures of a recording, and write its tables and `run.json`."""
     from se_probe.runs.artifacts import Artifacts  # these two bring Matplotlib, for which the first image need not wait
     from se_probe.runs.draw import curves_drawn
@@ -122,7 +109,7 @@ def write_run(plan: Plan, recording: Recording, folder: RunFolder, shown: Shown)
     with status("drawing", shown=plan.settings.progress):
         artifacts.figures(curves_drawn(recording, shown))
         artifacts.tables(recording_tables(recording))
-    more = {"options": plan.options, "figures": asdict(shown), "warnings": warnings, "complete": True}
+    more = {"options": plan.options, "figures": shown.kept(OnResume.SHOWN), "warnings": warnings, "complete": True}
     artifacts.facts({**recording.provenance, **more})
 
 
@@ -159,5 +146,5 @@ def resume_command(plan: Plan, folder: RunFolder, url: str | None) -> str:
     """Return what continues a run, in the language in which it was started."""
     settings = plan.settings
     place = {"out": url, "name": folder.path.name} if url else {"out": str(folder.path), "name": None}
-    changed = {**place, "overwrite": False, "resume": True}
+    changed: dict[str, object] = {**place, "overwrite": False, "resume": True}
     return settings.command_line("excite", **changed) if settings.command else settings.call("excite", **changed)

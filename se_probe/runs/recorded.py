@@ -12,8 +12,6 @@ from se_probe.labels import ImageClass, LabelSpace
 from se_probe.recording import Recording
 from se_probe.recording.recording import open_recording as open_store
 
-_FINDINGS = ["title", "verdict", "result", "statement"]
-
 
 class RunRecording(Recording):
     """A recording that draws its figures, judges the papers' claims and writes its report.
@@ -41,15 +39,10 @@ class RunRecording(Recording):
     @property
     def labels(self) -> LabelSpace:
         """The classes seen, in the order of the network's output units; those without a unit come last."""
-        table = self.classes.sort_values("index", na_position="last", kind="stable")
+        table = self.classes.sort_values("index", na_position="last", kind="stable").astype(object)
+        rows = table[["index", "wnid", "name"]].where(table.notna(), None).itertuples(index=False, name=None)
         classes = tuple(
-            ImageClass(
-                name=str(row["name"]),
-                lemmas=(str(row["name"]),),
-                index=None if pd.isna(row["index"]) else int(row["index"]),
-                wnid=None if pd.isna(row["wnid"]) else str(row["wnid"]),
-            )
-            for _, row in table.iterrows()
+            ImageClass(None if unit is None else int(unit), wnid, str(name), (str(name),)) for unit, wnid, name in rows
         )
         return LabelSpace(classes, f"classes of {self.path.parent.name}")
 
@@ -59,7 +52,7 @@ class RunRecording(Recording):
         Raises:
             SeProbeError: no image of a chosen class was recorded.
         """
-        return findings_table(findings(self))[_FINDINGS]
+        return findings_table(findings(self))[["title", "verdict", "result", "statement"]]
 
     def plot(self, folder: str | Path | None = None, **options: Any) -> list[Path]:
         """Draw the figures of the recording into `figures/` of its run's folder, or of another; return the files.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from se_probe.analysis.scale import example_images
 from se_probe.analysis.shifts import overall_shifts, shift_sentences
@@ -51,37 +50,30 @@ def scale(settings: ScaleSettings) -> ScaleRun:
     Source: Li et al., Selective Kernel Networks, arXiv 1903.06586, the analysis of attention weights.
     """
     require_one_process("the scale experiment")
-    plan = _plan(settings)
-    run = _record_all(plan)
+    plan, scales, parts = _plan(settings)
+    run = _record_all(plan, settings, scales, parts)
     with status("testing and drawing", shown=settings.progress):
-        return _finish(run, plan)
+        _finish(run, plan)
+    return run
 
 
-@dataclass(frozen=True)
-class _Planned:
-    """A run of `scale`: what is recorded at which scales, and where."""
-
-    settings: ScaleSettings
-    run: Plan
-    scales: list[float]
-    parts: Parts
-
-
-def _plan(settings: ScaleSettings) -> _Planned:
+def _plan(settings: ScaleSettings) -> tuple[Plan, list[float], Parts]:
+    """Return what is recorded, at which scales, and where."""
     preset = preset_of(settings.preset)
-    ordered = _check_scales(preset.scales if settings.scales is None else settings.scales, settings)
+    scales = _ascending(preset.scales if settings.scales is None else settings.scales, settings)
     machine = machine_of(settings, settings.batch_size)
-    network = settings.network(preset.model)
-    parts = _folder(settings, f"scale-{label_of(network)}", ordered)
+    label = f"scale-{label_of(settings.network(preset.model))}"
+    parts = Parts(folder_of(settings, label), "scale")
+    parts.require_free(label, map(str, scales), overwrite=settings.overwrite)
     model = load_network(settings, preset.model)
     selection = select_images(settings, open_data(settings, model), preset)
-    run = plan_run(settings, model, selection, machine, "scale")
-    tell("scales", f"{', '.join(f'{item:g}×' for item in ordered)}: {SCALE_METHODS[settings.by]}")
-    return _Planned(settings, run, ordered, parts)
+    plan = plan_run(settings, model, selection, machine, "scale")
+    tell("scales", f"{', '.join(f'{item:g}×' for item in scales)}: {SCALE_METHODS[settings.by]}")
+    return plan, scales, parts
 
 
-def _check_scales(scales: Sequence[float], settings: ScaleSettings) -> list[float]:
-    """Return the scales in ascending order."""
+def _ascending(scales: Sequence[float], settings: ScaleSettings) -> list[float]:
+    """Return the scales in ascending order, once there are two or more that can be shown."""
     crop = settings.by == "crop"
     if not crop and not settings.uses_demo:
         raise SeProbeError("objects can be drawn larger in the demo's drawings only; add --demo, or use --by crop.")
@@ -95,60 +87,53 @@ def _check_scales(scales: Sequence[float], settings: ScaleSettings) -> list[floa
     return ordered
 
 
-def _folder(settings: ScaleSettings, label: str, scales: Sequence[float]) -> Parts:
-    """Return the run's folder, free of earlier parts that are not to be replaced."""
-    parts = Parts(folder_of(settings, label), "scale")
-    parts.require_free(label, map(str, scales), overwrite=settings.overwrite)
-    return parts
-
-
-def _at(run: Plan, factor: float, by: str, then: Transform) -> Condition:
+def _at(plan: Plan, factor: float, by: str, then: Transform) -> Condition:
     """Return the selected images at a scale: what opens them, and the transform."""
     facts = {"factor": factor, "by": by, "method": SCALE_METHODS[by]}
     if by == "crop":
-        larger = Enlarge(factor, resampling(run.model.preprocessing), then)
-        return Condition(str(factor), run.selection, larger, facts)
-    images = replace(run.selection.images, source=Drawings(factor))
-    return Condition(str(factor), replace(run.selection, images=images), then, facts)
+        larger = Enlarge(factor, resampling(plan.model.preprocessing), then)
+        return Condition(str(factor), plan.selection, larger, facts)
+    images = replace(plan.selection.images, source=Drawings(factor))
+    return Condition(str(factor), replace(plan.selection, images=images), then, facts)
 
 
-def _record_all(plan: _Planned) -> ScaleRun:
-    settings, run, parts = plan.settings, plan.run, plan.parts
+def _record_all(plan: Plan, settings: ScaleSettings, scales: Sequence[float], parts: Parts) -> ScaleRun:
     parts.clear()
-    conditions = {factor: _at(run, factor, settings.by, run.model.transform) for factor in plan.scales}
-    recordings, _ = record_conditions(run, parts, conditions, exact=settings.exact)
-    paths = example_images(recordings[plan.scales[0]])
+    by, path = settings.by, parts.folder.path
+    conditions = {factor: _at(plan, factor, by, plan.model.transform) for factor in scales}
+    recordings, _ = record_conditions(plan, parts, conditions, exact=settings.exact)
+    paths = example_images(recordings[scales[0]])
     thumbnails: dict[tuple[str, float], NDArray[np.uint8]] = {}
-    for factor in plan.scales:
-        shown = _at(run, factor, settings.by, thumbnail)
+    for factor in scales:
+        shown = _at(plan, factor, by, thumbnail)
         pictures = transformed(shown.selection, shown.transform, paths)
         thumbnails |= {(path, factor): pictures[path].numpy() for path in paths}
-    write_thumbnails(parts.folder.path / THUMBNAILS, thumbnails)
-    return ScaleRun(parts.folder.path, settings.by, recordings, thumbnails)
+    write_thumbnails(path / THUMBNAILS, thumbnails)
+    return ScaleRun(path, by, recordings, thumbnails)
 
 
-def _finish(run: ScaleRun, plan: _Planned) -> ScaleRun:
+def _finish(run: ScaleRun, plan: Plan) -> None:
     """Tell what was found, and write tables, figures and facts."""
     for recording in run.recordings.values():
         tell("wrote", str(recording.path), logging.DEBUG)
-    warnings = tell_warnings(run.base)
-    for line in (blur := _blur(plan.run, run)):
+    warnings, blur = tell_warnings(run.base), _blur(plan, run)
+    for line in blur:
         tell("warning", line, logging.WARNING)
-    artifacts = Artifacts(plan.parts.folder.path)
+    artifacts = Artifacts(run.path)
     artifacts.tables(scale_tables(run))
     artifacts.figures(scales_drawn(run))
     scales = {"factors": list(run.recordings), "by": run.by, "method": SCALE_METHODS[run.by]}
-    more = {"warnings": [*warnings, *blur], "options": plan.run.options, "scales": scales, "complete": True}
-    artifacts.facts({**plan.run.provenance, **more})
+    more = {"warnings": [*warnings, *blur], "options": plan.options, "scales": scales, "complete": True}
+    artifacts.facts({**plan.provenance, **more})
     for line in shift_sentences(overall_shifts(run.tests)):
         tell("finding", line)
-    return run
 
 
 def _blur(plan: Plan, run: ScaleRun) -> list[str]:
     """Return a warning where crops have fewer pixels than the network takes in, so that enlarging blurs."""
     paths = list(dict.fromkeys(path for path, _ in run.thumbnails))
-    shortest = min(int(side) for side in transformed(plan.selection, _shorter_side, paths).values())
+    sides = transformed(plan.selection, lambda image: torch.tensor(min(image.size)), paths)
+    shortest = min(int(side) for side in sides.values())
     largest, needed = max(run.recordings), min(plan.model.input_size[1:])
     if run.by != "crop" or shortest / largest >= needed:
         return []
@@ -156,7 +141,3 @@ def _blur(plan: Plan, run: ScaleRun) -> list[str]:
         f"images are as small as {shortest} pixels, so that crops at {largest:g}× have fewer than the {needed} of the "
         "network's input: enlarging blurs them, and gates move by that too"
     ]
-
-
-def _shorter_side(image: Image.Image) -> torch.Tensor:
-    return torch.tensor(min(image.size))

@@ -24,10 +24,7 @@ from se_probe.analysis.scale import (
 )
 from se_probe.analysis.shifts import overall_shifts, shift_sentences, shift_tests
 from se_probe.errors import SeProbeError
-from se_probe.figures import model_line
-from se_probe.figures.scale_classes import scale_classes
-from se_probe.figures.scale_images import scale_images
-from se_probe.figures.scale_response import scale_response
+from se_probe.figures import model_line, scale_classes, scale_images, scale_response
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.guard import is_incomplete
 from se_probe.runs.artifacts import Artifacts, Drawn

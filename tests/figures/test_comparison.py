@@ -1,9 +1,10 @@
-"""Profiles are the table's, with a line a run, and the spread beside the share."""
+"""Figures of a comparison hold the numbers of their tables."""
 
 import numpy as np
+import pytest
 
-from se_probe.figures.comparison import comparison_profiles
-from tests.figures.comparison_tables import RUNS, sites
+from se_probe.figures.comparison import alignment, comparison_profiles
+from tests.figures.comparison_tables import NAMES, RUNS, pair, sites
 from tests.figures.tables import legend_names, texts, titles
 
 COLUMNS = ["between_class_sd", "dynamic", "within_class_sd", "open", "specificity", "closed"]
@@ -47,3 +48,66 @@ def test_no_interval_no_band_and_a_spread_of_nothing_is_drawn_at_the_bottom():
     low, _ = figure.axes[0].get_ylim()
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), low)
     assert {"two nets", "demo stimuli, not photographs"} <= set(texts(figure))
+
+
+def panels(figure):
+    """Spread above, heat maps, spread at the side."""
+    above = [axes for axes in figure.axes if axes.get_ylabel() == "SD of gates"]
+    maps = [axes for axes in figure.axes if axes.collections and axes.get_xticklabels() and axes.lines]
+    (side,) = (axes for axes in figure.axes if axes.get_xlabel() == "SD of gates")
+    return above, maps, side
+
+
+def test_cells_and_dots_and_spread_are_the_tables():
+    table = pair()
+    above, maps, side = panels(alignment(table, demo=False))
+    for axes, measure in zip(maps, ("cka", "rsa"), strict=True):
+        values = table[measure].to_numpy().reshape(4, 3)
+        np.testing.assert_array_equal(np.asarray(axes.collections[0].get_array()).reshape(4, 3), values)
+        np.testing.assert_array_equal(axes.lines[0].get_xdata(), values.argmax(axis=1) + 0.5)
+        np.testing.assert_array_equal(axes.lines[0].get_ydata(), np.arange(4) + 0.5)
+    np.testing.assert_allclose(side.lines[0].get_xdata(), [0.1, 0.2, 0.3, 0.4])
+    assert len(above) == 2
+    for axes in above:
+        np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.001, 0.002, 0.003])
+    assert [tick.get_text() for tick in maps[0].get_yticklabels()] == list(NAMES)
+    # The first site is at the top.
+    assert maps[0].get_ylim() == (4, 0)
+
+
+def test_words():
+    figure = alignment(pair(), demo=True, caption="200 images")
+    assert [title for title in titles(figure) if title] == ["CKA over images", "RSA over classes"]
+    assert legend_names(figure) == list(RUNS)
+    assert figure.get_supylabel() == "sites of first net"
+    assert figure.get_supxlabel() == "sites of second net"
+    assert "demo stimuli, not photographs" in texts(figure)
+
+
+def test_sites_whose_gates_hardly_move_are_marked():
+    figure = alignment(pair(verdict="collapsed"), demo=False)
+    _, maps, _ = panels(figure)
+    assert [tick.get_text() for tick in maps[0].get_xticklabels()] == ["(SE_2_1)", "(SE_3_1)", "(SE_4_1)"]
+    assert [tick.get_text() for tick in maps[0].get_yticklabels()] == list(NAMES)
+    assert any("(site): its gates hardly move" in text for text in texts(figure))
+
+
+def test_few_classes_have_no_map_of_them_and_a_row_of_nothing_no_dot():
+    table = pair(rsa=False)
+    table.loc[table["first_site"] == "SE_3_1", "cka"] = np.nan
+    figure = alignment(table, demo=False)
+    _, maps, _ = panels(figure)
+    assert [title for title in titles(figure) if title] == ["CKA over images"]
+    assert len(maps) == 1
+    np.testing.assert_array_equal(maps[0].lines[0].get_ydata(), [0.5, 2.5, 3.5])
+
+
+@pytest.mark.parametrize("sites", [1, 60])
+def test_any_number_of_sites_fits_the_page(sites):
+    names = tuple(f"SE_{2 + place // 15}_{1 + place % 15}" for place in range(sites))
+    figure = alignment(pair(names, names), demo=False)
+    width, height = figure.get_size_inches()
+    assert width <= 7.16
+    assert height <= 9.6
+    _, maps, _ = panels(figure)
+    assert len(maps[0].get_yticklabels()) <= 30

@@ -9,7 +9,7 @@ from se_probe.analysis.ablation import ablation_tables
 from se_probe.analysis.specificity import site_specificity
 from se_probe.recording import open_recording
 from se_probe.report import write_report
-from se_probe.report.interventions import read_interventions
+from se_probe.report.interventions import interventions_section
 from se_probe.runs.artifacts import Artifacts
 from se_probe.runs.draw import interventions_drawn
 from tests.analysis.ablated import planted, standard_interventions
@@ -58,17 +58,17 @@ def test_numbers_are_those_of_the_table_with_their_limits(ablated, page):
     top1 = [100 * row[name] for name in ("top1_change", "top1_ci_low", "top1_ci_high")]
     assert "{:.1f} [{:.1f}, {:.1f}]".format(*top1) in page.text
     assert "{:.3f} [{:.3f}, {:.3f}]".format(*row[["nll_change", "nll_ci_low", "nll_ci_high"]]) in page.text
-    shown = read_interventions(ablated[0])
-    assert shown.rows[0][0].text == "SE_2_1"
-    assert shown.common == (("gates become", "mean"),)
-    assert [cell.text for cell in shown.rows[0][-2:]] == ["1,200", "1,300"]
-    assert shown.rows[0][1].key == pytest.approx(100 * row["top1_change"])
-    assert [cell.text for cell in shown.rows[-1]][-3] == "–"  # a stage has no adjusted p
+    shown = interventions_section(ablated[0])
+    assert shown.table.rows[0][0].text == "SE_2_1"
+    assert shown.table.common == (("gates become", "mean"),)
+    assert [cell.text for cell in shown.table.rows[0][-2:]] == ["1,200", "1,300"]
+    assert shown.table.rows[0][1].key == pytest.approx(100 * row["top1_change"])
+    assert [cell.text for cell in shown.table.rows[-1]][-3] == "–"  # a stage has no adjusted p
 
 
 def test_figures_of_interventions_are_in_their_section_alone(ablated, page):
     folder, _ = ablated
-    titles = [figure.title for figure in read_interventions(folder).figures]
+    titles = [figure.title for figure in interventions_section(folder).figures]
     names = ["Intervention cost", "Intervention savings", "Interventions by class", "Specificity and importance"]
     assert titles == names
     for title in titles:
@@ -77,7 +77,7 @@ def test_figures_of_interventions_are_in_their_section_alone(ablated, page):
 
 
 def test_no_table_no_section(plain_run, plain_page):
-    assert read_interventions(plain_run) is None
+    assert interventions_section(plain_run) is None
     assert "Interventions" not in Page(plain_page).text
 
 
@@ -86,7 +86,7 @@ def test_several_replacements_have_figures_each_and_words_from_outside_are_escap
     hostile = f"swap:{HOSTILE[0]},{HOSTILE[1]}"
     rows = [row for kind in ("identity", hostile) for row in standard_interventions(SITES, kind) if row[1] == "site"]
     add_interventions(run, rows=[(HOSTILE[1], *row[1:]) for row in rows])
-    shown = read_interventions(run)
+    shown = interventions_section(run)
     assert len({figure.title for figure in shown.figures}) == len(shown.figures) == 2 + 1 + 2
     assert shown.figures[0].title == "Intervention cost: identity"
     assert not any("mean gates" in words for words in shown.words)

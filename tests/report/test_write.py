@@ -103,7 +103,7 @@ def test_the_same_run_gives_the_same_page(plain_run, plain_page, tmp_path):
 
 
 def test_measures_are_read_from_the_tables_of_the_run(plain_run, tmp_path):
-    from se_probe.report.measures import run_measures
+    from se_probe.report.facts import run_measures
 
     recording = open_recording(plain_run)
     computed = run_measures(recording, tmp_path)["site_health.csv"]
@@ -112,7 +112,7 @@ def test_measures_are_read_from_the_tables_of_the_run(plain_run, tmp_path):
 
 
 def test_tables_of_an_older_version_are_computed_again(plain_run, tmp_path):
-    from se_probe.report.measures import run_measures
+    from se_probe.report.facts import run_measures
 
     recording = open_recording(plain_run)
     computed = run_measures(recording, tmp_path)["site_health.csv"]

@@ -97,7 +97,7 @@ def test_means_of_another_run_of_the_network(identity, tmp_path):
     own = demo(tmp_path / "own", replacement="mean", sites=["SE_5_3"])
     np.testing.assert_allclose(other.outcomes["nll"].values, own.outcomes["nll"].values, atol=1e-6)
     assert other.provenance["gates_from"] == str(identity.path.parent.resolve() / "recording.zarr")
-    message = r"holds gates of demo:se with weights \w{12}, and the network is demo:sa with weights \w{12}; give a "
+    message = r"holds gates of demo:se with weights \w{12}, and the network is demo:sa with weights \w{12}; give the "
     with pytest.raises(SeProbeError, match=message):
         demo(tmp_path / "sa", model="demo:sa", sites=None, replacement="mean", gates_from=identity.path.parent)
 

@@ -1,0 +1,144 @@
+"""What interventions cost: accuracy and NLL by site, and NLL by class."""
+
+import textwrap
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from se_probe.figures import style
+from se_probe.figures.by_site import NARROW, look, name_sites, site_width
+from se_probe.figures.classes import MOST_NAMES, add_colour_bar, draw_matrix, name_rows
+from se_probe.figures.frame import Wording, framed
+
+SITE, CUMULATIVE, STAGE = "site", "cumulative", "stage"
+SCOPES = (SITE, CUMULATIVE, STAGE)
+"""The scopes that have a place along the sites; others are in the table only."""
+LOOKS = {SITE: look(0).points(), CUMULATIVE: look(4), STAGE: replace(look(2), marker=None, linewidth=1.6)}
+WORDS = {SITE: "this site alone", CUMULATIVE: "from this site to the last", STAGE: "a whole stage"}
+MEASURES = {"top1": ("top-1 accuracy, points", 100.0), "nll": ("NLL, nats", 1.0)}
+"""What the panel of a measure is called, and the factor that puts its change into that unit."""
+NO_INTERVAL = "Without a bar: no interval, because no output changed or too few images have a known class."
+
+COLOURS = "PuOr_r"
+"""Brewer's diverging purple and orange, which colour-blind readers tell apart; orange is harm."""
+NAME_WIDTH = 26
+CLASSES_A_ROW = 20
+FEWEST_CUT = 100
+"""Cells from which on the colours do not have to reach the most extreme one."""
+SIGNIFICANT = "Dot: the cell's own 95 % interval excludes 0 (not corrected for the number of cells)."
+
+
+def intervention_cost(
+    table: pd.DataFrame, *, demo: bool, title: str = "Intervention cost", caption: str | None = None
+) -> Figure:
+    """Draw the change of top-1 accuracy above and of NLL below, with 95 % intervals, over sites in network order.
+
+    The left panels show each site alone. The right panels show sites replaced from the last backwards, as a point at
+    the first of them, and whole stages, as a line over their sites. Grey lines separate the stages.
+
+    Args:
+        table: rows of `ablation_sites_table` with one replacement; top-1 as a share, NLL in nats.
+        demo, title, caption: see `Wording`.
+    """
+    order = site_order(table)
+    columns = present_scopes(table)
+    scopes = [scope for group in columns for scope in group]
+    missing = table.loc[table["scope"].isin(scopes), ["nll_ci_low", "nll_ci_high"]].isna().any(axis=None)
+    wording = Wording(title, "site", "change", caption, NO_INTERVAL if missing else None, demo)
+    styles = {WORDS[scope]: LOOKS[scope] for scope in scopes}
+    width = style.DOUBLE_COLUMN if len(columns) > 1 else site_width(len(order))
+    with framed(wording, styles, width, (2, len(columns)), sharex=True) as (figure, grid):
+        for axes_row, (measure, (words, factor)) in zip(grid, MEASURES.items(), strict=True):
+            for axes, group in zip(axes_row, columns, strict=True):
+                _separate_stages(axes, table, order)
+                for scope in group:
+                    _draw_scope(axes, table[table["scope"] == scope], scope, order, measure, factor)
+                axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+                axes.set_title(words)
+        for axes in grid[-1]:
+            name_sites(axes, order, NARROW if len(columns) > 1 else 2 * NARROW)
+    return figure
+
+
+def present_scopes(table: pd.DataFrame) -> list[list[str]]:
+    """Return the scopes that have rows, in the groups that share panels: sites alone, and the others."""
+    groups = [[scope for scope in group if (table["scope"] == scope).any()] for group in ([SITE], [CUMULATIVE, STAGE])]
+    return [group for group in groups if group]
+
+
+def site_order(table: pd.DataFrame) -> list[str]:
+    """Return all replaced sites, in the order of the row that holds them all, else of the rows."""
+    lists = [sites.split(",") for sites in table["sites"]]
+    longest, alone = max(lists, key=len), [sites for sites in lists if len(sites) == 1]
+    every = {site for sites in lists for site in sites}
+    order = [longest] if set(longest) == every else [*alone, *lists]
+    return list(dict.fromkeys(site for sites in order for site in sites))
+
+
+def _separate_stages(axes: Axes, table: pd.DataFrame, order: list[str]) -> None:
+    axes.axhline(0, color=style.QUIET, linewidth=0.6)
+    for sites in table.loc[table["scope"] == STAGE, "sites"]:
+        edge = order.index(sites.split(",")[0]) - 0.5
+        if edge > 0:
+            axes.axvline(edge, color=style.RULE, linewidth=0.8, zorder=0)
+
+
+def _draw_scope(axes: Axes, rows: pd.DataFrame, scope: str, order: list[str], measure: str, factor: float) -> None:
+    """A point at the first site of each row, or a bar over its sites, with its interval."""
+    look_of = LOOKS[scope]
+    first, last = (np.array([order.index(sites.split(",")[end]) for sites in rows["sites"]]) for end in (0, -1))
+    values, low, high = (factor * rows[f"{measure}_{name}"].to_numpy() for name in ("change", "ci_low", "ci_high"))
+    places = (first + last) / 2 if scope == STAGE else first
+    axes.vlines(places, low, high, color=look_of.color, linewidth=1.0, zorder=3)
+    if scope == STAGE:
+        axes.hlines(values, first - 0.35, last + 0.35, color=look_of.color, linewidth=look_of.linewidth, zorder=3)
+        return
+    ordered = np.argsort(places)
+    axes.plot(places[ordered], values[ordered], **look_of.marked_line(3.2), zorder=4)
+
+
+def intervention_classes(
+    table: pd.DataFrame, *, demo: bool, title: str = "Interventions by class", caption: str | None = None
+) -> Figure:
+    """Draw the change of NLL of each class (row) at each site alone (column), the largest rise at the top.
+
+    The mean over sites orders classes. Colours are centred on no change and end where 2 % of the cells lie beyond, so
+    that one cell does not bleach all others. Dots mark the cells whose interval excludes 0.
+
+    Args:
+        table: rows of `ablation_classes_table` with one replacement; changes of NLL in nats.
+        demo, title, caption: see `Wording`.
+    """
+    alone = table[(table["scope"] == SITE) & table["nll_change"].notna()]
+    sites = list(alone["sites"].unique())
+    cells = alone.pivot(index="class", columns="sites", values="nll_change")[sites]
+    order = cells.mean(axis=1).sort_values(ascending=False).index
+    values = cells.loc[order].to_numpy()
+    marked = alone.assign(marked=(alone["nll_ci_low"] > 0) | (alone["nll_ci_high"] < 0))
+    dots = marked.pivot(index="class", columns="sites", values="marked").loc[order, sites].to_numpy(dtype=bool)
+    reach = _reach(np.abs(values))
+    beyond = int(np.sum(np.abs(values) > reach))
+    notes = [SIGNIFICANT] if dots.any() else []
+    notes += [f"Colours end at ±{reach:.2g}; cells beyond: {beyond}."] if beyond else []
+    wording = Wording(title, "site replaced alone", "", caption, " ".join(notes) or None, demo)
+    height = 1 + -(-min(len(order), MOST_NAMES) // CLASSES_A_ROW)
+    with framed(wording, {}, site_width(len(sites)), (1, 2), height, width_ratios=(30, 1)) as (figure, grid):
+        axes, bar = grid[0]
+        image = draw_matrix(axes, values, COLOURS, (-reach, reach))
+        rows, columns = np.nonzero(dots)
+        axes.plot(columns, rows, "o", color=style.TEXT, markersize=1.6, markeredgewidth=0)
+        names = [textwrap.shorten(str(name), NAME_WIDTH, placeholder="…") for name in order]
+        name_rows(axes, names, "largest rise at the top")
+        every = -(-len(sites) // (2 * NARROW))
+        axes.set_xticks(range(0, len(sites), every), sites[::every], rotation=90)
+        add_colour_bar(figure, bar, image, "rise of NLL, nats")
+    return figure
+
+
+def _reach(sizes: NDArray[np.float64]) -> float:
+    return float(np.quantile(sizes, 0.98 if sizes.size >= FEWEST_CUT else 1.0)) or float(sizes.max()) or 1.0
