@@ -17,7 +17,7 @@ def test_pictures_are_in_rows_of_eight_for_each_image():
     figure = change_images(listed, pictures, demo=False)
     shown = [axes for axes in figure.axes if axes.images]
     assert len(figure.axes) == 4 * 8
-    assert [axes.get_title() for axes in shown] == [*conditions, *conditions[:-1]]
+    assert [axes.get_title(loc="left") for axes in shown] == [*conditions, *conditions[:-1]]
     np.testing.assert_array_equal(shown[0].images[0].get_array(), pictures["a", "plain"])
     np.testing.assert_array_equal(shown[11].images[0].get_array(), pictures["b", "noise 1"])
     assert not any(np.array_equal(axes.images[0].get_array(), missing) for axes in shown)
