@@ -12,13 +12,13 @@ from se_probe.images.layouts import Layout, detect_layout, webdataset_layout
 from se_probe.images.listing import Listing, readable
 from se_probe.images.public import fetched_folder, full_name, is_public_name, public_set
 from se_probe.images.remote import list_place, list_shards, shown_url
-from se_probe.images.timm_datasets import DatasetName, is_dataset_name, open_hugging_face
+from se_probe.images.timm_datasets import is_dataset_name, open_hugging_face
 from se_probe.images.zoom import Drawings
 from se_probe.io.urls import is_url
 from se_probe.labels import LabelSpace, imagenet
 
 
-def open_images(data: str | Path, labels: LabelSpace | None = None) -> ImageSet:
+def open_images(data: str | Path, labels: LabelSpace | None = None, *, unlabelled: bool = False) -> ImageSet:
     """Return the labelled images of a folder, a .tar file, a public set, or a data set named as timm names it.
 
     A folder or .tar may be behind a URL of fsspec's (`s3://`, `gs://`, `memory://` ...), a .tar on a web server too.
@@ -30,25 +30,28 @@ def open_images(data: str | Path, labels: LabelSpace | None = None) -> ImageSet:
             `hfids/NAME`, with `#SPLIT` where there are several; `wds/PLACE`, a folder or pattern of shards. A folder
             called like one of them is given as `./hfds/...`.
         labels: the network's classes; without them, names and WordNet ids are classes of the data's own.
+        unlabelled: whether images in one folder of which nothing says the classes are one class, "images".
 
     Raises:
         SeProbeError: there is nothing there, or it is not clear which image is of which class.
     """
-    if is_dataset_name(str(data)):
-        name = DatasetName.parse(str(data))
-        if name.kind != "wds":
+    name = str(data)
+    if is_dataset_name(name):
+        if not name.lower().startswith("wds/"):
             return open_hugging_face(name, labels)
-        listing = list_shards(str(data).partition("/")[2], name.text)
-        return replace(_image_set(listing, webdataset_layout(listing), labels), title=name.text)
+        listing = list_shards(name.partition("/")[2], name)
+        return replace(_image_set(listing, webdataset_layout(listing), labels), title=name)
     if isinstance(data, str) and is_public_name(data):
         public = _open_files(fetched_folder(data), labels, by_index=public_set(data)[0].imagenet_indices)
         return replace(public, title=full_name(data))
-    return _open_files(data, labels)
+    return _open_files(data, labels, unlabelled=unlabelled)
 
 
-def _open_files(place: str | Path, labels: LabelSpace | None, *, by_index: bool = False) -> ImageSet:
+def _open_files(
+    place: str | Path, labels: LabelSpace | None, *, by_index: bool = False, unlabelled: bool = False
+) -> ImageSet:
     listing = list_place(place)
-    layout = detect_layout(listing, labels)
+    layout = detect_layout(listing, labels, unlabelled=unlabelled)
     layout = _indices_as_wnids(layout, readable(listing.root)) if by_index else layout
     return replace(_image_set(listing, layout, labels), location=_location(place))
 
