@@ -21,8 +21,8 @@ def another_way(what: str) -> SeProbeError:
     )
 
 
-def check_recordable(network: nn.Module) -> None:
-    """Raise SeProbeError where forward hooks on a network would miss gates or see a part of a batch."""
+def check_recordable(network: nn.Module, *, in_training: bool = False) -> None:
+    """Raise SeProbeError where hooks would miss gates, see a part of a batch, or see training where it may not be."""
     if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
         raise SeProbeError(
             f"the network is wrapped in {type(network).__name__}, whose replicas run without the recorder; "
@@ -39,7 +39,7 @@ def check_recordable(network: nn.Module) -> None:
                 f"{path or 'the network'} is compiled by torch.compile, which may leave out hooks that are "
                 "registered later; pass the network from before it was compiled (compiled._orig_mod) and run that."
             )
-    if any(module.training for module in network.modules()):
+    if not in_training and any(module.training for module in network.modules()):
         raise SeProbeError(TRAINING)
 
 
