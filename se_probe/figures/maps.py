@@ -32,6 +32,13 @@ ON_GRID = (
 )
 
 
+PANELS_A_ROW, IMAGE_ROW = 6, 0.85
+MAPS_OF_AN_IMAGE = (
+    "Cells of the feature map: red ones raise the gate's logit, blue ones lower it; colours are scaled to the largest "
+    "of each map. What a cell sees of the image is as wide as its receptive field."
+)
+
+
 @dataclass(frozen=True)
 class MapPanel:
     """An image and where one gate looks in it.
@@ -127,3 +134,47 @@ def _draw_bar(axes: Axes, limit: float, in_pixels: bool) -> None:
     axes.set_yticks([-limit, 0, limit], [f"−{limit:.2g}", "0", f"+{limit:.2g}"])
     axes.yaxis.set_label_position("right")
     axes.set_ylabel("logits a cell", fontsize=style.SMALL_TEXT)
+
+
+@dataclass(frozen=True)
+class GatePanel:
+    """A gate of one image, and where it gets its evidence.
+
+    Attributes:
+        name: site and channel.
+        gate, reference: the gate, and what it is compared with.
+        shares: `(height, width)`, what each position of the feature map adds to the gate's logit.
+    """
+
+    name: str
+    gate: float
+    reference: float
+    shares: NDArray[np.floating]
+
+
+def image_maps(
+    picture: NDArray[np.floating], panels: Sequence[GatePanel], *, title: str, demo: bool, caption: str | None = None
+) -> Figure:
+    """Draw an image, and beside it where some of its gates get their evidence, each with limits of its own.
+
+    Args:
+        picture: `(height, width, 3)`, from 0 to 1, as the network sees it.
+        panels: the gates.
+        title: heading of the figure.
+        demo: whether the network or the image is the demo's; the figure is then marked.
+        caption: line below the heading.
+    """
+    rows = -(-(len(panels) + 1) // PANELS_A_ROW)
+    wording = Wording(title, "", "", caption, MAPS_OF_AN_IMAGE, demo)
+    with framed(wording, {}, style.DOUBLE_COLUMN, (rows, PANELS_A_ROW), IMAGE_ROW * rows) as (figure, cells):
+        first, *others = list(cells.ravel())
+        for axes in (first, *others):
+            _clear(axes)
+        first.imshow(picture, interpolation="nearest")
+        first.set_title("the image\ngate (compared with)", pad=2, fontsize=style.SMALL_TEXT)
+        for axes, panel in zip(others, panels, strict=False):
+            limit = float(np.abs(panel.shares).max()) or 1.0
+            axes.imshow(_coloured(panel.shares, limit, clear=False), interpolation="nearest")
+            words = f"{panel.name}\n{panel.gate:.2f} ({panel.reference:.2f})"
+            axes.set_title(words, pad=2, fontsize=style.SMALL_TEXT)
+    return figure

@@ -222,11 +222,17 @@ def _pictures(plan: _Planned, places: set[int]) -> dict[int, NDArray[np.float32]
     found = {}
     for batch in batches(selection, plan.model.transform, batch_size=plan.machine.batch_size or 1, workers=0):
         for index, image in zip(batch.indices, batch.images, strict=True):
-            found[chosen[index]] = _picture(image, plan.model.preprocessing)
+            found[chosen[index]] = picture_of(image, plan.model.preprocessing)
     return found
 
 
-def _picture(image: torch.Tensor, preprocessing: Mapping[str, object]) -> NDArray[np.float32]:
+def picture_of(image: torch.Tensor, preprocessing: Mapping[str, object]) -> NDArray[np.float32]:
+    """Return a network's input as an image, `(height, width, 3)` from 0 to 1.
+
+    Args:
+        image: `(3, height, width)`.
+        preprocessing: mean and standard deviation of the network's input; without, the range is stretched.
+    """
     mean, std = (preprocessing.get(name) for name in ("mean", "std"))
     values = image.float().numpy().transpose(1, 2, 0)
     if isinstance(mean, Sequence) and isinstance(std, Sequence):
