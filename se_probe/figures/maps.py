@@ -170,11 +170,11 @@ def image_maps(
         first, *others = list(cells.ravel())
         for axes in (first, *others):
             _clear(axes)
-        first.imshow(picture, interpolation="nearest")
+        _show(first, picture)
         first.set_title("the image\ngate (compared with)", pad=2, fontsize=style.SMALL_TEXT)
         for axes, panel in zip(others, panels, strict=False):
             limit = float(np.abs(panel.shares).max()) or 1.0
-            axes.imshow(_coloured(panel.shares, limit, clear=False), interpolation="nearest")
+            _show(axes, _coloured(panel.shares, limit))
             words = f"{panel.name}\n{panel.gate:.2f} ({panel.reference:.2f})"
             axes.set_title(words, pad=2, fontsize=style.SMALL_TEXT)
     return figure
