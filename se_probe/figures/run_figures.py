@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
+from se_probe.figures.meaning import known_factors, named_channels
 from se_probe.figures.profiles import decodability, depth_profile, health_profile
 
 
@@ -71,6 +72,20 @@ RUN_FIGURES = {
         table="site_decodability.csv",
         draw=decodability,
         needs="accuracy",
+    ),
+    "named_channels": RunFigure(
+        "Channels with a word",
+        "Share of channels whose gates open for the classes of one node of WordNet, at a false-discovery rate of 0.05.",
+        table="site_words.csv",
+        draw=named_channels,
+        needs="named_share",
+    ),
+    "known_factors": RunFigure(
+        "What known factors explain",
+        "Share of the gates' variance within classes that each known factor of the images explains alone.",
+        table="site_factors.csv",
+        draw=known_factors,
+        needs="share",
     ),
     "channel_distribution": RunFigure(
         "Channel distribution by class",
