@@ -12,8 +12,8 @@ from se_probe.gates import Branch, GateSite, Identity, Quantize, QuantizeLogits,
 
 Kind = Literal["identity", "mean", "class-mean", "shuffle", "swap", "scale", "branch", "quantize", "tile"]
 WORDS = (
-    "identity, mean, class-mean, shuffle, swap:A,B, scale:FACTOR, branch:NUMBER, quantize:BITS, quantize-logits:BITS or "
-    "tile:SIDE"
+    "identity, mean, class-mean, shuffle, swap:A,B, scale:FACTOR, branch:NUMBER, quantize:BITS, quantize-logits:BITS "
+    "or tile:SIDE"
 )
 
 
@@ -67,10 +67,9 @@ def parse_replacement(text: str) -> ReplacementSpec:
                 return ReplacementSpec(text, "scale", replacement=Scale(factor))
         case "branch" if argument.isdecimal():
             return ReplacementSpec(text, "branch", replacement=Branch(int(argument)))
-        case "quantize" if argument.isdecimal():
-            return ReplacementSpec(text, "quantize", replacement=Quantize(int(argument)))
-        case "quantize-logits" if argument.isdecimal():
-            return ReplacementSpec(text, "quantize", replacement=QuantizeLogits(int(argument)))
+        case "quantize" | "quantize-logits" if argument.isdecimal():
+            made = Quantize if kind == "quantize" else QuantizeLogits
+            return ReplacementSpec(text, "quantize", replacement=made(int(argument)))
         case "tile" if argument.isdecimal() and int(argument):
             return ReplacementSpec(text, "tile", side=int(argument))
     raise SeProbeError(f"gates cannot be replaced with {text!r}; expected {WORDS}.")

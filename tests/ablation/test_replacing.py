@@ -39,8 +39,8 @@ def test_the_words():
 )
 def test_anything_else_is_refused(text):
     message = re.escape(
-        f"gates cannot be replaced with {text!r}; expected identity, mean, class-mean, shuffle, swap:A,B, scale:FACTOR, "
-        "branch:NUMBER, quantize:BITS, quantize-logits:BITS or tile:SIDE."
+        f"gates cannot be replaced with {text!r}; expected identity, mean, class-mean, shuffle, swap:A,B, "
+        "scale:FACTOR, branch:NUMBER, quantize:BITS, quantize-logits:BITS or tile:SIDE."
     )
     with pytest.raises(SeProbeError, match=f"^{message}$"):
         parse_replacement(text)

@@ -146,9 +146,9 @@ def test_the_network_is_left_as_it_was_and_tiles_are_not_recorded():
         model(batch())
     assert torch.equal(model(batch()), before)
     message = rf"^the gates of {site.name} vary over the map while they are replaced"
-    with pytest.raises(SeProbeError, match=message), intervene(model, {site: Tile(model, 2)}):
-        with GateRecorder(model, [site]):
-            model(batch())
+    tiled, recorder = intervene(model, {site: Tile(model, 2)}), GateRecorder(model, [site])
+    with pytest.raises(SeProbeError, match=message), tiled, recorder:
+        model(batch())
 
 
 def test_an_intervention_before_it_acts_on_the_tiled_squeeze():
