@@ -15,6 +15,7 @@ from se_probe.ablation import Ablation, open_ablation
 from se_probe.analysis import beside_null, image_covariates, measure_tables, signal_tables, site_covariates
 from se_probe.analysis.ablation import ablation_tables
 from se_probe.analysis.branches import branch_tables, has_branches
+from se_probe.analysis.effects import effect_tables
 from se_probe.analysis.factors import factor_tables, read_factors
 from se_probe.analysis.findings import Finding, Summary, findings
 from se_probe.analysis.findings.context import COVARIATES
@@ -81,6 +82,7 @@ def _measured(recording: Recording, data: str | Path | None, factors: str | Path
         tables = beside_null(tables, measure_tables(open_recording(folder.null)))
     if (covariates := _covariates(recording, data)) is not None:
         tables |= {COVARIATES: site_covariates(recording, covariates)}
+    tables |= effect_tables(recording)
     if (known := _factors(recording, factors)) is not None:
         tables |= factor_tables(recording, known)
     artifacts.tables(tables)

@@ -21,6 +21,7 @@ from se_probe.analysis.gates import channel_gates
 from se_probe.analysis.outcomes import cost_of
 from se_probe.analysis.similarity import clustered_class_means, pair_table
 from se_probe.figures import (
+    EFFECT_FIGURES,
     RUN_FIGURES,
     channel_distribution,
     class_heatmap,
@@ -113,13 +114,13 @@ def recorded_labels(recording: Recording) -> LabelSpace:
 def measures_drawn(recording: Recording, tables: Mapping[str, pd.DataFrame]) -> list[Drawn]:
     """Draw what the measures say of a recording, from the tables of `measure_tables`.
 
-    Every figure of `RUN_FIGURES` that has a table, and for the site whose class means lie furthest apart the heat map
-    of its means, the similarity of classes, and the gates of its channel with the largest share of variance between
-    classes.
+    Every figure of `RUN_FIGURES` and `EFFECT_FIGURES` that has a table, and for the site whose class means lie furthest
+    apart the heat map of its means, the similarity of classes, and the gates of its channel with the largest share of
+    variance between classes.
     """
     demo, caption = recording.demo, _measured_caption(recording)
     drawn = []
-    for stem, figure in RUN_FIGURES.items():
+    for stem, figure in (RUN_FIGURES | EFFECT_FIGURES).items():
         table = tables.get(figure.table)
         if figure.draw is not None and table is not None and figure.drawable(table):
             drawn.append(Drawn(figure.draw(table, demo=demo, caption=caption), table, stem))
