@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,10 @@ from se_probe.io.log import tell
 from se_probe.io.progress import status
 from se_probe.models import LoadedModel
 from se_probe.recording import Recording, open_recording
+from se_probe.recording.run_folder import FIGURES, choose_folder
 from se_probe.runs.joining import recorded_network, require_same
 from se_probe.runs.machine import device_of, require_one_process
+from se_probe.runs.maps import picture_of
 from se_probe.runs.plan import load_network
 from se_probe.runs.presets import PRESETS
 from se_probe.runs.settings import LookSettings
@@ -37,6 +41,7 @@ ANSWERS = 3
 AT_ONCE = 8
 """Images that go through the network together; their feature maps are kept for the gradient."""
 KEYS = ["site", "branch", "channel"]
+PAGE = "look.html"
 _DRAWING = "demo/"
 _ROWS, _COLUMNS = ("upper", "middle", "lower"), ("left", "centre", "right")
 
@@ -144,6 +149,8 @@ def look(settings: LookSettings) -> Look:
         SeProbeError: the network or a run cannot be opened or do not belong together, or an image cannot be decoded.
     """
     require_one_process("looking at images")
+    if settings.by == "deviation" and settings.against is None:
+        raise SeProbeError("--by deviation needs a run to compare gates with; name one with --against RUN.")
     recording = None if settings.against is None else open_recording(settings.against)
     default = PRESETS["senet"].model if recording is None or settings.model is not None else recorded_network(recording)
     with status("loading the network", shown=settings.progress):
@@ -164,13 +171,13 @@ def look(settings: LookSettings) -> Look:
         if recording is not None and unusual is not None:
             words = word_tables(recording, seed=settings.seed)[1][[*KEYS, "word"]]
             deviations = unusual.table[["image", *KEYS, "sd", "deviation"]]
-            table = deviations.merge(table, on=["image", *KEYS], how="left").merge(words, on=KEYS, how="left")
-        else:
-            order = -table["effect"].abs()
-            table = table.assign(order=order).sort_values(["image", "order"], kind="stable", ignore_index=True)
+            table = table.merge(deviations, on=["image", *KEYS]).merge(words, on=KEYS, how="left")
+        by = settings.by or ("effect" if recording is None else "deviation")
+        order = -table[by].abs().fillna(0.0)
+        table = table.assign(order=order).sort_values(["image", "order"], kind="stable", ignore_index=True)
         maps = _maps(network, pixels, table.groupby("image").head(settings.top), model.input_size)
     columns = ["image", *KEYS, "branches", "gate", "reference", "sd", "deviation", "effect", "word"]
-    return Look(
+    found = Look(
         images=[str(path) for path in settings.images],
         model=f"{model.name}, {model.weights}",
         pixels=pixels.cpu(),
@@ -181,6 +188,52 @@ def look(settings: LookSettings) -> Look:
         top=settings.top,
         demo=model.source == "demo" or any(str(path).startswith(_DRAWING) for path in settings.images),
     )
+
+    return found if settings.out is None else _written(found, settings, model)
+
+
+def _written(found: Look, settings: LookSettings, model: LoadedModel) -> Look:
+    """Write the page, the figures and the tables."""
+    from se_probe.figures.maps import GatePanel, image_maps  # these bring Matplotlib
+    from se_probe.report.figures import report_figure
+    from se_probe.report.look import LookedImage, gates_table, look_html
+    from se_probe.runs.artifacts import Artifacts, Drawn
+
+    folder = choose_folder("look", Path(settings.out or "."), overwrite=settings.overwrite)
+    folder.clear()
+    artifacts = Artifacts(folder.path)
+    images = []
+    for place, path in enumerate(found.images):
+        shown = found.shown(place)
+        panels = [
+            GatePanel(f"{row['site']} {row['channel']}", row["gate"], row["reference"], shares.double().numpy())
+            for row in shown.to_dict("records")
+            if (shares := found.maps.get((place, row["site"], row["channel"]))) is not None
+        ]
+        title = f"Where gates get their evidence: {Path(path).name}"
+        figure = image_maps(picture_of(found.pixels[place], model.preprocessing), panels, title=title, demo=found.demo)
+        artifacts.figures([Drawn(figure, shown, f"image_{place + 1}")])
+        note = "The image as the network sees it, and the maps of the gates in the table, in its order."
+        drawn = report_figure(folder.path / FIGURES, f"image_{place + 1}", "Gate maps", note)
+        unusual = "" if found.unusual is None else found.unusual.sentence(place)
+        images.append(LookedImage(path, found.answer(place), unusual, gates_table(shown), drawn))
+    artifacts.tables({"gates.csv.gz": found.gates, "answers.csv": found.answers})
+    command = settings.command or settings.call("look")
+    artifacts.facts(
+        {
+            "command": command,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "se-probe": version("se-probe"),
+            "model": {"name": model.name, "weights": model.weights, "weights_sha256": model.weights_sha256},
+            "images": found.images,
+            "against": None if settings.against is None else str(settings.against),
+            "demo": found.demo,
+        }
+    )
+    about: dict[str, Any] = {"model": found.model, "against_run": found.unusual is not None, "demo": found.demo}
+    page = artifacts.file(PAGE, look_html(images, **about, command=command).encode())
+    tell("page", page.resolve().as_uri())
+    return replace(found, page=page)
 
 
 def _pixels(paths: Sequence[str | Path], model: LoadedModel) -> torch.Tensor:
