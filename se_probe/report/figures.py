@@ -45,7 +45,14 @@ def intervention_figures(folder: Path) -> list[ReportFigure]:
 
 
 def report_figure(folder: Path, stem: str, title: str, note: str) -> ReportFigure:
-    """Return the figure whose files in `folder` are named `stem`, as the smaller of its pictures."""
+    """Return a figure with the smallest of its pictures.
+
+    Args:
+        folder: where its files are.
+        stem: their name without suffix.
+        title: its heading.
+        note: a sentence on what it shows.
+    """
     candidates = [path for suffix in _MEDIA_TYPES if (path := folder / f"{stem}.{suffix}").is_file()]
     # A drawing of very many points is smaller as pixels.
     smallest = min(candidates, key=lambda path: path.stat().st_size)
