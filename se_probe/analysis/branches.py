@@ -22,19 +22,15 @@ def split_attention(recording: RecordingLike) -> pd.DataFrame:
     Returns:
         One row a site and branch: `site`, `stage`, `block`, `activation`, `branches`, `branch`; `mean` over classes
         and channels; `channel_sd`, the unbiased standard deviation between the means of channels;
-        `between_class_sd` as in all tables. A softmax over R branches has the mean 1/R over them; a single branch
-        is a sigmoid gate.
+        `between_class_sd` as in all tables. A softmax over R branches has the mean 1/R over them.
     """
     rows = []
     for site in recording.sites:
         for branch, _, means, dependence in _groups(recording, site, 1):
             channels = equal_weight_mean(means)
-            numbers = {
-                "mean": float(channels.mean()),
-                "channel_sd": float(np.sqrt(sample_variance(channels))),
-                "between_class_sd": dependence["between_class_sd"],
-            }
-            rows.append({**_facts(site), "branch": branch, **numbers})
+            numbers = {"mean": float(channels.mean()), "channel_sd": float(np.sqrt(sample_variance(channels)))}
+            spread = {"between_class_sd": dependence["between_class_sd"]}
+            rows.append({**_facts(site), "branch": branch, **numbers, **spread})
     return pd.DataFrame(rows)
 
 
@@ -44,9 +40,8 @@ def split_entropy(recording: GateRecording) -> pd.DataFrame:
     Returns:
         One row a site: `site`, `stage`, `block`, `activation`, `branches`; `entropy`, over log R, mean over images
         and channels with every class weighing the same (1: even, 0: one branch has all); `entropy_sd`, the spread
-        of an image's mean; `entropy_of_mean`, that of the mean attention over images: as low where a channel always
-        prefers the same branch, higher where the choice depends on the image. NaN where branches do not compete, R
-        = 1 among them.
+        of an image's mean; `entropy_of_mean`, that of the mean attention over images, which is higher where the choice
+        depends on the image. NaN where branches do not compete.
     """
     rows = []
     for site in recording.sites:

@@ -27,6 +27,7 @@ MOST_IMAGES = 1000
 """Images beyond this, evenly spaced ones are taken for CKA, whose cost grows with their square."""
 
 _HEALTH = ("mean_gate", "sd", "dynamic", "open", "closed", "constant", "effective_rank", "effective_rank_limit")
+_ESTIMATES = ("cka", "cka_ci_low", "cka_ci_high", "rsa", "rsa_ci_low", "rsa_ci_high")
 _FACTS = ("depth", "sd", "between_class_sd", "within_class_sd", "verdict")
 
 
@@ -147,33 +148,22 @@ def _pair(first: str, other: str, views: Mapping[str, _Views]) -> pd.DataFrame:
 
 
 def _matches(run: str, other: str, views: Mapping[str, _Views]) -> pd.DataFrame:
+    """The match of each site; one whose gates do not vary at all has none."""
     left, right = views[run], views[other]
-    alike = cka_matrix(left.grams, right.grams)
-    rows = [
-        {
-            "run": run,
-            "other": other,
-            "run_site": name,
-            **_match(left, right, row, int(np.nanargmax(alike[row])) if np.isfinite(alike[row]).any() else None),
-        }
-        for row, name in enumerate(left.names)
-    ]
-    return pd.DataFrame(rows)
-
-
-def _match(left: _Views, right: _Views, row: int, column: int | None) -> dict[str, object]:
-    """The match of a site; one whose gates do not vary at all has none."""
-    names = ("cka", "cka_ci_low", "cka_ci_high", "rsa", "rsa_ci_low", "rsa_ci_high")
-    found: dict[str, object] = {"other_site": None, **dict.fromkeys(names, np.nan)}
-    if column is None:
-        return found
-    cka = linear_cka(left.grams[row], right.grams[column])
-    found |= {"other_site": right.names[column], "cka": float(cka.estimate)}
-    found |= {"cka_ci_low": float(cka.low), "cka_ci_high": float(cka.high)}
-    if len(left.distances[row]) >= FEWEST_CLASSES:
-        (rsa,) = matrix_correlations([left.distances[row]], right.distances[column], permutations=0)
-        found |= {"rsa": rsa.correlation, "rsa_ci_low": rsa.low, "rsa_ci_high": rsa.high}
-    return found
+    rows = []
+    for row, alike in enumerate(cka_matrix(left.grams, right.grams)):
+        match: dict[str, object] = {"run": run, "other": other, "run_site": left.names[row], "other_site": None}
+        if np.isfinite(alike).any():
+            column = int(np.nanargmax(alike))
+            cka = linear_cka(left.grams[row], right.grams[column])
+            match |= {"other_site": right.names[column], "cka": cka.estimate}
+            match |= {"cka_ci_low": cka.low, "cka_ci_high": cka.high}
+            if len(left.distances[row]) >= FEWEST_CLASSES:
+                (rsa,) = matrix_correlations([left.distances[row]], right.distances[column], permutations=0)
+                match |= {"rsa": rsa.correlation, "rsa_ci_low": rsa.low, "rsa_ci_high": rsa.high}
+        rows.append(match)
+    table = pd.DataFrame(rows, columns=["run", "other", "run_site", "other_site", *_ESTIMATES])
+    return table.astype(dict.fromkeys(_ESTIMATES, np.float64))
 
 
 def _with_facts(table: pd.DataFrame, sites: pd.DataFrame, *sides: str) -> pd.DataFrame:
@@ -187,10 +177,11 @@ def _with_facts(table: pd.DataFrame, sites: pd.DataFrame, *sides: str) -> pd.Dat
 
 def comparison_sentences(comparison: Comparison) -> list[str]:
     """Say in plain words what the networks' gates do and how alike they are, a sentence a run and a pair."""
-    sentences = [_about_run(label, rows) for label, rows in comparison.sites.groupby("run", sort=False)]
-    for (run, other), rows in comparison.matches.groupby(["run", "other"], sort=False):
-        sentences.append(_about_pair(str(run), str(other), rows))
-    return sentences
+    pairs = comparison.matches.groupby(["run", "other"], sort=False)
+    return [
+        *(_about_run(label, rows) for label, rows in comparison.sites.groupby("run", sort=False)),
+        *(_about_pair(str(run), str(other), rows) for (run, other), rows in pairs),
+    ]
 
 
 def _about_run(label: object, rows: pd.DataFrame) -> str:

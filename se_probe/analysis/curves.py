@@ -25,11 +25,11 @@ PAPER_WITHIN = ("goldfish", "airliner")
 
 
 def class_statistics(moments: xr.Dataset) -> xr.Dataset:
-    """Count, mean, unbiased variance and standard error of every class in `moments`.
+    """Statistics of every class over its images.
 
     Returns:
-        `count` (class) and `mean`, `variance`, `standard_error` (class, [branch,] channel) in float64. Variance and
-        standard error are over images, and NaN for a class with a single image.
+        `count` (class) and `mean`, unbiased `variance`, `standard_error` (class, [branch,] channel) in float64, the
+        latter two NaN for a class with a single image.
     """
     count, m2 = moments["count"], moments["m2"]
     return xr.Dataset(
@@ -46,9 +46,8 @@ def reference_statistics(moments: xr.Dataset) -> xr.Dataset:
     """The same statistics for all classes of `moments` together, every class with the same weight.
 
     Returns:
-        `count`, the number of images, and `mean`, `variance`, `standard_error`, with the single entry
-        `reference_name(K)` along `class`. The variance is that of the equal-weight mixture of the K classes; it and
-        the standard error are NaN where any class has a single image.
+        `class_statistics` with the single entry `reference_name(K)` along `class`. The variance is that of the
+        equal-weight mixture of the K classes; it and the standard error are NaN where any has a single image.
     """
     count, mean, m2 = moments["count"], moments["mean"], moments["m2"]
     over = ["class"]
@@ -111,8 +110,7 @@ def excitation_curves(
 
     Returns:
         One row a site, branch, channel and class (`CURVE_COLUMNS`): `branch` is 0 where none compete, `position` is
-        the channel's place on the x axis, `role` is "class" or "reference" (all classes), `std` is the unbiased
-        standard deviation over images, NaN as is `standard_error` where a class has one image.
+        the channel's place on the x axis, `role` is "class" or "reference" (all classes), `std` is over images.
 
     Raises:
         SeProbeError: an unknown site, a class without images, or fewer than one channel.

@@ -24,10 +24,10 @@ def channel_health(recording: GateRecording, sites: Sequence[str] | None = None)
     """Measure the state of every channel of `sites` (None: all).
 
     Returns:
-        One row a site, branch and channel: the facts of `channel_facts`, with `state`; `mean_gate`, the mean gate,
-        and `sd` over images, both over all classes seen with equal weights; over the images of the chosen classes
-        `open_share` and `closed_share`, the shares with a gate of `OPEN` or more and `CLOSED` or less (NaN where
-        gates are not bounded), and `entropy` of the attention over branches (NaN without softmax).
+        One row a site, branch and channel: the facts of `channel_facts`, with `state`; `mean_gate` and `sd` over
+        images, of all classes seen with equal weights; over the images of the chosen classes `open_share` and
+        `closed_share`, the shares with a gate of `OPEN` or more and `CLOSED` or less (NaN where gates are not bounded),
+        and `entropy` of the attention over branches (NaN without softmax).
 
     Raises:
         SeProbeError: an unknown site.

@@ -96,6 +96,12 @@ class Changes:
     values: Mapping[str, Floats]
     clean: Mapping[str, Floats]
 
+    @property
+    def rows(self) -> dict[tuple[str, str], int]:
+        """Row of each intervention by the sites that it replaces (comma-joined) and its replacement."""
+        keys = zip(self.interventions["sites"], self.interventions["replacement"], strict=True)
+        return {key: row for row, key in enumerate(keys)}
+
     def counted(self, name: str) -> NDArray[np.bool_]:
         """Which images count for a measure."""
         return self.labelled if MEASURES[name].labelled else np.ones_like(self.labelled)

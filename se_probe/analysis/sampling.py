@@ -12,16 +12,15 @@ LAST_STAGE_PANELS = 6
 
 
 def sample_channels(channels: int, count: int | None, seed: int) -> NDArray[np.int64]:
-    """Indices of `count` of `channels` channels, uniform without replacement, in ascending order.
+    """Indices of sampled channels, uniform without replacement, in ascending order.
 
-    Every channel draws one raw 64-bit number from PCG64(seed) in index order, and the `count` smallest win.
-    Raw PCG64 output is fixed across versions of numpy, sites of the same width get the same channels (in a
-    residual stage these are the same channels of the stream), and a smaller sample is part of a larger one.
-    All channels where `count` is None or at least `channels`.
+    Every channel draws one raw 64-bit number from PCG64(seed), which is fixed across versions of numpy, and the
+    smallest win. Sites of the same width get the same channels (in a residual stage these are the same channels of the
+    stream), and a smaller sample is part of a larger one.
 
     Args:
         channels: number of channels of the site.
-        count: how many to sample; None: all.
+        count: how many to sample; None, or more than there are: all.
         seed: seed of PCG64.
 
     Raises:
@@ -33,8 +32,7 @@ def sample_channels(channels: int, count: int | None, seed: int) -> NDArray[np.i
         raise SeProbeError(f"{count} channels were asked for; expected 1 or more, or none given for all")
     if count is None or count >= channels:
         return np.arange(channels, dtype=np.int64)
-    tickets = np.random.PCG64(seed).random_raw(channels)
-    return np.sort(np.argsort(tickets, kind="stable")[:count]).astype(np.int64)
+    return np.sort(np.argsort(np.random.PCG64(seed).random_raw(channels), kind="stable")[:count]).astype(np.int64)
 
 
 def default_panels(sites: Sequence[SiteLike]) -> list[str]:

@@ -28,16 +28,14 @@ def shift_tests(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Test for every site whether its value moves between scales, from each to the next and from end to end.
 
     `values` is the table of `image_values`. Differences are taken within images, averaged with every class weighing the
-    same, and tested by flipping signs (`sign_flip_test`); Holm's correction is over the sites of a pair of scales. With
-    ten classes or more the classes are the units (`strata`).
+    same, and tested by flipping signs (`sign_flip_test`), with the units of `strata`.
 
     Returns:
-        One row a pair of scales and site: `SITE_COLUMNS`, `from_scale`, `to_scale`, `images`, `classes`;
-        `sd`, the spread over images of the value at the first scale; `risen`, the share of images whose
-        value rose; `effect` with `ci_low` and `ci_high` (95 %, in gate units), `p`, `p_holm`, `resampling_unit`
-        ("class" or "image") and `verdict`: "cannot be judged" where there are too few units for any significant result,
-        or no larger kernel; "no shift found" between a shift and none; `classes_risen`, the number of classes whose
-        mean rose.
+        One row a pair of scales and site: `SITE_COLUMNS`, `from_scale`, `to_scale`, `images`, `classes`; `sd`, the
+        spread over images of the value at the first scale; `risen`, the share of images whose value rose; `effect`
+        with `ci_low` and `ci_high` (95 %, in gate units), `p`, `p_holm` (over the sites of a pair of scales),
+        `resampling_unit` ("class" or "image") and `verdict`: "cannot be judged" with too few units for any significant
+        result, or no larger kernel; `classes_risen`, the number of classes whose mean rose.
     """
     scales: list[float] = sorted(values["scale"].unique())
     pairs = dict.fromkeys([*pairwise(scales), (scales[0], scales[-1])])
@@ -65,10 +63,8 @@ def shift_sentences(tests: pd.DataFrame) -> list[str]:
 
 def _pair_tests(values: pd.DataFrame, pair: tuple[float, float], seed: int) -> pd.DataFrame:
     sites = values[list(SITE_COLUMNS)].drop_duplicates().set_index("site")
-    before, after = (
-        values[values["scale"] == scale].pivot(index="path", columns="site", values="value")[sites.index]
-        for scale in pair
-    )
+    scales = (values[values["scale"] == scale] for scale in pair)
+    before, after = (rows.pivot(index="path", columns="site", values="value")[sites.index] for rows in scales)
     classes = values.drop_duplicates("path").set_index("path")["class"].reindex(before.index)
     table = sites.assign(from_scale=pair[0], to_scale=pair[1], images=len(before), classes=classes.nunique())
     tested = sites.index[sites["quantity"] != NONE]

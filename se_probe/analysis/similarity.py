@@ -1,6 +1,7 @@
 """Similarity of the gates of classes, their clustering, and the correlation with what the classes mean."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from se_probe.analysis.curves import select_classes
-from se_probe.analysis.gates import SiteMoments, chosen_sites, each_site, site_facts, site_moments
+from se_probe.analysis.gates import chosen_sites, each_site, site_facts, site_moments
 from se_probe.analysis.protocols import GateRecording, RecordingLike, SiteLike
 from se_probe.analysis.sampling import sample_channels
 from se_probe.analysis.stats import similarity as kernels
@@ -164,7 +165,12 @@ def site_similarity(
     places = _wordnet(recording) if paths is None else paths
     found, rows = chosen_sites(recording, sites), []
     for start in range(0, len(found), SITES_AT_ONCE):
-        rows += _rows(recording, found[start : start + SITES_AT_ONCE], places, permutations, seed)
+        measured = each_site(partial(_measured, recording), found[start : start + SITES_AT_ONCE])
+        distances = [apart for _, apart in measured]
+        # Every class is seen at every site, so that all share the permutations of the hierarchy.
+        names = site_moments(recording, found[start]).names
+        hierarchy = _hierarchy_correlations(names, distances, places, permutations, seed)
+        rows += [row | result for (row, _), result in zip(measured, hierarchy, strict=True)]
     table = pd.DataFrame(rows)
     return table.assign(hierarchy_p_holm=holm(table["hierarchy_p"].to_numpy(dtype=np.float64)))
 
@@ -176,30 +182,14 @@ def _wordnet(recording: GateRecording) -> Paths:
     return {str(name): found[wnid] for name, wnid in pairs if wnid in found}
 
 
-def _rows(
-    recording: GateRecording, sites: Sequence[SiteLike], places: Paths, permutations: int | None, seed: int
-) -> list[dict[str, object]]:
-    """One row a site; sites with the same classes share the permutations of the hierarchy."""
-
-    def measured(site: SiteLike) -> tuple[dict[str, object], tuple[str, ...], Floats]:
-        moments = site_moments(recording, site)
-        apart = kernels.rms_distance(moments.mean.T)
-        return _row(moments, apart), tuple(moments.names), apart
-
-    rows, seen, distances = zip(*each_site(measured, sites), strict=True)
-    for names in dict.fromkeys(seen):
-        alike = [index for index, other in enumerate(seen) if other == names]
-        found = _hierarchy_correlations(names, [distances[index] for index in alike], places, permutations, seed)
-        for index, result in zip(alike, found, strict=True):
-            rows[index].update(result)
-    return list(rows)
-
-
-def _row(moments: SiteMoments, distances: Floats) -> dict[str, object]:
+def _measured(recording: GateRecording, site: SiteLike) -> tuple[dict[str, object], Floats]:
+    """The row of a site without the hierarchy, and the distances between its classes."""
+    moments = site_moments(recording, site)
+    distances = kernels.rms_distance(moments.mean.T)
     correlation, correlation_error = kernels.pair_mean(kernels.correlation(moments.mean.T))
     square, square_error = kernels.pair_mean(distances**2)
     true_square, _ = kernels.pair_mean(kernels.squared_distance(distances, moments.count, moments.m2.T))
-    return {
+    row = {
         **site_facts(moments),
         "correlation": correlation,
         "correlation_error": correlation_error,
@@ -208,6 +198,7 @@ def _row(moments: SiteMoments, distances: Floats) -> dict[str, object]:
         "true_distance": float(np.sqrt(np.maximum(true_square, 0.0))),
         "cophenetic": kernels.cluster(distances).cophenetic if len(distances) > 1 else float("nan"),
     }
+    return row, distances
 
 
 def _hierarchy_correlations(
@@ -219,16 +210,8 @@ def _hierarchy_correlations(
         meaning = kernels.hierarchy_distance([_all_paths(places[names[row]]) for row in rows])
         known = [matrix[np.ix_(rows, rows)] for matrix in distances]
         results = kernels.matrix_correlations(known, meaning, permutations=permutations, seed=seed)
-    return [
-        {
-            "hierarchy_classes": len(rows),
-            "hierarchy_correlation": result.correlation,
-            "hierarchy_ci_low": result.low,
-            "hierarchy_ci_high": result.high,
-            "hierarchy_p": result.p,
-        }
-        for result in results
-    ]
+    columns = ("hierarchy_correlation", "hierarchy_ci_low", "hierarchy_ci_high", "hierarchy_p")
+    return [{"hierarchy_classes": len(rows), **dict(zip(columns, result, strict=True))} for result in results]
 
 
 def _all_paths(paths: Sequence[str] | Sequence[Sequence[str]]) -> list[tuple[str, ...]]:

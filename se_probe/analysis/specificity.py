@@ -61,10 +61,9 @@ def site_specificity(
 ) -> pd.DataFrame:
     """Measure the class-specificity of sites as a whole.
 
-    A share says nothing about size: read `between_class_sd`, `within_class_sd` and `verdict` with it. Shares depend
-    on how many classes there are, since the classes themselves are the population: K classes drawn at random from many
-    have (K − 1)/K of the variance between them. `omega_squared` and `chosen_omega_squared` are of different numbers of
-    classes and must not be compared; compare the latter with `random_omega_squared`.
+    A share says nothing about size: read `between_class_sd`, `within_class_sd` and `verdict` with it. K classes drawn
+    at random from many have (K − 1)/K of the variance between them, so that `omega_squared` and `chosen_omega_squared`,
+    of different numbers of classes, must not be compared; compare the latter with `random_omega_squared`.
 
     Args:
         recording: the recording.
@@ -92,14 +91,7 @@ def site_specificity(
 def specificity_tables(
     recording: GateRecording, sites: Sequence[str] | None = None, *, resamples: int = 999, seed: int = 0
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`site_specificity` and `channel_specificity`, for which each site is read and tested once.
-
-    Args:
-        recording: the recording.
-        sites: names of the sites; None: all.
-        resamples: bootstrap resamples.
-        seed: seed of the random numbers.
-    """
+    """`site_specificity` and `channel_specificity` with their arguments; each site is read and tested once for both."""
 
     def measured(site: SiteLike) -> tuple[dict[str, object], pd.DataFrame]:
         moments, gates = site_moments(recording, site), site_gates(recording, site)

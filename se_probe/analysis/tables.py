@@ -17,9 +17,8 @@ SITE_FACTS = ("module", "family", "stage", "block", "channels", "branches", "act
 def class_table(recording: RecordingLike, classes: Sequence[str] | None = None) -> pd.DataFrame:
     """Class-wise mean and variance for every site, branch and channel, and for all classes together.
 
-    `classes` defaults to the chosen ones, since 1000 classes of SE-ResNet-50 are 15 million rows; those of every class
-    seen stay in the recording's moments. Columns as in `excitation_curves`, the unbiased variance in the place of its
-    square root.
+    `classes` defaults to the chosen ones, since 1000 classes of SE-ResNet-50 are 15 million rows. Columns as in
+    `excitation_curves`, the unbiased variance in the place of its square root.
 
     Raises:
         SeProbeError: a class without images.
@@ -37,11 +36,10 @@ def class_table(recording: RecordingLike, classes: Sequence[str] | None = None) 
 def site_table(recording: RecordingLike) -> pd.DataFrame:
     """One row a site, in network order: its facts, the mean of its gates and their spreads.
 
-    After the site's facts come `classes` and `images` seen; `mean`, over classes with equal weights and over
-    channels; `channel_sd`, the unbiased standard deviation between the means of channels; `between_class_sd` and
-    `within_class_sd` as in all tables (see `gates.class_spreads`), NaN where no class has two images. All three near
-    zero is a collapsed gate. `lowest` and `highest` bound the means of the chosen classes. Branches count like
-    channels, so softmax over R branches has the mean 1/R.
+    After the site's facts come `classes` and `images` seen; `mean`, over classes with equal weights and over channels
+    (of all branches); `channel_sd`, the unbiased standard deviation between the means of channels; `between_class_sd`
+    and `within_class_sd` as in `gates.class_spreads`, NaN where no class has two images. All three near zero is a
+    collapsed gate. `lowest` and `highest` bound the means of the chosen classes.
     """
     return pd.DataFrame([_site_row(recording, site) for site in recording.sites])
 

@@ -13,6 +13,7 @@ from se_probe.analysis.findings.health import branches_choose, gates_alive, near
 from se_probe.analysis.findings.importance import specific_sites_matter_more
 from se_probe.analysis.findings.last_stage import last_stage_matters_less, same_pattern_last, saturated_before_last
 from se_probe.analysis.findings.removal import REMOVALS, last_stage_removed
+from se_probe.analysis.findings.sentences import names
 from se_probe.analysis.findings.summary import Summary, summary
 from se_probe.analysis.outcomes import AblationLike, Changes, outcome_changes
 from se_probe.analysis.protocols import GateRecording
@@ -29,17 +30,16 @@ def findings(
 ) -> list[Finding]:
     """Judge the six claims of the SENet paper about its gates, and what users ask about the health of theirs.
 
-    Early and late are halves of the stages. Claims about classes rest on all classes with five images or more, and
-    their intervals are for another draw of classes. Bars and minimum data are in `findings.thresholds`, the rule that
-    turns an interval into a verdict is `findings.finding.above`.
+    Claims about classes rest on all classes with five images or more, and their intervals are for another draw of
+    classes. Bars and minimum data are in `findings.thresholds`, the rule that turns an interval into a verdict is
+    `findings.finding.above`.
 
     Args:
         recording: gates of a network; what is unbounded is not judged in gate units.
-        tables: those of `measure_tables`; what is needed of them is computed where None. A null recording and
-            covariates of the images in them are told beside the claims, see `findings.context`.
-        ablation: interventions on the same network. Where the sites of each stage were replaced together, by the
-            identity or their mean, claim 5 rests on measured accuracy, a finding for each of the two; where sites were
-            replaced one by one, whether those with class-specific gates matter more is judged too.
+        tables: those of `measure_tables`; what is needed of them is computed where None. See `findings.context`.
+        ablation: interventions on the same network. Where the sites of each stage were replaced together, claim 5
+            rests on measured accuracy; where sites were replaced one by one, whether those with class-specific gates
+            matter more is judged too.
 
     Returns:
         The claims in the paper's order, then the health of the gates, then the importance of sites.
@@ -81,10 +81,8 @@ def _claim_five(evidence: Evidence, changes: Changes | None) -> list[Finding]:
 
 def _changes(ablation: AblationLike, evidence: Evidence) -> Changes:
     changes = outcome_changes(ablation)
-    known = {site.name for site in evidence.sites}
-    replaced = dict.fromkeys(name for sites in changes.interventions["sites"] for name in sites.split(","))
-    unknown = [name for name in replaced if name not in known]
-    if unknown:
+    replaced = [name for sites in changes.interventions["sites"] for name in sites.split(",")]
+    if unknown := [name for name in replaced if name not in names(evidence.sites)]:
         raise SeProbeError(
             f"the ablation replaces {unknown[0]}, which is no site of the recording; expected an ablation of the "
             "network that was recorded"

@@ -13,9 +13,8 @@ SPECIFICITY, DECODABILITY, COVARIATES = "site_specificity.csv", "site_decodabili
 def context_sentences(tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
     """Sentences to add to statements, by the key of the finding.
 
-    Args:
-        tables: those of `measure_tables`; with the `null_…` columns of `beside_null` they give a sentence on the null,
-            with the table of `site_covariates` as `site_covariates.csv` one on the images.
+    The `null_…` columns of `beside_null` in tables of `measure_tables` give a sentence on the null, the table of
+    `site_covariates` as `site_covariates.csv` one on the images.
     """
     told = {}
     if "null_omega_squared" in tables.get(SPECIFICITY, ()):

@@ -41,8 +41,7 @@ def class_agnostic_early(evidence: Evidence) -> Finding:
         bar=f"alike where class means differ by less than {AGNOSTIC_SD:g} gate units",
     )
     early = evidence.early
-    reason = too_few_classes(evidence) or one_stage(evidence) or mostly_still(early)
-    if reason is not None:
+    if reason := too_few_classes(evidence) or one_stage(evidence) or mostly_still(early):
         return claim.undecided(reason, names(early))
     moving = [site for site in early if site.moves]
     spread, interval = class_spread(evidence, moving)
@@ -108,7 +107,7 @@ def more_variance_late(evidence: Evidence) -> Finding:
         quantity="rise of the standard deviation within classes from the first to the last site, gate units",
         bar=f"a rise counts above {RISE_OF_SD:g} gate units",
     )
-    sites = [site for site in evidence.sites if site.site.bounded]
+    sites = evidence.bounded
     reason = too_few_classes(evidence) or one_stage(evidence) or mostly_still(evidence.sites) or too_few_sites(sites)
     if reason is not None:
         return claim.undecided(reason, names(evidence.sites))
@@ -140,14 +139,10 @@ def class_spread(evidence: Evidence, sites: Sequence[SiteEvidence]) -> tuple[flo
     # The variance of these K classes about their mean is (K - 1)/K of that of the classes they are drawn from.
     between = np.mean([site.between for site in sites], axis=0) * left / (left - 1)
     total = float(between[0] + np.mean([site.within[0] for site in sites]))
-    low, high = evidence.limits(np.log1p(between / total))
-    ends = (total * float(np.expm1(end)) for end in (low, high))
-    return _root(float(between[0])), (_root(next(ends)), _root(next(ends)))
-
-
-def _root(variance: float) -> float:
-    """An estimated variance below 0 is 0."""
-    return float(np.sqrt(max(variance, 0.0)))
+    variances = [between[0], *(total * np.expm1(end) for end in evidence.limits(np.log1p(between / total)))]
+    # An estimated variance below 0 is 0.
+    spread, low, high = (float(np.sqrt(max(variance, 0.0))) for variance in variances)
+    return spread, (low, high)
 
 
 def _rise(evidence: Evidence, sites: Sequence[SiteEvidence], values: Floats) -> tuple[float, tuple[float, float]]:
@@ -160,8 +155,7 @@ def _rise(evidence: Evidence, sites: Sequence[SiteEvidence], values: Floats) -> 
 
 def _extremes(sites: Sequence[SiteEvidence], values: Floats, decimals: int) -> str:
     """Where a quantity is smallest and largest; single sites need not follow the line."""
-    low, high = int(np.argmin(values)), int(np.argmax(values))
-    return (
-        f"It is smallest at {sites[low].name} ({values[low]:z.{decimals}f}) and largest at {sites[high].name} "
-        f"({values[high]:z.{decimals}f})."
+    low, high = (
+        f"{sites[place].name} ({values[place]:z.{decimals}f})" for place in (int(values.argmin()), int(values.argmax()))
     )
+    return f"It is smallest at {low} and largest at {high}."

@@ -1,6 +1,6 @@
 """Read what findings rest on: variance between and within classes at every site, and the state of its gates."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from se_probe.analysis.gates import SiteMoments, site_moments
 from se_probe.analysis.health import site_health
 from se_probe.analysis.protocols import GateRecording, SiteLike
 from se_probe.analysis.stats.class_groups import class_groups, jackknife_limits, pooled_components_without
-from se_probe.analysis.stats.intervals import CONFIDENCE
+from se_probe.analysis.stats.intervals import TAILS, student
 from se_probe.analysis.stats.moments import Floats, sample_variance
 from se_probe.analysis.stats.states import CLOSED, STATIC_SD
 
@@ -39,7 +39,7 @@ class SiteEvidence:
     depth: float
     between: Floats
     within: Floats
-    health: Mapping[str, Any]
+    health: Mapping[Hashable, Any]
     moving: tuple[float, float]
     dead: tuple[int, int]
 
@@ -62,6 +62,11 @@ class SiteEvidence:
     def sd(self) -> float:
         """Standard deviation over images of all classes, root mean square over columns."""
         return float(self.health["sd"])
+
+    @property
+    def still(self) -> float:
+        """Share of channels that hardly move."""
+        return 1 - float(self.health["dynamic"])
 
     @property
     def moves(self) -> bool:
@@ -95,39 +100,51 @@ class Evidence:
         return sorted({site.site.stage for site in self.sites})
 
     @property
+    def bounded(self) -> list[SiteEvidence]:
+        """Sites whose gates are between 0 and 1."""
+        return [site for site in self.sites if site.site.bounded]
+
+    @property
     def early(self) -> list[SiteEvidence]:
         """Sites of the first half of the stages; of an odd number the middle one is late."""
-        first = set(self.stages[: len(self.stages) // 2])
-        return [site for site in self.sites if site.site.stage in first]
+        return [site for site in self.sites if site.site.stage in self.stages[: len(self.stages) // 2]]
 
     @property
     def late(self) -> list[SiteEvidence]:
         """The other sites."""
-        first = set(self.stages[: len(self.stages) // 2])
-        return [site for site in self.sites if site.site.stage not in first]
+        return [site for site in self.sites if site.site.stage in self.stages[len(self.stages) // 2 :]]
 
     @property
     def last_stage(self) -> list[SiteEvidence]:
         """Sites of the last stage."""
-        return [site for site in self.sites if site.site.stage == self.stages[-1]]
+        return self.of_stage(self.stages[-1])
+
+    def of_stage(self, stage: int) -> list[SiteEvidence]:
+        """Sites of a stage."""
+        return [site for site in self.sites if site.site.stage == stage]
 
     def limits(self, values: Floats) -> tuple[float, float]:
         """95 % limits for another draw of classes of a number given with all classes, then without each group."""
         return jackknife_limits(float(values[0]), values[1:], self.groups)
 
+    def limits_over_images(self, site: SiteEvidence, share: str) -> tuple[float, float]:
+        """95 % limits of a share of `site_health` for other images of the chosen classes."""
+        reach = student(sum(self.chosen_images) - len(self.chosen_images)) * float(site.health[f"{share}_error"])
+        value = float(site.health[share])
+        return max(value - reach, 0.0), min(value + reach, 1.0)
+
 
 def read_evidence(recording: GateRecording, tables: Mapping[str, pd.DataFrame] | None) -> Evidence:
     """Read a recording once; `tables` are those of `measure_tables`, of which the health of sites is used."""
-    health = (site_health(recording) if tables is None else tables[HEALTH]).set_index("site")
+    health = (site_health(recording) if tables is None else tables[HEALTH]).set_index("site").to_dict("index")
     counts = recording.moments(recording.sites[0].name)["count"].to_series()
     classes = int(np.sum(counts >= FEWEST_IMAGES))
     groups = class_groups(classes)
     sites = []
     for site, depth in zip(recording.sites, np.linspace(0, 1, len(recording.sites)), strict=True):
         moments = site_moments(recording, site)
-        between, within = _components(enough_images(moments), groups)
-        row = {str(name): value for name, value in health.loc[site.name].items()}
-        sites.append(SiteEvidence(site, float(depth), between, within, row, *_state_limits(moments)))
+        parts, row = _components(enough_images(moments), groups), health[site.name]
+        sites.append(SiteEvidence(site, float(depth), *parts, row, *_state_limits(moments)))
     chosen = tuple(int(counts.get(name, 0)) for name in recording.chosen)
     several = counts[counts >= 2]
     return Evidence(tuple(sites), classes, int(several.sum()), len(several), groups, chosen)
@@ -144,24 +161,21 @@ def _components(moments: SiteMoments, groups: NDArray[np.int64]) -> tuple[Floats
     """Between and within with all classes, then without each group; NaN for fewer than three classes."""
     if len(moments.names) < 3:
         return np.full(1, np.nan), np.full(1, np.nan)
-    columns = len(moments.mean)
     whole = moments.components.pooled()
     without = pooled_components_without(moments.count, moments.mean, moments.m2, groups)
     between, within = np.r_[whole.between, without.between], np.r_[whole.within, without.within]
-    return between / columns, within / columns
+    return between / len(moments.mean), within / len(moments.mean)
 
 
 def _state_limits(moments: SiteMoments) -> tuple[tuple[float, float], tuple[int, int]]:
     """95 % limits of the share of channels that move, and of the number of channels that are dead.
 
-    Both follow from limits of each channel's standard deviation over images, taken at one end for all channels, since
-    images move channels together.
+    Both take the limits of each channel's standard deviation at one end for all, since images move channels together.
     """
     low, high = _sd_limits(moments)
     closed = moments.mean_gate <= CLOSED
-    dead = [int(np.sum(closed & (sd < STATIC_SD))) for sd in (high, low)]
-    moving = [float(np.mean(sd >= STATIC_SD)) for sd in (low, high)]
-    return (moving[0], moving[1]), (dead[0], dead[1])
+    moving = float(np.mean(low >= STATIC_SD)), float(np.mean(high >= STATIC_SD))
+    return moving, (int(np.sum(closed & (high < STATIC_SD))), int(np.sum(closed & (low < STATIC_SD))))
 
 
 def _sd_limits(moments: SiteMoments) -> tuple[Floats, Floats]:
@@ -175,11 +189,11 @@ def _sd_limits(moments: SiteMoments) -> tuple[Floats, Floats]:
     within, classes = moments.components.within, len(moments.names)
     freedom = int(np.sum(moments.count - 1)), classes - 1
     if 0 in freedom:
-        low = np.sqrt(within * freedom[0] / stats.chi2.ppf((1 + CONFIDENCE) / 2, max(freedom[0], 1)))
+        low = np.sqrt(within * freedom[0] / stats.chi2.ppf(TAILS[1], max(freedom[0], 1)))
         return np.nan_to_num(low, nan=0.0), np.full_like(within, np.inf)
     squares = within * (1 - np.mean(1 / moments.count)), sample_variance(moments.mean)
-    ends = []
-    for tail, sign in (((1 + CONFIDENCE) / 2, -1), ((1 - CONFIDENCE) / 2, 1)):
-        reaches = [(free / stats.chi2.ppf(tail, free) - 1) * part for free, part in zip(freedom, squares, strict=True)]
-        ends.append(sum(squares) + sign * np.hypot(*reaches))
-    return np.sqrt(np.maximum(ends[0], 0.0)), np.sqrt(ends[1])
+    down, up = (
+        np.hypot(*((free / stats.chi2.ppf(tail, free) - 1) * part for free, part in zip(freedom, squares, strict=True)))
+        for tail in reversed(TAILS)
+    )
+    return np.sqrt(np.maximum(sum(squares) - down, 0.0)), np.sqrt(sum(squares) + up)

@@ -8,6 +8,7 @@ from typing import Literal
 import pandas as pd
 
 Verdict = Literal["supported", "not supported", "cannot be judged"]
+VERDICTS: tuple[Verdict, ...] = ("supported", "not supported", "cannot be judged")
 
 
 @dataclass(frozen=True)
@@ -51,19 +52,17 @@ class Finding:
         """One line: the title and what was found."""
         return f"{self.title}: {self.result}"
 
-    def undecided(self, reason: str, sites: Sequence[str] = (), *, news: str = "", next_command: str = "") -> "Finding":
+    def undecided(self, reason: str, sites: Sequence[str] = (), *, news: str = "") -> "Finding":
         """Return the claim as one that cannot be judged, for the stated reason, whose first part is the result.
 
-        Where the reason ends by asking for more images, the next command records them, unless another is given.
+        Where the reason ends by asking for more images, the next command records them, unless the claim has another.
         """
         result = re.split(r"[:;]|\.(?= |$)| at (?=\w+_\d)", reason, maxsplit=1)[0]
         if result[1:2].islower() or result[1:2] == " ":
             result = result[:1].lower() + result[1:]
         asked = re.search(r"with (--[a-z-]+)\.$", reason)
-        more = f"excite {asked[1]} 50" if asked else ""
-        return replace(
-            self, statement=reason, result=result, sites=tuple(sites), news=news, next_command=next_command or more
-        )
+        more = self.next_command or (f"excite {asked[1]} 50" if asked else "")
+        return replace(self, statement=reason, result=result, sites=tuple(sites), news=news, next_command=more)
 
 
 def findings_table(findings: Iterable[Finding]) -> pd.DataFrame:
@@ -71,9 +70,8 @@ def findings_table(findings: Iterable[Finding]) -> pd.DataFrame:
     rows = []
     for finding in findings:
         low, high = finding.interval or (None, None)
-        row = asdict(finding) | {"ci_low": low, "ci_high": high, "sites": ",".join(finding.sites)}
-        rows.append({name: value for name, value in row.items() if name != "interval"})
-    return pd.DataFrame(rows)
+        rows.append(asdict(finding) | {"ci_low": low, "ci_high": high, "sites": ",".join(finding.sites)})
+    return pd.DataFrame(rows).drop(columns="interval", errors="ignore")
 
 
 def above(interval: tuple[float, float], bar: float) -> Verdict:
@@ -84,9 +82,7 @@ def above(interval: tuple[float, float], bar: float) -> Verdict:
     the error rate of the interval. NaN limits cannot be judged.
     """
     low, high = interval
-    if low > bar:
-        return "supported"
-    return "not supported" if high < bar else "cannot be judged"
+    return "supported" if low > bar else "not supported" if high < bar else "cannot be judged"
 
 
 def below(interval: tuple[float, float], bar: float) -> Verdict:

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy import stats
 
 from se_probe.analysis.findings.evidence import Evidence, SiteEvidence
-from se_probe.analysis.findings.finding import Finding, Verdict, above, all_of, below
+from se_probe.analysis.findings.finding import VERDICTS, Finding, Verdict, above, all_of, below
 from se_probe.analysis.findings.sentences import (
     MOST_NAMES,
+    SOURCE,
     left_out,
     limits,
     listed,
@@ -20,14 +20,15 @@ from se_probe.analysis.findings.sentences import (
     too_few_images,
 )
 from se_probe.analysis.findings.thresholds import EVEN_ENTROPY, FEWEST_CLASSES, ONE_BRANCH_ENTROPY
-from se_probe.analysis.stats.intervals import CONFIDENCE
 from se_probe.analysis.stats.states import CLOSED, MOST, OPEN, STATIC_SD
 
-SOURCE = "a question of users"
 MOST_SITES = 3
 MORE_CLASSES = "excite --reference-per-class 50"
 UNBOUNDED = "All gates are unbounded, so that there is no unit in which to say how much they move."
-
+WEIGHT_DECAY = (
+    "Weight decay on the layers of the excitation is a known cause: it pulls their weights to 0. Train without it "
+    "there; the gates of this network can be folded into neighbouring layers."
+)
 _KINDS = {
     "collapsed": (
         "have collapsed",
@@ -47,15 +48,10 @@ _KINDS = {
     ),
 }
 """States of sites that are not live, the worst first: as a predicate, what it means, and what more there is to say."""
-WEIGHT_DECAY = (
-    "Weight decay on the layers of the excitation is a known cause: it pulls their weights to 0. Train without it "
-    "there; the gates of this network can be folded into neighbouring layers."
-)
 
 
 def gates_alive(evidence: Evidence) -> Finding:
     """Whether gates are collapsed, saturated or constant: "why are all my gates 0.5 (0.65, only 0 and 1)?"."""
-    bounded = [site for site in evidence.sites if site.site.bounded]
     claim = Finding(
         "gates-alive",
         f'The gates depend on the image at every site ("why are all my gates 0.5?", {SOURCE}).',
@@ -63,22 +59,21 @@ def gates_alive(evidence: Evidence) -> Finding:
         quantity="share of sites that are live",
         bar=f"live: more than {percent(1 - MOST)} of the channels move by {STATIC_SD:g} or more over images",
     )
-    reason = too_few_images(evidence) or (None if bounded else UNBOUNDED)
-    if reason is not None:
+    bounded = evidence.bounded
+    if reason := too_few_images(evidence) or _no_unit(evidence):
         news = f"Whether the gates depend on the image cannot be judged: {reason[0].lower()}{reason[1:]}"
         return claim.undecided(reason, names(evidence.sites), news=news)
     live, still, unsure = _by_verdict(bounded)
-    kinds = _by_kind(still)
+    kinds = {kind: sites for kind in _KINDS if (sites := [site for site in still if site.verdict == kind])}
+    open_question = _unsettled(evidence, unsure) if unsure else ""
     least = min(bounded, key=lambda site: site.sd)
     statement = (
         f"{len(live)} of {len(bounded)} sites are live: more than {percent(1 - MOST)} of the channels of each have "
         f"gates with a standard deviation over images of {STATIC_SD:g} or more. {least.name} moves least, by "
-        f"{least.sd:.4f}."
+        f"{least.sd:.4f}.{''.join(_told(kind, sites) for kind, sites in kinds.items())}"
+        f"{f' {open_question}' if unsure else ''}{left_out([s for s in evidence.sites if not s.site.bounded])}"
     )
-    statement += "".join(_told(kind, sites) for kind, sites in kinds.items())
-    statement += f" {_unsettled(evidence, unsure)}" if unsure else ""
-    statement += left_out([site for site in evidence.sites if not site.site.bounded])
-    few_classes = evidence.moving_classes < FEWEST_CLASSES
+    more = MORE_CLASSES if unsure and evidence.moving_classes < FEWEST_CLASSES else ""
     parts = [f"{kind}: {listed(sites)}" for kind, sites in (kinds | ({"open": unsure} if unsure else {})).items()]
     return replace(
         claim,
@@ -87,15 +82,15 @@ def gates_alive(evidence: Evidence) -> Finding:
         statement=statement,
         value=len(live) / len(bounded),
         sites=names(still or unsure or bounded),
-        news=_news(bounded, kinds) if still or not unsure else _unsettled(evidence, unsure),
+        news=_news(bounded, kinds) if still or not unsure else open_question,
         remedy=WEIGHT_DECAY if "collapsed" in kinds else "",
-        next_command="fold" if 2 * len(still) > len(bounded) else MORE_CLASSES if unsure and few_classes else "",
+        next_command="fold" if 2 * len(still) > len(bounded) else more,
     )
 
 
 def no_dead_channels(evidence: Evidence) -> Finding | None:
     """How many channels are closed for every image; None where no site has gates of its own that could be."""
-    sites = [site for site in evidence.sites if site.site.bounded and site.site.branches == 1]
+    sites = [site for site in evidence.bounded if site.site.branches == 1]
     if not sites:
         return None
     claim = Finding(
@@ -105,8 +100,7 @@ def no_dead_channels(evidence: Evidence) -> Finding | None:
         quantity="share of channels that are dead",
         bar=f"dead: a mean gate of {CLOSED:g} or less that moves by less than {STATIC_SD:g} over images",
     )
-    reason = too_few_images(evidence)
-    if reason is not None:
+    if reason := too_few_images(evidence):
         return claim.undecided(reason, names(sites))
     dead = {site.name: round(float(site.health["closed"]) * site.site.channels) for site in sites}
     channels, count = sum(site.site.channels for site in sites), sum(dead.values())
@@ -116,15 +110,14 @@ def no_dead_channels(evidence: Evidence) -> Finding | None:
         f"{count:,} of {channels:,} channels have a mean gate of {CLOSED:g} or less and move by less than "
         f"{STATIC_SD:g} over images{f'; most at {most}' if most else ''}."
     )
-    low, high = (sum(site.dead[end] for site in sites) for end in (0, 1))
+    low, high = np.sum([site.dead for site in sites], axis=0).tolist()
     if count:
         statement += " Nothing of what the block computes in them is left, only what a shortcut brings."
     if low != high:
         statement += f" Their number has 95 % limits of {low:,} and {high:,}."
-    verdict: Verdict = "not supported" if low else "supported" if not high else "cannot be judged"
     return replace(
         claim,
-        verdict=verdict,
+        verdict="not supported" if low else "supported" if not high else "cannot be judged",
         result=f"{count:,} of {channels:,}{f', most at {worst[0].name}' if worst else ''}",
         statement=statement,
         value=count / channels,
@@ -135,7 +128,6 @@ def no_dead_channels(evidence: Evidence) -> Finding | None:
 
 def nearly_constant(evidence: Evidence) -> Finding:
     """Which sites could be folded: "can I drop the SE blocks?", as far as a recording can tell."""
-    bounded = [site for site in evidence.sites if site.site.bounded]
     claim = Finding(
         "nearly-constant-sites",
         "Some sites have gates so close to constant that they could be folded into weights "
@@ -144,30 +136,26 @@ def nearly_constant(evidence: Evidence) -> Finding:
         quantity="share of sites that are nearly constant",
         bar=f"nearly constant: at least {percent(MOST)} of the channels move by less than {STATIC_SD:g} over images",
     )
-    reason = too_few_images(evidence) or (None if bounded else UNBOUNDED)
-    if reason is not None:
+    bounded = evidence.bounded
+    if reason := too_few_images(evidence) or _no_unit(evidence):
         return claim.undecided(reason, names(evidence.sites))
-    order = sorted(bounded, key=lambda site: site.sd)
+    least = sorted(bounded, key=lambda site: site.sd)[:MOST_SITES]
     _, still, unsure = _by_verdict(bounded)
-    least = ", ".join(
-        f"{site.name} {site.sd:.4f} ({percent(1 - float(site.health['dynamic']))} of its channels hardly move)"
-        for site in order[:MOST_SITES]
-    )
+    open_question = f" {_unsettled(evidence, unsure)}" if unsure else ""
     count = f"{len(still)} of {len(bounded)}" + (f", {listed(still)}" if still else "")
+    each = ", ".join(f"{site.name} {site.sd:.4f} ({percent(site.still)} of its channels hardly move)" for site in least)
     statement = (
         f"Nearly constant means that at least {percent(MOST)} of the channels move by less than {STATIC_SD:g} over "
-        f"images. Such sites: {count}. Smallest standard deviations over images, in gate units: {least}. What folding "
-        "costs in accuracy shows only when the folded network is run."
+        f"images. Such sites: {count}. Smallest standard deviations over images, in gate units: {each}. What folding "
+        f"costs in accuracy shows only when the folded network is run.{open_question}"
     )
-    if unsure:
-        statement += f" {_unsettled(evidence, unsure)}"
     return replace(
         claim,
         verdict="supported" if still else "cannot be judged" if unsure else "not supported",
         result=count,
         statement=statement,
         value=len(still) / len(bounded),
-        sites=names(still or order[:MOST_SITES]),
+        sites=names(still or least),
         next_command="fold" if still else "",
     )
 
@@ -185,38 +173,37 @@ def branches_choose(evidence: Evidence) -> Finding | None:
         bar=f"it chooses where this entropy lies between {ONE_BRANCH_ENTROPY:g} and {EVEN_ENTROPY:g} and the attention "
         "depends on the image",
     )
-    reason = too_few_images(evidence) or too_few_chosen(evidence)
-    if reason is not None:
+    if reason := too_few_images(evidence) or too_few_chosen(evidence):
         return claim.undecided(reason, names(sites))
-    intervals = {site.name: _entropy_limits(evidence, site) for site in sites}
+    intervals = {site.name: evidence.limits_over_images(site, "entropy") for site in sites}
     parts = {
-        "even": [below(intervals[site.name], EVEN_ENTROPY) for site in sites],
-        "all on one branch": [above(intervals[site.name], ONE_BRANCH_ENTROPY) for site in sites],
-        "the same for every image": [_live(site) for site in sites],
+        "even": {site: below(intervals[site.name], EVEN_ENTROPY) for site in sites},
+        "all on one branch": {site: above(intervals[site.name], ONE_BRANCH_ENTROPY) for site in sites},
+        "the same for every image": {site: _live(site) for site in sites},
     }
-    entropies = [float(site.health["entropy"]) for site in sites]
-    low, high = sites[int(np.argmin(entropies))], sites[int(np.argmax(entropies))]
+    low, high = (pick(sites, key=lambda site: float(site.health["entropy"])) for pick in (min, max))
+    ends = [f"{s.health['entropy']:.3f} ({limits(intervals[s.name])}) at {s.name}" for s in (low, high)]
     statement = (
-        "The entropy of the attention over branches, as a share of the highest, lies between "
-        + " and ".join(
-            f"{site.health['entropy']:.3f} ({limits(intervals[site.name])}) at {site.name}" for site in (low, high)
-        )
-        + " (95 % intervals over images); 1 is an even split, 0 one branch alone."
+        f"The entropy of the attention over branches, as a share of the highest, lies between {' and '.join(ends)}"
+        " (95 % intervals over images); 1 is an even split, 0 one branch alone."
     )
     told: list[SiteEvidence] = []
     for meaning, verdicts in parts.items():
-        failed = [site for site, verdict in zip(sites, verdicts, strict=True) if verdict == "not supported"]
-        group = [site for site in failed if site not in told]
+        group = [site for site, verdict in verdicts.items() if verdict == "not supported" and site not in told]
         told += group
         statement += f" Attention is {meaning} at {listed(group)}." if group else ""
     return replace(
         claim,
-        verdict=all_of(verdict for verdicts in parts.values() for verdict in verdicts),
-        result=f"entropy {min(entropies):.2f} to {max(entropies):.2f} of the highest",
+        verdict=all_of(verdict for verdicts in parts.values() for verdict in verdicts.values()),
+        result=f"entropy {low.health['entropy']:.2f} to {high.health['entropy']:.2f} of the highest",
         statement=statement,
-        value=float(np.mean(entropies)),
+        value=float(np.mean([site.health["entropy"] for site in sites])),
         sites=names(sites),
     )
+
+
+def _no_unit(evidence: Evidence) -> str | None:
+    return None if evidence.bounded else UNBOUNDED
 
 
 def _live(site: SiteEvidence) -> Verdict:
@@ -224,11 +211,9 @@ def _live(site: SiteEvidence) -> Verdict:
     return above(site.moving, 1 - MOST)
 
 
-def _by_verdict(sites: Sequence[SiteEvidence]) -> tuple[list[SiteEvidence], list[SiteEvidence], list[SiteEvidence]]:
+def _by_verdict(sites: Sequence[SiteEvidence]) -> list[list[SiteEvidence]]:
     """Sites that are live, that are not, and of which the data do not tell."""
-    verdicts: tuple[Verdict, ...] = ("supported", "not supported", "cannot be judged")
-    live, still, unsure = ([site for site in sites if _live(site) == verdict] for verdict in verdicts)
-    return live, still, unsure
+    return [[site for site in sites if _live(site) == verdict] for verdict in VERDICTS]
 
 
 def _unsettled(evidence: Evidence, sites: Sequence[SiteEvidence]) -> str:
@@ -236,12 +221,6 @@ def _unsettled(evidence: Evidence, sites: Sequence[SiteEvidence]) -> str:
         f"Whether the gates depend on the image is not settled at {listed(sites)} by {evidence.images:,} images of "
         f"{evidence.moving_classes} classes."
     )
-
-
-def _by_kind(still: Sequence[SiteEvidence]) -> dict[str, list[SiteEvidence]]:
-    """Sites that are not live by their state, the worst first."""
-    kinds = {kind: [site for site in still if site.verdict == kind] for kind in _KINDS}
-    return {kind: sites for kind, sites in kinds.items() if sites}
 
 
 def _told(kind: str, sites: Sequence[SiteEvidence]) -> str:
@@ -265,11 +244,3 @@ def _news(bounded: Sequence[SiteEvidence], kinds: Mapping[str, Sequence[SiteEvid
     worst, sites = next(iter(kinds.items()))
     meaning = _KINDS[worst][1].format(span((site.mean_gate for site in sites), 2))
     return f"The gates {' and '.join(parts)}: {meaning} whatever the image."
-
-
-def _entropy_limits(evidence: Evidence, site: SiteEvidence) -> tuple[float, float]:
-    """95 % limits over images of the chosen classes."""
-    freedom = sum(evidence.chosen_images) - len(evidence.chosen_images)
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * float(site.health["entropy_error"])
-    entropy = float(site.health["entropy"])
-    return max(entropy - reach, 0.0), min(entropy + reach, 1.0)

@@ -1,24 +1,18 @@
 """What a recording alone cannot settle: whether the sites with the most class-specific gates also matter more."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from se_probe.analysis.findings.evidence import Evidence, SiteEvidence
-from se_probe.analysis.findings.finding import Finding, Verdict, above
-from se_probe.analysis.findings.health import SOURCE
-from se_probe.analysis.findings.sentences import limits, names, too_few_classes
+from se_probe.analysis.findings.finding import Finding, above
+from se_probe.analysis.findings.sentences import SOURCE, limits, names, too_few_classes
 from se_probe.analysis.findings.thresholds import FEWEST_RANKED_SITES, SMALL_CORRELATION
 from se_probe.analysis.outcomes import Changes
 from se_probe.analysis.stats.moments import Floats
 from se_probe.analysis.stats.paired import RESAMPLES, Strata, resampled_deviations
-from se_probe.analysis.stats.rank_correlation import (
-    RankCorrelation,
-    jackknife_draws,
-    partial_rank_correlation,
-    rank_correlation,
-)
+from se_probe.analysis.stats.rank_correlation import jackknife_draws, partial_rank_correlation, rank_correlation
 
 KEY = "specific-sites-matter-more"
 REPLACED = {
@@ -36,7 +30,7 @@ def specific_sites_matter_more(evidence: Evidence, changes: Changes) -> Finding 
     The limits are for other sites of the kind, and allow for the draw of classes in specificity and of images in NLL.
     None where no site was replaced alone in a way that answers the question.
     """
-    alone = {kind: _alone(evidence, changes, kind) for kind in REPLACED}
+    alone = {kind: [site for site in evidence.sites if (site.name, kind) in changes.rows] for kind in REPLACED}
     kind = max(REPLACED, key=lambda name: len(alone[name]))
     if not alone[kind]:
         return None
@@ -47,46 +41,30 @@ def specific_sites_matter_more(evidence: Evidence, changes: Changes) -> Finding 
         quantity="rank correlation over sites of the spread between class means with the rise of NLL",
         bar=f"a rank correlation counts above {SMALL_CORRELATION:g}",
     )
-    sites = [site for site in evidence.sites if site.name in alone[kind] and site.moves]
-    reason = too_few_classes(evidence) or _too_few(sites, changes)
-    if reason is not None:
+    sites = [site for site in alone[kind] if site.moves]
+    if reason := too_few_classes(evidence) or _too_few(sites, changes):
         return claim.undecided(reason, names(sites))
-    units = _columns(changes.strata("nll"), [alone[kind][site.name] for site in sites])
-    found = _correlations(sites, units)
-    spread, share = found.values()
+    units, rows = changes.strata("nll"), [changes.rows[site.name, kind] for site in sites]
+    units = Strata(tuple(group[:, rows] for group in units.groups), units.resampling_unit)
+    redrawn = units.mean + resampled_deviations(units) if units.smallest > 1 else None
+    between, within = (np.stack([getattr(site, part) for site in sites], axis=1) for part in ("between", "within"))
+    measures = {"the spread between class means": between, "ω²": between / (between + within)}
+    found = [
+        rank_correlation(values[0], units.mean, jackknife_draws(values[0], values[1:], RESAMPLES), redrawn)
+        for values in measures.values()
+    ]
+    spread, share = found
+    verdicts = {above((one.low, one.high), SMALL_CORRELATION) for one in found}
+    shown = [f"{one.value:.2f} ({limits((one.low, one.high), 2)})" for one in found]
     return replace(
         claim,
-        verdict=_verdict([spread, share]),
-        result=f"rank correlation {spread.value:.2f} ({limits((spread.low, spread.high), 2)}), {share.value:.2f} with "
-        f"ω², bar {SMALL_CORRELATION:g}",
-        statement=_statement(sites, units.mean, found),
+        verdict=verdicts.pop() if len(verdicts) == 1 else "cannot be judged",
+        result=f"rank correlation {shown[0]}, {share.value:.2f} with ω², bar {SMALL_CORRELATION:g}",
+        statement=_statement(sites, units.mean, {name: values[0] for name, values in measures.items()}, shown),
         value=spread.value,
         interval=(spread.low, spread.high),
         sites=names(sites),
     )
-
-
-def _specificity(sites: Sequence[SiteEvidence]) -> dict[str, Floats]:
-    """Both measures of specificity, `(1 + groups, site)`: with all classes, then without each group."""
-    between, within = (np.stack([getattr(site, part) for site in sites], axis=1) for part in ("between", "within"))
-    return {"the spread between class means": between, "ω²": between / (between + within)}
-
-
-def _correlations(sites: Sequence[SiteEvidence], rises: Strata) -> dict[str, RankCorrelation]:
-    """Of either measure of specificity with the rise of NLL."""
-    rise = rises.mean
-    redrawn = rise + resampled_deviations(rises) if min(map(len, rises.groups)) > 1 else None
-    return {
-        words: rank_correlation(values[0], rise, jackknife_draws(values[0], values[1:], RESAMPLES), redrawn)
-        for words, values in _specificity(sites).items()
-    }
-
-
-def _alone(evidence: Evidence, changes: Changes, kind: str) -> dict[str, int]:
-    """The intervention that replaces each site alone, by the site."""
-    known = {site.name for site in evidence.sites}
-    pairs = zip(changes.interventions["sites"], changes.interventions["replacement"], strict=True)
-    return {sites: row for row, (sites, other) in enumerate(pairs) if other == kind and sites in known}
 
 
 def _too_few(sites: Sequence[SiteEvidence], changes: Changes) -> str | None:
@@ -100,21 +78,11 @@ def _too_few(sites: Sequence[SiteEvidence], changes: Changes) -> str | None:
     )
 
 
-def _columns(units: Strata, columns: Sequence[int]) -> Strata:
-    return Strata(tuple(group[:, list(columns)] for group in units.groups), units.resampling_unit)
-
-
-def _verdict(found: Sequence[RankCorrelation]) -> Verdict:
-    verdicts = {above((one.low, one.high), SMALL_CORRELATION) for one in found}
-    return verdicts.pop() if len(verdicts) == 1 else "cannot be judged"
-
-
-def _statement(sites: Sequence[SiteEvidence], rise: Floats, found: Mapping[str, RankCorrelation]) -> str:
-    depth, specificity = np.array([site.depth for site in sites]), _specificity(sites)
-    pairs = [f"{words} by {one.value:.2f} ({limits((one.low, one.high), 2)})" for words, one in found.items()]
-    fixed = [f"{partial_rank_correlation(values[0], rise, depth):.2f}" for values in specificity.values()]
-    costly = sites[int(np.argmax(rise))]
-    specific = sites[int(np.argmax(next(iter(specificity.values()))[0]))]
+def _statement(sites: Sequence[SiteEvidence], rise: Floats, measures: dict[str, Floats], shown: Sequence[str]) -> str:
+    depth = np.array([site.depth for site in sites])
+    pairs = [f"{name} by {correlation}" for name, correlation in zip(measures, shown, strict=True)]
+    fixed = [f"{partial_rank_correlation(values, rise, depth):.2f}" for values in measures.values()]
+    costly, specific = sites[int(np.argmax(rise))], sites[int(np.argmax(next(iter(measures.values()))))]
     return (
         f"Over {len(sites)} sites the rise of NLL correlates in rank with {' and with '.join(pairs)} (Spearman, 95 % "
         f"interval for other sites; counts above {SMALL_CORRELATION:g}); with depth held fixed by "

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-from scipy import stats
 
 from se_probe.analysis.findings.evidence import Evidence, SiteEvidence, enough_images
 from se_probe.analysis.findings.finding import Finding, above, all_of, below
@@ -21,9 +20,8 @@ from se_probe.analysis.findings.sentences import (
     too_few_images,
 )
 from se_probe.analysis.findings.thresholds import MODEST_SCALE, MOST_GATES, SIMILAR
-from se_probe.analysis.gates import site_gates, site_moments
+from se_probe.analysis.gates import SiteMoments, site_gates, site_moments
 from se_probe.analysis.protocols import GateRecording
-from se_probe.analysis.stats.intervals import CONFIDENCE
 from se_probe.analysis.stats.states import CLOSED, OPEN, STATIC_SD
 
 NOT_IN_A_RECORDING = "What removing gates costs in accuracy shows only when the network is run without them."
@@ -48,20 +46,17 @@ def saturated_before_last(evidence: Evidence) -> Finding:
         alone = f"The last stage has one site, {last[0].name}; no site is its second-last."
         return claim.undecided(alone, names(last))
     site = last[-2]
-    reason = _no_saturation(site) or too_few_chosen(evidence)
-    if reason is not None:
+    if reason := _no_saturation(site) or too_few_chosen(evidence):
         return claim.undecided(reason, [site.name])
-    share, error = float(site.health["open_share"]), float(site.health["open_share_error"])
-    freedom = sum(evidence.chosen_images) - len(evidence.chosen_images)
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
-    interval = (max(share - reach, 0.0), min(share + reach, 1.0))
-    most = max((other for other in evidence.sites if _no_saturation(other) is None), key=_saturated)
+    share, interval = float(site.health["open_share"]), evidence.limits_over_images(site, "open_share")
+    judged = (other for other in evidence.sites if _no_saturation(other) is None)
+    most = max(judged, key=lambda other: float(other.health["open_share"]) + float(other.health["closed_share"]))
     statement = (
         f"At {site.name} {percent(share)} of all gates, over channels and images of the chosen classes, are {OPEN:g} "
         f"or more (95 % interval over images {percent(interval[0])} to {percent(interval[1])}; most are more than "
         f"{percent(MOST_GATES)}) and {percent(site.health['closed_share'])} are {CLOSED:g} or less; the gates of "
-        f"{percent(1 - float(site.health['dynamic']))} of its channels hardly move. The site with most gates near 1 or "
-        f"0 is {most.name}: {percent(most.health['open_share'])} and {percent(most.health['closed_share'])}."
+        f"{percent(site.still)} of its channels hardly move. The site with most gates near 1 or 0 is "
+        f"{most.name}: {percent(most.health['open_share'])} and {percent(most.health['closed_share'])}."
     )
     return replace(
         claim,
@@ -86,16 +81,9 @@ def same_pattern_last(evidence: Evidence, recording: GateRecording) -> Finding:
         bar=f"similar above a correlation of {SIMILAR:g}; a change of scale is modest below a factor of "
         f"{MODEST_SCALE:g}",
     )
-    reason = too_few_classes(evidence) or one_stage(evidence) or _no_saturation(site) or _no_pattern(site)
-    if reason is not None:
-        return claim.undecided(reason, [site.name])
     moments = enough_images(site_moments(recording, site.site))
-    profile = float(np.std(moments.mean_gate))
-    if profile < STATIC_SD:
-        reason = (
-            f"The mean gates of the channels of {site.name} all lie near {site.mean_gate:.3f} (standard deviation "
-            f"{profile:.4f} over channels): there is no pattern that classes could share."
-        )
+    reason = too_few_classes(evidence) or one_stage(evidence) or _no_saturation(site) or _no_pattern(site, moments)
+    if reason is not None:
         return claim.undecided(reason, [site.name])
     found = class_pattern(moments, site_gates(recording, site.site), evidence.groups)
     factor, least, most = np.exp([found.log_scale, *found.log_scale_interval])
@@ -104,7 +92,7 @@ def same_pattern_last(evidence: Evidence, recording: GateRecording) -> Finding:
         f"{found.correlation:.2f} (without the noise of the means; {evidence.classes} classes, 95 % interval over "
         f"classes {limits(found.interval, 2)}; similar above {SIMILAR:g}). 95 % of the classes scale the pattern of "
         f"the others by a factor of {factor:.2f} ({least:.2f} to {most:.2f}) or less, up or down; modest below "
-        f"{MODEST_SCALE:g}. The gates of {percent(1 - float(site.health['dynamic']))} of its channels hardly move."
+        f"{MODEST_SCALE:g}. The gates of {percent(site.still)} of its channels hardly move."
     )
     return replace(
         claim,
@@ -118,10 +106,7 @@ def same_pattern_last(evidence: Evidence, recording: GateRecording) -> Finding:
 
 
 def last_stage_matters_less(evidence: Evidence, *, ablated: bool = False) -> Finding:
-    """Claim 5: how close the last stage's gates are to constants; not what removing them would cost.
-
-    With `ablated`, interventions were made, but not at the last stage as a whole.
-    """
+    """Claim 5 from a recording alone, or with interventions (`ablated`) that are not of the last stage as a whole."""
     last = evidence.last_stage
     claim = Finding(
         "last-stage-matters-less",
@@ -131,17 +116,14 @@ def last_stage_matters_less(evidence: Evidence, *, ablated: bool = False) -> Fin
         next_command="ablate --with mean --sites stages",
     )
     cost = STAGES_MISSING if ablated else NOT_IN_A_RECORDING
-    if not all(site.site.bounded for site in last):
-        reason = f"Gates are unbounded at {listed(last)}, so that there is no unit in which they are near constant."
-        return claim.undecided(f"{cost} {reason}", names(last), next_command=claim.next_command)
-    few = too_few_images(evidence)
-    if few is not None:
-        return claim.undecided(f"{cost} {few}", names(last), next_command=claim.next_command)
-    earlier = [site for site in evidence.sites if site not in last and site.site.bounded]
+    unbounded = f"Gates are unbounded at {listed(last)}, so that there is no unit in which they are near constant."
+    if reason := too_few_images(evidence) if all(site.site.bounded for site in last) else unbounded:
+        return claim.undecided(f"{cost} {reason}", names(last))
+    earlier = [site for site in evidence.bounded if site not in last]
     spread = _mean_sd(last)
     each = "; ".join(
         f"{site.name} mean gate {site.mean_gate:.2f}, standard deviation over images {site.sd:.4f}, "
-        f"{percent(1 - float(site.health['dynamic']))} of its channels hardly move"
+        f"{percent(site.still)} of its channels hardly move"
         for site in last
     )
     before = f", against {_mean_sd(earlier):.4f} in earlier stages" if earlier else ""
@@ -174,13 +156,17 @@ def _no_saturation(site: SiteEvidence) -> str | None:
     return None
 
 
-def _no_pattern(site: SiteEvidence) -> str | None:
-    """Constant gates have one pattern for all classes by construction."""
-    return not_moving([site]) if not site.moves or site.verdict in ("collapsed", "constant") else None
-
-
-def _saturated(site: SiteEvidence) -> float:
-    return float(site.health["open_share"]) + float(site.health["closed_share"])
+def _no_pattern(site: SiteEvidence, moments: SiteMoments) -> str | None:
+    """Constant gates have one pattern for all classes by construction, and channels that are alike have none."""
+    if not site.moves or site.verdict in ("collapsed", "constant"):
+        return not_moving([site])
+    profile = float(np.std(moments.mean_gate))
+    if profile >= STATIC_SD:
+        return None
+    return (
+        f"The mean gates of the channels of {site.name} all lie near {site.mean_gate:.3f} (standard deviation "
+        f"{profile:.4f} over channels): there is no pattern that classes could share."
+    )
 
 
 def _mean_sd(sites: list[SiteEvidence]) -> float:

@@ -1,16 +1,14 @@
 """How alike the patterns of classes over channels are, and how far they are scaled, without the noise of the means."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from se_probe.analysis.gates import SiteGates, SiteMoments
 from se_probe.analysis.stats.class_groups import jackknife_limits
-from se_probe.analysis.stats.intervals import CONFIDENCE
-from se_probe.analysis.stats.moments import Floats, unbiased_variance
+from se_probe.analysis.stats.intervals import NORMAL
+from se_probe.analysis.stats.moments import Floats, variance_of_mean
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,12 @@ def class_pattern(moments: SiteMoments, gates: SiteGates, groups: NDArray[np.int
     """Compare the mean gates of each class with the mean of the other classes.
 
     Means are noisy by s²/n in each column, which pulls correlations towards 0 and scales apart; it is taken away.
-    Images move columns together, and how much less or more noise that leaves in a pattern is measured on `gates`, the
-    images of the chosen classes. `groups` are those of `class_groups`.
+
+    Args:
+        moments: means of the classes.
+        gates: images of the chosen classes, on which is measured how much noise is left in a pattern as a whole, since
+            images move columns together.
+        groups: group of each class, see `class_groups`.
 
     Source: Spearman, The Proof and Measurement of Association between Two Things (1904), with the noise known.
     """
@@ -63,7 +65,7 @@ def pattern_covariance(moments: SiteMoments, gates: SiteGates) -> Floats:
     share of it shifts the pattern as a whole, so that it is no part of this variance.
     """
     centred = moments.mean - moments.mean.mean(axis=0)
-    noise = np.mean(unbiased_variance(moments.count, moments.m2), axis=0) / moments.count
+    noise = np.mean(variance_of_mean(moments.count, moments.m2), axis=0)
     columns = len(moments.mean)
     shared = _design_effect(gates, np.ones(columns)) / columns
     return np.asarray(centred.T @ centred / columns - np.diag(noise * (1 - shared)))
@@ -88,10 +90,9 @@ def _scales(moments: SiteMoments, gates: SiteGates) -> tuple[Floats, float]:
     """Scale of the others' pattern that fits each class best, and the variance of it that is noise."""
     mean, others = moments.mean, moments.mean.shape[1] - 1
     rest = (mean.sum(axis=1, keepdims=True) - mean) / others
-    squares = np.sum(rest**2, axis=0)
-    direction = rest / squares
-    variance = unbiased_variance(moments.count, moments.m2) / moments.count
-    noise = np.mean(np.sum(direction**2 * variance, axis=0)) * _design_effect(gates, mean.mean(axis=1))
+    direction = rest / np.sum(rest**2, axis=0)
+    variance = np.sum(direction**2 * variance_of_mean(moments.count, moments.m2), axis=0)
+    noise = np.mean(variance) * _design_effect(gates, mean.mean(axis=1))
     return np.asarray(np.sum(mean * direction, axis=0)), float(noise)
 
 
@@ -101,17 +102,15 @@ def _design_effect(gates: SiteGates, weights: Floats) -> float:
     Source: Kish, Survey Sampling (1965), section 8.2.
     """
     together, apart = 0.0, 0.0
-    for group in _several(gates.groups):
+    for group in gates.groups:
+        if len(group) < 2:
+            continue
         values = np.asarray(group, dtype=np.float64)
         together += float(np.var(values @ weights, ddof=1))
         apart += float(np.var(values, axis=0, ddof=1) @ weights**2)
     return together / apart if apart > 0 else 1.0
 
 
-def _several(groups: Sequence[NDArray[np.floating]]) -> list[NDArray[np.floating]]:
-    return [group for group in groups if len(group) > 1]
-
-
 def _reach(variance: float) -> float:
     """Half the width of the range around 1 that holds 95 % of normal scales, on the logarithmic scale."""
-    return float(stats.norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt(max(variance, 0.0)))
+    return NORMAL * float(np.sqrt(max(variance, 0.0)))

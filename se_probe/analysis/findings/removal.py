@@ -22,19 +22,19 @@ NOT_RETRAINED = "The network was not trained again, after which it may lose less
 
 @dataclass(frozen=True)
 class Points:
-    """A number of percentage points of top-1 accuracy with its 95 % limits."""
+    """A loss of top-1 accuracy in percentage points, with its 95 % limits."""
 
     value: float
-    low: float
-    high: float
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The limits."""
-        return self.low, self.high
+    interval: tuple[float, float]
 
     def __str__(self) -> str:
         return f"{self.value:z.1f} points ({limits(self.interval, 1)})"
+
+    @property
+    def moves(self) -> str:
+        """`falls by …`, or `rises by …` where the loss is negative."""
+        low, high = self.interval
+        return f"falls by {self}" if self.value >= 0 else f"rises by {Points(-self.value, (-high, -low))}"
 
 
 def last_stage_removed(evidence: Evidence, changes: Changes, replacement: str) -> Finding | None:
@@ -43,32 +43,13 @@ def last_stage_removed(evidence: Evidence, changes: Changes, replacement: str) -
     Supported where top-1 accuracy falls by less than `MARGINAL_LOSS` points, and by at least as much more on average
     without the gates of another stage, all on the same images; the intervals are for other images of these classes.
     """
-    rows = {stage: _row(evidence, changes, stage, replacement) for stage in evidence.stages}
-    last = rows.pop(evidence.stages[-1])
+    replaced = {stage: (",".join(names(evidence.of_stage(stage))), replacement) for stage in evidence.stages}
+    rows = {stage: changes.rows[key] for stage, key in replaced.items() if key in changes.rows}
+    last = rows.pop(evidence.stages[-1], None)
     if last is None:
         return None
-    claim = _claim(replacement)
-    if not changes.labelled.any():
-        reason = "The network has no unit for the class of any image, so that there is no accuracy."
-        return claim.undecided(reason, names(evidence.last_stage))
-    loss = _points(changes.strata("top1"), last)
-    others = {stage: row for stage, row in rows.items() if row is not None}
-    lead = _mean_lead(changes, last, others)
-    missing = [str(stage) for stage in rows if stage not in others]
-    return replace(
-        claim,
-        verdict=_verdict(loss, lead, complete=not missing),
-        result=_result(loss, lead),
-        statement=_statement(evidence, changes, loss, lead, others, missing),
-        value=loss.value,
-        interval=loss.interval,
-        sites=names(evidence.last_stage),
-        next_command=f"ablate --with {replacement} --sites stages" if missing else "",
-    )
-
-
-def _claim(replacement: str) -> Finding:
-    return Finding(
+    missing = [str(stage) for stage in evidence.stages[:-1] if stage not in rows]
+    claim = Finding(
         f"last-stage-matters-less-{replacement}",
         f"The gates of the last stage matter less and can be removed at a marginal loss ({PAPER}): here with "
         f"{REMOVALS[replacement]}.",
@@ -77,31 +58,40 @@ def _claim(replacement: str) -> Finding:
         bar=f"a loss is marginal below {MARGINAL_LOSS:g} point; the other stages have to lose {MARGINAL_LOSS:g} point "
         "more on average",
     )
-
-
-def _row(evidence: Evidence, changes: Changes, stage: int, replacement: str) -> int | None:
-    """The intervention that replaces the gates of a stage, all of them and no others."""
-    members = {site.name for site in evidence.sites if site.site.stage == stage}
-    pairs = zip(changes.interventions["sites"], changes.interventions["replacement"], strict=True)
-    found = [row for row, (sites, kind) in enumerate(pairs) if set(sites.split(",")) == members and kind == replacement]
-    return found[0] if found else None
+    if not changes.labelled.any():
+        reason = "The network has no unit for the class of any image, so that there is no accuracy."
+        return claim.undecided(reason, names(evidence.last_stage))
+    loss = _points(changes.strata("top1"), last)
+    lead = _mean_lead(changes, last, rows) if rows else None
+    more = f", other stages {lead.value:z.1f} more" if lead else ""
+    return replace(
+        claim,
+        verdict=_verdict(loss, lead, complete=not missing),
+        result=f"top-1 {'rises' if loss.value < 0 else 'falls'} by {abs(loss.value):.1f} points{more}, bar "
+        f"{MARGINAL_LOSS:g}",
+        statement=_statement(evidence, changes, loss, lead, rows, missing),
+        value=loss.value,
+        interval=loss.interval,
+        sites=names(evidence.last_stage),
+        next_command=f"ablate --with {replacement} --sites stages" if missing else "",
+    )
 
 
 def _points(units: Strata, column: int) -> Points:
     """Accuracy lost by an intervention."""
     change = flip_interval(units)
-    return Points(*(-100 * float(values[column]) for values in (change.estimate, change.high, change.low)))
+    value, low, high = (-100 * float(ends[column]) for ends in (change.estimate, change.high, change.low))
+    return Points(value, (low, high))
 
 
-def _mean_lead(changes: Changes, last: int, others: Mapping[int, int]) -> Points | None:
-    """What the other stages lose more than the last one, on average; None without other stages.
+def _mean_lead(changes: Changes, last: int, others: Mapping[int, int]) -> Points:
+    """What the other stages lose more than the last one, on average.
 
     Each is compared image by image. The limits are the means of theirs, as if all erred in the same direction.
     """
     leads = [_points(changes.difference("top1", row, last), 0) for row in others.values()]
-    if not leads:
-        return None
-    return Points(*(float(np.mean(ends)) for ends in zip(*((one.value, *one.interval) for one in leads), strict=True)))
+    low, high = np.mean([lead.interval for lead in leads], axis=0).tolist()
+    return Points(float(np.mean([lead.value for lead in leads])), (low, high))
 
 
 def _verdict(loss: Points, lead: Points | None, *, complete: bool) -> Verdict:
@@ -112,13 +102,6 @@ def _verdict(loss: Points, lead: Points | None, *, complete: bool) -> Verdict:
     return all_of([marginal, above(lead.interval, MARGINAL_LOSS)])
 
 
-def _result(loss: Points, lead: Points | None) -> str:
-    more = f", other stages {lead.value:z.1f} more" if lead else ""
-    return (
-        f"top-1 {'rises' if loss.value < 0 else 'falls'} by {abs(loss.value):.1f} points{more}, bar {MARGINAL_LOSS:g}"
-    )
-
-
 def _statement(
     evidence: Evidence,
     changes: Changes,
@@ -127,23 +110,19 @@ def _statement(
     others: Mapping[int, int],
     missing: list[str],
 ) -> str:
-    labelled = int(changes.labelled.sum())
-    classes = len(set(changes.labels[changes.labelled]))
-    statement = (
+    sentences = [
         f"Without the gates of {listed(evidence.last_stage)} top-1 accuracy, {100 * changes.clean_mean('top1'):.1f} %, "
-        f"{_moves(loss)} (95 % interval over images of these classes; marginal below {MARGINAL_LOSS:g}), on "
-        f"{labelled} images of {classes} classes with equal weights."
-    )
-    for stage, row in others.items():
-        statement += f" Without those of stage {stage} it {_moves(_points(changes.strata('top1'), row))}."
+        f"{loss.moves} (95 % interval over images of these classes; marginal below {MARGINAL_LOSS:g}), on "
+        f"{changes.labelled.sum()} images of {len(set(changes.labels[changes.labelled]))} classes with equal weights.",
+        *(
+            f"Without those of stage {stage} it {_points(changes.strata('top1'), row).moves}."
+            for stage, row in others.items()
+        ),
+    ]
     if lead:
-        statement += f" On average the other stages lose {lead} more; counts above {MARGINAL_LOSS:g}."
+        sentences.append(f"On average the other stages lose {lead} more; counts above {MARGINAL_LOSS:g}.")
     if missing:
-        statement += f" It was not measured without those of stage {', '.join(missing)}; --sites stages measures all."
-    return f"{statement} {NOT_RETRAINED}"
-
-
-def _moves(loss: Points) -> str:
-    if loss.value >= 0:
-        return f"falls by {loss}"
-    return f"rises by {Points(-loss.value, -loss.high, -loss.low)}"
+        sentences.append(
+            f"It was not measured without those of stage {', '.join(missing)}; --sites stages measures all."
+        )
+    return " ".join([*sentences, NOT_RETRAINED])

@@ -1,19 +1,16 @@
-"""Numbers and sites in words, and the reasons why a claim cannot be judged."""
+"""Numbers and sites in words, and the reasons why a claim cannot be judged, None where it can."""
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from se_probe.analysis.findings.evidence import Evidence, SiteEvidence
-from se_probe.analysis.findings.thresholds import (
-    FEWEST_CLASSES,
-    FEWEST_IMAGES,
-    FEWEST_SITES,
-)
+from se_probe.analysis.findings.thresholds import FEWEST_CLASSES, FEWEST_IMAGES, FEWEST_SITES
 from se_probe.analysis.stats.states import FEWEST_STATE_IMAGES
 
 MOST_NAMES = 4
 PAPER = 'SENet, "Role of Excitation"'
+SOURCE = "a question of users"
 
 
 def names(sites: Sequence[SiteEvidence]) -> tuple[str, ...]:
@@ -23,18 +20,16 @@ def names(sites: Sequence[SiteEvidence]) -> tuple[str, ...]:
 
 def listed(sites: Sequence[SiteEvidence]) -> str:
     """`SE_2_1, SE_2_2 and SE_2_3`; of many the first and the last, and how many there are."""
-    known = names(sites)
-    if len(known) > MOST_NAMES:
-        return f"{known[0]} to {known[-1]} ({len(known)} sites)"
-    return " and ".join(part for part in (", ".join(known[:-1]), known[-1]) if part)
+    *first, last = names(sites)
+    if len(sites) > MOST_NAMES:
+        return f"{first[0]} to {last} ({len(sites)} sites)"
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def limits(interval: tuple[float, float], decimals: int = 3) -> str:
     """`0.100 to 0.200`, or that there are none."""
-    if not np.all(np.isfinite(interval)):
-        return "no interval"
     low, high = (f"{end:z.{decimals}f}" for end in interval)
-    return f"{low} to {high}"
+    return f"{low} to {high}" if np.all(np.isfinite(interval)) else "no interval"
 
 
 def span(values: Iterable[float], decimals: int) -> str:
@@ -51,8 +46,13 @@ def percent(share: float) -> str:
     return "over 99 %" if 0.995 < share < 1 else f"{100 * share:.0f} %"
 
 
+def left_out(sites: Sequence[SiteEvidence]) -> str:
+    """Which sites do not count."""
+    return f" Left out, because gates are unbounded or hardly move: {listed(sites)}." if sites else ""
+
+
 def too_few_classes(evidence: Evidence) -> str | None:
-    """Why claims about classes cannot be judged, None where they can."""
+    """Claims about classes need classes."""
     if evidence.classes >= FEWEST_CLASSES:
         return None
     return (
@@ -62,7 +62,7 @@ def too_few_classes(evidence: Evidence) -> str | None:
 
 
 def too_few_images(evidence: Evidence) -> str | None:
-    """Why nothing can be said about whether gates move, None where it can."""
+    """Whether gates move shows over images."""
     if evidence.images >= FEWEST_STATE_IMAGES:
         return None
     return (
@@ -72,7 +72,7 @@ def too_few_images(evidence: Evidence) -> str | None:
 
 
 def too_few_chosen(evidence: Evidence) -> str | None:
-    """Why nothing can be said about single gates, which are kept of the chosen classes only."""
+    """Single gates are kept of the chosen classes only."""
     fewest = min(evidence.chosen_images, default=0)
     if fewest >= FEWEST_IMAGES:
         return None
@@ -80,7 +80,7 @@ def too_few_chosen(evidence: Evidence) -> str | None:
 
 
 def too_few_sites(sites: Sequence[SiteEvidence]) -> str | None:
-    """Why no trend with depth can be judged, None where it can."""
+    """A trend with depth needs sites in several stages."""
     stages = {site.site.stage for site in sites}
     if len(sites) >= FEWEST_SITES and len(stages) > 1:
         return None
@@ -91,20 +91,20 @@ def too_few_sites(sites: Sequence[SiteEvidence]) -> str | None:
 
 
 def one_stage(evidence: Evidence) -> str | None:
-    """Why early and late stages cannot be compared, None where they can."""
+    """Early and late are different stages."""
     if len(evidence.stages) > 1:
         return None
     return f"All sites are in stage {evidence.stages[0]}; early and late stages cannot be told apart."
 
 
 def mostly_still(sites: Sequence[SiteEvidence]) -> str | None:
-    """Why sites say nothing about classes, None where half of them move."""
+    """Half of the sites have to move."""
     still = [site for site in sites if not site.moves]
     return not_moving(still) if 2 * len(still) > len(sites) else None
 
 
 def not_moving(sites: Sequence[SiteEvidence]) -> str:
-    """Why sites say nothing about classes: their gates have no unit, or do not move."""
+    """Gates have no unit, or do not move."""
     if not all(site.site.bounded for site in sites):
         return f"Gates are unbounded at {listed(sites)}; there is no unit in which to say how much they move."
     verdicts = ", ".join(dict.fromkeys(site.verdict for site in sites))
@@ -114,8 +114,3 @@ def not_moving(sites: Sequence[SiteEvidence]) -> str:
         f"{span((site.mean_gate for site in sites), 3)}, standard deviation over images {most:.4f} at the most. A "
         "share of so small a variance says nothing about classes."
     )
-
-
-def left_out(sites: Sequence[SiteEvidence]) -> str:
-    """Which sites do not count."""
-    return f" Left out, because gates are unbounded or hardly move: {listed(sites)}." if sites else ""

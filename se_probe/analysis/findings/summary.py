@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from se_probe.analysis.findings.finding import Finding, Verdict
+from se_probe.analysis.findings.finding import VERDICTS, Finding
 
 HEALTH = ("gates-alive", "no-dead-channels", "nearly-constant-sites", "branches-choose")
 """Keys of the findings that are questions of users; the others are claims of the paper, or follow from them."""
@@ -41,38 +41,27 @@ def summary(
         else was found, up to three sentences; neither bad news nor a warning is ever left out.
     """
     by_key = {finding.key: finding for finding in findings}
+    claims = [finding for finding in findings if finding.key not in HEALTH]
+    urgent = [f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}" for text in warnings]
+    rest = [by_key[key].news for key in ("no-dead-channels", "class-specific-late") if key in by_key]
     alive = by_key.get("gates-alive")
-    bad = alive is not None and alive.verdict != "supported"
-    first = [alive.news] if alive is not None and bad else []
-    told = [by_key[key].news for key in ("no-dead-channels", "class-specific-late") if key in by_key]
-    rest = [
-        "" if alive is None else alive.remedy if bad else alive.news,
-        *told,
-        _claims_counted([finding for finding in findings if finding.key not in HEALTH]),
-        recorded,
-    ]
-    urgent = [*first, *(_sentence(warning) for warning in warnings)]
-    room = max(MOST_SENTENCES - len(urgent), 0)
-    sentences = [*urgent, *[sentence for sentence in rest if sentence][:room]]
+    if alive is not None and alive.verdict != "supported":
+        urgent, rest = [alive.news, *urgent], [alive.remedy, *rest]
+    elif alive is not None:
+        rest = [alive.news, *rest]
+    told = [sentence for sentence in [*rest, _claims_counted(claims), recorded] if sentence]
     return Summary(
-        tuple(sentences),
-        tuple(_line(finding) for finding in findings if finding.key not in HEALTH),
+        (*urgent, *told[: max(MOST_SENTENCES - len(urgent), 0)]),
+        tuple(f"{finding.title}: {finding.verdict}; {finding.result}" for finding in claims),
         _next(findings, arguments),
     )
 
 
-def _line(finding: Finding) -> str:
-    return f"{finding.title}: {finding.verdict}; {finding.result}"
-
-
 def _claims_counted(claims: Sequence[Finding]) -> str:
-    """How many claims got each verdict, and which are supported."""
-    if not claims:
-        return ""
-    verdicts: tuple[Verdict, ...] = ("supported", "not supported", "cannot be judged")
-    counts = {verdict: sum(claim.verdict == verdict for claim in claims) for verdict in verdicts}
+    """How many claims got each verdict."""
+    counts = {verdict: sum(claim.verdict == verdict for claim in claims) for verdict in VERDICTS}
     parts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    return f"Of {len(claims)} claims about gates: {parts}."
+    return f"Of {len(claims)} claims about gates: {parts}." if claims else ""
 
 
 def _next(findings: Sequence[Finding], arguments: str) -> str | None:
@@ -83,8 +72,3 @@ def _next(findings: Sequence[Finding], arguments: str) -> str | None:
         return None
     verb, _, options = command.partition(" ")
     return " ".join(part for part in ("se-probe", verb, arguments, options) if part)
-
-
-def _sentence(text: str) -> str:
-    """Begin with a capital and end with a stop."""
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"

@@ -1,8 +1,7 @@
 """Do the means of classes differ: tests that allow each class a variance of its own, and false-discovery control.
 
-The classical F test and a permutation of labels suppose that classes differ in their means only. Gates do not: where
-one class has few images and a large variance, either calls channels class-dependent far too often. What holds where is
-measured by `benchmarks/levels.py`, and summarised in `docs/analyses.md`.
+The classical F test and a permutation of labels suppose that classes differ in their means only. Where one class has
+few images and a large variance, either calls channels class-dependent far too often (`benchmarks/levels.py`).
 """
 
 from collections.abc import Sequence
@@ -40,10 +39,10 @@ class ClassTest:
 def anova_type_test(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> tuple[Floats, Floats]:
     """Anova-type statistic of the equality of class means (last axis), and its p value, from class moments.
 
-    F = [Σ (m_k − m̄)² / (K − 1)] / mean(s²_k / n_k), every class with the same weight; with equal counts it is Fisher's
-    F. Its degrees of freedom are Box's, from the variance of each class, so that neither variances nor counts need be
-    equal. The approximation asks for noise that is spread over classes: p is NaN where it has fewer than
-    `FEWEST_DEGREES` degrees of freedom, and so for five classes or fewer. F is NaN where nothing varies within classes.
+    F = [Σ (m_k − m̄)² / (K − 1)] / mean(s²_k / n_k), which is Fisher's with equal counts. Its degrees of freedom are
+    Box's, from the variance of each class, so that neither variances nor counts need be equal. The approximation asks
+    for noise that is spread over classes: p is NaN where it has fewer than `FEWEST_DEGREES` degrees of freedom, and so
+    for five classes or fewer. F is NaN where nothing varies within classes.
 
     Args:
         count: images of each class, `(class,)`.
@@ -76,9 +75,8 @@ def bootstrap_test(groups: Sequence[NDArray[np.floating]], *, resamples: int = 9
     distribution is that over resamples of the images of each class about the class's own mean, so that classes keep
     their variances and the shape of their distributions; p = (1 + as extreme) / (1 + resamples), never 0.
 
-    NaN for fewer than two classes, a class with one image, and where nothing varies. For single channels also where
-    fewer than `FEWEST_CARRIERS` images in effect carry the noise of the means, such as a gate that opens for one image
-    in fifty, and where a class has over `MOST_UNEVEN` times the images of another: there no test holds its level.
+    NaN for fewer than two classes, a class with one image, and where nothing varies; for single channels also beyond
+    `FEWEST_CARRIERS` and `MOST_UNEVEN`, where no test holds its level.
 
     Args:
         groups: an array `(image, column)` a class.

@@ -59,8 +59,8 @@ def decode(
         seed: seed of the random numbers.
 
     Source: Alain and Bengio, Understanding intermediate layers using linear classifier probes (2016); Nadeau
-    and Bengio, Inference for the generalization error, Machine Learning 52 (2003); Brodersen
-    et al., The balanced accuracy and its posterior distribution, ICPR 2010.
+    and Bengio, Inference for the generalization error, Machine Learning 52 (2003); Brodersen et al.,
+    The balanced accuracy and its posterior distribution, ICPR 2010.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score

@@ -81,10 +81,8 @@ def omega_squared_over_classes(count: ArrayLike, mean: ArrayLike, m2: ArrayLike,
     makes up for their being estimated. NaN limits for fewer than `FEWEST_CLASSES` classes and where class means do
     not vary.
 
-    In simulation, from 5 classes to 50, a nominal 95 % covers 95 to 99 % for normal classes, 92 to 99 % for classes
-    drawn from those of a real network (`docs/analyses.md`), and 86 to 98 % for exponential ones. No interval covers
-    where few classes carry the effect and may be missing from the draw: with one class in ten 29 to 81 % with 5 to 10
-    classes, 66 to 84 % with 20, 80 to 93 % with 50.
+    In simulation a nominal 95 % covers 92 to 99 % for classes drawn from those of a real network. No interval covers
+    where few classes carry the effect and may be missing from the draw (`docs/analyses.md`).
 
     Args:
         count: images of each class, `(class,)`.
@@ -122,9 +120,8 @@ def omega_squared_over_images(
 
     Images are resampled within each class. The images resampled from have a share of their own that no correction
     applies to, so the percentiles of the deviations from that share are added to the estimate (on the scale
-    −log(1 − ω²)). In simulation a nominal 95 % covers 94 to 96 % on the gates of a real network (2 to 10 classes of 5
-    to 50 images), and 91 to 99 % in a single normal channel. NaN limits where nothing varies within classes or one has
-    a single image.
+    −log(1 − ω²)). In simulation a nominal 95 % covers 94 to 96 % on the gates of a real network. NaN limits where
+    nothing varies within classes or one has a single image.
 
     Args:
         groups: an array `(image, column)` a class.

@@ -30,11 +30,10 @@ class Selectivity:
 def selectivity(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Selectivity:
     """Compare the class with the highest mean with all others, which have equal weights (class axis last).
 
-    index = (µ_max − µ_rest) / (µ_max + µ_rest) was made for activations, which rest at 0. Gates do not: one that is
-    0.55 for one class and 0.45 for all others has 0.1, however clear the difference. d′ = (µ_max − µ_rest) /
-    √((σ²_max + σ²_rest)/2) has no such compression, but no scale either: it can be large where the gate hardly moves.
-    σ²_rest is that of the equal-weight mixture of the other classes. Both choose the highest class from the same
-    images, and so are above 0 by chance too: `selectivity_by_chance` says how far. NaN for one class.
+    index = (µ_max − µ_rest) / (µ_max + µ_rest), which is made for activations that rest at 0 and small for gates about
+    0.5. d′ = (µ_max − µ_rest) / √((σ²_max + σ²_rest)/2), which can be large where the gate hardly moves; σ²_rest is
+    that of the equal-weight mixture of the other classes. Both choose the highest class from the same images, and so
+    are above 0 by chance too: `selectivity_by_chance` says how far. NaN for one class.
 
     Args:
         count: images of each class, `(class,)`.

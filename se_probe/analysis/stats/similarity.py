@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,8 +38,7 @@ class Clustering:
     cophenetic: float
 
 
-@dataclass(frozen=True)
-class MatrixCorrelation:
+class MatrixCorrelation(NamedTuple):
     """Rank correlation of two distance matrices, its confidence limits over classes, and Mantel's p value."""
 
     correlation: float
@@ -60,10 +60,9 @@ def correlation(means: ArrayLike) -> Floats:
 
 
 def deviation_correlation(means: ArrayLike) -> Floats:
-    """The correlation after each column's mean over classes is taken away.
+    """The correlation of what distinguishes classes, after each column's mean over classes is taken away.
 
-    Each column has a level of its own that all classes share, which makes every pair of classes similar;
-    this compares what distinguishes classes. K unrelated classes have −1/(K − 1), not 0.
+    K unrelated classes have −1/(K − 1), not 0.
     """
     rows = np.asarray(means, dtype=np.float64)
     return correlation(rows - rows.mean(axis=0))
