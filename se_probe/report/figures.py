@@ -30,7 +30,7 @@ class ReportFigure:
 
 
 def run_figures(folder: Path) -> list[ReportFigure]:
-    """Return the figures that lie in `folder`, the papers' first, else in the order of their names.
+    """Return the figures in `folder`, the papers' first, else in the order of their names.
 
     Those of interventions are left to `intervention_figures`.
     """
@@ -40,7 +40,7 @@ def run_figures(folder: Path) -> list[ReportFigure]:
 
 
 def intervention_figures(folder: Path) -> list[ReportFigure]:
-    """Return the figures of interventions that lie in `folder`; of several replacements each has its own."""
+    """Return the figures of interventions in `folder`; of several replacements each has its own."""
     return [_known(folder, stem) for kind in INTERVENTION_FIGURES for stem in _stems(folder) if _kind(stem) == kind]
 
 

@@ -114,7 +114,7 @@ def arguments_of(options: object, recording: Recording) -> str:
 
 
 def _tell_summary(found: Sequence[Finding], told: Summary | None) -> None:
-    """Tell what was found: in three sentences, in a line a finding, and with full statements for who asks for them."""
+    """Tell what was found: the summary, a line per finding, and with --verbose their full statements."""
     if told is None:
         return
     for sentence in told.sentences:
