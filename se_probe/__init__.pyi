@@ -13,11 +13,13 @@ from .errors import SeProbeError as SeProbeError
 from .folding import fold_gates as fold_gates
 from .folding import load_folded as load_folded
 from .folding.result import FoldRun as FoldRun
+from .gates import GateEffects as GateEffects
 from .gates import GateMap as GateMap
 from .gates import GateMapper as GateMapper
 from .gates import GateRecorder as GateRecorder
 from .gates import GateSite as GateSite
 from .gates import find_gates as find_gates
+from .gates import gate_effects as gate_effects
 from .gates import gate_maps as gate_maps
 from .gates import intervene as intervene
 from .images import open_images as open_images

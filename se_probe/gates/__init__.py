@@ -1,6 +1,8 @@
 """Gates: where a network multiplies channels by data-dependent factors, and their values for each image."""
 
 from se_probe.gates.discovery import Discovery, NoGatesError, SpatialMap, discover, find_gates, require_gates
+from se_probe.gates.effects import GateEffects, GateGradients, gate_effects
+from se_probe.gates.exact_effects import exact_effects
 from se_probe.gates.intervention import Intervention, intervene
 from se_probe.gates.maps import GateMap, GateMapper, gate_maps
 from se_probe.gates.recorder import GateRecorder
@@ -13,6 +15,8 @@ __all__ = [
     "Constant",
     "Discovery",
     "GateContext",
+    "GateEffects",
+    "GateGradients",
     "GateMap",
     "GateMapper",
     "GateRecorder",
@@ -26,7 +30,9 @@ __all__ = [
     "Shuffle",
     "SpatialMap",
     "discover",
+    "exact_effects",
     "find_gates",
+    "gate_effects",
     "gate_maps",
     "intervene",
     "require_gates",

@@ -57,6 +57,8 @@ class GateRecorder(PassFollower):
         input_size: Sequence[int] | None = None,
         inputs: Any = None,
     ) -> None:
+        if "effect" in capture:
+            raise SeProbeError("effects take a backward pass, which a GateRecorder does not make; use gate_effects.")
         self._signals = signals_of(capture)
         super().__init__(network, choose_sites(network, sites, input_size=input_size, inputs=inputs))
         self._shapes = {

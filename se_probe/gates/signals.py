@@ -17,13 +17,14 @@ from se_probe.trace.operation import Operation, Product, canonical
 from se_probe.trace.watching import PRODUCTS, WatchMode
 
 # What can be captured, and the signals that each gives. "original" is the gate before an intervention changed it,
-# "feature" the spatial mean of the feature map.
+# "feature" the spatial mean of the feature map, "effect" what the gate does to the answer, which takes a backward pass.
 CAPTURES: Mapping[str, tuple[str, ...]] = {
     "gate": ("gate",),
     "original": ("original",),
     "logit": ("logit",),
     "squeeze": ("squeeze",),
     "feature": ("feature_before", "feature_after"),
+    "effect": ("effect",),
 }
 
 

@@ -142,10 +142,11 @@ def start(run: ForwardPass, images: torch.Tensor, units: Sequence[int]) -> Trans
         output, signals = run(images)
         columns = join(signals.values())
         own = torch.tensor(units).to(columns.device, non_blocking=True)
-        return Transfer([columns, *_choices(output, own)])
+        return Transfer([columns, *choices(output, own)])
 
 
-def _choices(output: object, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def choices(output: object, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the predicted unit, its probability and that of each image's own unit, as in `Results`."""
     missing = torch.full(own.shape, torch.nan, device=own.device)
     if not (isinstance(output, torch.Tensor) and output.shape[:1] == own.shape and output.dim() == 2):
         return torch.full_like(own, -1), missing, missing

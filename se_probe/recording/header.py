@@ -92,6 +92,21 @@ _FORM: dict[str, Any] = {
         **{key: {} for key in ("settings?", "spatial_maps?", "versions?", "machine?")},
         "resumed?": [{}],
     },
+    "effects?": {
+        "outcome": str,
+        "reference_images": int,
+        "reference": {},
+        "agreement": [
+            {
+                "site": str,
+                "image": [int],
+                "branch": [int],
+                "channel": [int],
+                "first_order": [_NUMBER],
+                "exact": [_NUMBER],
+            }
+        ],
+    },
     "checksums?": {},
 }
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -106,6 +121,7 @@ class Header:
         sites, signals, classes, chosen: what is recorded, of which classes.
         selected: number of images that it is to cover.
         provenance: what it is made of and with.
+        effects: how effects were recorded, where they were (see `se_probe.recording.effects`); else empty.
         run: identifies the run, and is in every shard of it; "" where the recording's schema has no such.
         schema: that of the recording.
     """
@@ -116,6 +132,7 @@ class Header:
     chosen: tuple[str, ...]
     selected: int
     provenance: dict[str, Any]
+    effects: dict[str, Any] = field(default_factory=dict)
     run: str = field(default_factory=lambda: uuid4().hex)
     schema: int = SCHEMA
 
@@ -131,6 +148,7 @@ class Header:
             "chosen": list(self.chosen),
             "selected": self.selected,
             "provenance": self.provenance,
+            **({"effects": self.effects} if self.effects else {}),
             "skipped": list(skipped),
         }
 
@@ -153,6 +171,7 @@ def header_of(attributes: dict[str, Any]) -> Header:
             # The first schema has it in its provenance only.
             selected=attributes.get("selected", attributes["provenance"]["data"].get("images_selected")),
             provenance=attributes["provenance"],
+            effects=attributes.get("effects", {}),
             run=attributes.get("run", ""),
             schema=attributes["schema"],
         )

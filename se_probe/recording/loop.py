@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from se_probe.errors import SeProbeError, first_line
-from se_probe.gates import GateRecorder, GateSite
+from se_probe.gates import GateSite
 from se_probe.images import Batch, DeviceDecoder, Selection, batches
 from se_probe.io.files import only_writer, writing
 from se_probe.labels import ImageClass
@@ -21,8 +21,16 @@ from se_probe.models import LoadedModel
 from se_probe.recording.batch import RecordedBatch, take_in, unit_of
 from se_probe.recording.deviation import trial_images
 from se_probe.recording.distributed import Ranks
+from se_probe.recording.effects import (
+    EFFECT,
+    StartPass,
+    passes,
+    require_effects_possible,
+    settled_effects,
+    signal_shapes,
+)
 from se_probe.recording.engine import Execution, engine
-from se_probe.recording.forward import ForwardPass, Transfer, start
+from se_probe.recording.forward import Transfer
 from se_probe.recording.guard import INCOMPLETE, root_attributes
 from se_probe.recording.header import Header, SignalColumns, header_of
 from se_probe.recording.memory import OutOfMemoryRetry, keep_freed_memory
@@ -41,6 +49,7 @@ def record(
     *,
     provenance: dict[str, Any],
     capture: Sequence[str] = (),
+    effect_of: str = "label",
     batch_size: int | None = 32,
     workers: int = 0,
     device: str | torch.device = "cpu",
@@ -59,7 +68,8 @@ def record(
         selection: the images, in order.
         path: where the recording is made; nothing may be there yet, unless `resume` is given.
         provenance: facts kept with the recording; `model` and `data` are expected among them.
-        capture: what to record beside the gates: "logit", "squeeze", "feature".
+        capture: what to record beside the gates: "logit", "squeeze", "feature", "effect".
+        effect_of: the outcome that effects are of: "label", "predicted", "log-probability" (see `gate_effects`).
         batch_size: images in one forward pass, None for the fastest by a short measurement; halved where the device's
             memory does not hold them.
         workers: processes that decode images.
@@ -83,10 +93,11 @@ def record(
             recorded stays, marked as incomplete.
         InterruptedRun: SIGINT or SIGTERM came; the batch under way was finished and what was recorded is on disk.
     """
+    if EFFECT in capture:
+        require_effects_possible(execution, effect_of)
     network = model.network.to(device)
     blocks = tuple(
-        SignalColumns(signal, site, shape)
-        for (signal, site), shape in GateRecorder(network, sites, capture).shapes.items()
+        SignalColumns(signal, site, shape) for (signal, site), shape in signal_shapes(network, sites, capture).items()
     )
     classes = tuple({"name": item.name, "index": item.index, "wnid": item.wnid} for item in _classes(selection))
     chosen = tuple(item.name for item in selection.chosen)
@@ -100,8 +111,11 @@ def record(
         done = header.selected - len(places or ())
         advance(done if ranks.first else 0)
         if places is not None:
+            effects = None
+            if EFFECT in capture:
+                effects = settled_effects(path, model, sites, selection, effect_of, ranks, say)
             if share := ranks.share(places):
-                _record_share(work, header, share, batch_size, ranks, advance)
+                _record_share(work, header, effects, share, batch_size, ranks, advance)
             ranks.meet("recorded", meanwhile=lambda: advance(0))
             if ranks.first:
                 with writing(path):
@@ -138,6 +152,7 @@ def _writer(path: Path, ranks: Ranks) -> Iterator[None]:
 def _record_share(
     work: _Work,
     header: Header,
+    effects: dict[str, Any] | None,
     share: Sequence[int],
     batch_size: int | None,
     ranks: Ranks,
@@ -149,11 +164,16 @@ def _record_share(
     trial = trial_images(model, selection, execution.trial_images, decoder)
     run = header_of(root_attributes(work.path)).run
     options: dict[str, Any] = {"execution": execution, "batch_size": batch_size, "images": len(share), "say": say}
-    with keep_freed_memory(), engine(model.network, header.sites, work.capture, trial, **options) as prepared:
+    signals = [kind for kind in work.capture if kind != EFFECT]
+    with (
+        keep_freed_memory(),
+        engine(model.network, header.sites, signals, trial, **options) as prepared,
+        passes(prepared.run, header.sites, effects) as begin_pass,
+    ):
         if ranks.first:
             keep_execution(work.path, {**prepared.facts, "decoded_by": str(decoder or "Pillow")})
         loaded = _loaded(selection, share, model, prepared.batch_size, work.workers, decoder)
-        recorded = _recorded(model, prepared.run, header.signals, selection, loaded, say)
+        recorded = _recorded(model, begin_pass, header.signals, selection, loaded, say)
         writer = ShardWriter(shard_folder(work.path), work.shard_images, run)
         _put_on_disk(recorded, loaded, work.path, writer, workers=work.workers, advance=advance)
 
@@ -251,14 +271,14 @@ def _put_on_disk(
 
 def _recorded(
     model: LoadedModel,
-    run: ForwardPass,
+    begin_pass: StartPass,
     blocks: Sequence[SignalColumns],
     selection: Selection,
     loaded: Iterator[Batch],
     say: Callable[[str], None],
 ) -> Generator[RecordedBatch]:
     """Yield batches one step late, so that the device computes one while the host processes the previous one."""
-    forward = OutOfMemoryRetry(lambda images, units: start(run, images, units), say)
+    forward = OutOfMemoryRetry(begin_pass, say)
 
     def received(batch: Batch, transfers: Sequence[Transfer]) -> RecordedBatch:
         return take_in(model, selection, blocks, batch, [transfer.results() for transfer in transfers])

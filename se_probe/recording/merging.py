@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from se_probe.errors import SeProbeError
 from se_probe.io.files import only_writer, reading, writing
 from se_probe.recording.guard import SCHEMA, root_attributes
-from se_probe.recording.header import Header, header_of
+from se_probe.recording.header import Header, facts_digest, header_of
 from se_probe.recording.layout import IMAGE_COLUMNS
 from se_probe.recording.moments import ClassMoments, Moments
 from se_probe.recording.recording import Recording, open_recording
@@ -102,6 +102,8 @@ def _essence(recording: Recording) -> dict[str, Any]:
         "settings": {key: value for key, value in provenance["settings"].items() if key not in free},
         "scale": provenance.get("scale"),
         "signals": recording.signals,
+        "effect outcome": recording.effects.get("outcome"),
+        "effect reference": facts_digest(recording.effects.get("reference")),
         "sites": {site.name: site.to_dict() for site in recording.sites},
     }
 

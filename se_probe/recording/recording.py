@@ -85,7 +85,7 @@ class Recording:
 
     @property
     def signals(self) -> list[str]:
-        """The captured signals: "gate"; "logit", "squeeze", "feature_before" and "feature_after" where asked for."""
+        """The captured signals: "gate", and those asked for: "logit", "squeeze", "feature_before" and so on."""
         return list(dict.fromkeys(block.signal for block in self._facts.signals))
 
     def of(self, signal: str) -> Recording:
@@ -109,6 +109,11 @@ class Recording:
     def provenance(self) -> dict[str, Any]:
         """How the recording was made: model, data, preprocessing, seed, versions, command."""
         return self._facts.provenance
+
+    @property
+    def effects(self) -> dict[str, Any]:
+        """How effects were recorded (see `se_probe.recording.effects`); empty where they were not."""
+        return self._facts.effects
 
     @property
     def demo(self) -> bool:

@@ -73,7 +73,7 @@ def _measured(recording: Recording, data: str | Path | None) -> list[Finding]:
     artifacts.tables(tables)
     if has_branches(recording):
         artifacts.tables(branch_tables(recording, recording.provenance.get("cardinality")))
-    for signal in recording.signals[1:]:
+    for signal in [name for name in recording.signals[1:] if name != "effect"]:
         artifacts.tables(signal_tables(recording.of(signal), signal))
     artifacts.figures(measures_drawn(recording, tables))
     ablation = open_ablation(folder.path) if folder.ablation.exists() else None

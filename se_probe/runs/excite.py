@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 from se_probe.analysis import select_sites
 from se_probe.gates import signals_of
 from se_probe.io.log import silence, tell
 from se_probe.io.urls import is_url
 from se_probe.recording import Ranks, ranks_of_environment
+from se_probe.recording.effects import require_effects_possible
 from se_probe.recording.remote import copy_up, require_free
 from se_probe.recording.run_folder import RECORDING, RunFolder
 from se_probe.runs.analyse import write_analysis
@@ -39,7 +41,8 @@ def excite(settings: ExciteSettings) -> RunRecording:
             plan, shown, folder, url = _plan(settings, ranks)
         with folder.held() if ranks.first else nullcontext(), resumable(plan, folder, url):
             execution, capture = settings.execution, settings.capture
-            recording = record_run(plan, folder, execution, capture, resume=settings.resume, ranks=ranks)
+            how: dict[str, Any] = {"effect_of": settings.effect_of, "resume": settings.resume, "ranks": ranks}
+            recording = record_run(plan, folder, execution, capture, **how)
             if ranks.first:
                 if settings.null:
                     record_null(plan, folder, execution)
@@ -56,7 +59,9 @@ def _plan(settings: ExciteSettings, ranks: Ranks) -> tuple[Plan, DrawSettings, R
     """Return what is recorded, what the figures show, the run's folder, and the URL to which it is copied."""
     preset = preset_of(settings.preset)
     # Contradictions are refused before a network is loaded.
-    _, _ = settings.execution, signals_of(settings.capture)
+    execution = settings.execution
+    if "effect" in signals_of(settings.capture):
+        require_effects_possible(execution, settings.effect_of)
     machine = machine_of(settings, settings.batch_size)
     machine = replace(machine, device=ranks.device(machine.device))
     url = str(settings.out) if settings.out is not None and is_url(settings.out) else None

@@ -62,6 +62,7 @@ def record_run(
     execution: Execution | None = None,
     capture: Sequence[str] = (),
     *,
+    effect_of: str = "label",
     resume: bool = False,
     ranks: Ranks | None = None,
 ) -> Recording:
@@ -79,7 +80,8 @@ def record_run(
         with writing(folder.path):
             folder.clear()
     shown = plan.settings.progress and (ranks is None or ranks.first)
-    return _record(plan, folder.recording, "recording", shown, execution, capture=capture, resume=resume, ranks=ranks)
+    how = {"capture": capture, "effect_of": effect_of, "resume": resume, "ranks": ranks}
+    return _record(plan, folder.recording, "recording", shown, execution, **how)
 
 
 def record_null(plan: Plan, folder: RunFolder, execution: Execution) -> None:

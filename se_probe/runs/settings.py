@@ -62,9 +62,17 @@ class ExciteSettings(
     capture: Sequence[str] = option(
         default=(),
         help="What to record beside the gates: logit, squeeze, feature (the feature map's spatial mean before and "
-        "after the gate), separated by commas.",
+        "after the gate), effect (what each channel's gate does to the answer), separated by commas.",
         metavar="NAMES",
         read=_signals,
+        on_resume=OnResume.IDENTITY,
+    )
+    effect_of: str = option(
+        default="label",
+        help="The outcome whose change --capture effect records: label (the logit of the image's class), predicted "
+        "(that of the class which the network predicts), log-probability (of the image's class).",
+        choices=("label", "predicted", "log-probability"),
+        metavar="NAME",
         on_resume=OnResume.IDENTITY,
     )
     null: bool = option(

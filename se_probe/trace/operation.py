@@ -60,6 +60,13 @@ class Product:
         """Return the gate from the factor, `(image, *shape)`."""
         return canonical(self._viewed(factor), self.axes, shape, self.image_axis)
 
+    def summed(self, gradient: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        """Return the gradient by the gate, `(image, *shape)`, from the gradient by the factor, which repeats it."""
+        viewed = self._viewed(gradient)
+        others = _broadcast(viewed, self.axes, self.image_axis)
+        gradient = viewed.sum(others, keepdim=True) if others else viewed
+        return canonical(gradient, self.axes, shape, self.image_axis)
+
     def replace(self, args: tuple[Any, ...], gate: torch.Tensor) -> tuple[Any, ...]:
         """Return the arguments of the multiplication with a gate `(image, …)` in place of the factor's values."""
         factor: torch.Tensor = args[self.operand]

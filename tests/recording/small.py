@@ -11,6 +11,7 @@ from torch import nn
 
 from se_probe.gates import find_gates
 from se_probe.images import open_images, select
+from se_probe.labels import LabelSpace
 from se_probe.models import LoadedModel, model_of
 from se_probe.recording import Execution, Recording, provenance_of, record
 
@@ -73,13 +74,14 @@ def run(
     *,
     model: LoadedModel | None = None,
     capture=(),
+    labels: LabelSpace | None = None,
     seed: int = 0,
     per_class: tuple[int, int] = (50, 50),
     **options,
 ) -> Recording:
     """Record the small network over the images; alpha and beta are chosen, gamma is reference."""
     model = model or small_model()
-    images = open_images(data, None)
+    images = open_images(data, labels)
     chosen = [item.image_class for item in images.labels.resolve_all(["alpha", "beta"])]
     selection = select(images, chosen, per_class=per_class[0], reference_per_class=per_class[1], seed=seed)
     provenance = provenance_of(
