@@ -41,6 +41,8 @@ from .runs.cost import cost as cost
 from .runs.draw import draw as draw
 from .runs.excite import excite as excite
 from .runs.fold import fold as fold
+from .runs.look import Look as Look
+from .runs.look import look as look
 from .runs.recorded import open_recording as open_recording
 from .runs.scale import scale as scale
 from .runs.scale_result import ScaleRun as ScaleRun

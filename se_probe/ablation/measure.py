@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from se_probe.ablation.outcomes import log_probabilities, outcomes
+from se_probe.ablation.metric import Metric, samples_of
+from se_probe.ablation.outcomes import MEASURES, log_probabilities, outcomes
 from se_probe.ablation.planning import SiteGroup
 from se_probe.gates import GateSite, Replacement, intervene
 from se_probe.gates.resuming import Resumable
@@ -17,6 +19,11 @@ from se_probe.images import Batch, Selection, batches
 from se_probe.models import LoadedModel
 
 Labels = Callable[[int], str]
+# Makes `(measure, image)` of a network's output; the second returns the first for a batch and its untouched output.
+Judge = Callable[[object], torch.Tensor]
+Judging = Callable[[torch.Tensor, object], Judge]
+# Images on which it is tried whether outcomes can be measured.
+TRIED = 4
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,7 @@ class BatchOutcomes:
 
     Attributes:
         places: the images' places in the selection.
-        changed: `(intervention, measure, image)`, the measures of `outcomes.MEASURES`.
+        changed: `(intervention, measure, image)`, the measures of `outcomes.MEASURES`, or one's own alone.
         clean: `(measure, image)` of the untouched network.
         skipped: images that could not be decoded, as `path`, `class` and `reason`.
     """
@@ -43,6 +50,7 @@ def measure(
     replacements: Mapping[str, Replacement],
     selection: Selection,
     *,
+    metric: Metric | None = None,
     label: Labels | None = None,
     batch_size: int = 32,
     workers: int = 0,
@@ -59,13 +67,14 @@ def measure(
         interventions: groups of sites that are changed together.
         replacements: site → replacement of its gate.
         selection: the images, in order.
+        metric: a measure of one's own, which stands in the place of `outcomes.MEASURES`.
         label: maps an image's place in the selection to its label, for replacements that differ by class or image.
         batch_size: images in one forward pass.
         workers: processes that decode images.
         progress: called once a pass with the number of images in it.
 
     Raises:
-        SeProbeError: the network's output is no vector of logits.
+        SeProbeError: the network's output is no vector of logits, or the metric fails or returns no finite number.
     """
     network = model.network
     passes = Resumable(network, sites, model.input_size)
@@ -74,13 +83,39 @@ def measure(
     order = [row[item.site_names] for item in interventions]
     for batch in batches(selection, model.transform, batch_size=batch_size, workers=workers):
         if batch.indices:
-            units = [_unit(selection, place) for place in batch.indices]
-            found = _measure_batch(passes, network, batch, units, distinct, replacements, label, progress)
+            judging = partial(_judge, selection, batch.indices, metric)
+            names = None if label is None else [label(place) for place in batch.indices]
+            found = _measure_batch(passes, network, batch, judging, distinct, replacements, names, progress)
         else:
-            found = torch.empty(len(distinct) + 1, 5, 0, dtype=torch.float64)
+            found = torch.empty(len(distinct) + 1, len(MEASURES) if metric is None else 1, 0, dtype=torch.float64)
         values = found.cpu().numpy().astype(np.float64)
+        if metric is not None:
+            metric.require_finite(values, values[0, 0], _paths(selection, batch.indices))
         progress(len(batch.skipped) * (len(distinct) + 1))
         yield BatchOutcomes(batch.indices, values[1:][order], values[0], _skipped(selection, batch))
+
+
+def require_measurable(model: LoadedModel, selection: Selection, metric: Metric | None = None) -> None:
+    """Try on the first images whether outcomes can be measured, before anything is recorded.
+
+    Args:
+        model: the network.
+        selection: the images.
+        metric: a measure of one's own; without it the network must return logits.
+
+    Raises:
+        SeProbeError: the network's output is no vector of logits, or the metric fails or returns no finite number.
+    """
+    reference = next(model.network.parameters())
+    for batch in batches(selection, model.transform, batch_size=TRIED, workers=0):
+        if batch.indices:
+            images = batch.images.to(reference.device, reference.dtype)
+            with torch.inference_mode():
+                clean = model.network(images)
+                values = _judge(selection, batch.indices, metric, images, clean)(clean).cpu().numpy()
+            if metric is not None:
+                metric.require_finite(values, values[0], _paths(selection, batch.indices))
+            return
 
 
 def passes_of(interventions: Sequence[SiteGroup]) -> int:
@@ -92,34 +127,43 @@ def _measure_batch(
     passes: Resumable,
     network: torch.nn.Module,
     batch: Batch,
-    units: Sequence[int],
+    judging: Judging,
     distinct: Sequence[SiteGroup],
     replacements: Mapping[str, Replacement],
-    label: Labels | None,
+    labels: list[str] | None,
     progress: Callable[[int], None],
 ) -> torch.Tensor:
     """Return `(1 + intervention, measure, image)`, the untouched network first, on its device."""
     reference = next(network.parameters())
     images = batch.images.to(reference.device, reference.dtype, non_blocking=True)
-    own = torch.tensor(units).to(reference.device, non_blocking=True)
-    labels = None if label is None else [label(place) for place in batch.indices]
     with torch.inference_mode(), passes.kept():
-        clean = log_probabilities(network(images), len(images))
-        rows = [outcomes(clean, clean, own)]
+        clean = network(images)
+        judge = judging(images, clean)
+        rows = [judge(clean)]
         progress(len(images))
         for item in distinct:
             chosen = {site: replacements[site.name] for site in item.sites}
             with intervene(network, chosen) as intervention, passes.resumed(item.sites):
                 intervention.labels = labels
-                changed = log_probabilities(network(images), len(images))
-            rows.append(outcomes(changed, clean, own))
+                changed = network(images)
+            rows.append(judge(changed))
             progress(len(images))
     return torch.stack(rows)
 
 
-def _unit(selection: Selection, place: int) -> int:
-    index = selection.entries[place].sample.image_class.index
-    return -1 if index is None else index
+def _judge(
+    selection: Selection, places: Sequence[int], metric: Metric | None, images: torch.Tensor, clean: object
+) -> Judge:
+    """Return what makes `(measure, image)` of a changed network's output, given the untouched network's."""
+    samples = samples_of(selection, places, images, clean)
+    if metric is not None:
+        return lambda output: metric(output, samples)[None]
+    untouched = log_probabilities(clean, len(images))
+    return lambda output: outcomes(log_probabilities(output, len(images)), untouched, samples.units)
+
+
+def _paths(selection: Selection, places: Sequence[int]) -> list[str]:
+    return [selection.entries[place].sample.path for place in places]
 
 
 def _skipped(selection: Selection, batch: Batch) -> list[dict[str, str]]:

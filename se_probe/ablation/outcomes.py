@@ -20,8 +20,8 @@ def log_probabilities(output: object, images: int) -> torch.Tensor:
     if not (isinstance(output, torch.Tensor) and output.dim() == 2 and len(output) == images and output.shape[1] > 1):
         shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
         raise SeProbeError(
-            f"the network's output is {shape}; expected logits ({images} images, classes), without which an "
-            "intervention has no measured cost."
+            f"the network's output is {shape}; expected logits ({images} images, classes): give a measure of your own "
+            "with --metric."
         )
     return output.to(torch.float32 if output.device.type == "mps" else torch.float64).log_softmax(1)
 

@@ -3,7 +3,8 @@
     /               attributes: schema, status, provenance, interventions, skipped
     /images         path, class, class_index, wnid of every selected image; class_index −1 and wnid "" where unknown
     /outcomes/000000 ...
-                    place (image: row of /images), clean (image, measure), changed (image, intervention, measure)
+                    place (image: row of /images), clean (image, measure), changed (image, intervention, measure);
+                    a measure of one's own, which the provenance describes, is the only one
 
 Parts of the outcomes are written under a temporary name and then renamed: a run that is stopped or killed leaves
 whole parts, and the status "incomplete".
@@ -32,7 +33,7 @@ from se_probe.recording.guard import ROOT_ATTRIBUTES, read_json
 from se_probe.recording.layout import ZARR_FORMAT, ArrayLayout, check_array, strings
 from se_probe.recording.run_folder import ABLATION
 
-SCHEMA = 2
+SCHEMA = 3
 # The first schema whose arrays have all their chunks on disk, each with whole rows.
 _WHOLE_ROWS = 2
 INCOMPLETE, COMPLETE = "incomplete", "complete"
@@ -67,6 +68,12 @@ class Ablation:
         return facts
 
     @property
+    def metric(self) -> dict[str, Any] | None:
+        """Name, unit and direction (`lower_is_better`) of a measure of one's own, None for those of a classifier."""
+        facts: dict[str, Any] | None = self.provenance.get("metric")
+        return facts
+
+    @property
     def demo(self) -> bool:
         """Whether network or images are the bundled demo's."""
         return bool(self.provenance.get("demo", False))
@@ -96,10 +103,16 @@ class Ablation:
 
         `top1`, `top5`, `agree` (bool), `nll` and `kl` (nats): (intervention, image); `clean_top1`, `clean_top5`,
         `clean_nll`: (image); `labelled` (image): whether the network has a unit for the image's class, without
-        which `nll` is NaN and `top1` and `top5` are False.
+        which `nll` is NaN and `top1` and `top5` are False. With a measure of one's own `metric` (intervention, image),
+        `clean_metric` (image), in its unit, and `labelled` (image), whether the image was measured, in their place.
         """
         changed = self._outcomes["changed"].transpose("intervention", "measure", "image").values
         clean = self._outcomes["clean"].transpose("measure", "image").values
+        classes = self.images["class"].to_numpy(dtype=str)
+        coords = {"intervention": self.interventions["name"].to_numpy(), "class": ("image", classes)}
+        if self.metric is not None:
+            own = {"metric": (("intervention", "image"), changed[:, 0]), "clean_metric": ("image", clean[0])}
+            return xr.Dataset({**own, "labelled": ("image", ~np.isnan(clean[0]))}, coords=coords)
         row = {name: number for number, name in enumerate(MEASURES)}
         flags = {name: (("intervention", "image"), changed[:, row[name]] == 1) for name in ("top1", "top5", "agree")}
         numbers = {name: (("intervention", "image"), changed[:, row[name]]) for name in ("nll", "kl")}
@@ -107,7 +120,7 @@ class Ablation:
         labelled = ("image", ~np.isnan(clean[row["nll"]]))
         return xr.Dataset(
             {**flags, **numbers, **untouched, "clean_nll": ("image", clean[row["nll"]]), "labelled": labelled},
-            coords={"intervention": self.interventions["name"].to_numpy(), "class": ("image", self.images["class"])},
+            coords=coords,
         )
 
     @property
@@ -200,12 +213,24 @@ def _attribute_problems(attributes: dict[str, Any]) -> Iterator[str]:
         or not isinstance(model.get("weights"), str)
     ):
         yield "its provenance names no model with its weights"
+    if isinstance(facts, dict) and not _is_metric(facts.get("metric")):
+        yield "its metric is not a name, a unit and a direction"
     if not isinstance(attributes.get("skipped"), list):
         yield "it has no list of skipped images"
 
 
+def _is_metric(metric: object) -> bool:
+    """Return whether a value is what a run keeps of a measure of one's own, None where it had none."""
+    return metric is None or (
+        isinstance(metric, dict)
+        and all(isinstance(metric.get(name), str) for name in ("name", "unit"))
+        and isinstance(metric.get("lower_is_better"), bool)
+    )
+
+
 def _outcome_arrays(attributes: dict[str, Any]) -> dict[str, ArrayLayout]:
-    measures, interventions = len(MEASURES), len(attributes["interventions"])
+    measures = len(MEASURES) if attributes["provenance"].get("metric") is None else 1
+    interventions = len(attributes["interventions"])
     return {
         "place": ArrayLayout(("image",), (), "<i8", "images"),
         "clean": ArrayLayout(("image", "measure"), (measures,), "<f[48]", "images"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from se_probe.analysis.outcomes import ESTIMATORS, MEASURES, AblationLike, Changes, estimate, outcome_changes
+from se_probe.analysis.outcomes import NLL, OWN, AblationLike, Changes, cost_of, estimate, estimators, outcome_changes
 from se_probe.analysis.stats.moments import Floats
 from se_probe.analysis.stats.paired import holm, sign_flip_test
 
@@ -25,26 +25,31 @@ def ablation_sites_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFra
         of images with the same first choice; each with its 95 % limits `…_ci_low` and `…_ci_high`, for other images of
         these same classes, NaN where their spread is unknown (see `outcomes.estimate`). `nll_p`: paired sign-flip test
         that NLL does not change; `nll_p_holm`: adjusted over all sites alone, NaN for other scopes. `estimators` and
-        `gates_from`, the recording whose mean gates were put in, in words.
+        `gates_from`, the recording whose mean gates were put in, in words. With a measure of one's own,
+        `clean_metric`, `changed_metric`, `metric_change` and `metric_p` stand in the place of all these, in the unit of
+        the measure, of which `metric` (its name), `unit` and `lower_is_better` tell; `labelled` are the images that
+        have a number, and `unchanged` those with the same number as before.
 
     Raises:
         SeProbeError: the ablation is empty or does not fit together.
 
-    Source: `stats.paired`, `stats.paired`.
+    Source: `stats.paired`.
     """
     changes = outcome_changes(ablation)
+    cost = changes.cost
     table = changes.interventions.assign(
         images=len(changes.labels),
         classes=len(changes.classes),
         labelled=int(changes.labelled.sum()),
-        unchanged=np.sum(changes.values["kl"] == 0, axis=0),
+        unchanged=np.sum(changes.values["kl" if cost == NLL else OWN] == 0, axis=0),
     )
-    p = sign_flip_test(changes.strata("nll"), seed=seed) if changes.labelled.any() else np.nan
-    table = table.assign(**_measured(changes, None, seed), nll_p=p)
-    alone = (table["scope"] == ALONE) & table["nll_p"].notna()
-    table["nll_p_holm"] = np.nan
-    table.loc[alone, "nll_p_holm"] = holm(table.loc[alone, "nll_p"].to_numpy(dtype=np.float64))
-    return table.assign(estimators=ESTIMATORS, gates_from=ablation.provenance.get("gates_from") or "")
+    p = f"{cost.measure}_p"
+    found = sign_flip_test(changes.losses, seed=seed) if changes.labelled.any() else np.nan
+    table = table.assign(**_own(changes), **_measured(changes, None, seed), **{p: found})
+    alone = (table["scope"] == ALONE) & table[p].notna()
+    table[f"{p}_holm"] = np.nan
+    table.loc[alone, f"{p}_holm"] = holm(table.loc[alone, p].to_numpy(dtype=np.float64))
+    return table.assign(estimators=estimators(cost), gates_from=ablation.provenance.get("gates_from") or "")
 
 
 def ablation_classes_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFrame:
@@ -66,6 +71,7 @@ def ablation_classes_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataF
             order=np.arange(len(changes.interventions)),
             images=int(own.sum()),
             labelled=int((own & changes.labelled).sum()),
+            **_own(changes),
             **_measured(changes, place, seed),
         )
         tables.append(table)
@@ -92,25 +98,30 @@ def site_importance(table: pd.DataFrame, specificity: pd.DataFrame) -> pd.DataFr
 
     `table` holds rows of `ablation_sites_table` with one replacement, `specificity` is the table of `site_specificity`:
     its `site`, `stage`, `between_class_sd`, `omega_squared` with `ci_low` and `ci_high`, and `verdict`, beside
-    `nll_change` with `nll_ci_low` and `nll_ci_high`, and `top1_change` with its limits.
+    `nll_change` with `nll_ci_low` and `nll_ci_high`, and `top1_change` with its limits; or one's own measure likewise.
     """
+    own = OWN in table
+    changed = [OWN] if own else ["nll", "top1"]
+    facts = [OWN, "unit", "lower_is_better"] if own else []
     alone = table[table["scope"] == ALONE].rename(columns={"sites": "site"})
     left = specificity[["site", "stage", "between_class_sd", "omega_squared", "ci_low", "ci_high", "verdict"]]
-    right = alone[["site", "nll_change", "nll_ci_low", "nll_ci_high", "top1_change", "top1_ci_low", "top1_ci_high"]]
+    limited = [f"{name}_{end}" for name in changed for end in ("change", "ci_low", "ci_high")]
+    right = alone[["site", *facts, *limited]]
     return left.merge(right, on="site", validate="one_to_one")
 
 
 def importance_correlations(table: pd.DataFrame) -> dict[str, float]:
-    """Return Spearman's correlation over sites of the rise of NLL with each measure of specificity, by its column.
+    """Return Spearman's correlation over sites of the loss with each measure of specificity, by its column.
 
     `table` is that of `site_importance`. Sites where either is missing are left out; a measure with fewer than three
     sites is absent.
     """
     found = {}
+    cost = cost_of(table)
     for column in ("between_class_sd", "omega_squared"):
-        known = table.dropna(subset=[column, "nll_change"])
+        known = table.dropna(subset=[column, cost.change])
         if len(known) > 2:
-            found[column] = float(known[column].corr(known["nll_change"], method="spearman"))
+            found[column] = float(known[column].corr(cost.sign * known[cost.change], method="spearman"))
     return found
 
 
@@ -130,10 +141,16 @@ def ablation_tables(ablation: AblationLike, costs: pd.DataFrame | None = None) -
 def _measured(changes: Changes, place: int | None, seed: int) -> dict[str, Floats]:
     """Columns of all measures, over a class or, where None, over all; a row an intervention."""
     columns: dict[str, Floats] = {}
-    for name, measure in MEASURES.items():
+    for name, measure in changes.measures.items():
         found = estimate(changes, name, place, seed=seed)
         if name in changes.clean:
             clean = changes.clean_mean(name, place)
             columns |= {f"clean_{name}": np.full_like(found.estimate, clean), f"changed_{name}": clean + found.estimate}
         columns |= {measure.change: found.estimate, f"{name}_ci_low": found.low, f"{name}_ci_high": found.high}
     return columns
+
+
+def _own(changes: Changes) -> dict[str, str | bool]:
+    """Columns that say what a measure of one's own is."""
+    cost = changes.cost
+    return {} if cost == NLL else {OWN: cost.name, "unit": cost.unit, "lower_is_better": cost.lower_is_better}

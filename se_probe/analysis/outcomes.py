@@ -42,7 +42,10 @@ class AblationLike(Protocol):
 
     @property
     def outcomes(self) -> xr.Dataset:
-        """`top1`, `top5`, `nll`, `kl`, `agree` (intervention, image); `clean_top1`, …, `labelled` (image)."""
+        """`top1`, `top5`, `nll`, `kl`, `agree` (intervention, image); `clean_top1`, …, `labelled` (image).
+
+        With a measure of one's own, which `provenance["metric"]` describes: `metric`, `clean_metric`, `labelled`.
+        """
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Measure:
 
     Attributes:
         change: the name of its change in tables.
-        labelled: whether it needs the unit of the image's class.
+        labelled: whether it needs the unit of the image's class, or one's own measure a number for it.
         kind: what it is for an image, which decides the interval: −1, 0 or 1 ("flip"), any number ("change"), 0 or
             more with a long tail ("size"), 0 or 1 ("share").
     """
@@ -68,11 +71,84 @@ MEASURES = {
     "kl": Measure("kl", False, "size"),
     "agreement": Measure("agreement", False, "share"),
 }
+OWN = "metric"
+"""A measure of one's own, as tables call it, whatever its name."""
+OWN_MEASURES = {OWN: Measure("metric_change", True, "change")}
 ESTIMATORS = (
     "top-1 and top-5: adjusted Wald interval of paired proportions (Bonett and Price 2012) within classes; "
     "NLL: paired bootstrap over images within classes; KL: studentized bootstrap, likewise; agreement: Wilson score "
     "interval"
 )
+
+
+@dataclass(frozen=True)
+class Cost:
+    """By what it is judged what a site is worth: the negative log-likelihood, or a measure of one's own.
+
+    Attributes:
+        measure: "nll" or "metric", as in the names of columns.
+        name: in words.
+        unit: of its numbers, "" where they have none.
+        lower_is_better: whether a smaller number is a better one.
+    """
+
+    measure: str
+    name: str
+    unit: str
+    lower_is_better: bool
+
+    @property
+    def change(self) -> str:
+        """The column of its change."""
+        return f"{self.measure}_change"
+
+    @property
+    def sign(self) -> int:
+        """1 where a rise is harm, else −1."""
+        return 1 if self.lower_is_better else -1
+
+    @property
+    def loss(self) -> str:
+        """The harm in words: "rise of NLL"."""
+        return f"{'rise' if self.lower_is_better else 'fall'} of {self.name}"
+
+    @property
+    def in_unit(self) -> str:
+        """The name with the unit: "NLL, nats"."""
+        return f"{self.name}, {self.unit}" if self.unit else self.name
+
+    @property
+    def loss_in_unit(self) -> str:
+        """The harm with the unit: "rise of NLL, nats"."""
+        return f"{self.loss}, {self.unit}" if self.unit else self.loss
+
+    def losses(self, table: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
+        """The harm in each row of a table of interventions, with its limits."""
+        change, low, high = (
+            self.sign * table[name].to_numpy(dtype=np.float64)
+            for name in (self.change, f"{self.measure}_ci_low", f"{self.measure}_ci_high")
+        )
+        return (change, low, high) if self.lower_is_better else (change, high, low)
+
+
+NLL = Cost("nll", "NLL", "nats", True)
+
+
+def cost_of(facts: Mapping[str, Any] | pd.DataFrame) -> Cost:
+    """Return what harm is measured by, from the provenance of an ablation or from a table made of it."""
+    if isinstance(facts, pd.DataFrame):
+        if OWN not in facts or facts.empty:
+            return NLL
+        row = facts.iloc[0]
+        unit = "" if pd.isna(row["unit"]) else str(row["unit"])
+        return Cost(OWN, str(row[OWN]), unit, bool(row["lower_is_better"]))
+    own = facts.get("metric")
+    return NLL if own is None else Cost(OWN, str(own["name"]), str(own["unit"]), bool(own["lower_is_better"]))
+
+
+def estimators(cost: Cost) -> str:
+    """Return in words how intervals were made."""
+    return ESTIMATORS if cost == NLL else f"{cost.name}: paired bootstrap over images within classes"
 
 
 @dataclass(frozen=True)
@@ -85,8 +161,10 @@ class Changes:
         labels: class of each image, a place in `classes`.
         labelled: whether the network has a unit for the class of each image.
         values: `(image, intervention)` of each of `MEASURES`: top-1 and top-5 as −1, 0 or 1, the rise of NLL in nats,
-            KL in nats, agreement as 0 or 1; NaN where an image is not labelled and the measure needs it.
-        clean: top-1, top-5 and NLL of the untouched network, `(image,)`, NaN likewise.
+            KL in nats, agreement as 0 or 1; NaN where an image is not labelled and the measure needs it. Of one's own
+            measure its change.
+        clean: top-1, top-5 and NLL, or one's own measure, of the untouched network, `(image,)`, NaN likewise.
+        cost: what harm is measured by.
     """
 
     interventions: pd.DataFrame
@@ -95,6 +173,17 @@ class Changes:
     labelled: NDArray[np.bool_]
     values: Mapping[str, Floats]
     clean: Mapping[str, Floats]
+    cost: Cost = NLL
+
+    @property
+    def measures(self) -> Mapping[str, Measure]:
+        """What was measured of every image."""
+        return MEASURES if self.cost == NLL else OWN_MEASURES
+
+    @property
+    def losses(self) -> Strata:
+        """The harm by `cost` of all images that count, of which there are some, classes with equal weights."""
+        return self._strata(self.cost.sign * self.values[self.cost.measure], self.labelled)
 
     @property
     def rows(self) -> dict[tuple[str, str], int]:
@@ -104,7 +193,7 @@ class Changes:
 
     def counted(self, name: str) -> NDArray[np.bool_]:
         """Which images count for a measure."""
-        return self.labelled if MEASURES[name].labelled else np.ones_like(self.labelled)
+        return self.labelled if self.measures[name].labelled else np.ones_like(self.labelled)
 
     def strata(self, name: str, place: int | None = None) -> Strata:
         """A measure of the images that count, of one class or of all with equal weights; there are some."""
@@ -143,12 +232,15 @@ def outcome_changes(ablation: AblationLike) -> Changes:
             f"and {expected[1]}; expected equal numbers, one or more of each"
         )
     labelled = outcomes["labelled"].to_numpy().astype(bool)
-    clean = {name: _known(outcomes[f"clean_{name}"], labelled) for name in ("top1", "top5", "nll")}
+    cost = cost_of(ablation.provenance)
+    levels = ("top1", "top5", "nll") if cost == NLL else (OWN,)
+    clean = {name: _known(outcomes[f"clean_{name}"], labelled) for name in levels}
     values = {name: _known(outcomes[name], labelled) - clean[name][:, None] for name in clean}
-    values |= {"kl": outcomes["kl"].to_numpy().T.astype(np.float64), "agreement": outcomes["agree"].to_numpy().T * 1.0}
+    if cost == NLL:
+        values |= _against_untouched(outcomes)
     labels, classes = pd.factorize(ablation.images["class"])
     names = [str(name) for name in classes]
-    return Changes(interventions[list(FACTS)], names, labels.astype(np.int64), labelled, values, clean)
+    return Changes(interventions[list(FACTS)], names, labels.astype(np.int64), labelled, values, clean, cost)
 
 
 def estimate(changes: Changes, name: str, place: int | None = None, *, seed: int = 0) -> Interval:
@@ -160,20 +252,25 @@ def estimate(changes: Changes, name: str, place: int | None = None, *, seed: int
 
     Args:
         changes: what the interventions changed.
-        name: one of `MEASURES`.
+        name: one of `changes.measures`.
         place: a class, as a place in `changes.classes`; None: all classes, with equal weights.
         seed: seed of the random numbers.
     """
     counted = changes.counted(name) & ((changes.labels == place) | (place is None))
     if not counted.any():
         return Interval.unknown(np.full(len(changes.interventions), np.nan))
-    units, kind = changes.strata(name, place), MEASURES[name].kind
+    units, kind = changes.strata(name, place), changes.measures[name].kind
     if kind in ("flip", "share"):
         return flip_interval(units) if kind == "flip" else share_interval(units)
     found = paired_interval(units, seed=seed) if kind == "change" else studentized_interval(units, seed=seed)
     low, high = (np.where(found.low == found.high, np.nan, limits) for limits in (found.low, found.high))
     # The mean of values that are never negative is not negative either.
     return Interval(found.estimate, np.maximum(low, 0.0) if kind == "size" else low, high)
+
+
+def _against_untouched(outcomes: xr.Dataset) -> dict[str, Floats]:
+    """KL and agreement, `(image, intervention)`."""
+    return {"kl": outcomes["kl"].to_numpy().T.astype(np.float64), "agreement": outcomes["agree"].to_numpy().T * 1.0}
 
 
 def _known(values: xr.DataArray, labelled: NDArray[np.bool_]) -> Floats:

@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from se_probe.analysis.protocols import SiteLike
+from se_probe.analysis.sampling import select_sites
 from se_probe.analysis.stats.intervals import NORMAL
 from se_probe.errors import SeProbeError
 
@@ -94,14 +95,10 @@ def response(values: pd.DataFrame) -> pd.DataFrame:
     squared = (grouped.var() / grouped.count()).groupby(keys, sort=False)
     table["images"] = values.groupby(keys, sort=False).size()
     for name in columns:
-        error = squared[name].apply(pd.Series.sum, skipna=False) ** 0.5 / classes
-        table[f"{name}_ci_low"], table[f"{name}_ci_high"] = _limits(table[name], error)
+        reach = NORMAL * squared[name].apply(pd.Series.sum, skipna=False) ** 0.5 / classes
+        table[f"{name}_ci_low"], table[f"{name}_ci_high"] = table[name] - reach, table[name] + reach
     limits = [f"{name}_ci_{end}" for name in columns for end in ("low", "high")]
     return table.reset_index()[[*keys, "images", *columns, *limits]]
-
-
-def _limits(mean: pd.Series, error: pd.Series) -> tuple[pd.Series, pd.Series]:
-    return mean - NORMAL * error, mean + NORMAL * error
 
 
 def class_values(recordings: Scales) -> pd.DataFrame:
@@ -120,9 +117,8 @@ def class_values(recordings: Scales) -> pd.DataFrame:
                 continue
             mean = recordings[scale].moments(site.name)["mean"].sel({"class": classes["name"].tolist()}).compute()
             table = facts.assign(scale=scale, **_facts(site), value=site_value(mean, site).values)
-            error = table["class"].map(_class_errors(recordings[scale], site))
-            table["ci_low"], table["ci_high"] = _limits(table["value"], error)
-            tables.append(table)
+            reach = NORMAL * table["class"].map(_class_errors(recordings[scale], site))
+            tables.append(table.assign(ci_low=table["value"] - reach, ci_high=table["value"] + reach))
     columns = [*SITE_COLUMNS, "scale", "class", "class_index", "images", "value", "ci_low", "ci_high"]
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
 
@@ -149,11 +145,11 @@ def example_values(recordings: Scales, values: pd.DataFrame, paths: Sequence[str
         `points` (the paper's every 16th of 256). Part "units": the `ATTENTION` of `values`, the table of
         `image_values`, at `stage_ends`; it has no channel.
     """
-    sites = {site.name: site for site in recordings[min(recordings)].sites}
-    middle = sites[middle_unit(list(sites.values()))]
+    sites = recordings[min(recordings)].sites
+    (middle,) = select_sites(sites, [middle_unit(sites)])
     rows = _matched(recordings).set_index("path").loc[list(paths)]
     tables = [_channel_attention(recordings[scale], middle, rows, scale, points) for scale in sorted(recordings)]
-    units = values[values["path"].isin(paths) & values["site"].isin(stage_ends(list(sites.values())))]
+    units = values[values["path"].isin(paths) & values["site"].isin(stage_ends(sites))]
     columns = ["path", "class", "scale", "part", "site", "kernels", "channel", "site_channels", "value"]
     table = pd.concat([*tables, units.assign(part="units")], ignore_index=True)[columns]
     return table.astype({"channel": "Int64", "site_channels": "Int64"})

@@ -111,5 +111,5 @@ def _too_few(images: pd.DataFrame, recordings: Mapping[str, Recording]) -> str:
 def _moments(gates: xr.DataArray, name: str) -> xr.Dataset:
     plain = gates.drop_vars([key for key in gates.coords if "image" in gates[key].dims])
     mean = plain.mean("image")
-    parts = {"count": xr.DataArray(plain.sizes["image"]), "mean": mean, "m2": ((plain - mean) ** 2).sum("image")}
-    return xr.Dataset(parts).expand_dims({"class": [name]})
+    moments = xr.Dataset({"count": plain.sizes["image"], "mean": mean, "m2": ((plain - mean) ** 2).sum("image")})
+    return moments.expand_dims({"class": [name]})

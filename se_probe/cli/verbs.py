@@ -20,6 +20,7 @@ from se_probe.runs.settings import (
     CostSettings,
     ExciteSettings,
     FoldSettings,
+    LookSettings,
     ScaleSettings,
 )
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from se_probe.folding.result import FoldRun
     from se_probe.recording import Recording
     from se_probe.runs.cost import CostReport
+    from se_probe.runs.look import Look
     from se_probe.runs.scale_result import ScaleRun
 
 NOTHING_FOLDED = 3
@@ -80,6 +82,34 @@ def _compared(page: Path, shown: Terminal) -> None:
     _open_report(page, shown)
 
 
+def _looked(found: Look, shown: Terminal) -> None:
+    if shown.as_json:
+        print_json(found.to_dict())
+        return
+    for place, path in enumerate(found.images):
+        shown.line("image", path)
+        shown.line("answer", found.answer(place))
+        if found.unusual is not None:
+            shown.line("gates", found.unusual.sentence(place))
+        shown.print(_notable(found.shown(place)))
+
+
+def _notable(rows: pd.DataFrame) -> Table:
+    """The gates that are shown of an image."""
+    against = "mean" if "sd" in rows else "reference"
+    columns = {"site": "", "branch": "", "channel": "", "gate": ".3f", "reference": ".3f", "deviation": "+.1f"}
+    columns |= {"effect": "+.3f", "word": "", "evidence": ""}
+    if rows["branches"].max() == 1:
+        del columns["branch"]
+    kept = {name: form for name, form in columns.items() if name in rows and rows[name].notna().any()}
+    titles = [{"reference": against, "deviation": "SDs"}.get(name, name) for name in kept]
+    cells = [
+        ["–" if row[name] is None or row[name] != row[name] else format(row[name], form) for name, form in kept.items()]
+        for row in rows.to_dict("records")
+    ]
+    return table(titles, cells, title=f"effect: change of the first answer's logit if the gate were the {against}")
+
+
 def _open_report(page: Path, shown: Terminal) -> None:
     if shown.open_report and page.exists():
         webbrowser.open(page.resolve().as_uri())
@@ -87,6 +117,8 @@ def _open_report(page: Path, shown: Terminal) -> None:
 
 def _costs(rows: pd.DataFrame) -> Table:
     """What each intervention costs, with 95 % limits."""
+    if "metric" in rows:
+        return _own_costs(rows)
     columns = ("intervention", "top-1, points", "NLL, nats", "same choice, %")
     cells = [
         (
@@ -101,6 +133,20 @@ def _costs(rows: pd.DataFrame) -> Table:
     clean = "" if isnan(first["clean_top1"]) else f"; untouched: top-1 {100 * first['clean_top1']:.1f} %"
     title = f"{first['replacement']}, {first['images']} images [95 % interval]{clean}"
     return table(columns, cells, title=title)
+
+
+def _own_costs(rows: pd.DataFrame) -> Table:
+    """What each intervention does to a measure of the user's own, with 95 % limits."""
+    from se_probe.analysis.outcomes import cost_of
+
+    first, cost = rows.iloc[0], cost_of(rows)
+    cells = [
+        (row["intervention"], _limited(row["metric_change"], row["metric_ci_low"], row["metric_ci_high"], 1, "+z.4g"))
+        for row in rows.to_dict("records")
+    ]
+    images = f"{first['labelled']} images [95 % interval]"
+    title = f"{first['replacement']}, {images}; untouched: {first['clean_metric']:.4g}"
+    return table(("intervention", f"change of {cost.in_unit}"), cells, title=title)
 
 
 def _limited(value: float, low: float, high: float, factor: float, shape: str) -> str:
@@ -232,6 +278,16 @@ add_verb(
     _compared,
     examples=("se-probe compare reports/one reports/two",),
     open_report=OpenReport,
+)
+add_verb(
+    LookSettings,
+    "runs.look",
+    _looked,
+    examples=(
+        "se-probe look demo/goldfish/0000 --model demo:se",
+        "se-probe look cat.jpg dog.jpg --against reports/legacy_seresnet50 --out look",
+    ),
+    as_json=AsJson,
 )
 add_verb(
     CostSettings,

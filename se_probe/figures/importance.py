@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
+from se_probe.analysis.outcomes import cost_of
 from se_probe.figures import style
 from se_probe.figures.by_site import look
 from se_probe.figures.frame import Wording, framed
-from se_probe.figures.interventions import CUMULATIVE, SITE, STAGE, present_scopes
+from se_probe.figures.interventions import CUMULATIVE, SITE, STAGE, measures_of, present_scopes
 from se_probe.figures.point_names import name_points
 from se_probe.figures.profiles import hollow_note
 
@@ -35,7 +36,8 @@ def intervention_savings(
     """Draw the change of top-1 accuracy, with 95 % intervals, over parameters and multiply–adds saved, on log axes.
 
     Rows that save nothing are left out. The upper panels show single sites, named unless there are very many; sites
-    that save the same stand side by side. The lower panels show sites from the last backwards and whole stages.
+    that save the same stand side by side. The lower panels show sites from the last backwards and whole stages. One's
+    own measure stands in the place of accuracy.
 
     Args:
         table: rows of `ablation_sites_table` with one replacement and the columns of `with_savings`.
@@ -44,7 +46,7 @@ def intervention_savings(
     shown = table[table["parameters_saved"].gt(0) & table["multiply_adds_saved"].gt(0)]
     groups = present_scopes(shown)
     note = "Sites that save the same stand side by side."
-    wording = Wording(title, "saved", "top-1 accuracy, points", caption, note, demo)
+    wording = Wording(title, "saved", _measure(table)[1], caption, note, demo)
     looks = {WORDS[scope]: LOOKS[scope] for group in groups for scope in group}
     shape, height = (len(groups), len(SAVINGS)), 1.5 * len(groups)
     with framed(wording, looks, style.DOUBLE_COLUMN, shape, height, sharey="row") as (figure, grid):
@@ -60,7 +62,7 @@ def intervention_savings(
     if 0 < len(alone) <= MOST_NAMES:
         for axes, column in zip(grid[0], SAVINGS, strict=True):
             rows = alone.sort_values(column, kind="stable")
-            x, (y, low, high) = _apart(rows[column]), _top1_points(rows)
+            x, (y, low, high) = _apart(rows[column]), _changes(rows)
             name_points(axes, x, y, rows["sites"].tolist(), [(x, x, low, high)])
     return figure
 
@@ -69,9 +71,16 @@ def _numbers(rows: pd.DataFrame, *columns: str) -> list[Floats]:
     return [rows[name].to_numpy(dtype=np.float64) for name in columns]
 
 
-def _top1_points(rows: pd.DataFrame) -> list[Floats]:
-    """Return the change of top-1 accuracy and its limits, in points."""
-    return [100 * values for values in _numbers(rows, "top1_change", "top1_ci_low", "top1_ci_high")]
+def _changes(rows: pd.DataFrame) -> list[Floats]:
+    """Return the change of the measure and its limits, in its unit."""
+    name, _, factor = _measure(rows)
+    return [factor * values for values in _numbers(rows, f"{name}_change", f"{name}_ci_low", f"{name}_ci_high")]
+
+
+def _measure(table: pd.DataFrame) -> tuple[str, str, float]:
+    """Return the first measure: its name in columns, what it is called, and the factor that puts it into that unit."""
+    name, (words, factor) = next(iter(measures_of(table).items()))
+    return name, words, factor
 
 
 def _apart(saved: pd.Series) -> Floats:
@@ -84,7 +93,7 @@ def _apart(saved: pd.Series) -> Floats:
 def _draw_savings(axes: Axes, rows: pd.DataFrame, column: str, scope: str) -> None:
     rows = rows.sort_values(column, kind="stable")
     saved = _apart(rows[column]) if scope == SITE else rows[column].to_numpy(dtype=np.float64)
-    values, low, high = _top1_points(rows)
+    values, low, high = _changes(rows)
     axes.vlines(saved, low, high, color=LOOKS[scope].color, linewidth=0.8, alpha=0.8, zorder=2)
     axes.plot(saved, values, **LOOKS[scope].marked_line(3.4), zorder=3)
 
@@ -108,14 +117,16 @@ def specificity_importance(
 ) -> Figure:
     """Draw the rise of NLL when a site alone is replaced, with its 95 % interval, over two measures of specificity.
 
-    Sites whose gates are not live have hollow points. ω² has its interval over classes.
+    Sites whose gates are not live have hollow points. ω² has its interval over classes. One's own measure has its loss
+    in the place of the rise of NLL.
 
     Args:
         table: table of `site_importance`: one row per site.
         correlations: Spearman's correlation over sites by column of the measure, which its panel states.
         demo, title, caption: see `Wording`.
     """
-    wording = Wording(title, "class specificity", "rise of NLL, nats", caption, hollow_note(table), demo)
+    cost = cost_of(table)
+    wording = Wording(title, "class specificity", cost.loss_in_unit, caption, hollow_note(table), demo)
     with framed(wording, {}, style.DOUBLE_COLUMN, (1, len(SPECIFICITY)), 2, sharey=True) as (figure, grid):
         for axes, (column, words) in zip(grid[0], SPECIFICITY.items(), strict=True):
             _draw_importance(axes, table, column)
@@ -124,8 +135,8 @@ def specificity_importance(
                 style.quiet_title(axes, f"Spearman {correlations[column]:+.2f}")
     if len(table) <= MOST_NAMES:
         for axes, column in zip(grid[0], SPECIFICITY, strict=True):
-            known = table.dropna(subset=[column, "nll_change"])
-            x, y, low, high = _numbers(known, column, "nll_change", "nll_ci_low", "nll_ci_high")
+            known = table.dropna(subset=[column, cost.change])
+            (x,), (y, low, high) = _numbers(known, column), cost.losses(known)
             bars = [(x, x, low, high)]
             if column == "omega_squared":
                 left, right = _numbers(known, "ci_low", "ci_high")
@@ -136,9 +147,9 @@ def specificity_importance(
 
 def _draw_importance(axes: Axes, table: pd.DataFrame, column: str) -> None:
     points, hollow = look(0).points(), table["verdict"].to_numpy() != "live"
-    x, y = _numbers(table, column, "nll_change")
+    (x,), (y, low, high) = _numbers(table, column), cost_of(table).losses(table)
     axes.axhline(0, color=style.QUIET, linewidth=0.6)
-    axes.vlines(x, table["nll_ci_low"], table["nll_ci_high"], color=points.color, linewidth=0.8, alpha=0.7, zorder=2)
+    axes.vlines(x, low, high, color=points.color, linewidth=0.8, alpha=0.7, zorder=2)
     if column == "omega_squared":
         axes.hlines(y, table["ci_low"], table["ci_high"], color=points.color, linewidth=0.5, alpha=0.4, zorder=2)
     for mask, is_hollow in ((~hollow, False), (hollow, True)):

@@ -1,4 +1,4 @@
-"""What interventions cost: accuracy and NLL by site, and NLL by class."""
+"""What interventions cost: accuracy and NLL by site, and NLL by class; or one's own measure in their place."""
 
 import textwrap
 from dataclasses import replace
@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from se_probe.analysis.outcomes import NLL, cost_of
 from se_probe.figures import style
 from se_probe.figures.by_site import NARROW, look, name_sites, site_width
 from se_probe.figures.classes import MOST_NAMES, add_colour_bar, draw_matrix, name_rows
@@ -23,6 +24,7 @@ WORDS = {SITE: "this site alone", CUMULATIVE: "from this site to the last", STAG
 MEASURES = {"top1": ("top-1 accuracy, points", 100.0), "nll": ("NLL, nats", 1.0)}
 """What the panel of a measure is called, and the factor that puts its change into that unit."""
 NO_INTERVAL = "Without a bar: no interval, because no output changed or too few images have a known class."
+OWN_WITHOUT_INTERVAL = "Without a bar: no interval, because every image changed by the same or too few were measured."
 
 COLOURS = "PuOr_r"
 """Brewer's diverging purple and orange, which colour-blind readers tell apart; orange is harm."""
@@ -39,7 +41,8 @@ def intervention_cost(
     """Draw the change of top-1 accuracy above and of NLL below, with 95 % intervals, over sites in network order.
 
     The left panels show each site alone. The right panels show sites replaced from the last backwards, as a point at
-    the first of them, and whole stages, as a line over their sites. Grey lines separate the stages.
+    the first of them, and whole stages, as a line over their sites. Grey lines separate the stages. One's own measure
+    has one row of panels, in its unit.
 
     Args:
         table: rows of `ablation_sites_table` with one replacement; top-1 as a share, NLL in nats.
@@ -48,12 +51,15 @@ def intervention_cost(
     order = site_order(table)
     columns = present_scopes(table)
     scopes = [scope for group in columns for scope in group]
-    missing = table.loc[table["scope"].isin(scopes), ["nll_ci_low", "nll_ci_high"]].isna().any(axis=None)
-    wording = Wording(title, "site", "change", caption, NO_INTERVAL if missing else None, demo)
+    cost, measures = cost_of(table), measures_of(table)
+    limits = [f"{cost.measure}_ci_low", f"{cost.measure}_ci_high"]
+    missing = table.loc[table["scope"].isin(scopes), limits].isna().any(axis=None)
+    note = NO_INTERVAL if cost == NLL else OWN_WITHOUT_INTERVAL
+    wording = Wording(title, "site", "change", caption, note if missing else None, demo)
     styles = {WORDS[scope]: LOOKS[scope] for scope in scopes}
     width = style.DOUBLE_COLUMN if len(columns) > 1 else site_width(len(order))
-    with framed(wording, styles, width, (2, len(columns)), sharex=True) as (figure, grid):
-        for axes_row, (measure, (words, factor)) in zip(grid, MEASURES.items(), strict=True):
+    with framed(wording, styles, width, (len(measures), len(columns)), sharex=True) as (figure, grid):
+        for axes_row, (measure, (words, factor)) in zip(grid, measures.items(), strict=True):
             for axes, group in zip(axes_row, columns, strict=True):
                 _separate_stages(axes, table, order)
                 for scope in group:
@@ -63,6 +69,14 @@ def intervention_cost(
         for axes in grid[-1]:
             name_sites(axes, order, NARROW if len(columns) > 1 else 2 * NARROW)
     return figure
+
+
+def measures_of(table: pd.DataFrame) -> dict[str, tuple[str, float]]:
+    """Return what a table of interventions has of `MEASURES`, or one's own measure in their place."""
+    cost = cost_of(table)
+    if cost == NLL:
+        return MEASURES
+    return {cost.measure: (f"{cost.in_unit} ({'lower' if cost.lower_is_better else 'higher'} is better)", 1.0)}
 
 
 def present_scopes(table: pd.DataFrame) -> list[list[str]]:
@@ -105,22 +119,25 @@ def _draw_scope(axes: Axes, rows: pd.DataFrame, scope: str, order: list[str], me
 def intervention_classes(
     table: pd.DataFrame, *, demo: bool, title: str = "Interventions by class", caption: str | None = None
 ) -> Figure:
-    """Draw the change of NLL of each class (row) at each site alone (column), the largest rise at the top.
+    """Draw the rise of NLL of each class (row) at each site alone (column), the largest at the top.
 
     The mean over sites orders classes. Colours are centred on no change and end where 2 % of the cells lie beyond, so
-    that one cell does not bleach all others. Dots mark the cells whose interval excludes 0.
+    that one cell does not bleach all others. Dots mark the cells whose interval excludes 0. Of one's own measure the
+    loss is drawn: its fall, or where less is better its rise.
 
     Args:
         table: rows of `ablation_classes_table` with one replacement; changes of NLL in nats.
         demo, title, caption: see `Wording`.
     """
-    alone = table[(table["scope"] == SITE) & table["nll_change"].notna()]
+    cost = cost_of(table)
+    alone = table[(table["scope"] == SITE) & table[cost.change].notna()]
+    loss, low, high = cost.losses(alone)
+    alone = alone.assign(loss=loss, marked=(low > 0) | (high < 0))
     sites = list(alone["sites"].unique())
-    cells = alone.pivot(index="class", columns="sites", values="nll_change")[sites]
+    cells = alone.pivot(index="class", columns="sites", values="loss")[sites]
     order = cells.mean(axis=1).sort_values(ascending=False).index
     values = cells.loc[order].to_numpy()
-    marked = alone.assign(marked=(alone["nll_ci_low"] > 0) | (alone["nll_ci_high"] < 0))
-    dots = marked.pivot(index="class", columns="sites", values="marked").loc[order, sites].to_numpy(dtype=bool)
+    dots = alone.pivot(index="class", columns="sites", values="marked").loc[order, sites].to_numpy(dtype=bool)
     reach = _reach(np.abs(values))
     beyond = int(np.sum(np.abs(values) > reach))
     notes = [SIGNIFICANT] if dots.any() else []
@@ -133,10 +150,10 @@ def intervention_classes(
         rows, columns = np.nonzero(dots)
         axes.plot(columns, rows, "o", color=style.TEXT, markersize=1.6, markeredgewidth=0)
         names = [textwrap.shorten(str(name), NAME_WIDTH, placeholder="…") for name in order]
-        name_rows(axes, names, "largest rise at the top")
+        name_rows(axes, names, "hurt most at the top")
         every = -(-len(sites) // (2 * NARROW))
         axes.set_xticks(range(0, len(sites), every), sites[::every], rotation=90)
-        add_colour_bar(figure, bar, image, "rise of NLL, nats")
+        add_colour_bar(figure, bar, image, cost.loss_in_unit)
     return figure
 
 

@@ -82,21 +82,23 @@ RUN_FIGURES = {
 INTERVENTION_FIGURES = {
     "intervention_cost": RunFigure(
         "Intervention cost",
-        "Change of top-1 accuracy and of NLL with 95 % intervals: each site alone, sites from the last "
-        "backwards, and whole stages.",
+        "Change of top-1 accuracy and of NLL, or of the run's own measure, with 95 % intervals: each site alone, "
+        "sites from the last backwards, and whole stages.",
     ),
     "intervention_savings": RunFigure(
         "Intervention savings",
-        "Change of top-1 accuracy against the parameters and the multiply–adds of the gate paths that would "
-        "no longer be needed.",
+        "Change of top-1 accuracy, or of the run's own measure, against the parameters and the multiply–adds of the "
+        "gate paths that would no longer be needed.",
     ),
     "intervention_classes": RunFigure(
         "Interventions by class",
-        "Rise of the NLL of every class when a site alone is replaced, the classes that are hurt most at the top.",
+        "Rise of the NLL of every class, or its loss by the run's own measure, when a site alone is replaced, the "
+        "classes that are hurt most at the top.",
     ),
     "specificity_importance": RunFigure(
         "Specificity and importance",
-        "Rise of NLL when a site alone is replaced against the class specificity of its gates, a point a site.",
+        "Rise of NLL, or loss by the run's own measure, when a site alone is replaced against the class specificity of "
+        "its gates, a point a site.",
     ),
 }
 """Figures of interventions; of several replacements each has its own."""

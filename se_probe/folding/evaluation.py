@@ -1,4 +1,4 @@
-"""First choices of networks on the images of a selection, which is split into two halves by class."""
+"""Scores of networks on the images of a selection, which is split into two halves by class."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from se_probe.ablation.metric import Metric, Samples, samples_of
 from se_probe.errors import SeProbeError
 from se_probe.folding.plan import deviation
 from se_probe.images import Batch, Selected, Selection, batches
 from se_probe.images.loader import Transform
 
 HELD_BYTES = 2**30
+Run = Callable[[torch.Tensor], Any]
+Score = Callable[[object, Samples], torch.Tensor]
 
 
 def halves(selection: Selection, seed: int) -> tuple[Selection, Selection]:
@@ -100,35 +104,50 @@ class Images:
             self._held = held
 
 
-def choices(run: Callable[[torch.Tensor], torch.Tensor], images: Images) -> NDArray[np.int64]:
-    """Return the first choice of a network for each image, `(image,)`.
+def scores(
+    networks: Sequence[Run], images: Images, score: Score, watch: Callable[[list[Any]], None] = lambda outputs: None
+) -> list[NDArray[Any]]:
+    """Return the scores of several networks in one pass over the images, `(image,)` for each.
+
+    Args:
+        networks: the untouched network first, where the score asks for its output.
+        images: the images.
+        score: makes a number for each image of an output, such as `first_choice` or one's own measure.
+        watch: is called with the outputs of every batch.
 
     Raises:
-        SeProbeError: its output is no vector of logits an image.
+        SeProbeError: a network's output has no score.
     """
+    found: list[list[torch.Tensor]] = [[] for _ in networks]
+    paths: list[str] = []
     with torch.inference_mode():
-        chosen = [_choice(run(batch)) for batch, _ in images]
-        return np.asarray(torch.cat(chosen).cpu().numpy())
+        for batch, places in images:
+            outputs = [run(batch) for run in networks]
+            samples = samples_of(images.selection, places, batch, outputs[0])
+            watch(outputs)
+            paths += samples.paths
+            for row, output in zip(found, outputs, strict=True):
+                row.append(score(output, samples))
+    values = [np.asarray(torch.cat(row).cpu().numpy()) for row in found]
+    if isinstance(score, Metric):
+        score.require_finite(np.stack(values), values[0], paths)
+    return values
 
 
-def confirm(
-    networks: Sequence[Callable[[torch.Tensor], torch.Tensor]], images: Images
-) -> tuple[list[NDArray[np.int64]], float]:
-    """Return the first choices of several networks in one pass over the images.
+def confirm(networks: Sequence[Run], images: Images, score: Score | None = None) -> tuple[list[NDArray[Any]], float]:
+    """Return the scores of several networks in one pass over the images.
 
     Returns:
         `(image,)` for each network, and the largest deviation of the outputs of the last network from those of the
         last but one in any batch.
     """
-    chosen: list[list[torch.Tensor]] = [[] for _ in networks]
     deviations: list[torch.Tensor] = []
-    with torch.inference_mode():
-        for batch, _ in images:
-            outputs = [run(batch) for run in networks]
-            deviations.append(deviation(outputs[-1], outputs[-2]))
-            for row, output in zip(chosen, outputs, strict=True):
-                row.append(_choice(output))
-    return [np.asarray(torch.cat(row).cpu().numpy()) for row in chosen], float(torch.stack(deviations).max())
+
+    def watch(outputs: list[Any]) -> None:
+        deviations.append(deviation(outputs[-1], outputs[-2]))
+
+    found = scores(networks, images, score or first_choice, watch)
+    return found, float(torch.stack(deviations).max())
 
 
 def reference_tensor(network: nn.Module) -> torch.Tensor:
@@ -137,10 +156,15 @@ def reference_tensor(network: nn.Module) -> torch.Tensor:
     return parameter.detach()
 
 
-def _choice(output: object) -> torch.Tensor:
+def first_choice(output: object, samples: Samples | None = None) -> torch.Tensor:
+    """Return the unit with the largest logit, `(image,)`.
+
+    Raises:
+        SeProbeError: the output is no vector of logits an image.
+    """
     if not isinstance(output, torch.Tensor) or output.dim() != 2:
         raise SeProbeError(
-            f"the network returns {type(output).__name__} and not one vector of logits for each image; folding is "
-            "measured by classification, pass a classifier."
+            f"the network returns {type(output).__name__} and not one vector of logits for each image; give a measure "
+            "of your own with --metric."
         )
     return output.argmax(1)

@@ -1,4 +1,4 @@
-"""Loss of a network with fixed gates: the share of images that it no longer classifies correctly."""
+"""Loss of a network with fixed gates: the share of images that it no longer classifies correctly, or by a metric."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from se_probe.ablation.metric import Metric
 from se_probe.analysis.stats.intervals import CONFIDENCE
-from se_probe.analysis.stats.paired import Strata, flip_interval
+from se_probe.analysis.stats.paired import Strata, flip_interval, paired_interval
 
 CHANCE = 0.01
+# Fewest images on which the spread of one's own measure is estimated.
+FEWEST_MEASURED = 20
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,45 @@ class Loss:
         """Upper limit of the interval, with a measured gain counted as no loss."""
         return self.high - min(self.points, 0.0)
 
+    def shown(self, value: float) -> str:
+        """Return a loss as it is shown, without its unit."""
+        return f"{value:.2f}"
+
+    @property
+    def unit(self) -> str:
+        """The unit of the loss."""
+        return "points"
+
     def __str__(self) -> str:
-        return f"{self.points:.2f} points [{self.low:.2f}, {self.high:.2f}]"
+        amount = f"{self.shown(self.points)} {self.unit}".rstrip()
+        return f"{amount} [{self.shown(self.low)}, {self.shown(self.high)}]"
+
+
+@dataclass(frozen=True)
+class MetricLoss(Loss):
+    """The loss by one's own measure: `before` and `after` are means, `lost` and `won` count worse and better images.
+
+    Attributes:
+        value: the loss, in the measure's unit.
+        measured_in: that unit, "" where it has none.
+    """
+
+    value: float
+    measured_in: str
+
+    @property
+    def points(self) -> float:
+        """The loss."""
+        return self.value
+
+    def shown(self, value: float) -> str:
+        """Return a loss as it is shown, without its unit."""
+        return f"{value:.3g}"
+
+    @property
+    def unit(self) -> str:
+        """The unit of the loss."""
+        return self.measured_in
 
 
 def loss_of(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Loss:
@@ -56,6 +96,28 @@ def loss_of(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Loss:
     interval = flip_interval(Strata(((before.astype(np.float64) - after)[:, None],), "image"))
     low, high = 100 * float(interval.low[0]), 100 * float(interval.high[0])
     return Loss(images, 100 * float(before.mean()), 100 * float(after.mean()), lost, won, low, high)
+
+
+def metric_loss(metric: Metric, before: NDArray[np.float64], after: NDArray[np.float64]) -> MetricLoss:
+    """Return the loss by one's own measure from its numbers for two networks, `(image,)` each; NaN is not counted.
+
+    The interval is that of `paired_interval`, images as units.
+    """
+    known = ~np.isnan(before)
+    losses = ((after - before) if metric.lower_is_better else (before - after))[known]
+    interval = paired_interval(Strata((losses[:, None],), "image"))
+    worse, better = int((losses > 0).sum()), int((losses < 0).sum())
+    return MetricLoss(
+        int(known.sum()),
+        float(before[known].mean()),
+        float(after[known].mean()),
+        worse,
+        better,
+        float(interval.low[0]),
+        float(interval.high[0]),
+        float(losses.mean()),
+        metric.unit,
+    )
 
 
 def above_chance(right: NDArray[np.bool_], classes: int) -> bool:

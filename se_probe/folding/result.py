@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from se_probe.costs.timing import Timing
-from se_probe.folding.loss import Loss
+from se_probe.folding.loss import Loss, MetricLoss
 from se_probe.folding.search import Trial
 
 
@@ -72,14 +72,15 @@ def trials_table(trials: Sequence[Trial]) -> pd.DataFrame:
 def verdict_of(loss: Loss, max_loss: float, measure: str) -> str:
     """Return a sentence on the held-out loss against the allowed one."""
     told = f"loses {loss} of {measure} on {loss.images} held-out images"
+    allowed = f"{max_loss:g} {loss.unit}".rstrip() if isinstance(loss, MetricLoss) else f"{max_loss:g}"
     if loss.high <= max_loss:
-        return f"{told}: shown to be within the allowed {max_loss:g} (the interval's upper limit is)"
+        return f"{told}: shown to be within the allowed {allowed} (the interval's upper limit is)"
     if loss.points <= max_loss:
         return (
-            f"{told}: within the allowed {max_loss:g} as measured, but with so few images a loss of {loss.high:.2f} "
-            "is not excluded"
+            f"{told}: within the allowed {allowed} as measured, but with so few images a loss of "
+            f"{loss.shown(loss.high)} is not excluded"
         )
-    return f"{told}: more than the allowed {max_loss:g}"
+    return f"{told}: more than the allowed {allowed}"
 
 
 def timing_sentence(timing: Timing) -> str:

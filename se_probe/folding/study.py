@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from se_probe.ablation.metric import Metric
 from se_probe.ablation.sources import mean_of_class_means
 from se_probe.costs.timing import Timing, paired_timing
-from se_probe.folding.evaluation import Images, choices, confirm, reference_tensor
-from se_probe.folding.loss import Loss, above_chance, least_limit, loss_of
+from se_probe.folding.evaluation import Images, confirm, first_choice, reference_tensor, scores
+from se_probe.folding.loss import FEWEST_MEASURED, Loss, above_chance, least_limit, loss_of, metric_loss
 from se_probe.folding.search import Search, search
 from se_probe.folding.surgery import Folded, fold_gates
 from se_probe.gates import Constant, GateSite, intervene
@@ -35,9 +36,36 @@ class LossMeasure:
     before: NDArray[np.int64]
     target: NDArray[np.int64]
 
+    @property
+    def level(self) -> str:
+        """What the untouched network has, in words."""
+        return f"{100 * np.mean(self.before == self.target):.2f} %"
+
     def loss(self, chosen: NDArray[np.int64]) -> Loss:
         """Return the loss of a network that makes these choices, `(image,)`."""
         return loss_of(self.before == self.target, chosen == self.target)
+
+
+@dataclass(frozen=True)
+class MetricMeasure:
+    """The unit of a loss by one's own measure."""
+
+    metric: Metric
+    before: NDArray[np.float64]
+
+    @property
+    def name(self) -> str:
+        """Name of the measure."""
+        return self.metric.name
+
+    @property
+    def level(self) -> str:
+        """What the untouched network has, in words."""
+        return f"{np.nanmean(self.before):.4g} {self.metric.unit}".rstrip()
+
+    def loss(self, after: NDArray[np.float64]) -> Loss:
+        """Return the loss of a network that has these numbers, `(image,)`."""
+        return metric_loss(self.metric, self.before, after)
 
 
 class Study:
@@ -49,6 +77,7 @@ class Study:
             standard deviation over images.
         order: names of the sites, the most static first.
         possible: the network with all sites folded, known after a search.
+        metric: a measure of one's own in the place of the first choice.
         measure_name: the unit of losses, known after the first measurement.
     """
 
@@ -64,8 +93,9 @@ class Study:
         batch_size: int,
         workers: int,
         progress: Callable[[int], None],
+        metric: Metric | None = None,
     ) -> None:
-        self.model, self.folder, self.provenance = model, folder, provenance
+        self.model, self.folder, self.provenance, self.metric = model, folder, provenance, metric
         self.network = model.network.to(device)
         self.sites = {site.name: site for site in sites}
         like = reference_tensor(self.network)
@@ -102,8 +132,25 @@ class Study:
         """Replace the network's gates by their means for a `with` block."""
         return intervene(self.network, {site: Constant(values) for site, values in self.constants(names).items()})
 
-    def measure(self, images: Images, before: NDArray[np.int64]) -> LossMeasure:
-        """Return the unit: top-1 accuracy if the network exceeds chance on these labels, else agreement."""
+    @property
+    def shows_nothing(self) -> bool:
+        """Whether too few images of the first half could be decoded to know how one's own measure varies."""
+        return len(self.first.units()) < FEWEST_MEASURED
+
+    def _with_means(self, names: Sequence[str]) -> Callable[[torch.Tensor], Any]:
+        """Return the network with the gates of some sites replaced by their means."""
+
+        def run(batch: torch.Tensor) -> Any:
+            with self.intervened(names):
+                return self.network(batch)
+
+        return run
+
+    def measure(self, images: Images, before: NDArray[Any]) -> LossMeasure | MetricMeasure:
+        """Return the unit: one's own measure, top-1 accuracy where it exceeds chance, else agreement."""
+        if self.metric is not None:
+            self.measure_name = self.metric.name
+            return MetricMeasure(self.metric, before)
         units = images.units()
         classes = len(np.unique(units))
         if not self.measure_name:
@@ -114,18 +161,22 @@ class Study:
     @keep_freed_memory()
     def search(self, max_loss: float, say: Callable[[str], None]) -> Search:
         """Search on the first half among the sites that surgery can fix; without trials where images are too few."""
-        if least_limit(len(self.first.units())) > max_loss:
+        if self.shows_nothing if self.metric else least_limit(len(self.first.units())) > max_loss:
             return Search((), ())
         possible = self.possible = self.folded(list(self.sites))
         for item in possible.sites:
             if item.site not in possible.fixed:
                 say(f"refused   {item.site}: {item.reason}")
-        measure = self.measure(self.first, choices(self.network, self.first))
-        say(f"measure   {measure.name}, {100 * np.mean(measure.before == measure.target):.2f} % on the search half")
+        score = self.metric or first_choice
+        (before,) = scores([self.network], self.first, score)
+        measure = self.measure(self.first, before)
+        say(f"measure   {measure.name}, {measure.level} on the search half")
 
         def cost(names: Sequence[str]) -> Loss:
-            with self.intervened(names):
-                loss = measure.loss(choices(self.network, self.first))
+            changed = self._with_means(names)
+            # The first choice does not ask for the output of the untouched network.
+            *_, after = scores([self.network, changed] if self.metric else [changed], self.first, score)
+            loss = measure.loss(after)
             say(f"tried     {len(names)} sites, up to {names[-1]}: {loss}")
             return loss
 
@@ -138,13 +189,8 @@ class Study:
     @keep_freed_memory()
     def confirm(self, folded: Folded) -> tuple[Loss, float]:
         """Return the loss on the second half, and the largest deviation from the intervened network there."""
-
-        def intervened(batch: torch.Tensor) -> torch.Tensor:
-            with self.intervened(folded.fixed):
-                output: torch.Tensor = self.network(batch)
-            return output
-
-        (before, _, after), worst = confirm([self.network, intervened, folded.network], self.second)
+        networks: list[Callable[[torch.Tensor], Any]] = [self.network, self._with_means(folded.fixed), folded.network]
+        (before, _, after), worst = confirm(networks, self.second, self.metric)
         return self.measure(self.second, before).loss(after), worst
 
     def timing(self, folded: Folded) -> Timing:

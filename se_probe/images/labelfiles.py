@@ -27,6 +27,10 @@ _EXPECTED = (
 )
 
 
+class NoLabelFileError(SeProbeError):
+    """No file names any of the images, and labels are needed."""
+
+
 @dataclass(frozen=True)
 class LabelFile:
     """The label text of each image, by the image's name in the listing."""
@@ -78,7 +82,8 @@ def find_label_file(listing: Listing, images: Iterable[str], labels: LabelSpace 
     commas the label is an index, a wnid or the name of a class in `labels`; after a space an index or a wnid.
 
     Raises:
-        SeProbeError: there is none, it leaves an image out, gives one two labels or is not clear, two files disagree,
+        NoLabelFileError: there is none.
+        SeProbeError: it leaves an image out, gives one two labels or is not clear, two files disagree,
             or it is the devkit's list of class ids, whose order is not that of the network's output.
     """
     wanted = tuple(images)
@@ -87,7 +92,9 @@ def find_label_file(listing: Listing, images: Iterable[str], labels: LabelSpace 
     files = [LabelFile(name, labelled) for name, _, labelled in found if labelled]
     if not files:
         unclear = next(((name, text) for name, text, labelled in found if labelled is not None), None)
-        raise SeProbeError(_unclear(listing, *unclear) if unclear else _no_label_file(listing, wanted, texts))
+        if unclear:
+            raise SeProbeError(_unclear(listing, *unclear))
+        raise NoLabelFileError(_no_label_file(listing, wanted, texts))
     partial = next((file for file in files if len(file.labelled) < len(wanted)), None)
     if partial is not None:
         missing = next(name for name in wanted if name not in partial.labelled)

@@ -13,6 +13,7 @@ from se_probe.errors import SeProbeError
 from se_probe.images.labelfiles import (
     KAGGLE_SOLUTION,
     TINY_ANNOTATIONS,
+    NoLabelFileError,
     find_label_file,
     read_kaggle_solution,
     read_tiny_annotations,
@@ -24,6 +25,8 @@ EXPECTED = (
     "expected one folder a class (named by wnid, class name or output index), flat files <wnid>_*.JPEG, or flat "
     "files with a label file"
 )
+ONE_CLASS = "images"
+"""The class of images of which nothing says the class."""
 _FLAT_WNID = re.compile(r"(n\d{8})_.+")
 _ILSVRC = re.compile(r"ILSVRC2012_val_\d{8}\.\w+", re.IGNORECASE)
 # Names that split a data set, never classes of it.
@@ -38,8 +41,8 @@ class Layout:
     labelled: Mapping[str, str] = field(repr=False)
 
 
-def detect_layout(listing: Listing, labels: LabelSpace | None) -> Layout:
-    """Return the layout of the files and the label text of each image.
+def detect_layout(listing: Listing, labels: LabelSpace | None, *, unlabelled: bool = False) -> Layout:
+    """Return the layout of the files and the label text of each image; `unlabelled` as in `open_images`.
 
     Raises:
         SeProbeError: there are no images, or the layout is not clearly one of those known.
@@ -53,7 +56,7 @@ def detect_layout(listing: Listing, labels: LabelSpace | None) -> Layout:
         return webdataset_layout(listing)
     folders = _by_folder(listing.images)
     if len(folders) == 1:
-        return _one_folder(listing, next(iter(folders)), labels)
+        return _one_folder(listing, next(iter(folders)), labels, unlabelled)
     return _class_folders(listing, folders)
 
 
@@ -168,14 +171,14 @@ def _by_folder(images: Iterable[str]) -> dict[str, list[str]]:
     return folders
 
 
-def _one_folder(listing: Listing, folder: str, labels: LabelSpace | None) -> Layout:
+def _one_folder(listing: Listing, folder: str, labels: LabelSpace | None, unlabelled: bool) -> Layout:
     leaf = os.path.basename(folder)
     if leaf and (is_wnid(leaf) or (labels is not None and labels.candidates(leaf))):
         return _class_folders(listing, {folder: list(listing.images)})
-    return _flat(listing, folder, labels)
+    return _flat(listing, folder, labels, unlabelled)
 
 
-def _flat(listing: Listing, folder: str, labels: LabelSpace | None) -> Layout:
+def _flat(listing: Listing, folder: str, labels: LabelSpace | None, unlabelled: bool) -> Layout:
     names = {image: os.path.basename(image) for image in listing.images}
     named = {image: match[1] for image, name in names.items() if (match := _FLAT_WNID.fullmatch(name))}
     if len(named) == len(names):
@@ -186,7 +189,12 @@ def _flat(listing: Listing, folder: str, labels: LabelSpace | None) -> Layout:
             f"{listing.root}: {len(named)} files are named <wnid>_* and {len(names) - len(named)} are not ({other}); "
             f"{EXPECTED}"
         )
-    file = find_label_file(listing, listing.images, labels)
+    try:
+        file = find_label_file(listing, listing.images, labels)
+    except NoLabelFileError:
+        if not unlabelled:
+            raise
+        return Layout(f"flat files{_below(folder)} without labels, as one {{kind}}", dict.fromkeys(names, ONE_CLASS))
     what = "flat ILSVRC files" if all(map(_ILSVRC.fullmatch, names.values())) else "flat files"
     return Layout(f"{what}{_below(folder)} labelled by {{kind}} in {file.name}", file.labelled)
 

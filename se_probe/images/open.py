@@ -18,7 +18,7 @@ from se_probe.io.urls import is_url
 from se_probe.labels import LabelSpace, imagenet
 
 
-def open_images(data: str | Path, labels: LabelSpace | None = None) -> ImageSet:
+def open_images(data: str | Path, labels: LabelSpace | None = None, *, unlabelled: bool = False) -> ImageSet:
     """Return the labelled images of a folder, a .tar file, a public set, or a data set named as timm names it.
 
     A folder or .tar may be behind a URL of fsspec's (`s3://`, `gs://`, `memory://` ...), a .tar on a web server too.
@@ -30,6 +30,7 @@ def open_images(data: str | Path, labels: LabelSpace | None = None) -> ImageSet:
             `hfids/NAME`, with `#SPLIT` where there are several; `wds/PLACE`, a folder or pattern of shards. A folder
             called like one of them is given as `./hfds/...`.
         labels: the network's classes; without them, names and WordNet ids are classes of the data's own.
+        unlabelled: whether images in one folder of which nothing says the classes are one class, "images".
 
     Raises:
         SeProbeError: there is nothing there, or it is not clear which image is of which class.
@@ -43,12 +44,14 @@ def open_images(data: str | Path, labels: LabelSpace | None = None) -> ImageSet:
     if isinstance(data, str) and is_public_name(data):
         public = _open_files(fetched_folder(data), labels, by_index=public_set(data)[0].imagenet_indices)
         return replace(public, title=full_name(data))
-    return _open_files(data, labels)
+    return _open_files(data, labels, unlabelled=unlabelled)
 
 
-def _open_files(place: str | Path, labels: LabelSpace | None, *, by_index: bool = False) -> ImageSet:
+def _open_files(
+    place: str | Path, labels: LabelSpace | None, *, by_index: bool = False, unlabelled: bool = False
+) -> ImageSet:
     listing = list_place(place)
-    layout = detect_layout(listing, labels)
+    layout = detect_layout(listing, labels, unlabelled=unlabelled)
     layout = _indices_as_wnids(layout, readable(listing.root)) if by_index else layout
     return replace(_image_set(listing, layout, labels), location=_location(place))
 

@@ -81,7 +81,7 @@ def _run(path: Path) -> ModuleType:
         exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
     except (Exception, SystemExit) as error:
         del sys.modules[module.__name__]
-        raise SeProbeError(f"{path.name} cannot be run: {one_line(error)}{_line(error, path)}") from error
+        raise SeProbeError(f"{path.name} cannot be run: {one_line(error)}{line_of(error, path)}") from error
     return module
 
 
@@ -99,14 +99,14 @@ def _call(function: Callable[..., Any], name: str, model_args: Mapping[str, obje
     try:
         network = function(**model_args)
     except (Exception, SystemExit) as error:
-        raise SeProbeError(f"{call} failed: {one_line(error)}{_line(error, path)}") from error
+        raise SeProbeError(f"{call} failed: {one_line(error)}{line_of(error, path)}") from error
     if not isinstance(network, torch.nn.Module):
         raise SeProbeError(f"{call} returned {type(network).__name__}; expected a torch.nn.Module")
     return network
 
 
-def _line(error: BaseException, path: Path) -> str:
-    """Return the deepest line of the file on the way to the error, where it got as far as running."""
+def line_of(error: BaseException, path: Path) -> str:
+    """Return " (line N)" for the deepest line of a file on the way to an error, "" where it got no line of it."""
     if isinstance(error, SyntaxError):
         return ""  # its message names the line already
     lines = []

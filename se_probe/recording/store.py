@@ -196,7 +196,8 @@ def _sweep(path: Path) -> None:
 def _write_arrays(path: Path, header: Header, content: Content) -> dict[str, ArrayDigest]:
     """Write images, moments and signals; return the checksum of each array, taken from memory."""
     parts = (part for part in content.parts if len(part[0]))
-    tree = _tree_of(header, content, next(parts), header.attributes(INCOMPLETE, content.skipped))
+    nothing = np.empty(0, dtype=np.int64), np.empty((0, width(header.signals)), dtype=np.float32)
+    tree = _tree_of(header, content, next(parts, nothing), header.attributes(INCOMPLETE, content.skipped))
     encoding: dict[str, dict[str, Any]] = {}
     for name, layout in layout_of(header).items():
         group, _, array = name.rpartition("/")

@@ -21,12 +21,13 @@ def folding_section(folder: Path) -> Section | None:
         table = pd.read_csv(place / TABLES / "fold_sites.csv", keep_default_na=False)
         shown = sites_table(table[list(_COLUMNS)].rename(columns=_COLUMNS))
         outcome = str(facts["refusal"] or facts["verdict"])
-        measure, allowed = str(facts["measure"]), float(facts["max_loss"])
+        measure, unit = str(facts["measure"]), str((facts.get("metric") or {"unit": "points"})["unit"])
+        allowed = f"{float(facts['max_loss']):g} {unit}".rstrip()
     except (OSError, ValueError, KeyError, TypeError):
         return None
     words = (
         "Gates that hardly move were replaced by their means and folded into neighbouring layers; allowed was a loss "
-        f"of {allowed:g} points of {measure} on held-out images.",
+        f"of {allowed} of {measure} on held-out images.",
         f"{outcome[:1].upper()}{outcome[1:]}.",
     )
     return Section("folding", "Folding", words, shown, summary=(f"Folding: {outcome}.",))

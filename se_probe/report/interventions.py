@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from se_probe.analysis.outcomes import NLL, Cost, cost_of
 from se_probe.recording.run_folder import FIGURES, TABLES
 from se_probe.report.figures import intervention_figures
 from se_probe.report.section import Cell, Heading, PageTable, Section
@@ -24,6 +25,7 @@ class _Column(NamedTuple):
     limits: str
     factor: float = 1
     decimals: int = 3
+    digits: str = "f"
 
 
 _COLUMNS = (
@@ -49,34 +51,43 @@ def interventions_section(folder: Path) -> Section | None:
     table = pd.read_csv(path, dtype={"gates_from": str}).fillna({"gates_from": ""})
     savings = [name for name in _SAVINGS if name in table and table[name].notna().any()]
     one = table["replacement"].nunique() == 1
+    cost = cost_of(table)
+    columns = _COLUMNS if cost == NLL else (_own_column(cost),)
     headings = [
         Heading("Sites replaced", "", False),
         *([] if one else [Heading("Gates become", "Replacement of the gates", False)]),
-        *(Heading(column.label, f"{column.note}, with its 95 % interval", True) for column in _COLUMNS),
-        Heading("p", "Of no change of NLL: paired sign-flip test, Holm's adjustment over all sites alone", True),
+        *(Heading(column.label, f"{column.note}, with its 95 % interval", True) for column in columns),
+        Heading("p", f"Of no change of {cost.name}: paired sign-flip test, Holm's adjustment over sites alone", True),
         *(Heading(*_SAVINGS[name], True) for name in savings),
     ]
-    rows = [_row(row, savings, replacement=not one) for row in table.to_dict("records")]
+    rows = [_row(row, columns, savings, replacement=not one) for row in table.to_dict("records")]
     common = (("gates become", str(table["replacement"].iloc[0])),) if one else ()
     shown = PageTable(tuple(headings), tuple(rows), common, of_sites=False)
     figures = tuple(intervention_figures(folder / FIGURES))
     return Section("interventions", "Interventions", tuple(_words(table)), shown, figures)
 
 
-def _row(row: Mapping[Hashable, Any], savings: list[str], *, replacement: bool) -> tuple[Cell, ...]:
+def _own_column(cost: Cost) -> _Column:
+    words = f"Change of {cost.in_unit}, of which {'less' if cost.lower_is_better else 'more'} is better"
+    return _Column(cost.in_unit, words, cost.change, cost.measure, digits="g")
+
+
+def _row(
+    row: Mapping[Hashable, Any], columns: Sequence[_Column], savings: list[str], *, replacement: bool
+) -> tuple[Cell, ...]:
     name, names = str(row["intervention"]), str(row["sites"]).split(",")
     sites = ", ".join(names) if len(names) <= _MOST_NAMES else f"{names[0]} … {names[-1]} ({len(names)})"
     return (
         Cell(name if sites in name else f"{name}: {sites}"),
         *([Cell(str(row["replacement"]))] if replacement else []),
-        *(_with_limits(row, column) for column in _COLUMNS),
-        _number(row["nll_p_holm"], "{:.2g}"),
+        *(_with_limits(row, column) for column in columns),
+        _number(row["metric_p_holm" if "metric_p_holm" in row else "nll_p_holm"], "{:.2g}"),
         *(_number(row[name], "{:,.0f}") for name in savings),
     )
 
 
 def _with_limits(row: Mapping[Hashable, Any], column: _Column) -> Cell:
-    digits = f"{{:z.{column.decimals}f}}"
+    digits = f"{{:z.{column.decimals}{column.digits}}}"
     value, low, high = (
         _number(column.factor * row[name], digits)
         for name in (column.value, f"{column.limits}_ci_low", f"{column.limits}_ci_high")
@@ -91,19 +102,35 @@ def _number(value: float, digits: str) -> Cell:
 def _words(table: pd.DataFrame) -> list[str]:
     first = table.iloc[0]
     replacements = list(table["replacement"].unique())
-    top1, top5 = (_number(100 * first[name], "{:.1f} %").text for name in ("clean_top1", "clean_top5"))
     estimators = str(first["estimators"])
     words = [
         f"Gates were replaced while the network ran ({', '.join(replacements)}): {len(table)} interventions, all on "
         f"the same {first['images']:,} images of {first['classes']:,} classes. Every class weighs the same.",
-        f"Accuracy and NLL are over the {first['labelled']:,} images for whose class the network has a unit.",
-        f"Untouched, top-1 is {top1}, top-5 {top5} and NLL {_number(first['clean_nll'], '{:.3f}').text}.",
+        *_levels(table),
         f"Intervals, 95 %, are for other images of these classes. {estimators[:1].upper()}{estimators[1:]}.",
     ]
     if {"mean", "class-mean"} & set(replacements):
         source = first["gates_from"] or "a recording that is not stated"
         words.append(f"The mean gates that were put in come from {source}.")
     if table["unchanged"].eq(table["images"]).any():
-        words.append("Where the outputs of all images are the same as before, NLL and KL have no interval.")
+        what = "NLL and KL have" if cost_of(table) == NLL else f"{cost_of(table).name} has"
+        words.append(f"Where nothing changed for any image, {what} no interval.")
     words.append("The network was not trained again after an intervention.")
     return words
+
+
+def _levels(table: pd.DataFrame) -> list[str]:
+    """What the untouched network does, and on how many images that is measured."""
+    first, cost = table.iloc[0], cost_of(table)
+    if cost != NLL:
+        level = f"{_number(first['clean_metric'], '{:.4g}').text} {cost.unit}".rstrip()
+        better = "less" if cost.lower_is_better else "more"
+        return [
+            f"Measured is {cost.name}, the user's own, of which {better} is better, over {first['labelled']:,} images.",
+            f"Untouched, it is {level}.",
+        ]
+    top1, top5 = (_number(100 * first[name], "{:.1f} %").text for name in ("clean_top1", "clean_top5"))
+    return [
+        f"Accuracy and NLL are over the {first['labelled']:,} images for whose class the network has a unit.",
+        f"Untouched, top-1 is {top1}, top-5 {top5} and NLL {_number(first['clean_nll'], '{:.3f}').text}.",
+    ]

@@ -15,7 +15,8 @@ from se_probe.ablation import (
     open_ablation,
     plan_interventions,
 )
-from se_probe.ablation.measure import Labels, passes_of
+from se_probe.ablation.measure import Labels, passes_of, require_measurable
+from se_probe.ablation.metric import Metric, read_metric
 from se_probe.ablation.planning import SCOPES
 from se_probe.ablation.replacing import ReplacementSpec, parse_replacement
 from se_probe.ablation.results import AblationWriter
@@ -45,7 +46,7 @@ from se_probe.runs.verb import verb
 
 @verb(AblateSettings)
 def ablate(settings: AblateSettings) -> Ablation:
-    """Measure what replacing gates does to a network's predictions, on the same images with and without.
+    """Measure what replacing gates does to a network's predictions, or to a measure of your own, on the same images.
 
     The gates are recorded first, over the images that are then measured: all of the selection, those of the chosen
     classes and those of every other class. With `run`, the recording of that run is taken instead.
@@ -91,6 +92,7 @@ class _Planned:
         replacement: what replaces gates.
         groups: which sites are replaced together.
         pair: the classes whose gates are swapped.
+        metric: a measure of one's own in the place of those of a classifier.
         other: the recording that gives the means, where it is not this run's own.
         joined: the recording of a run that is joined.
     """
@@ -102,6 +104,7 @@ class _Planned:
     replacement: ReplacementSpec
     groups: list[SiteGroup]
     pair: tuple[ImageClass, ImageClass] | None
+    metric: Metric | None
     other: Recording | None
     joined: Recording | None
 
@@ -115,6 +118,7 @@ class _Planned:
 
 def _plan(settings: AblateSettings) -> _Planned:
     spec = parse_replacement(settings.replacement)
+    metric = None if settings.metric is None else read_metric(settings.metric)
     machine = machine_of(settings, settings.batch_size)
     preset = preset_of(None)
     settings, joined = join(settings)
@@ -127,10 +131,11 @@ def _plan(settings: AblateSettings) -> _Planned:
         reference = joined.provenance["data"]["reference_per_class"]
         settings = replace(settings, classes=chosen_classes(joined), reference_per_class=reference)
     model = load_network(settings, preset.model)
-    images = open_data(settings, model)
+    images = open_data(settings, model, unlabelled=metric is not None)
     selection = select_images(settings, images, preset)
     if joined is not None:
         require_same(joined, model, selection)
+    require_measurable(model, selection, metric)
     run = plan_run(settings, model, selection, machine, "ablate")
     groups = _fitting(plan_interventions(run.discovery.sites, settings.sites or SCOPES), spec)
     pair = None
@@ -141,7 +146,7 @@ def _plan(settings: AblateSettings) -> _Planned:
     if other is not None:
         require_same(other, model)
     tell("replace", f"{spec.text}: {len(groups)} interventions, {passes_of(groups)} passes an image")
-    return _Planned(settings, run, folder, classes_within(selection, None), spec, groups, pair, other, joined)
+    return _Planned(settings, run, folder, classes_within(selection, None), spec, groups, pair, metric, other, joined)
 
 
 @keep_freed_memory()
@@ -153,6 +158,7 @@ def _measure(plan: _Planned, recording: Recording) -> None:
         **run.provenance,
         "replacement": plan.replacement.text,
         "gates_from": _origin(plan.replacement, plan.other),
+        "metric": None if plan.metric is None else plan.metric.facts,
     }
     total = len(selection.entries) * passes_of(plan.groups)
     with (
@@ -165,6 +171,7 @@ def _measure(plan: _Planned, recording: Recording) -> None:
             plan.groups,
             replacements,
             selection,
+            metric=plan.metric,
             label=label,
             batch_size=plan.settings.batch_size,
             workers=run.machine.workers,

@@ -18,6 +18,7 @@ from se_probe.analysis import (
 )
 from se_probe.analysis.ablation import ALONE, importance_correlations, site_importance
 from se_probe.analysis.gates import channel_gates
+from se_probe.analysis.outcomes import cost_of
 from se_probe.analysis.similarity import clustered_class_means, pair_table
 from se_probe.figures import (
     RUN_FIGURES,
@@ -181,10 +182,11 @@ def _drawn_interventions(
     rows: pd.DataFrame, classes: pd.DataFrame, specificity: pd.DataFrame | None, about: dict[str, Any]
 ) -> list[Drawn]:
     """The figures of one replacement that its rows have the numbers for."""
-    alone = rows[(rows["scope"] == ALONE) & rows["nll_change"].notna()]
+    change = cost_of(rows).change
+    alone = rows[(rows["scope"] == ALONE) & rows[change].notna()]
     placed = rows[rows["scope"].isin(SCOPES)]  # Sites that were named by the user have no place along the network.
     drawn: list[Drawn] = []
-    if placed["nll_change"].notna().any():
+    if placed[change].notna().any():
         drawn.append(Drawn(intervention_cost(rows, **about), rows, "intervention_cost"))
     if "parameters_saved" in rows and placed[["parameters_saved", "multiply_adds_saved"]].gt(0).all(axis=1).any():
         drawn.append(Drawn(intervention_savings(rows, **about), rows, "intervention_savings"))

@@ -12,10 +12,12 @@ import pandas as pd
 import torch
 from safetensors.torch import save
 
+from se_probe.ablation.measure import require_measurable
+from se_probe.ablation.metric import Metric, read_metric
 from se_probe.analysis.sampling import select_sites
 from se_probe.errors import SeProbeError
 from se_probe.folding.evaluation import halves, reference_tensor
-from se_probe.folding.loss import Loss, images_for, least_limit
+from se_probe.folding.loss import FEWEST_MEASURED, Loss, images_for, least_limit
 from se_probe.folding.plan import tolerance_of
 from se_probe.folding.result import FoldRun, timing_sentence, trials_table, verdict_of
 from se_probe.folding.saved import builder_of, write_folded
@@ -73,6 +75,7 @@ def fold(settings: FoldSettings) -> FoldRun:
             batch_size=settings.batch_size,
             workers=run.machine.workers,
             progress=progress,
+            metric=plan.metric,
         )
     with status("searching for sites to fold", shown=settings.progress):
         found = None if settings.sites else study.search(plan.max_loss, tell_line)
@@ -90,6 +93,7 @@ class _Planned:
 
     run: Plan
     halves: tuple[Selection, Selection]
+    metric: Metric | None
     max_loss: float
     builder: dict[str, Any]
     folder: RunFolder
@@ -97,6 +101,10 @@ class _Planned:
 
 
 def _plan(settings: FoldSettings) -> _Planned:
+    metric = None if settings.metric is None else read_metric(settings.metric)
+    if metric is not None and settings.max_loss is None:
+        unit = f" in {metric.unit}" if metric.unit else ""
+        raise SeProbeError(f"the metric {metric.name} was given without --max-loss; say how much may be lost{unit}.")
     machine = machine_of(settings, settings.batch_size)
     default = preset_of(None).model
     settings, joined = join(settings)
@@ -106,22 +114,26 @@ def _plan(settings: FoldSettings) -> _Planned:
     model = load_network(settings, default)
     if joined is not None:
         require_same(joined, model)
-    images = open_data(settings, model)
+    images = open_data(settings, model, unlabelled=metric is not None)
     chosen = images.classes if settings.classes is None else resolve_classes(images.labels, settings.classes)
     selection = select(images, chosen, per_class=settings.per_class, reference_per_class=0, seed=settings.seed)
     tell("images", f"{len(selection.entries)} of {len(chosen)} classes, in two halves")
     parts = halves(selection, settings.seed)
     max_loss = settings.max_loss or (MAX_LOSS_DEMO if settings.uses_demo else MAX_LOSS)
     # A search that could not fold anything is refused before the first pass.
-    if not settings.sites and (reason := _too_few(len(parts[0].entries), max_loss)):
+    if not settings.sites and (reason := _too_few(len(parts[0].entries), max_loss, metric)):
         raise SeProbeError(reason)
+    require_measurable(model, selection, metric)
     run = plan_run(settings, model, selection, machine, "fold")
     select_sites(run.discovery.sites, settings.sites)
-    return _Planned(run, parts, max_loss, builder, folder, joined)
+    return _Planned(run, parts, metric, max_loss, builder, folder, joined)
 
 
-def _too_few(images: int, max_loss: float) -> str:
+def _too_few(images: int, max_loss: float, metric: Metric | None) -> str:
     """Say that no loss as small as `max_loss` can be shown on so many images, "" where one can."""
+    if metric is not None:
+        reason = f"{images} images to search on say too little of how {metric.name} varies; {FEWEST_MEASURED} or more"
+        return "" if images >= FEWEST_MEASURED else f"{reason} are needed: give more (--per-class)."
     floor = least_limit(images)
     if floor <= max_loss:
         return ""
@@ -139,6 +151,7 @@ def _finish(study: Study, folded: Folded, found: Search | None, plan: _Planned) 
     refusal = _refusal(study, folded, found, loss, worst, max_loss)
     facts: dict[str, Any] = {
         "measure": study.measure_name,
+        "metric": None if plan.metric is None else plan.metric.facts,
         "max_loss": max_loss,
         "decided": "forced by sites" if found is None else "upper limit on the search half, estimate on the other",
         "refusal": refusal,
@@ -185,15 +198,15 @@ def _refusal(
 
 def _nothing_allowed(study: Study, folded: Folded, found: Search | None, max_loss: float) -> str:
     """Say why no site is fixed: too few images that can be decoded, none that surgery can change, or all too costly."""
-    if found is not None and (reason := _too_few(len(study.first.units()), max_loss)):
+    if found is not None and (reason := _too_few(len(study.first.units()), max_loss, study.metric)):
         return reason
     least = found.least_harmful if found else None
     if least is None:
         reasons = "; ".join(dict.fromkeys(item.reason for item in (study.possible or folded).sites if item.reason))
         return f"no site can be folded: {reasons}"
     return (
-        f"no site can be folded within {max_loss:g} points: the least harmful, {least.sites[0]}, loses {least.loss} of "
-        f"{study.measure_name} on {least.loss.images} images, and the upper limit decides"
+        f"no site can be folded within {max_loss:g} {least.loss.unit}: the least harmful, {least.sites[0]}, loses "
+        f"{least.loss} of {study.measure_name} on {least.loss.images} images, and the upper limit decides"
     )
 
 

@@ -36,15 +36,10 @@ def join(settings: S) -> tuple[S, Recording | None]:
     recording = open_recording(settings.run)
     if not recording.complete:
         raise SeProbeError(f"{settings.run} was stopped before its end; complete it with excite --resume first.")
-    model, data = recording.provenance["model"], recording.provenance["data"]
+    data = recording.provenance["data"]
     changed: dict[str, Any] = {"per_class": data["per_class"], "seed": data["seed"]}
     if settings.model is None:
-        if model["source"] not in NAMED:
-            raise SeProbeError(
-                f"{settings.run} was recorded from {model['name']}, which is code of your own or from a hub; name it "
-                "again with --model (a recording does not choose code to run)."
-            )
-        changed["model"] = str(model["name"])
+        changed["model"] = recorded_network(recording)
     if settings.data is None and not settings.demo:
         if data["title"] != "demo":
             raise SeProbeError(
@@ -53,6 +48,21 @@ def join(settings: S) -> tuple[S, Recording | None]:
             )
         changed["demo"] = True
     return replace(settings, **changed), recording
+
+
+def recorded_network(recording: Recording) -> str:
+    """Return the name of a recording's network.
+
+    Raises:
+        SeProbeError: it is not one that a name alone may load.
+    """
+    model = recording.provenance["model"]
+    if model["source"] not in NAMED:
+        raise SeProbeError(
+            f"{recording.path.parent} was recorded from {model['name']}, which is code of your own or from a hub; name "
+            "it again with --model (a recording does not choose code to run)."
+        )
+    return str(model["name"])
 
 
 def result_folder(settings: JoinSettings, joined: Recording | None, part: str, label: str) -> RunFolder:

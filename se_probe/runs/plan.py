@@ -23,6 +23,7 @@ from se_probe.recording import provenance_of
 from se_probe.runs.machine import Machine
 from se_probe.runs.options import OnResume
 from se_probe.runs.presets import Preset
+from se_probe.runs.settings import LookSettings
 from se_probe.runs.shared_settings import ReferenceSettings, RunSettings
 
 # Number of classes that are chosen from data which lack the paper's.
@@ -122,7 +123,7 @@ def label_of(network: str | torch.nn.Module | LoadedModel) -> str:
     return network if isinstance(network, str) else type(network).__name__
 
 
-def load_network(settings: RunSettings, default: str) -> LoadedModel:
+def load_network(settings: RunSettings | LookSettings, default: str) -> LoadedModel:
     """Return the network of a run: loaded by name, taken from memory, or as it was given.
 
     Raises:
@@ -147,8 +148,8 @@ def load_network(settings: RunSettings, default: str) -> LoadedModel:
     return model
 
 
-def open_data(settings: RunSettings, model: LoadedModel) -> ImageSet:
-    """Return the images of a run: the demo's drawings or those of `data`.
+def open_data(settings: RunSettings, model: LoadedModel, *, unlabelled: bool = False) -> ImageSet:
+    """Return the images of a run: the demo's drawings or those of `data`, which may be `unlabelled`.
 
     Raises:
         SeProbeError: there are none, or both were asked for.
@@ -165,7 +166,7 @@ def open_data(settings: RunSettings, model: LoadedModel) -> ImageSet:
             "environment), or --demo for the bundled drawings."
         )
     else:
-        images = open_images(settings.data, model.labels)
+        images = open_images(settings.data, model.labels, unlabelled=unlabelled)
     ignored = f", {images.ignored} other files ignored" if images.ignored else ""
     tell("data", f"{images.title}: {images.layout}{ignored}")
     return images
@@ -205,6 +206,8 @@ def default_classes(images: ImageSet, preset: Preset) -> list[str]:
 
     Classes with an output unit come before those without one; each kind is spread evenly over the label order.
     """
+    if len(images.classes) == 1:
+        return [images.classes[0].wnid or images.classes[0].name]
     wanted = preset.classes.split(",")
     found: list[ImageClass] = []
     for name in wanted:

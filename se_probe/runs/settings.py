@@ -10,6 +10,7 @@ from se_probe.runs.options import OnResume, Panel, names, numbers, option
 from se_probe.runs.presets import PRESETS
 from se_probe.runs.shared_settings import (
     LARGEST_BATCH,
+    LARGEST_SEED,
     ArchitectureSettings,
     BatchSettings,
     DrawSettings,
@@ -17,6 +18,9 @@ from se_probe.runs.shared_settings import (
     FastSettings,
     FigureSettings,
     FolderSettings,
+    MachineSettings,
+    MetricSettings,
+    NetworkSettings,
     ReferenceSettings,
     ReportSettings,
     RunSettings,
@@ -135,8 +139,8 @@ class ScaleSettings(FastSettings, ReferenceSettings, RunSettings):
     )
 
 
-class AblateSettings(ReportSettings, BatchSettings, ReferenceSettings, JoinSettings):
-    """Replace gates while the network runs and measure what that costs in accuracy, on the same images."""
+class AblateSettings(ReportSettings, BatchSettings, MetricSettings, ReferenceSettings, JoinSettings):
+    """Replace gates while the network runs and measure what that costs, on the same images."""
 
     replacement: str = option(
         default="identity",
@@ -159,16 +163,15 @@ class AblateSettings(ReportSettings, BatchSettings, ReferenceSettings, JoinSetti
     )
 
 
-class FoldSettings(BatchSettings, JoinSettings):
+class FoldSettings(BatchSettings, MetricSettings, JoinSettings):
     """Replace gates that hardly move by constants, fold these into neighbouring layers, and save the network."""
 
     max_loss: float | None = option(
         default=None,
-        help="Allowed loss of top-1 accuracy in percentage points (of agreement with the network, without labels). "
-        "Default: 0.5 (2 with the demo's 500 drawings, which cannot show less).",
+        help="Allowed loss of top-1 accuracy in percentage points (of agreement with the network, without labels), or "
+        "of your own measure in its unit. Default: 0.5 points (2 with the demo's 500 drawings; fewer show less).",
         above=0,
-        most=100,
-        metavar="POINTS",
+        metavar="NUMBER",
     )
     sites: Sequence[str] | None = option(
         default=None,
@@ -205,6 +208,35 @@ class CompareSettings(FolderSettings):
         kw_only=False,
         metavar="RUN",
     )
+
+
+class LookSettings(FolderSettings, MachineSettings, ArchitectureSettings, NetworkSettings):
+    """Look at images of your own: what the network answers, which gates are unusual, what they do, where they look."""
+
+    images: Sequence[str | Path] = option(
+        help="Image files, or drawings of the demo (demo/goldfish/0000).", kw_only=False, metavar="IMAGE"
+    )
+    against: str | Path | None = option(
+        default=None,
+        help="A run of the same network: gates are compared with all its classes, and its network is taken where "
+        "--model names none. Without a run the gates with the largest effects are shown.",
+        metavar="RUN",
+    )
+    top: int = option(default=10, help="Gates shown of each image.", least=1, most=1000)
+    seed: int = option(
+        default=0, help="Seed of --random-weights and of the permutations for words.", least=0, most=LARGEST_SEED
+    )
+    out: str | Path | None = option(
+        default=None,
+        help="Folder for look.html, with the gates' maps over the images, and tables. Default: nothing is written.",
+        metavar="DIR",
+        panel=Panel.WHERE,
+        on_resume=OnResume.PLACE,
+    )
+
+    def network(self, default: str) -> str | torch.nn.Module | LoadedModel:
+        """Return the network that was asked for, else the default."""
+        return default if self.model is None else self.model
 
 
 class CostSettings(ArchitectureSettings, panel=Panel.SPEED):

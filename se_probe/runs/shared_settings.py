@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from se_probe.runs.options import OnResume, Panel, Settings, names, number_or_word, option
 
@@ -122,6 +122,17 @@ class BatchSettings(Settings, panel=Panel.SPEED, on_resume=OnResume.FREE):
     """How many images go through the network at once."""
 
     batch_size: int = option(default=32, help="Images in one forward pass.", least=1, most=LARGEST_BATCH)
+
+
+class MetricSettings(Settings):
+    """A measure of one's own."""
+
+    metric: str | Callable[..., Any] | None = option(
+        default=None,
+        help="A measure of your own in the place of accuracy, path/to/file.py:function: from the network's output and "
+        "the images to a number for each image (docs/tasks.md). Images then need no classes.",
+        metavar="FILE:FUNCTION",
+    )
 
 
 class FastSettings(Settings, panel=Panel.SPEED, on_resume=OnResume.FREE):

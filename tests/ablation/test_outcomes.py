@@ -40,6 +40,6 @@ def test_an_output_without_logits_is_refused(output):
     with pytest.raises(SeProbeError) as caught:
         log_probabilities(output, 2)
     assert str(caught.value) == (
-        f"the network's output is {shape}; expected logits (2 images, classes), without which an intervention has no "
-        "measured cost."
+        f"the network's output is {shape}; expected logits (2 images, classes): give a measure of your own "
+        "with --metric."
     )

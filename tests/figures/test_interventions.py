@@ -111,7 +111,7 @@ def test_long_names_are_cut_and_very_many_classes_counted():
     many = pd.concat([ALONE.assign(**{"class": f"class {place}"}) for place in range(70)])
     many = many.drop_duplicates(["class", "sites"])
     axes = intervention_classes(many, demo=False).axes[0]
-    assert axes.get_ylabel() == "70 classes, largest rise at the top"
+    assert axes.get_ylabel() == "70 classes, hurt most at the top"
 
 
 def test_classes_without_a_unit_are_left_out():
@@ -119,3 +119,27 @@ def test_classes_without_a_unit_are_left_out():
     names = [label.get_text() for label in intervention_classes(part, demo=False).axes[0].get_yticklabels()]
     assert len(names) == 9
     assert np.isfinite(intervention_classes(part, demo=False).axes[0].images[0].get_array()).all()
+
+
+def own_measure(table):
+    own = table.drop(columns=[name for name in table if name.startswith("top1")])
+    own = own.rename(columns=lambda name: name.replace("nll", "metric"))
+    return own.assign(metric="psnr", unit="dB", lower_is_better=False)
+
+
+def test_a_measure_of_ones_own_has_one_row_of_panels_in_its_unit():
+    own = own_measure(TABLE)
+    figure = intervention_cost(own, demo=False)
+    assert titles(figure) == ["psnr, dB (higher is better)"] * 2
+    (points,) = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(points.get_ydata(), own.loc[own["scope"] == "site", "metric_change"])
+
+
+def test_a_measure_of_which_more_is_better_shows_its_fall():
+    own = own_measure(ALONE)
+    for name in ("metric_change", "metric_ci_low", "metric_ci_high"):
+        own[name] = -own[name]
+    own = own.rename(columns={"metric_ci_low": "metric_ci_high", "metric_ci_high": "metric_ci_low"})
+    plain, fallen = (intervention_classes(table, demo=False) for table in (ALONE, own))
+    np.testing.assert_array_equal(*(figure.axes[0].images[0].get_array() for figure in (plain, fallen)))
+    assert fallen.axes[1].get_ylabel() == "fall of psnr, dB"

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from se_probe.errors import SeProbeError
-from se_probe.folding.evaluation import Images, choices, confirm, halves
+from se_probe.folding.evaluation import Images, confirm, first_choice, halves, scores
 from se_probe.images import open_images, select
 
 
@@ -73,7 +73,7 @@ def test_choices_follow_the_selection_and_leave_out_what_cannot_be_decoded(photo
     images = Images(selected(photographs, "alpha,beta"), as_tensor, torch.empty(0), batch_size=batch_size, workers=0)
     expected = [0, 0, 1, 1, 1, 0, 0, 1, 1]
     for _ in range(2):  # decoded, then from memory
-        assert choices(Brightness(0.1), images).tolist() == expected
+        assert scores([Brightness(0.1)], images, first_choice)[0].tolist() == expected
     assert images.skipped == 1
     assert len(images.units()) == len(expected)
 
@@ -89,4 +89,4 @@ def test_several_networks_see_the_same_images(photographs):
 def test_a_network_that_is_no_classifier_is_refused(photographs):
     images = Images(selected(photographs, "alpha"), as_tensor, torch.empty(0), batch_size=2, workers=0)
     with pytest.raises(SeProbeError, match="and not one vector of logits for each image"):
-        choices(nn.Identity(), images)
+        scores([nn.Identity()], images, first_choice)

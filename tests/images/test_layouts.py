@@ -424,3 +424,17 @@ def test_layouts_are_repeatable(tiny_imagenet):
     first, second = (open_images(tiny_imagenet, imagenet()) for _ in range(2))
     assert first == second
     assert re.fullmatch(r"n\d{8}/val_\d+\.JPEG", first.samples[0].path)
+
+
+def test_images_alone_are_one_class_where_that_is_allowed(tree):
+    root = tree("b.png", "a.png", "notes.txt")
+    images = open_images(root, None, unlabelled=True)
+    assert indices(images) == {"a.png": None, "b.png": None}
+    assert [item.name for item in images.classes] == ["images"]
+    assert "flat files without labels, as one" in images.layout
+    assert "nothing says their classes" in error_of(root)
+
+
+def test_images_with_labels_keep_them_where_they_need_none(tree):
+    images = open_images(tree("cat/a.png", "dog/b.png"), None, unlabelled=True)
+    assert [item.name for item in images.classes] == ["cat", "dog"]

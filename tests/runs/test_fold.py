@@ -122,7 +122,7 @@ def test_forced_sites_are_folded_and_the_loss_is_told(photographs, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_loss": 0}, "--max-loss 0 was given; expected a number above 0 and up to 100."),
+        ({"max_loss": 0}, "--max-loss 0 was given; expected a number above 0."),
         ({"sites": ["SE_9_9"]}, "SE_9_9"),
     ],
 )

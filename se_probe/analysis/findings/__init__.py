@@ -12,10 +12,11 @@ from se_probe.analysis.findings.finding import Finding, Verdict, findings_table
 from se_probe.analysis.findings.health import branches_choose, gates_alive, nearly_constant, no_dead_channels
 from se_probe.analysis.findings.importance import specific_sites_matter_more
 from se_probe.analysis.findings.last_stage import last_stage_matters_less, same_pattern_last, saturated_before_last
+from se_probe.analysis.findings.own_measure import last_stage_by_own_measure
 from se_probe.analysis.findings.removal import REMOVALS, last_stage_removed
 from se_probe.analysis.findings.sentences import names
 from se_probe.analysis.findings.summary import Summary, summary
-from se_probe.analysis.outcomes import AblationLike, Changes, outcome_changes
+from se_probe.analysis.outcomes import NLL, AblationLike, Changes, outcome_changes
 from se_probe.analysis.protocols import GateRecording
 from se_probe.errors import SeProbeError
 
@@ -38,8 +39,8 @@ def findings(
         recording: gates of a network; what is unbounded is not judged in gate units.
         tables: those of `measure_tables`; what is needed of them is computed where None. See `findings.context`.
         ablation: interventions on the same network. Where the sites of each stage were replaced together, claim 5
-            rests on measured accuracy; where sites were replaced one by one, whether those with class-specific gates
-            matter more is judged too.
+            rests on measured accuracy, or on one's own measure as far as that goes without a bar; where sites were
+            replaced one by one, whether those with class-specific gates matter more is judged too.
 
     Returns:
         The claims in the paper's order, then the health of the gates, then the importance of sites.
@@ -74,7 +75,8 @@ def findings(
 
 def _claim_five(evidence: Evidence, changes: Changes | None) -> list[Finding]:
     """What was measured of the last stage, else what a recording alone can say."""
-    measured = [] if changes is None else [last_stage_removed(evidence, changes, kind) for kind in REMOVALS]
+    judge = last_stage_removed if changes is None or changes.cost == NLL else last_stage_by_own_measure
+    measured = [] if changes is None else [judge(evidence, changes, kind) for kind in REMOVALS]
     found = [finding for finding in measured if finding is not None]
     return found or [last_stage_matters_less(evidence, ablated=changes is not None)]
 

@@ -13,8 +13,7 @@ from se_probe.analysis.findings.thresholds import FEWEST_IMAGES
 from se_probe.analysis.gates import SiteMoments, site_moments
 from se_probe.analysis.health import site_health
 from se_probe.analysis.protocols import GateRecording, SiteLike
-from se_probe.analysis.stats.class_groups import class_groups, jackknife_limits, pooled_components_without
-from se_probe.analysis.stats.intervals import TAILS, student
+from se_probe.analysis.stats.intervals import TAILS, class_groups, jackknife_limits, pooled_components_without, student
 from se_probe.analysis.stats.moments import Floats, sample_variance
 from se_probe.analysis.stats.states import CLOSED, STATIC_SD
 
@@ -83,7 +82,7 @@ class Evidence:
         classes: number of classes with `FEWEST_IMAGES` images or more; only these count for claims about classes.
         images: images of classes with two or more, which tell whether gates move.
         moving_classes: number of these classes.
-        groups: group of each class, see `stats.class_groups`.
+        groups: group of each class, see `stats.intervals.class_groups`.
         chosen_images: images of each chosen class, whose single gates are kept.
     """
 

@@ -65,24 +65,24 @@ def gates_alive(evidence: Evidence) -> Finding:
         return claim.undecided(reason, names(evidence.sites), news=news)
     live, still, unsure = _by_verdict(bounded)
     kinds = {kind: sites for kind in _KINDS if (sites := [site for site in still if site.verdict == kind])}
-    open_question = _unsettled(evidence, unsure) if unsure else ""
     least = min(bounded, key=lambda site: site.sd)
-    statement = (
+    sentences = [
         f"{len(live)} of {len(bounded)} sites are live: more than {percent(1 - MOST)} of the channels of each have "
         f"gates with a standard deviation over images of {STATIC_SD:g} or more. {least.name} moves least, by "
-        f"{least.sd:.4f}.{''.join(_told(kind, sites) for kind, sites in kinds.items())}"
-        f"{f' {open_question}' if unsure else ''}{left_out([s for s in evidence.sites if not s.site.bounded])}"
-    )
+        f"{least.sd:.4f}.",
+        *(_told(kind, sites) for kind, sites in kinds.items()),
+        *([_unsettled(evidence, unsure)] if unsure else []),
+    ]
     more = MORE_CLASSES if unsure and evidence.moving_classes < FEWEST_CLASSES else ""
     parts = [f"{kind}: {listed(sites)}" for kind, sites in (kinds | ({"open": unsure} if unsure else {})).items()]
     return replace(
         claim,
         verdict=all_of(_live(site) for site in bounded),
         result="; ".join([f"{len(live)} of {len(bounded)}", *parts]),
-        statement=statement,
+        statement=" ".join(sentences) + left_out([site for site in evidence.sites if not site.site.bounded]),
         value=len(live) / len(bounded),
         sites=names(still or unsure or bounded),
-        news=_news(bounded, kinds) if still or not unsure else open_question,
+        news=_news(bounded, kinds) if still or not unsure else _unsettled(evidence, unsure),
         remedy=WEIGHT_DECAY if "collapsed" in kinds else "",
         next_command="fold" if 2 * len(still) > len(bounded) else more,
     )
@@ -227,7 +227,7 @@ def _told(kind: str, sites: Sequence[SiteEvidence]) -> str:
     """What is known of the sites in a state."""
     most = max(site.sd for site in sites)
     return (
-        f" {kind.capitalize()}: {listed(sites)}, mean gate {span((site.mean_gate for site in sites), 3)}, standard "
+        f"{kind.capitalize()}: {listed(sites)}, mean gate {span((site.mean_gate for site in sites), 3)}, standard "
         f"deviation over images {most:.4f} or less ({_KINDS[kind][2]})."
     )
 

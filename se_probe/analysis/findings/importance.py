@@ -9,7 +9,7 @@ from se_probe.analysis.findings.evidence import Evidence, SiteEvidence
 from se_probe.analysis.findings.finding import Finding, above
 from se_probe.analysis.findings.sentences import SOURCE, limits, names, too_few_classes
 from se_probe.analysis.findings.thresholds import FEWEST_RANKED_SITES, SMALL_CORRELATION
-from se_probe.analysis.outcomes import Changes
+from se_probe.analysis.outcomes import NLL, Changes, Cost
 from se_probe.analysis.stats.moments import Floats
 from se_probe.analysis.stats.paired import RESAMPLES, Strata, resampled_deviations
 from se_probe.analysis.stats.rank_correlation import jackknife_draws, partial_rank_correlation, rank_correlation
@@ -38,13 +38,13 @@ def specific_sites_matter_more(evidence: Evidence, changes: Changes) -> Finding 
         KEY,
         f"Sites with more class-specific gates matter more ({SOURCE}): here each site alone with {REPLACED[kind]}.",
         title="Sites with more class-specific gates matter more",
-        quantity="rank correlation over sites of the spread between class means with the rise of NLL",
+        quantity=f"rank correlation over sites of the spread between class means with the {changes.cost.loss}",
         bar=f"a rank correlation counts above {SMALL_CORRELATION:g}",
     )
     sites = [site for site in alone[kind] if site.moves]
     if reason := too_few_classes(evidence) or _too_few(sites, changes):
         return claim.undecided(reason, names(sites))
-    units, rows = changes.strata("nll"), [changes.rows[site.name, kind] for site in sites]
+    units, rows = changes.losses, [changes.rows[site.name, kind] for site in sites]
     units = Strata(tuple(group[:, rows] for group in units.groups), units.resampling_unit)
     redrawn = units.mean + resampled_deviations(units) if units.smallest > 1 else None
     between, within = (np.stack([getattr(site, part) for site in sites], axis=1) for part in ("between", "within"))
@@ -60,7 +60,9 @@ def specific_sites_matter_more(evidence: Evidence, changes: Changes) -> Finding 
         claim,
         verdict=verdicts.pop() if len(verdicts) == 1 else "cannot be judged",
         result=f"rank correlation {shown[0]}, {share.value:.2f} with ω², bar {SMALL_CORRELATION:g}",
-        statement=_statement(sites, units.mean, {name: values[0] for name, values in measures.items()}, shown),
+        statement=_statement(
+            changes.cost, sites, units.mean, {name: values[0] for name, values in measures.items()}, shown
+        ),
         value=spread.value,
         interval=(spread.low, spread.high),
         sites=names(sites),
@@ -69,6 +71,8 @@ def specific_sites_matter_more(evidence: Evidence, changes: Changes) -> Finding 
 
 def _too_few(sites: Sequence[SiteEvidence], changes: Changes) -> str | None:
     if not changes.labelled.any():
+        if changes.cost != NLL:
+            return f"No image was measured by {changes.cost.name}."
         return "The network has no unit for the class of any image, so that there is no NLL."
     if len(sites) >= FEWEST_RANKED_SITES:
         return None
@@ -78,15 +82,18 @@ def _too_few(sites: Sequence[SiteEvidence], changes: Changes) -> str | None:
     )
 
 
-def _statement(sites: Sequence[SiteEvidence], rise: Floats, measures: dict[str, Floats], shown: Sequence[str]) -> str:
+def _statement(
+    cost: Cost, sites: Sequence[SiteEvidence], rise: Floats, measures: dict[str, Floats], shown: Sequence[str]
+) -> str:
     depth = np.array([site.depth for site in sites])
     pairs = [f"{name} by {correlation}" for name, correlation in zip(measures, shown, strict=True)]
     fixed = [f"{partial_rank_correlation(values, rise, depth):.2f}" for values in measures.values()]
     costly, specific = sites[int(np.argmax(rise))], sites[int(np.argmax(next(iter(measures.values()))))]
+    amount = f"{rise.max():+.3f} nats" if cost == NLL else f"{rise.max():+.4g} {cost.unit}".rstrip()
     return (
-        f"Over {len(sites)} sites the rise of NLL correlates in rank with {' and with '.join(pairs)} (Spearman, 95 % "
+        f"Over {len(sites)} sites the {cost.loss} correlates in rank with {' and with '.join(pairs)} (Spearman, 95 % "
         f"interval for other sites; counts above {SMALL_CORRELATION:g}); with depth held fixed by "
         f"{' and '.join(fixed)}. {costly.name} costs most "
-        f"({rise.max():+.3f} nats), the class means of {specific.name} differ most. A correlation over sites is no "
+        f"({amount}), the class means of {specific.name} differ most. A correlation over sites is no "
         "proof that specificity is what costs."
     )

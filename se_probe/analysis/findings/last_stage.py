@@ -6,7 +6,7 @@ import numpy as np
 
 from se_probe.analysis.findings.evidence import Evidence, SiteEvidence, enough_images
 from se_probe.analysis.findings.finding import Finding, above, all_of, below
-from se_probe.analysis.findings.pattern import class_pattern
+from se_probe.analysis.findings.pattern import pattern_correlation, pattern_scale
 from se_probe.analysis.findings.sentences import (
     PAPER,
     limits,
@@ -85,22 +85,23 @@ def same_pattern_last(evidence: Evidence, recording: GateRecording) -> Finding:
     reason = too_few_classes(evidence) or one_stage(evidence) or _no_saturation(site) or _no_pattern(site, moments)
     if reason is not None:
         return claim.undecided(reason, [site.name])
-    found = class_pattern(moments, site_gates(recording, site.site), evidence.groups)
-    factor, least, most = np.exp([found.log_scale, *found.log_scale_interval])
+    given = moments, site_gates(recording, site.site), evidence.groups
+    (correlation, interval), (log_scale, log_limits) = pattern_correlation(*given), pattern_scale(*given)
+    factor, least, most = np.exp([log_scale, *log_limits])
     statement = (
         f"At {site.name} the mean gates of a class correlate over channels with those of the other classes by "
-        f"{found.correlation:.2f} (without the noise of the means; {evidence.classes} classes, 95 % interval over "
-        f"classes {limits(found.interval, 2)}; similar above {SIMILAR:g}). 95 % of the classes scale the pattern of "
+        f"{correlation:.2f} (without the noise of the means; {evidence.classes} classes, 95 % interval over "
+        f"classes {limits(interval, 2)}; similar above {SIMILAR:g}). 95 % of the classes scale the pattern of "
         f"the others by a factor of {factor:.2f} ({least:.2f} to {most:.2f}) or less, up or down; modest below "
         f"{MODEST_SCALE:g}. The gates of {percent(site.still)} of its channels hardly move."
     )
     return replace(
         claim,
-        verdict=all_of([above(found.interval, SIMILAR), below(found.log_scale_interval, float(np.log(MODEST_SCALE)))]),
-        result=f"correlation {found.correlation:.2f} ({limits(found.interval, 2)}), bar {SIMILAR:g}",
+        verdict=all_of([above(interval, SIMILAR), below(log_limits, float(np.log(MODEST_SCALE)))]),
+        result=f"correlation {correlation:.2f} ({limits(interval, 2)}), bar {SIMILAR:g}",
         statement=statement,
-        value=found.correlation,
-        interval=found.interval,
+        value=correlation,
+        interval=interval,
         sites=(site.name,),
     )
 

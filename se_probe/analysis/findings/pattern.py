@@ -1,61 +1,54 @@
 """How alike the patterns of classes over channels are, and how far they are scaled, without the noise of the means."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from se_probe.analysis.gates import SiteGates, SiteMoments
-from se_probe.analysis.stats.class_groups import jackknife_limits
-from se_probe.analysis.stats.intervals import NORMAL
+from se_probe.analysis.stats.intervals import NORMAL, jackknife_limits
 from se_probe.analysis.stats.moments import Floats, variance_of_mean
 
-
-@dataclass(frozen=True)
-class Pattern:
-    """Likeness of the true patterns of classes at a site, with 95 % limits for another draw of classes.
-
-    Attributes:
-        correlation: of a class with the mean of the others, over columns; at most 1, NaN where there is no pattern.
-        interval: its limits.
-        log_scale: natural logarithm of the factor within which 95 % of the classes scale the pattern of the others.
-        log_scale_interval: its limits.
-    """
-
-    correlation: float
-    interval: tuple[float, float]
-    log_scale: float
-    log_scale_interval: tuple[float, float]
+Limits = tuple[float, float]
 
 
-def class_pattern(moments: SiteMoments, gates: SiteGates, groups: NDArray[np.int64]) -> Pattern:
-    """Compare the mean gates of each class with the mean of the other classes.
+def pattern_correlation(moments: SiteMoments, gates: SiteGates, groups: NDArray[np.int64]) -> tuple[float, Limits]:
+    """Correlation over columns of the true means of a class with the mean of the others, and its 95 % limits.
 
-    Means are noisy by s²/n in each column, which pulls correlations towards 0 and scales apart; it is taken away.
+    Means are noisy by s²/n in each column, which pulls correlations towards 0; it is taken away.
 
     Args:
         moments: means of the classes.
         gates: images of the chosen classes, on which is measured how much noise is left in a pattern as a whole, since
             images move columns together.
-        groups: group of each class, see `class_groups`.
+        groups: group of each class, see `class_groups`; the limits are for another draw of classes.
+
+    Returns:
+        At most 1; NaN where there is no pattern.
 
     Source: Spearman, The Proof and Measurement of Association between Two Things (1904), with the noise known.
     """
     covariance = pattern_covariance(moments, gates)
     kept = [groups != group for group in range(int(groups.max()) + 1)]
-    without = np.array([likeness(covariance[np.ix_(keep, keep)]) for keep in kept])
     whole = likeness(covariance)
-    low, high = jackknife_limits(whole, without, groups)
-    scales, noise = _scales(moments, gates)
-    spread = float(np.var(scales, ddof=1))
-    left = np.array([np.var(scales[keep], ddof=1) for keep in kept])
-    ends = jackknife_limits(float(np.log(spread)), np.log(left), groups)
-    return Pattern(
-        min(whole, 1.0),
-        (low, min(high, 1.0)),
-        _reach(spread - noise),
-        (_reach(float(np.exp(ends[0])) - noise), _reach(float(np.exp(ends[1])) - noise)),
-    )
+    low, high = jackknife_limits(whole, np.array([likeness(covariance[np.ix_(keep, keep)]) for keep in kept]), groups)
+    return min(whole, 1.0), (low, min(high, 1.0))
+
+
+def pattern_scale(moments: SiteMoments, gates: SiteGates, groups: NDArray[np.int64]) -> tuple[float, Limits]:
+    """Factor within which 95 % of the classes scale the pattern of the others, and its 95 % limits, as logarithms.
+
+    Arguments as in `pattern_correlation`; the noise of the means, which pulls scales apart, is taken away.
+    """
+    mean, classes = moments.mean, moments.mean.shape[1]
+    rest = (mean.sum(axis=1, keepdims=True) - mean) / (classes - 1)
+    direction = rest / np.sum(rest**2, axis=0)
+    scales = np.sum(mean * direction, axis=0)
+    noise = np.mean(np.sum(direction**2 * variance_of_mean(moments.count, moments.m2), axis=0))
+    noise *= _design_effect(gates, mean.mean(axis=1))
+    variance = np.var(scales, ddof=1)
+    left = np.array([np.var(scales[groups != group], ddof=1) for group in range(int(groups.max()) + 1)])
+    ends = np.exp(jackknife_limits(float(np.log(variance)), np.log(left), groups))
+    value, low, high = (NORMAL * float(np.sqrt(max(end - noise, 0.0))) for end in (variance, *ends))
+    return value, (low, high)
 
 
 def pattern_covariance(moments: SiteMoments, gates: SiteGates) -> Floats:
@@ -86,16 +79,6 @@ def likeness(covariance: Floats) -> float:
     return float(np.sign(share) * abs(share) ** 0.5)
 
 
-def _scales(moments: SiteMoments, gates: SiteGates) -> tuple[Floats, float]:
-    """Scale of the others' pattern that fits each class best, and the variance of it that is noise."""
-    mean, others = moments.mean, moments.mean.shape[1] - 1
-    rest = (mean.sum(axis=1, keepdims=True) - mean) / others
-    direction = rest / np.sum(rest**2, axis=0)
-    variance = np.sum(direction**2 * variance_of_mean(moments.count, moments.m2), axis=0)
-    noise = np.mean(variance) * _design_effect(gates, mean.mean(axis=1))
-    return np.asarray(np.sum(mean * direction, axis=0)), float(noise)
-
-
 def _design_effect(gates: SiteGates, weights: Floats) -> float:
     """Variance over images of a weighted sum of columns, as a multiple of what independent columns would give.
 
@@ -109,8 +92,3 @@ def _design_effect(gates: SiteGates, weights: Floats) -> float:
         together += float(np.var(values @ weights, ddof=1))
         apart += float(np.var(values, axis=0, ddof=1) @ weights**2)
     return together / apart if apart > 0 else 1.0
-
-
-def _reach(variance: float) -> float:
-    """Half the width of the range around 1 that holds 95 % of normal scales, on the logarithmic scale."""
-    return NORMAL * float(np.sqrt(max(variance, 0.0)))

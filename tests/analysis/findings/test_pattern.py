@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from se_probe.analysis.findings.pattern import class_pattern, likeness, pattern_covariance
+from se_probe.analysis.findings.pattern import likeness, pattern_correlation, pattern_covariance, pattern_scale
 from se_probe.analysis.gates import SiteGates, SiteMoments
 from tests.analysis.raw_recording import GateSite
 
@@ -50,10 +50,11 @@ def test_the_covariance_of_true_means_is_unbiased_also_where_images_move_all_col
 
 def test_limits_cover_the_truth_for_identical_patterns():
     true = np.repeat(np.linspace(0.45, 0.55, 40)[:, None], 12, axis=1)
-    found = [class_pattern(*made(true, 10, 0.08, 0.3, seed)) for seed in range(60)]
-    assert np.mean([one.interval[1] >= 0.999 for one in found]) > 0.9
-    assert np.mean([one.correlation for one in found]) == pytest.approx(1, abs=0.02)
-    assert np.median([one.log_scale for one in found]) < 0.03
+    samples = [made(true, 10, 0.08, 0.3, seed) for seed in range(60)]
+    correlations, intervals = zip(*(pattern_correlation(*sample) for sample in samples), strict=True)
+    assert np.mean([high >= 0.999 for _, high in intervals]) > 0.9
+    assert np.mean(correlations) == pytest.approx(1, abs=0.02)
+    assert np.median([pattern_scale(*sample)[0] for sample in samples]) < 0.03
 
 
 def test_the_scale_is_that_of_true_patterns_whatever_the_number_of_images():
@@ -61,5 +62,5 @@ def test_the_scale_is_that_of_true_patterns_whatever_the_number_of_images():
     true = np.outer(np.linspace(0.2, 0.6, 40), scales)
     expected = 1.96 * np.std(scales, ddof=1)
     for images in (6, 60):
-        found = [class_pattern(*made(true, images, 0.3, 0.5, seed)).log_scale for seed in range(40)]
+        found = [pattern_scale(*made(true, images, 0.3, 0.5, seed))[0] for seed in range(40)]
         assert np.mean(found) == pytest.approx(expected, rel=0.1)

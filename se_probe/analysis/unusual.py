@@ -1,0 +1,108 @@
+"""Gates of an image that are unusual against all classes of a recording, and how many are by chance."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from se_probe.analysis.gates import SiteMoments, site_moments
+from se_probe.analysis.protocols import GateRecording
+from se_probe.analysis.stats.moments import Floats
+from se_probe.analysis.stats.states import STATIC_SD
+from se_probe.errors import SeProbeError
+
+THRESHOLD = 3.0
+"""Standard deviations from the mean of all classes beyond which a gate counts as unusual."""
+
+
+@dataclass(frozen=True)
+class UnusualGates:
+    """Gates of some images against those of a recording.
+
+    Attributes:
+        table: one row an image, site, branch and channel, the most unusual of each image first: `image` (from 0),
+            `site`, `branch`, `channel`, `gate`, `mean` and `sd` (of all classes of the recording with equal weights,
+            in gate units), and `deviation`, the gate less the mean in standard deviations; missing where `sd` is
+            below `STATIC_SD`.
+        count: gates of each image beyond `THRESHOLD` standard deviations, `(image,)`.
+        recorded: the same count for each kept image of the recording: what chance gives.
+        compared: gates of an image that were compared.
+    """
+
+    table: pd.DataFrame = field(repr=False)
+    count: NDArray[np.int64]
+    recorded: NDArray[np.int64] = field(repr=False)
+    compared: int
+
+    def sentence(self, image: int) -> str:
+        """Say how many gates of an image are unusual, beside what images of the recording have."""
+        low, high = np.quantile(self.recorded, [0.025, 0.975])
+        return (
+            f"{self.count[image]} of {self.compared:,} gates are over {THRESHOLD:g} standard deviations from the mean "
+            f"of all classes; the {len(self.recorded)} kept images of the run have {self.recorded.mean():.0f} on average, "
+            f"95 % of them {low:.0f} to {high:.0f}."
+        )
+
+
+def unusual_gates(recording: GateRecording, gates: Mapping[str, ArrayLike]) -> UnusualGates:
+    """Compare gates of images with the distribution over all classes of a recording, channel by channel.
+
+    Args:
+        recording: a recording of the same network.
+        gates: site name → `(image, channel)` or `(image, branch, channel)`.
+
+    Raises:
+        SeProbeError: the sites or their numbers of channels are not those of the recording.
+    """
+    names = [site.name for site in recording.sites]
+    if missing := [name for name in names if name not in gates]:
+        raise SeProbeError(f"there are no gates of {', '.join(missing)}; expected those of the recording's sites.")
+    tables, counts, recorded = [], [], []
+    compared = 0
+    for site in recording.sites:
+        moments = site_moments(recording, site)
+        values = np.asarray(gates[site.name], dtype=np.float64)
+        values = values.reshape(len(values), -1)
+        if values.shape[1] != len(moments.mean):
+            raise SeProbeError(
+                f"{site.name} has {values.shape[1]} gates an image; expected the {len(moments.mean)} of the recording: "
+                "record this network."
+            )
+        own = recording.gates(site.name).to_numpy()
+        deviation = _deviations(moments, values)
+        compared += int(np.isfinite(deviation[0]).sum()) if len(values) else 0
+        counts.append(_beyond(deviation))
+        recorded.append(_beyond(_deviations(moments, own.reshape(len(own), -1))))
+        tables.append(_table(moments, values, deviation))
+    table = pd.concat(tables, ignore_index=True)
+    order = table["deviation"].abs().fillna(0.0)
+    table = table.assign(order=-order).sort_values(["image", "order"], kind="stable", ignore_index=True)
+    return UnusualGates(table.drop(columns="order"), np.sum(counts, axis=0), np.sum(recorded, axis=0), compared)
+
+
+def _deviations(moments: SiteMoments, values: Floats) -> Floats:
+    """Distance of gates (image, column) from the mean of all classes, in standard deviations; NaN for static gates."""
+    sd = np.where(moments.total_sd >= STATIC_SD, moments.total_sd, np.nan)
+    return np.asarray((values - moments.mean_gate) / sd)
+
+
+def _beyond(deviation: Floats) -> NDArray[np.int64]:
+    return np.asarray(np.sum(np.abs(deviation) > THRESHOLD, axis=1))
+
+
+def _table(moments: SiteMoments, values: Floats, deviation: Floats) -> pd.DataFrame:
+    site, images = moments.site, len(values)
+    return pd.DataFrame(
+        {
+            "image": np.repeat(np.arange(images), values.shape[1]),
+            "site": site.name,
+            "branch": np.tile(np.repeat(np.arange(site.branches), site.channels), images),
+            "channel": np.tile(np.arange(site.channels), images * site.branches),
+            "gate": values.ravel(),
+            "mean": np.tile(moments.mean_gate, images),
+            "sd": np.tile(moments.total_sd, images),
+            "deviation": deviation.ravel(),
+        }
+    )

@@ -1,0 +1,305 @@
+"""Look at images of one's own: what the network answers, which gates are unusual, what they do, where they look."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from se_probe.analysis.gates import site_moments
+from se_probe.analysis.unusual import UnusualGates, unusual_gates
+from se_probe.analysis.words import word_tables
+from se_probe.errors import SeProbeError
+from se_probe.gates import GateMapper, GateSite, discover, gate_effects, require_gates
+from se_probe.images.decode import UndecodableImageError, decode_rgb
+from se_probe.images.zoom import Drawings
+from se_probe.io.log import tell
+from se_probe.io.progress import status
+from se_probe.models import LoadedModel
+from se_probe.recording import Recording, open_recording
+from se_probe.runs.joining import recorded_network, require_same
+from se_probe.runs.machine import device_of, require_one_process
+from se_probe.runs.plan import load_network
+from se_probe.runs.presets import PRESETS
+from se_probe.runs.settings import LookSettings
+from se_probe.runs.verb import verb
+
+ANSWERS = 3
+"""Classes shown of each image."""
+AT_ONCE = 8
+"""Images that go through the network together; their feature maps are kept for the gradient."""
+KEYS = ["site", "branch", "channel"]
+_DRAWING = "demo/"
+_ROWS, _COLUMNS = ("upper", "middle", "lower"), ("left", "centre", "right")
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the gates of a network do on some images.
+
+    Attributes:
+        images: the paths.
+        model: the network and its weights, in words.
+        pixels: `(image, 3, height, width)`, the network's input.
+        answers: one row an image and class, the `ANSWERS` most likely: `image` (from 0), `class`, `probability`.
+        gates: one row an image and gate, the most notable of each image first: `image`, `site`, `branch`, `channel`,
+            `gate`; `reference`, the mean over classes of the run (without one 1, or 1/M of M competing branches);
+            `effect`, the change of the predicted class's logit, to first order, if the gate were the reference. Against
+            a run also `sd`, `deviation` (see `analysis.unusual`) and `word` (see `analysis.words`).
+        unusual: the comparison with the run, None without one.
+        maps: `(image, site, channel)` → `(height, width)`, what each position of the feature map adds to the gate's
+            logit, for the gates that are shown and have maps.
+        demo: whether the network or an image is one of the demo's.
+        page: `look.html`, where it was asked for.
+    """
+
+    images: list[str]
+    model: str
+    pixels: torch.Tensor = field(repr=False)
+    answers: pd.DataFrame = field(repr=False)
+    gates: pd.DataFrame = field(repr=False)
+    unusual: UnusualGates | None = field(repr=False)
+    maps: Mapping[tuple[int, str, int], torch.Tensor] = field(repr=False)
+    top: int = 10
+    demo: bool = False
+    page: Path | None = None
+
+    def shown(self, image: int) -> pd.DataFrame:
+        """Return the rows of `gates` that are shown of an image, with `evidence`, where most of it lies."""
+        rows = self.gates[self.gates["image"] == image].head(self.top)
+        places = [self._place(image, row) for row in rows.to_dict("records")]
+        return rows.assign(evidence=pd.Series(places, index=rows.index, dtype=object)).reset_index(drop=True)
+
+    def answer(self, image: int) -> str:
+        """Return what the network answers, in words."""
+        rows = self.answers[self.answers["image"] == image]
+        return ", ".join(f"{row['class']} {100 * row['probability']:.0f} %" for row in rows.to_dict("records"))
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """Return answers and the gates that are shown as JSON-able values, one entry an image."""
+        return [
+            {
+                "image": path,
+                "answers": self.answers[self.answers["image"] == place].drop(columns="image").to_dict("records"),
+                "unusual": None if self.unusual is None else self.unusual.sentence(place),
+                "gates": json.loads(self.shown(place).drop(columns=["image", "branches"]).to_json(orient="records")),
+            }
+            for place, path in enumerate(self.images)
+        ]
+
+    def _place(self, image: int, row: Mapping[Any, Any]) -> str | None:
+        """The ninth of the image with the largest part of the evidence for the gate's deviation, and that part."""
+        found = self.maps.get((image, str(row["site"]), int(row["channel"])))
+        if found is None or min(found.shape) < len(_ROWS):
+            return None
+        towards = np.sign(row["gate"] - row["reference"]) * (-1 if row["branch"] == 0 and row["branches"] > 1 else 1)
+        return evidence_place(found.double().cpu().numpy() * towards)
+
+    def _repr_html_(self) -> str:
+        """Show answers and gates as tables in a notebook."""
+        parts = []
+        for place, path in enumerate(self.images):
+            table = self.shown(place).drop(columns=["image", "branches"])
+            parts.append(pd.DataFrame({"image": [path], "answer": [self.answer(place)]}).to_html(index=False))
+            parts.append(table.to_html(index=False, float_format="{:.3f}".format, na_rep="–"))
+        return "".join(parts)
+
+
+def evidence_place(contributions: np.ndarray[Any, Any]) -> str | None:
+    """Name the ninth of a map with the largest positive part of it, as in "upper left 34 %"; None where there is none.
+
+    Args:
+        contributions: `(height, width)`, at least three by three; even evidence gives 11 %.
+    """
+    positive = np.maximum(contributions, 0.0)
+    if not positive.sum() > 0:
+        return None
+    sums = [
+        [part.sum() for part in np.array_split(band, len(_COLUMNS), axis=1)]
+        for band in np.array_split(positive, len(_ROWS), axis=0)
+    ]
+    row, column = np.unravel_index(np.argmax(sums), (len(_ROWS), len(_COLUMNS)))
+    name = "centre" if row == column == 1 else f"{_ROWS[row]} {_COLUMNS[column]}"
+    return f"{name} {100 * sums[row][column] / positive.sum():.0f} %"
+
+
+@verb(LookSettings)
+def look(settings: LookSettings) -> Look:
+    """Look at images of your own: what the network answers, which gates are unusual, what they do, where they look.
+
+    Effects are of first order, as in `se_probe.gate_effects`; maps as in `se_probe.gate_maps`.
+
+    Returns:
+        Answers, gates and maps, as tables that show themselves in a notebook.
+
+    Raises:
+        SeProbeError: the network or a run cannot be opened or do not belong together, or an image cannot be decoded.
+    """
+    require_one_process("looking at images")
+    recording = None if settings.against is None else open_recording(settings.against)
+    default = PRESETS["senet"].model if recording is None or settings.model is not None else recorded_network(recording)
+    with status("loading the network", shown=settings.progress):
+        model = load_network(settings, default)
+    if recording is not None:
+        require_same(recording, model)
+    pixels = _pixels(settings.images, model).to(device_of(settings.device))
+    network = model.network.to(pixels.device)
+    with status("looking", shown=settings.progress):
+        discovery = discover(network, model.input_size)
+        require_gates(model.name, discovery)
+        names = None if recording is None else {site.name for site in recording.sites}
+        sites = [site for site in discovery.sites if names is None or site.name in names]
+        references = _references(sites, recording)
+        logits, gates, effects = _effects(network, pixels, sites, references)
+        unusual = None if recording is None else unusual_gates(recording, gates)
+        table = _gates(sites, gates, effects, references)
+        if recording is not None and unusual is not None:
+            words = word_tables(recording, seed=settings.seed)[1][[*KEYS, "word"]]
+            deviations = unusual.table[["image", *KEYS, "sd", "deviation"]]
+            table = deviations.merge(table, on=["image", *KEYS], how="left").merge(words, on=KEYS, how="left")
+        else:
+            order = -table["effect"].abs()
+            table = table.assign(order=order).sort_values(["image", "order"], kind="stable", ignore_index=True)
+        maps = _maps(network, pixels, table.groupby("image").head(settings.top), model.input_size)
+    columns = ["image", *KEYS, "branches", "gate", "reference", "sd", "deviation", "effect", "word"]
+    return Look(
+        images=[str(path) for path in settings.images],
+        model=f"{model.name}, {model.weights}",
+        pixels=pixels.cpu(),
+        answers=_answers(logits, model, recording),
+        gates=table[[name for name in columns if name in table]],
+        unusual=unusual,
+        maps=maps,
+        top=settings.top,
+        demo=model.source == "demo" or any(str(path).startswith(_DRAWING) for path in settings.images),
+    )
+
+
+def _pixels(paths: Sequence[str | Path], model: LoadedModel) -> torch.Tensor:
+    """Decode images and transform them as the network wants them, `(image, 3, height, width)`."""
+    batch = []
+    for path in paths:
+        try:
+            batch.append(model.transform(decode_rgb(partial(_opened, path))))
+        except UndecodableImageError as error:
+            raise SeProbeError(f"{path} cannot be decoded ({error}); expected an image file.") from error
+    return torch.stack(batch)
+
+
+def _opened(path: str | Path) -> Image.Image:
+    if str(path).startswith(_DRAWING) and not Path(path).exists():
+        try:
+            return Drawings().open(str(path))
+        except ValueError as error:
+            raise SeProbeError(f"{path} is no drawing; expected demo/CLASS/NUMBER, as demo/goldfish/0000.") from error
+    return Image.open(path)
+
+
+def _references(sites: Sequence[GateSite], recording: Recording | None) -> dict[str, np.ndarray[Any, Any]]:
+    """The gates that effects are measured against: the mean over classes of the run, else those of no gate at all."""
+    shapes = {site.name: (site.channels,) if site.branches == 1 else (site.branches, site.channels) for site in sites}
+    if recording is None:
+        return {site.name: np.full(shapes[site.name], 1 / site.branches) for site in sites}
+    return {
+        site.name: site_moments(recording, site).mean_gate.reshape(shapes[site.name])
+        for site in recording.sites
+        if site.name in shapes
+    }
+
+
+def _effects(
+    network: torch.nn.Module,
+    pixels: torch.Tensor,
+    sites: Sequence[GateSite],
+    references: Mapping[str, np.ndarray[Any, Any]],
+) -> tuple[torch.Tensor, dict[str, np.ndarray[Any, Any]], dict[str, np.ndarray[Any, Any]]]:
+    """Return logits, gates and effects on the predicted class's logit, of all images."""
+    parts = [
+        gate_effects(network, batch, outcome="predicted", reference=references, sites=sites)
+        for batch in pixels.split(AT_ONCE)
+    ]
+    gates, effects = (
+        {site.name: torch.cat([getattr(part, kind)[site.name] for part in parts]).cpu().numpy() for site in sites}
+        for kind in ("gates", "effects")
+    )
+    return torch.cat([part.output for part in parts]).cpu(), gates, effects
+
+
+def _gates(
+    sites: Sequence[GateSite],
+    gates: Mapping[str, np.ndarray[Any, Any]],
+    effects: Mapping[str, np.ndarray[Any, Any]],
+    references: Mapping[str, np.ndarray[Any, Any]],
+) -> pd.DataFrame:
+    tables = []
+    for site in sites:
+        images, columns = len(gates[site.name]), site.branches * site.channels
+        tables.append(
+            pd.DataFrame(
+                {
+                    "image": np.repeat(np.arange(images), columns),
+                    "site": site.name,
+                    "branch": np.tile(np.repeat(np.arange(site.branches), site.channels), images),
+                    "branches": site.branches,
+                    "channel": np.tile(np.arange(site.channels), images * site.branches),
+                    "gate": gates[site.name].ravel().astype(np.float64),
+                    "reference": np.tile(references[site.name].ravel(), images),
+                    "effect": effects[site.name].ravel().astype(np.float64),
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def _maps(
+    network: torch.nn.Module, pixels: torch.Tensor, shown: pd.DataFrame, size: Sequence[int]
+) -> dict[tuple[int, str, int], torch.Tensor]:
+    """Return the maps of the gates that are shown, where their sites have any."""
+    try:
+        mapper = GateMapper(network, input_size=size)
+    except SeProbeError as error:
+        tell("note", f"no gate has a map: {error}")
+        return {}
+    mapped = {site.name for site in mapper.sites}
+    for name, why in mapper.refused.items():
+        if name in set(shown["site"]):
+            tell("note", f"{name} has no maps: {why}")
+    found = {}
+    for image, rows in shown[shown["site"].isin(mapped)].groupby("image"):
+        place = int(str(image))
+        channels = {str(site): sorted(set(own["channel"])) for site, own in rows.groupby("site")}
+        for name, item in mapper(pixels[place : place + 1], channels).items():
+            for channel, values in zip(channels[name], item.maps[0], strict=True):
+                found[place, name, channel] = values.cpu()
+    return found
+
+
+def _answers(logits: torch.Tensor, model: LoadedModel, recording: Recording | None) -> pd.DataFrame:
+    probabilities = logits.double().softmax(dim=1)
+    top = probabilities.topk(min(ANSWERS, probabilities.shape[1]), dim=1)
+    names = _unit_names(model, recording)
+    return pd.DataFrame(
+        [
+            {"image": image, "class": names.get(unit, f"unit {unit}"), "probability": value}
+            for image, (units, values) in enumerate(zip(top.indices.tolist(), top.values.tolist(), strict=True))
+            for unit, value in zip(units, values, strict=True)
+        ]
+    )
+
+
+def _unit_names(model: LoadedModel, recording: Recording | None) -> dict[int, str]:
+    """What the output units mean, as the network says, else as the recording's data did."""
+    if model.labels is not None:
+        return {item.index: item.name for item in model.labels.classes if item.index is not None}
+    if recording is None:
+        return {}
+    known = recording.classes.dropna(subset=["index"])
+    return {int(unit): str(name) for unit, name in zip(known["index"], known["name"], strict=True)}
