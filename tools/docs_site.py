@@ -67,11 +67,17 @@ def packages() -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     listed: set[str] = set()
     for path in sorted((ROOT / "se_probe").glob("*/__init__.py")):
-        names = {name: home for name, home in public_names(path).items() if home not in listed}
+        names = {name: home for name, home in public_names(names_of(path.parent)).items() if home not in listed}
         listed |= set(names.values())
         if names and path.parent.name != "cli":
             found[path.parent.name] = names
     return found
+
+
+def names_of(package: Path) -> Path:
+    """Return the file that imports a package's public names: its stub, where it has one."""
+    stub = package / "__init__.pyi"
+    return stub if stub.is_file() else package / "__init__.py"
 
 
 def public_names(path: Path) -> dict[str, str]:
@@ -92,11 +98,11 @@ def defined_at(path: Path, name: str) -> str:
     found = next((node for node in imports if node.module and any(a.name == name for a in node.names)), None)
     if found is None:
         return f"{module}.{name}"
-    home = f"se_probe.{found.module}" if found.level else str(found.module)
+    home = f"{module}.{found.module}" if found.level else str(found.module)
     place = ROOT / home.replace(".", "/")
     if (place / f"{name}.py").is_file() and home == module:
         return ""
-    return defined_at(place / "__init__.py" if place.is_dir() else place.with_suffix(".py"), name)
+    return defined_at(names_of(place) if place.is_dir() else place.with_suffix(".py"), name)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -41,8 +41,8 @@ class UnusualGates:
         low, high = np.quantile(self.recorded, [0.025, 0.975])
         return (
             f"{self.count[image]} of {self.compared:,} gates are over {THRESHOLD:g} standard deviations from the mean "
-            f"of all classes; the {len(self.recorded)} kept images of the run have {self.recorded.mean():.0f} on average, "
-            f"95 % of them {low:.0f} to {high:.0f}."
+            f"of all classes; the {len(self.recorded)} kept images of the run have {self.recorded.mean():.0f} on "
+            f"average, 95 % of them {low:.0f} to {high:.0f}."
         )
 
 

@@ -37,6 +37,10 @@ def report(
         str | None,
         typer.Option(metavar="DIR", help="The images, for thumbnails: nothing that a recording names is opened."),
     ] = None,
+    factors: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV file of known factors of the images: a column path, a column a factor."),
+    ] = None,
     verbose: Verbose = False,
     open_report: OpenReport = False,
 ) -> None:
@@ -45,7 +49,7 @@ def report(
         from se_probe.recording import open_recording
         from se_probe.runs.analyse import write_analysis
     with terminal(verbose=verbose):
-        page = write_analysis(open_recording(run), data=data)
+        page = write_analysis(open_recording(run), data=data, factors=factors)
     if open_report:
         webbrowser.open(page.resolve().as_uri())
 

@@ -1,16 +1,18 @@
 """Figures from the tables of the analyses: each function takes results and returns a Figure."""
 
 from se_probe.figures.classes import channel_distribution, class_heatmap, class_similarity_matrix
+from se_probe.figures.effects import effect_agreement, effects_by_site, selectivity_effect
 from se_probe.figures.excitation import role_of_excitation, within_class
 from se_probe.figures.frame import curves_caption, model_line
 from se_probe.figures.importance import intervention_savings, specificity_importance
 from se_probe.figures.interventions import intervention_classes, intervention_cost
 from se_probe.figures.profiles import decodability, depth_profile, health_profile
-from se_probe.figures.run_figures import INTERVENTION_FIGURES, RUN_FIGURES, RunFigure
+from se_probe.figures.run_figures import EFFECT_FIGURES, INTERVENTION_FIGURES, RUN_FIGURES, RunFigure
 from se_probe.figures.save import save_figure
 from se_probe.figures.scale import scale_classes, scale_images, scale_response
 
 __all__ = [
+    "EFFECT_FIGURES",
     "INTERVENTION_FIGURES",
     "RUN_FIGURES",
     "RunFigure",
@@ -20,6 +22,8 @@ __all__ = [
     "curves_caption",
     "decodability",
     "depth_profile",
+    "effect_agreement",
+    "effects_by_site",
     "health_profile",
     "intervention_classes",
     "intervention_cost",
@@ -30,6 +34,7 @@ __all__ = [
     "scale_classes",
     "scale_images",
     "scale_response",
+    "selectivity_effect",
     "specificity_importance",
     "within_class",
 ]

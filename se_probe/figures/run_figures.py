@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
+from se_probe.figures.effects import effect_agreement, effects_by_site, selectivity_effect
+from se_probe.figures.meaning import known_factors, named_channels
 from se_probe.figures.profiles import decodability, depth_profile, health_profile
 
 
@@ -72,12 +74,50 @@ RUN_FIGURES = {
         draw=decodability,
         needs="accuracy",
     ),
+    "named_channels": RunFigure(
+        "Channels with a word",
+        "Share of channels whose gates open for the classes of one node of WordNet, at a false-discovery rate of 0.05.",
+        table="site_words.csv",
+        draw=named_channels,
+        needs="named_share",
+    ),
+    "known_factors": RunFigure(
+        "What known factors explain",
+        "Share of the gates' variance within classes that each known factor of the images explains alone.",
+        table="site_factors.csv",
+        draw=known_factors,
+        needs="share",
+    ),
     "channel_distribution": RunFigure(
         "Channel distribution by class",
         "Gates of single images in the channel with the largest share of variance between classes.",
     ),
 }
 """Figures of a recording, in the order in which the report shows them."""
+
+EFFECT_FIGURES = {
+    "effect_agreement": RunFigure(
+        "First order against replacement",
+        "Effects of single channels in single images, from the backward pass and by exact replacement, a panel a site.",
+        table="effect_sample.csv",
+        draw=effect_agreement,
+    ),
+    "effects_by_site": RunFigure(
+        "Effects by site",
+        "How large the effect of a channel is, how few channels carry half of the effect, and how effect and class "
+        "selectivity go together over the channels of a site.",
+        table="effect_sites.csv",
+        draw=effects_by_site,
+    ),
+    "selectivity_effect": RunFigure(
+        "Selectivity and effect",
+        "Root mean square effect of a channel against the share of its gate's variance between classes, a panel a "
+        "site. After Morcos et al., On the importance of single directions for generalization.",
+        table="effect_channels.csv.gz",
+        draw=selectivity_effect,
+    ),
+}
+"""Figures of the effects of channels, of a recording that holds them."""
 
 INTERVENTION_FIGURES = {
     "intervention_cost": RunFigure(

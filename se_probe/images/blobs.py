@@ -7,11 +7,11 @@ import hashlib
 import os
 import stat
 import time
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from io import BytesIO
-from typing import IO, Any, Protocol
+from typing import IO, Any, Self
 
 from fsspec.core import url_to_fs
 
@@ -22,8 +22,21 @@ _END = 2048
 _PAUSES = (0.2, 1.0)
 
 
-class Blob(Protocol):
-    """The bytes of one file; it can be pickled, so that worker processes can read it."""
+@dataclass(frozen=True, kw_only=True)
+class Blob(ABC):
+    """The bytes of one file; it can be pickled, so that worker processes can read it.
+
+    Attributes:
+        path: the file that holds them.
+        offset: where in that file they begin, None where they are all of it.
+        size: their number, None where the file has to be asked.
+        data: the bytes, where they were read already.
+    """
+
+    path: str
+    offset: int | None = None
+    size: int | None = None
+    data: bytes | None = field(default=None, repr=False)
 
     def read(self) -> bytes:
         """Return the bytes.
@@ -32,10 +45,21 @@ class Blob(Protocol):
             OSError: the file cannot be read, or is too large.
             SeProbeError: its store cannot be reached.
         """
+        if self.data is not None:
+            return self.data
+        if (size := self.length()) > LARGEST:
+            raise OSError(errno.EFBIG, f"{size} bytes: larger than any image that is read ({LARGEST} bytes)")
+        return self._read()
 
+    def part(self, offset: int, size: int, data: bytes | None = None) -> Self:
+        """Return `size` bytes of the file from `offset` on, with their content where it was read already."""
+        return replace(self, offset=offset, size=size, data=data)
+
+    @abstractmethod
     def length(self) -> int:
         """Return the number of bytes; OSError where the file cannot be accessed."""
 
+    @abstractmethod
     def fingerprint(self) -> str:
         """Return a cheap fingerprint of the contents: the size, and a digest of both ends or the store's own tag.
 
@@ -43,27 +67,17 @@ class Blob(Protocol):
             OSError: the file cannot be read.
         """
 
+    @abstractmethod
     def stream(self) -> AbstractContextManager[IO[bytes]]:
         """Open the whole file that holds the bytes, to seek in it."""
 
-    def part(self, offset: int, size: int) -> Blob:
-        """Return `size` bytes of that file from `offset` on."""
+    @abstractmethod
+    def _read(self) -> bytes: ...
 
 
-@dataclass(frozen=True)
-class FileBlob:
-    """A file on disk, or `size` bytes from `offset` on inside a tar."""
-
-    path: str
-    offset: int = 0
-    size: int | None = None
-
-    def read(self) -> bytes:
-        """Return the bytes."""
-        _require_size(self.length())
-        with self.stream() as stream:
-            stream.seek(self.offset)
-            return stream.read() if self.size is None else stream.read(self.size)
+@dataclass(frozen=True, kw_only=True)
+class FileBlob(Blob):
+    """A file on disk, or a part of it."""
 
     def length(self) -> int:
         """Return the number of bytes; OSError also for a pipe, which would block."""
@@ -74,72 +88,58 @@ class FileBlob:
 
     def fingerprint(self) -> str:
         """Return the size and a digest of the first and last bytes, which survive copying."""
-        size = self.length()
+        size, start = self.length(), self.offset or 0
         with self.stream() as stream:
-            stream.seek(self.offset)
+            stream.seek(start)
             first = stream.read(min(size, _END))
-            stream.seek(self.offset + max(size - _END, 0))
+            stream.seek(start + max(size - _END, 0))
             return _fingerprint(size, first, stream.read(min(size, _END)))
 
     def stream(self) -> IO[bytes]:
         """Open the file; OSError where it is no regular file."""
-        self.length()
+        FileBlob(path=self.path).length()
         return open(self.path, "rb")
 
-    def part(self, offset: int, size: int) -> FileBlob:
-        """Return `size` bytes of the file from `offset` on."""
-        return replace(self, offset=offset, size=size)
+    def _read(self) -> bytes:
+        with self.stream() as stream:
+            stream.seek(self.offset or 0)
+            return stream.read(-1 if self.size is None else self.size)
 
 
-@dataclass(frozen=True)
-class BytesBlob:
-    """Bytes that were read already."""
+@dataclass(frozen=True, kw_only=True)
+class StoreBlob(Blob):
+    """A file in the store of a URL, by its path there, or a part of it.
 
-    data: bytes = field(repr=False)
-
-    def read(self) -> bytes:
-        """Return the bytes."""
-        return self.data
-
-    def length(self) -> int:
-        """Return the number of bytes."""
-        return len(self.data)
-
-    def fingerprint(self) -> str:
-        """Return the size and a digest of the ends."""
-        return bytes_fingerprint(self.data)
-
-    def stream(self) -> IO[bytes]:
-        """Open the bytes as a file."""
-        return BytesIO(self.data)
-
-    def part(self, offset: int, size: int) -> BytesBlob:
-        """Return `size` bytes from `offset` on."""
-        return BytesBlob(self.data[offset : offset + size])
-
-
-@dataclass(frozen=True)
-class StoreBlob:
-    """A file in the store of a URL, by its path there; `size` bytes from `offset` on, the whole file where None.
-
-    `tag` is the store's own version of the contents: an ETag, a checksum or a time.
+    Attributes:
+        url: a URL of that store.
+        size: number of bytes, as listed.
+        tag: the store's own version of the contents: an ETag, a checksum or a time.
     """
 
     url: str
-    path: str
     size: int
-    offset: int | None = None
     tag: str = ""
 
-    def read(self) -> bytes:
-        """Return the bytes. Raise OSError for a missing file, SeProbeError where the store fails three times."""
-        _require_size(self.size)
+    def length(self) -> int:
+        """Return the number of bytes, as listed."""
+        return self.size
+
+    def fingerprint(self) -> str:
+        """Return the size and the store's tag of the contents, as listed; nothing is read."""
+        return f"{self.size}:{self.offset or 0}:{self.tag}"
+
+    def stream(self) -> AbstractContextManager[IO[bytes]]:
+        """Open the file, read ahead in blocks."""
+        stream: AbstractContextManager[IO[bytes]] = _system(self.url, os.getpid()).open(self.path, "rb")
+        return stream
+
+    def _read(self) -> bytes:
+        """Read the bytes; raise OSError for a missing file, SeProbeError where the store fails three times."""
         for pause in (*_PAUSES, None):
             try:
                 return self._fetched()
             except (FileNotFoundError, PermissionError) as error:
-                missing = isinstance(error, FileNotFoundError)
-                number = errno.ENOENT if missing else errno.EACCES
+                number = errno.ENOENT if isinstance(error, FileNotFoundError) else errno.EACCES
                 raise OSError(number, os.strerror(number)) from error
             # Each store's package raises its own exception types.
             except Exception as error:
@@ -160,23 +160,6 @@ class StoreBlob:
             raise OSError(f"{len(data)} bytes came in the place of {self.size}")
         return data
 
-    def length(self) -> int:
-        """Return the number of bytes, as listed."""
-        return self.size
-
-    def fingerprint(self) -> str:
-        """Return the size and the store's tag of the contents, as listed; nothing is read."""
-        return f"{self.size}:{self.offset or 0}:{self.tag}"
-
-    def stream(self) -> AbstractContextManager[IO[bytes]]:
-        """Open the file, read ahead in blocks."""
-        stream: AbstractContextManager[IO[bytes]] = _system(self.url, os.getpid()).open(self.path, "rb")
-        return stream
-
-    def part(self, offset: int, size: int) -> StoreBlob:
-        """Return `size` bytes of the file from `offset` on."""
-        return replace(self, offset=offset, size=size)
-
 
 def bytes_fingerprint(data: bytes) -> str:
     """Return the fingerprint of a file that holds these bytes."""
@@ -185,11 +168,6 @@ def bytes_fingerprint(data: bytes) -> str:
 
 def _fingerprint(size: int, first: bytes, last: bytes) -> str:
     return f"{size}:{hashlib.blake2b(first + last, digest_size=8).hexdigest()}"
-
-
-def _require_size(size: int) -> None:
-    if size > LARGEST:
-        raise OSError(errno.EFBIG, f"{size} bytes: larger than any image that is read ({LARGEST} bytes)")
 
 
 @lru_cache(maxsize=8)

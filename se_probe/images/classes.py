@@ -35,7 +35,7 @@ class Matched:
 
 
 def match_labels(texts: Iterable[str], labels: LabelSpace | None, where: str) -> Matched:
-    """Return the class that each label text of the data means; the kind of text is the same for all of them.
+    """Match each label text of the data to a class; all texts are of one kind.
 
     An index is the number of the network's output unit. WordNet ids and names that the network does not know
     become classes without an output unit.
@@ -53,7 +53,7 @@ def match_labels(texts: Iterable[str], labels: LabelSpace | None, where: str) ->
 
 
 def label_disagreement(labels: Sequence[int | None], predictions: Sequence[int]) -> str | None:
-    """Return a warning where predictions and labels disagree as only shuffled labels, or no training, explain.
+    """Return a warning where only shuffled labels or an untrained network explain how predictions disagree with labels.
 
     Asked of at least 50 labelled images of at least 5 classes. The line is given when the top-1 accuracy is not
     above what predictions that ignore the labels would give (one-sided binomial test at 0.001), or is below a
@@ -83,9 +83,7 @@ def label_disagreement(labels: Sequence[int | None], predictions: Sequence[int])
 
 
 def _kind(texts: list[str], labels: LabelSpace | None, where: str) -> str:
-    examples: dict[str, str] = {}
-    for text in texts:
-        examples.setdefault(_kind_of(text, labels), text)
+    examples = {_kind_of(text, labels): text for text in reversed(texts)}
     if len(examples) > 1:
         found = ", ".join(f"{kind} ({text})" for kind, text in sorted(examples.items()))
         raise SeProbeError(
@@ -104,9 +102,9 @@ def _kind_of(text: str, labels: LabelSpace | None) -> str:
 
 
 def _match_one(text: str, kind: str, labels: LabelSpace | None, where: str) -> ImageClass:
-    if kind == "index":
-        return _by_index(text, labels, where)
     found = () if labels is None else labels.candidates(text)
+    if kind == "index":
+        return _by_index(text, found, labels, where)
     if len(found) > 1:
         meanings = "; ".join(image_class.describe() for image_class in found)
         raise SeProbeError(
@@ -115,11 +113,10 @@ def _match_one(text: str, kind: str, labels: LabelSpace | None, where: str) -> I
     return found[0] if found else class_from_name(text)
 
 
-def _by_index(text: str, labels: LabelSpace | None, where: str) -> ImageClass:
-    index = int(text)
+def _by_index(text: str, found: Sequence[ImageClass], labels: LabelSpace | None, where: str) -> ImageClass:
     if labels is None:
-        return ImageClass(index, None, str(index), (str(index),))
-    found = labels.candidates(text)
+        name = str(int(text))
+        return ImageClass(int(text), None, name, (name,))
     if not found:
         indices = [c.index for c in labels.classes if c.index is not None]
         raise SeProbeError(
@@ -163,7 +160,7 @@ def _joined(by_text: Mapping[str, ImageClass], labels: LabelSpace | None, where:
 
 
 def _renamed_accuracy(pairs: Sequence[tuple[int, int]]) -> float:
-    """Accuracy if each class were called by the prediction most frequent in it, each name given once."""
+    """Return the accuracy if each class had the name that is predicted most often for it, each name given once."""
     taken: set[int] = set()
     named: set[int] = set()
     correct = 0

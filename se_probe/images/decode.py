@@ -19,6 +19,8 @@ from se_probe.errors import SeProbeError, first_line, message_of
 
 _END_OF_IMAGE = b"\xff\xd9"
 _LONGEST_STRIP = 500
+# Steps of timm's own that make a tensor of an image, as torchvision's do.
+_MAKE_TENSORS = ("ToTensor", "MaybeToTensor")
 
 
 class UndecodableImageError(Exception):
@@ -79,10 +81,14 @@ class DeviceDecoder:
     """
 
     def __init__(self, transform: Callable[[Any], torch.Tensor], device: str | torch.device) -> None:
+        from torchvision.transforms import Compose
+
         self.device = torch.device(device)
-        self._transform = _of_tensors(transform)
+        self._steps = transform.transforms if isinstance(transform, Compose) else [transform]
+        sample = io.BytesIO()
+        Image.new("RGB", (64, 48)).save(sample, "JPEG")
         try:
-            self([_sample()])
+            self([sample.getvalue()])
         # User transforms and torchvision's decoders raise almost any exception type.
         except Exception as error:
             raise SeProbeError(f"images cannot be decoded on {self.device}: {first_line(error)}") from error
@@ -98,7 +104,18 @@ class DeviceDecoder:
             RuntimeError: one of them cannot be decoded.
         """
         with torch.inference_mode():
-            return [self._transform(image) for image in _decode(encoded, self.device)]
+            return [self._transformed(image) for image in _decode(encoded, self.device)]
+
+    def _transformed(self, image: torch.Tensor) -> torch.Tensor:
+        from torchvision.transforms import PILToTensor, ToTensor
+        from torchvision.transforms.functional import convert_image_dtype
+
+        for step in self._steps:
+            makes_tensor = isinstance(step, ToTensor | PILToTensor) or type(step).__name__ in _MAKE_TENSORS
+            image = convert_image_dtype(image, torch.float32) if makes_tensor else step(image)
+        if not image.is_floating_point():
+            raise TypeError("the network's transform takes no tensors")
+        return image
 
 
 def encoded_jpeg(opener: Callable[[], Image.Image]) -> bytes | None:
@@ -154,32 +171,3 @@ def _decode(encoded: Sequence[bytes], device: torch.device) -> list[torch.Tensor
         if image.device.type != device.type:  # torchvision falls back to the CPU for devices other than CUDA
             raise ValueError(f"torchvision decodes on the {image.device.type.upper()} there")
     return images
-
-
-def _of_tensors(transform: Callable[[Any], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
-    from torchvision.transforms import Compose
-    from torchvision.transforms.functional import convert_image_dtype
-
-    steps = transform.transforms if isinstance(transform, Compose) else [transform]
-
-    def transformed(image: torch.Tensor) -> torch.Tensor:
-        for step in steps:
-            image = convert_image_dtype(image, torch.float32) if _makes_tensor(step) else step(image)
-        if not image.is_floating_point():
-            raise TypeError("the network's transform takes no tensors")
-        return image
-
-    return transformed
-
-
-def _makes_tensor(step: object) -> bool:
-    from torchvision.transforms import PILToTensor, ToTensor
-
-    # timm's own come under these names too.
-    return isinstance(step, ToTensor | PILToTensor) or type(step).__name__ in ("ToTensor", "MaybeToTensor")
-
-
-def _sample() -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (64, 48)).save(file, "JPEG")
-    return file.getvalue()

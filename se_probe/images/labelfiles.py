@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import unicodedata
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from se_probe.errors import SeProbeError
-from se_probe.images.blobs import Blob
 from se_probe.images.listing import Listing, is_image, read_text
 from se_probe.labels import LabelSpace, is_wnid
 
@@ -29,14 +28,6 @@ _EXPECTED = (
 
 class NoLabelFileError(SeProbeError):
     """No file names any of the images, and labels are needed."""
-
-
-@dataclass(frozen=True)
-class LabelFile:
-    """The label text of each image, by the image's name in the listing."""
-
-    name: str
-    labelled: Mapping[str, str] = field(repr=False)
 
 
 def read_tiny_annotations(text: str) -> dict[str, str]:
@@ -75,8 +66,8 @@ def read_kaggle_solution(text: str) -> dict[str, str]:
     return _one_label_each(KAGGLE_SOLUTION, labels)
 
 
-def find_label_file(listing: Listing, images: Iterable[str], labels: LabelSpace | None) -> LabelFile:
-    """Return the text file beside or in the folder that labels every one of the images.
+def find_label_file(listing: Listing, images: Iterable[str], labels: LabelSpace | None) -> tuple[str, dict[str, str]]:
+    """Return the name of the text file beside or in the folder that labels every image, and the label of each.
 
     Its lines are `name label`, after a header or not; the name may lack folders or the extension. Between tabs or
     commas the label is an index, a wnid or the name of a class in `labels`; after a space an index or a wnid.
@@ -89,23 +80,24 @@ def find_label_file(listing: Listing, images: Iterable[str], labels: LabelSpace 
     wanted = tuple(images)
     texts = _texts(listing)
     found = [(name, text, _labelled(name, text, wanted, labels)) for name, text in texts]
-    files = [LabelFile(name, labelled) for name, _, labelled in found if labelled]
+    files = {name: labelled for name, _, labelled in found if labelled}
     if not files:
         unclear = next(((name, text) for name, text, labelled in found if labelled is not None), None)
         if unclear:
             raise SeProbeError(_unclear(listing, *unclear))
         raise NoLabelFileError(_no_label_file(listing, wanted, texts))
-    partial = next((file for file in files if len(file.labelled) < len(wanted)), None)
-    if partial is not None:
-        missing = next(name for name in wanted if name not in partial.labelled)
-        raise SeProbeError(
-            f"{partial.name} labels {len(partial.labelled)} of {len(wanted)} images and not {missing}; "
-            "expected a line for each image"
-        )
-    if any(file.labelled != files[0].labelled for file in files):
-        names = " and ".join(file.name for file in files)
+    for name, labelled in files.items():
+        if len(labelled) < len(wanted):
+            missing = next(image for image in wanted if image not in labelled)
+            raise SeProbeError(
+                f"{name} labels {len(labelled)} of {len(wanted)} images and not {missing}; expected a line for each "
+                "image"
+            )
+    first, labelled = next(iter(files.items()))
+    if any(other != labelled for other in files.values()):
+        names = " and ".join(files)
         raise SeProbeError(f"{listing.root}: the label files {names} disagree; expected one: remove the wrong one")
-    return files[0]
+    return first, labelled
 
 
 def _one_label_each(file: str, rows: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -121,17 +113,14 @@ def _contradiction(file: str, name: str, one: str, other: str) -> SeProbeError:
 
 
 def _texts(listing: Listing) -> list[tuple[str, str]]:
-    blobs = {name: listing.files[name] for name in listing.others} | dict(listing.beside.files())
-    texts = ((name, _text_or_none(blob, name)) for name, blob in blobs.items() if name.lower().endswith(_TEXT_SUFFIXES))
-    return [(name, text) for name, text in texts if text is not None]
-
-
-def _text_or_none(blob: Blob, name: str) -> str | None:
-    # Any file may be beside the images; one that cannot be read, or is no text, says nothing about them.
-    try:
-        return read_text(blob, name) if blob.length() <= _LARGEST_TEXT else None
-    except (OSError, SeProbeError):
-        return None
+    """Return the names and contents of text files in and beside the folder."""
+    texts = []
+    for name, blob in ({name: listing.files[name] for name in listing.others} | dict(listing.beside)).items():
+        # Any file may be beside the images; one that cannot be read, or is no text, says nothing about them.
+        with suppress(OSError, SeProbeError):
+            if name.lower().endswith(_TEXT_SUFFIXES) and blob.length() <= _LARGEST_TEXT:
+                texts.append((name, read_text(blob, name)))
+    return texts
 
 
 def _labelled(file: str, text: str, images: tuple[str, ...], labels: LabelSpace | None) -> dict[str, str] | None:
@@ -141,10 +130,12 @@ def _labelled(file: str, text: str, images: tuple[str, ...], labels: LabelSpace 
     """
     rows = [_name_and_label(line) for line in text.splitlines() if line.strip()]
     exact, stems = _by_name(rows, _base), _by_name(rows, _stem)
-    # `a.png` and `a` both mean a.png; `a.jpg` does only where neither is there.
-    given = {image: [*exact.get(_base(image), []), *exact.get(_stem(image), [])] for image in images}
-    given = {image: texts or stems.get(_stem(image), []) for image, texts in given.items()}
-    named = {image: list(dict.fromkeys(texts)) for image, texts in given.items() if texts}
+    named = {}
+    for image in images:
+        # `a.png` and `a` both mean a.png; `a.jpg` does only where neither is there.
+        texts = [*exact.get(_base(image), ()), *exact.get(_stem(image), ())] or stems.get(_stem(image))
+        if texts:
+            named[image] = list(dict.fromkeys(texts))
     if not named:
         return None
     if not _are_labels(rows, named, labels):
@@ -156,14 +147,14 @@ def _labelled(file: str, text: str, images: tuple[str, ...], labels: LabelSpace 
 
 
 def _by_name(rows: Iterable[_Row], key: Callable[[str], str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = defaultdict(list)
     for row in rows:
-        found.setdefault(key(row.name), []).append(row.label)
+        found[key(row.name)].append(row.label)
     return found
 
 
 def _are_labels(rows: Sequence[_Row], named: Mapping[str, Iterable[str]], labels: LabelSpace | None) -> bool:
-    """Return whether every line has a label, the first one excepted where it can be a header."""
+    """Return whether every line has a label; the first may be a header instead."""
     stems = {_stem(image) for image in named}
     header = len(rows) > 1 and _stem(rows[0].name) not in stems
     lines = rows[1:] if header and not _is_number(rows[0].label) else rows
@@ -221,18 +212,14 @@ def _shown(line: str) -> str:
 
 
 def _no_label_file(listing: Listing, images: tuple[str, ...], texts: Iterable[tuple[str, str]]) -> str:
-    devkit = [name for name, text in texts if _is_devkit(text)]
-    if devkit:
-        return (
-            f"{listing.root}: {devkit[0]} lists class ids without image names, as the ILSVRC devkit does, and its "
-            f"ids follow another order than the network's output; expected {_EXPECTED}"
-        )
+    for name, text in texts:
+        lines = text.split()
+        if lines and all(line.isdecimal() for line in lines):
+            return (
+                f"{listing.root}: {name} lists class ids without image names, as the ILSVRC devkit does, and its ids "
+                f"follow another order than the network's output; expected {_EXPECTED}"
+            )
     return (
         f"{listing.root}: {len(images)} images such as {images[0]} are in one folder and nothing says their classes; "
         f"expected {_EXPECTED}, names <wnid>_*.JPEG, or a folder for each class"
     )
-
-
-def _is_devkit(text: str) -> bool:
-    lines = text.split()
-    return bool(lines) and all(line.isdecimal() for line in lines)

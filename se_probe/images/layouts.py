@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -49,14 +50,16 @@ def detect_layout(listing: Listing, labels: LabelSpace | None, *, unlabelled: bo
     """
     if not listing.images:
         raise SeProbeError(f"{listing.root} holds no images ({len(listing.files)} files); {EXPECTED}")
-    annotated = _tiny_imagenet(listing) or _kaggle(listing)
-    if annotated is not None:
+    if annotated := _tiny_imagenet(listing) or _kaggle(listing):
         return annotated
-    if is_webdataset(listing):
+    if f"{os.path.splitext(listing.images[0])[0]}.cls" in listing.files:
         return webdataset_layout(listing)
     folders = _by_folder(listing.images)
-    if len(folders) == 1:
-        return _one_folder(listing, next(iter(folders)), labels, unlabelled)
+    first = next(iter(folders))
+    leaf = os.path.basename(first)
+    is_class = bool(leaf) and (is_wnid(leaf) or (labels is not None and bool(labels.candidates(leaf))))
+    if len(folders) == 1 and not is_class:
+        return _flat(listing, first, labels, unlabelled)
     return _class_folders(listing, folders)
 
 
@@ -73,7 +76,7 @@ def _tiny_imagenet(listing: Listing) -> Layout | None:
         return None
     wnids = read_tiny_annotations(text)
     labelled = {image: wnids[os.path.basename(image)] for image in images if os.path.basename(image) in wnids}
-    _refuse_unlabelled(listing, name, images, labelled)
+    _require_all(listing, name, images, labelled)
     return Layout(f"Tiny-ImageNet's validation images, labelled by {name}", labelled)
 
 
@@ -90,7 +93,7 @@ def _kaggle(listing: Listing) -> Layout | None:
         return None
     folder = folders.pop()
     images = [image for image in listing.images if os.path.dirname(image) == folder]
-    _refuse_unlabelled(listing, name, images, labelled)
+    _require_all(listing, name, images, labelled)
     return Layout(f"flat files{_below(folder)} labelled by Kaggle's {name}", labelled)
 
 
@@ -103,20 +106,15 @@ def _find_annotation(listing: Listing, basename: str) -> tuple[str, str, str] | 
             "of the one that is meant"
         )
     if names:
-        return names[0], names[0].removesuffix(basename), listing.text(names[0])
-    beside = listing.beside.file(basename)
-    return None if beside is None else (f"../{basename}", "", read_text(beside, f"../{basename}"))
+        return names[0], names[0].removesuffix(basename), read_text(listing.files[names[0]], names[0])
+    name = f"../{basename}"
+    return (name, "", read_text(listing.beside[name], name)) if name in listing.beside else None
 
 
-def _refuse_unlabelled(listing: Listing, name: str, images: Iterable[str], labelled: Mapping[str, str]) -> None:
+def _require_all(listing: Listing, name: str, images: Iterable[str], labelled: Mapping[str, str]) -> None:
     missing = next((image for image in images if image not in labelled), None)
     if missing is not None:
         raise SeProbeError(f"{listing.root}: {name} has no label for {missing}; expected a label for each image")
-
-
-def is_webdataset(listing: Listing) -> bool:
-    """Return whether the first image has a `.cls` file beside it, as WebDataset's shards do."""
-    return f"{os.path.splitext(listing.images[0])[0]}.cls" in listing.files
 
 
 def webdataset_layout(listing: Listing) -> Layout:
@@ -125,10 +123,12 @@ def webdataset_layout(listing: Listing) -> Layout:
     Raises:
         SeProbeError: there are no images, or one has no class.
     """
-    records: dict[str, dict[str, str]] = {}
+    records: dict[str, dict[str, str]] = defaultdict(dict)
     for name in listing.files:
-        key, field = _record_key(name)
-        records.setdefault(key, {})[field] = name
+        # As webdataset does: the key ends at the first dot of the file's name.
+        folder, slash, file = name.rpartition("/")
+        stem, _, field = file.partition(".")
+        records[folder + slash + stem][field.lower()] = name
     labelled = {}
     for fields in records.values():
         image = next((name for field, name in fields.items() if f".{field}" in IMAGE_EXTENSIONS), None)
@@ -139,17 +139,11 @@ def webdataset_layout(listing: Listing) -> Layout:
     return Layout("WebDataset's records labelled by {kind}", labelled)
 
 
-def _record_key(name: str) -> tuple[str, str]:
-    # As webdataset does: the key ends at the first dot of the file's name.
-    folder, slash, file = name.rpartition("/")
-    stem, _, field = file.partition(".")
-    return folder + slash + stem, field.lower()
-
-
 def _record_label(listing: Listing, fields: Mapping[str, str], image: str) -> str:
     try:
-        text = listing.text(fields["cls"]) if "cls" in fields else json.loads(listing.text(fields["json"]))["label"]
-        index = int(text)
+        name = fields["cls"] if "cls" in fields else fields["json"]
+        text = read_text(listing.files[name], name)
+        index = int(text if "cls" in fields else json.loads(text)["label"])
     except (KeyError, TypeError, ValueError, RecursionError):
         index = -1
     if index < 0:
@@ -161,21 +155,14 @@ def _record_label(listing: Listing, fields: Mapping[str, str], image: str) -> st
 
 
 def _by_folder(images: Iterable[str]) -> dict[str, list[str]]:
-    folders: dict[str, list[str]] = {}
+    folders: dict[str, list[str]] = defaultdict(list)
     for image in images:
         folder = os.path.dirname(image)
         # Tiny-ImageNet's training images are in <wnid>/images/.
         if os.path.basename(folder) == "images" and is_wnid(os.path.basename(os.path.dirname(folder))):
             folder = os.path.dirname(folder)
-        folders.setdefault(folder, []).append(image)
+        folders[folder].append(image)
     return folders
-
-
-def _one_folder(listing: Listing, folder: str, labels: LabelSpace | None, unlabelled: bool) -> Layout:
-    leaf = os.path.basename(folder)
-    if leaf and (is_wnid(leaf) or (labels is not None and labels.candidates(leaf))):
-        return _class_folders(listing, {folder: list(listing.images)})
-    return _flat(listing, folder, labels, unlabelled)
 
 
 def _flat(listing: Listing, folder: str, labels: LabelSpace | None, unlabelled: bool) -> Layout:
@@ -190,46 +177,39 @@ def _flat(listing: Listing, folder: str, labels: LabelSpace | None, unlabelled: 
             f"{EXPECTED}"
         )
     try:
-        file = find_label_file(listing, listing.images, labels)
+        file, labelled = find_label_file(listing, listing.images, labels)
     except NoLabelFileError:
         if not unlabelled:
             raise
         return Layout(f"flat files{_below(folder)} without labels, as one {{kind}}", dict.fromkeys(names, ONE_CLASS))
     what = "flat ILSVRC files" if all(map(_ILSVRC.fullmatch, names.values())) else "flat files"
-    return Layout(f"{what}{_below(folder)} labelled by {{kind}} in {file.name}", file.labelled)
+    return Layout(f"{what}{_below(folder)} labelled by {{kind}} in {file}", labelled)
 
 
 def _class_folders(listing: Listing, folders: Mapping[str, list[str]]) -> Layout:
     parents = sorted({os.path.dirname(folder) for folder in folders})
+    names = {os.path.basename(folder) for folder in folders}
+    problem = ""
     if "" in folders:
         inside = next(folder for folder in folders if folder)
-        raise SeProbeError(
-            f"{listing.root}: {len(folders[''])} images are in the folder itself ({folders[''][0]}) and others in "
-            f"folders within it ({inside}/); {EXPECTED}"
+        problem = (
+            f"{len(folders[''])} images are in the folder itself ({folders[''][0]}) and others in folders within it "
+            f"({inside}/); {EXPECTED}"
         )
-    if len(parents) > 1:
-        raise SeProbeError(
-            f"{listing.root}: images are in folders at several places ({_some(parents, _place)}); {EXPECTED}: give "
-            "the folder that holds the class folders"
+    elif len(parents) > 1:
+        places = [f"{parent}/*".removeprefix("/") for parent in parents]
+        some = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
+        problem = (
+            f"images are in folders at several places ({some}); {EXPECTED}: give the folder that holds the class "
+            "folders"
         )
-    names = [os.path.basename(folder) for folder in folders]
-    splits = sorted(name for name in names if name.lower() in _NOT_CLASSES)
-    if splits:
-        raise SeProbeError(
-            f"{listing.root}: the folder {splits[0]}/ holds images directly, and its name is no class; {EXPECTED}"
-        )
+    elif splits := sorted(name for name in names if name.lower() in _NOT_CLASSES):
+        problem = f"the folder {splits[0]}/ holds images directly, and its name is no class; {EXPECTED}"
+    if problem:
+        raise SeProbeError(f"{listing.root}: {problem}")
     labelled = {image: os.path.basename(folder) for folder, images in folders.items() for image in images}
     return Layout(f"folders{_below(parents[0])} named by {{kind}}", labelled)
 
 
 def _below(folder: str) -> str:
     return f" below {folder}/" if folder else ""
-
-
-def _place(folder: str) -> str:
-    return f"{folder}/*" if folder else "*"
-
-
-def _some(items: list[str], show: Callable[[str], str]) -> str:
-    shown = ", ".join(show(item) for item in items[:3])
-    return shown if len(items) <= 3 else f"{shown} and {len(items) - 3} more"

@@ -5,39 +5,39 @@ from __future__ import annotations
 import os
 import re
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from se_probe.errors import SeProbeError
-from se_probe.images.blobs import Blob, BytesBlob, FileBlob
+from se_probe.images.blobs import Blob, FileBlob
 
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 _LABELS = (".cls", ".json")
 _LARGEST_LABEL = 4096
+# Lists the files in the folder that holds a root.
+Beside = Callable[[], Mapping[str, Blob]]
 _UNREADABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
-
-class Surroundings(Protocol):
-    """The files in the folder that holds the root, where a label file may be; named `../NAME`."""
-
-    def file(self, basename: str) -> Blob | None:
-        """Return the file of that name, None where there is none."""
-
-    def files(self) -> Mapping[str, Blob]:
-        """Return all of them by name; none where the folder may not be read."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The visible files below a root, by their path relative to it with "/"; hidden ones are left out."""
+    """The visible files below a root, by their path relative to it with "/"; hidden ones are left out.
+
+    `look_beside` returns the files in the folder that holds the root, where a label file may be, named `../NAME`.
+    """
 
     root: str
     files: Mapping[str, Blob] = field(repr=False)
     hidden: int
-    beside: Surroundings = field(repr=False)
+    look_beside: Beside = field(repr=False)
+
+    @cached_property
+    def beside(self) -> Mapping[str, Blob]:
+        """The files in the folder that holds the root, by their names; none where it may not be read."""
+        return self.look_beside()
 
     @cached_property
     def images(self) -> tuple[str, ...]:
@@ -48,14 +48,6 @@ class Listing:
     def others(self) -> tuple[str, ...]:
         """The names of all other files, sorted."""
         return tuple(sorted(name for name in self.files if not is_image(name)))
-
-    def text(self, name: str) -> str:
-        """Return the contents of a text file.
-
-        Raises:
-            SeProbeError: the file cannot be read, or is not UTF-8.
-        """
-        return read_text(self.files[name], name)
 
 
 def read_text(blob: Blob, name: str) -> str:
@@ -91,25 +83,17 @@ def _escaped(match: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
-@dataclass(frozen=True)
-class _Neighbours:
-    """The files beside a folder or tar on disk."""
-
-    root: Path
-
-    def file(self, basename: str) -> Blob | None:
-        path = self.root.resolve().parent / basename
-        return FileBlob(str(path)) if path.is_file() else None
-
-    def files(self) -> Mapping[str, Blob]:
-        parent = self.root.resolve().parent
-        if not os.access(parent, os.R_OK):
-            return {}
-        return {f"../{path.name}": FileBlob(str(path)) for path in sorted(parent.iterdir()) if path.is_file()}
+def _files_beside(root: Path) -> dict[str, Blob]:
+    try:
+        with os.scandir(root.resolve().parent) as entries:
+            files = sorted((entry.name, entry.path) for entry in entries if entry.is_file())
+    except OSError:
+        return {}
+    return {f"../{name}": FileBlob(path=path) for name, path in files}
 
 
 def list_files(root: Path) -> Listing:
-    """Return the files below a folder, in a .tar file (tars within it included), or in a folder of .tar files.
+    """List the files below a folder, in a .tar file (tars within it included), or in a folder of .tar files.
 
     Symbolic links are followed, except to a folder that contains them. In a folder of tars, each tar counts as a
     folder of its name.
@@ -117,9 +101,9 @@ def list_files(root: Path) -> Listing:
     Raises:
         SeProbeError: there is no such folder or tar, or it cannot be read.
     """
-    beside = _Neighbours(root)
+    beside = partial(_files_beside, root)
     if root.is_file():
-        return tar_listing(str(root), {"": (str(root), FileBlob(str(root)))}, beside)
+        return tar_listing(str(root), {"": (str(root), FileBlob(path=str(root)))}, beside)
     if not root.is_dir():
         raise SeProbeError(
             f"{readable(str(root))} does not exist; expected a folder of images, a .tar file, or a name such as "
@@ -133,7 +117,7 @@ def list_files(root: Path) -> Listing:
         ) from error
 
 
-def folder_listing(root: str, found: Iterable[tuple[str, Blob]], beside: Surroundings) -> Listing:
+def folder_listing(root: str, found: Iterable[tuple[str, Blob]], beside: Beside) -> Listing:
     """Return the visible files of a folder, or the members of its tars where it holds those and no images."""
     listing = _visible(root, found, beside)
     tars = [name for name in listing.others if name.lower().endswith(".tar")]
@@ -143,7 +127,7 @@ def folder_listing(root: str, found: Iterable[tuple[str, Blob]], beside: Surroun
     return listing
 
 
-def tar_listing(root: str, tars: Mapping[str, tuple[str, Blob]], beside: Surroundings) -> Listing:
+def tar_listing(root: str, tars: Mapping[str, tuple[str, Blob]], beside: Beside) -> Listing:
     """Return the visible members of tars, each given by the prefix of its names, what it is called and its bytes."""
     members = (item for prefix, (shown, tar) in tars.items() for item in _tar_members(tar, shown, prefix))
     return _visible(root, members, beside)
@@ -161,28 +145,23 @@ def _walk(folder: str | Path, prefix: str, ancestors: frozenset[str]) -> Iterato
             raise
         return  # removed since its parent was listed
     for entry in found:
-        if _is_folder(entry):
+        # Of a link that leads to itself, or through a folder that may not be read, entry.is_dir raises.
+        is_folder = os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
+        if is_folder:
             yield from _walk(entry.path, f"{prefix}{entry.name}/", ancestors | {real})
         else:
             # A dangling link is listed, so that it is reported as an unreadable image.
-            yield prefix + entry.name, FileBlob(entry.path)
+            yield prefix + entry.name, FileBlob(path=entry.path)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False  # a link that leads to itself, or through a folder that may not be read
-
-
-def _visible(root: str, found: Iterable[tuple[str, Blob]], beside: Surroundings) -> Listing:
+def _visible(root: str, found: Iterable[tuple[str, Blob]], beside: Beside) -> Listing:
     """Return the files that are not hidden, each under a name that can be shown."""
     files: dict[str, Blob] = {}
     raws: dict[str, str] = {}
     hidden = 0
     for raw, blob in found:
         name = readable(raw)
-        if _is_hidden(name):
+        if name.startswith(".") or "/." in name or "__MACOSX" in name.split("/"):
             hidden += 1
             continue
         if raws.setdefault(name, raw) != raw:
@@ -211,16 +190,12 @@ def _members(stream: IO[bytes], whole: Blob, prefix: str, start: int) -> Iterato
             name = prefix + member.name.removeprefix("./")
             if name.lower().endswith(".tar"):
                 yield from _members(inner, whole, name[: -len(".tar")] + "/", start + member.offset_data)
-            elif name.lower().endswith(_LABELS) and member.size <= _LARGEST_LABEL:
-                # Read during the scan: thousands of labels of a remote tar would otherwise take one request each.
-                yield name, BytesBlob(inner.read())
             else:
-                yield name, whole.part(start + member.offset_data, member.size)
+                # Labels are read during the scan: thousands in a remote tar would otherwise take one request each.
+                is_label = name.lower().endswith(_LABELS) and member.size <= _LARGEST_LABEL
+                data = inner.read() if is_label else None
+                yield name, whole.part(start + member.offset_data, member.size, data)
         # tarfile treats a truncated or damaged tar as if it ended there.
         stream.seek(tar.offset)
         if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise tarfile.ReadError(f"it is cut short or damaged at byte {start + tar.offset}")
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or "/." in name or "__MACOSX" in name.split("/")

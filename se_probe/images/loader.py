@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from itertools import islice
 from multiprocessing import Lock
 from typing import Any
 
@@ -108,8 +109,8 @@ def batches(
         ValueError: `batch_size` is below 1 or `workers` below 0.
         SeProbeError: the store that holds the images cannot be reached any more.
     """
-    source = selection.images.source
     read = partial(_item, transform=transform, encoded=decoder is not None)
+    source = selection.images.source
     items: Dataset[_Item]
     if isinstance(source, ImageStream):
         items, workers = _StreamedItems(selection, source, read), min(workers, 1)
@@ -127,27 +128,24 @@ def batches(
 
 def _loaded(items: Dataset[_Item], batch_size: int, workers: int, collate: Callable[[list[_Item]], Any]) -> Any:
     """Return an iterator over collated items, in this process where the system starts no others."""
-
-    def loader(processes: int) -> DataLoader[_Item]:
-        return DataLoader(
-            items,
-            batch_size=batch_size,
-            num_workers=processes,
-            collate_fn=collate,
-            pin_memory=torch.cuda.is_available(),
-            # Without its own generator the loader would advance the caller's random state.
-            generator=torch.Generator().manual_seed(0),
-        )
-
+    loader = partial(
+        DataLoader[_Item],
+        items,
+        batch_size=batch_size,
+        collate_fn=collate,
+        pin_memory=torch.cuda.is_available(),
+        # Without its own generator the loader would advance the caller's random state.
+        generator=torch.Generator().manual_seed(0),
+    )
     try:
         # Try to make as many locks as the loader's queues need, because the loader does not clean up after a failure.
         _ = [Lock() for _ in range(4 * (workers + 2) if workers else 0)]
-        return iter(loader(workers))
+        return iter(loader(num_workers=workers))
     except OSError as error:
         if not workers:
             raise
         _LOG.warning("images are decoded in one process: no others can be started (%s)", first_line(error))
-        return iter(loader(0))
+        return iter(loader(num_workers=0))
 
 
 def _item(index: int, path: str, opener: _Opener, *, transform: Transform, encoded: bool) -> _Item:
@@ -183,13 +181,11 @@ class _StreamedItems(IterableDataset[_Item]):
 
     def __iter__(self) -> Iterator[_Item]:
         places = {entry.position: index for index, entry in enumerate(self._entries)}
-        last = max(places, default=-1)
-        for position, opener in enumerate(self._source.stream()):
+        openers = islice(self._source.stream(), max(places, default=-1) + 1)
+        for position, opener in enumerate(openers):
             if position in places:
                 index = places[position]
                 yield self._read(index, self._entries[index].sample.path, opener)
-            if position >= last:
-                return
 
 
 def _unstacked(items: list[_Item]) -> list[_Item | tuple[int, NDArray[np.float32]]]:
@@ -209,8 +205,7 @@ def _decoded(
     found: list[_Item] = []
     for item in items:
         if isinstance(item, _Encoded):
-            image = images.get(item.index)
-            item = _one(item, decoder, transform) if image is None else (item.index, image)
+            item = (item.index, images[item.index]) if item.index in images else _one(item, decoder, transform)
         found.append((item[0], torch.as_tensor(item[1], device=decoder.device)) if isinstance(item, tuple) else item)
     return found
 
@@ -218,16 +213,13 @@ def _decoded(
 def _one(item: _Encoded, decoder: DeviceDecoder, transform: Transform) -> _Item:
     with suppress(RuntimeError):
         return item.index, decoder([item.data])[0]
-    try:
-        return item.index, transform(decode_rgb(lambda: open_bytes(item.data)))
-    except UndecodableImageError as error:
-        return Skip(item.index, item.path, str(error))
+    return _item(item.index, item.path, partial(open_bytes, item.data), transform=transform, encoded=False)
 
 
 def _collate(items: list[_Item]) -> Batch | _Packed | _Failure:
-    failure = next((item for item in items if isinstance(item, _Failure)), None)
-    if failure is not None:
-        return failure
+    for item in items:
+        if isinstance(item, _Failure):
+            return item
     decoded = [item for item in items if isinstance(item, tuple)]
     skipped = tuple(item for item in items if isinstance(item, Skip))
     images = torch.stack([tensor for _, tensor in decoded]) if decoded else torch.empty(0, 3, 0, 0)

@@ -12,7 +12,7 @@ from se_probe.images.layouts import Layout, detect_layout, webdataset_layout
 from se_probe.images.listing import Listing, readable
 from se_probe.images.public import fetched_folder, full_name, is_public_name, public_set
 from se_probe.images.remote import list_place, list_shards, shown_url
-from se_probe.images.timm_datasets import DatasetName, is_dataset_name, open_hugging_face
+from se_probe.images.timm_datasets import is_dataset_name, open_hugging_face
 from se_probe.images.zoom import Drawings
 from se_probe.io.urls import is_url
 from se_probe.labels import LabelSpace, imagenet
@@ -35,12 +35,12 @@ def open_images(data: str | Path, labels: LabelSpace | None = None, *, unlabelle
     Raises:
         SeProbeError: there is nothing there, or it is not clear which image is of which class.
     """
-    if is_dataset_name(str(data)):
-        name = DatasetName.parse(str(data))
-        if name.kind != "wds":
+    name = str(data)
+    if is_dataset_name(name):
+        if not name.lower().startswith("wds/"):
             return open_hugging_face(name, labels)
-        listing = list_shards(str(data).partition("/")[2], name.text)
-        return replace(_image_set(listing, webdataset_layout(listing), labels), title=name.text)
+        listing = list_shards(name.partition("/")[2], name)
+        return replace(_image_set(listing, webdataset_layout(listing), labels), title=name)
     if isinstance(data, str) and is_public_name(data):
         public = _open_files(fetched_folder(data), labels, by_index=public_set(data)[0].imagenet_indices)
         return replace(public, title=full_name(data))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,9 +42,14 @@ def list_place(place: str | Path) -> Listing:
         system, root = url_to_fs(url)
     if isinstance(system, LocalFileSystem):
         return list_files(Path(root))
-    if _WEB.match(url):
-        return _web_tar(url)
-    return _store_listing(url, shown, system, root.rstrip("/"))
+    if not _WEB.match(url):
+        return _store_listing(url, shown, system, root.rstrip("/"))
+    if not urlsplit(url).path.lower().endswith(".tar"):
+        raise SeProbeError(
+            f"{shown} is no .tar file, and a web server does not list what a folder holds; expected the address of a "
+            ".tar, a store that can be listed (s3://, gs:// ...), or shards as wds/https://..."
+        )
+    return tar_listing(shown, {"": _tar(url)}, dict)
 
 
 def shown_url(url: str) -> str:
@@ -60,16 +65,17 @@ def _store_listing(url: str, shown: str, system: Any, root: str) -> Listing:
             found = {}
     if not found:
         raise SeProbeError(f"{shown} holds no files, or does not exist; expected a folder of images or a .tar file")
-    beside = _StoreNeighbours(url, root)
-    blobs = {path: StoreBlob(url, path, int(facts.get("size") or 0), tag=_tag(facts)) for path, facts in found.items()}
+    beside = partial(_stored_beside, url, root)
+    blobs = {path: _blob(url, path, facts) for path, facts in found.items()}
     if list(blobs) == [root]:
         return tar_listing(shown, {"": (shown, blobs[root])}, beside)
     return folder_listing(shown.rstrip("/"), _named(blobs, root, shown), beside)
 
 
-def _tag(facts: Mapping[str, Any]) -> str:
-    """Return the store's version of a file's contents, whichever of the usual keys holds it."""
-    return next((str(facts[key]) for key in _TAGS if facts.get(key)), "")
+def _blob(url: str, path: str, facts: Mapping[str, Any]) -> StoreBlob:
+    """Return a file of a store with its size and version as listed, whichever of the usual keys holds the version."""
+    tag = next((str(facts[key]) for key in _TAGS if facts.get(key)), "")
+    return StoreBlob(url=url, path=path, size=int(facts.get("size") or 0), tag=tag)
 
 
 def _strict(system: Any) -> dict[str, str]:
@@ -106,33 +112,26 @@ def list_shards(place: str, where: str) -> Listing:
         if name in tars:
             raise SeProbeError(f"{where} means two shards called {name[:-1]}; expected shards of different names")
         tars[name] = _tar(tar)
-    return tar_listing(where, tars, _Alone())
+    return tar_listing(where, tars, dict)
 
 
 def _expanded(pattern: str, where: str) -> list[str]:
     """Expand ranges (`{000..007}`) and lists (`{a,b}`) in braces."""
-    found = _BRACES.search(pattern)
-    if found is None:
-        if set(pattern) & set("{}$"):
-            raise _no_pattern(where)
+    before, braces, after = _BRACES.split(pattern, maxsplit=1) if _BRACES.search(pattern) else (pattern, None, "")
+    if braces is None and not set(pattern) & set("{}$"):
         return [pattern]
-    items = found[1].split(",")
-    if bounds := _RANGE.fullmatch(found[1]):
+    items = (braces or "").split(",")
+    if bounds := _RANGE.fullmatch(braces or ""):
         first, last = int(bounds[1]), int(bounds[2])
         if last - first >= _MOST_SHARDS:
             raise SeProbeError(f"{where} means {last - first + 1} shards; expected at most {_MOST_SHARDS}")
         items = [f"{number:0{len(bounds[1])}d}" for number in range(first, last + 1)]
     elif len(items) == 1:
-        raise _no_pattern(where)
-    before, after = pattern[: found.start()], pattern[found.end() :]
+        raise SeProbeError(
+            f"{where} has braces or a $ that are no pattern; expected a folder of shards, or a pattern such as "
+            "wds/data/val-{000..007}.tar or wds/data/{a,b}.tar"
+        )
     return [f"{before}{item}{rest}" for item in items for rest in _expanded(after, where)]
-
-
-def _no_pattern(where: str) -> SeProbeError:
-    return SeProbeError(
-        f"{where} has braces or a $ that are no pattern; expected a folder of shards, or a pattern such as "
-        "wds/data/val-{000..007}.tar or wds/data/{a,b}.tar"
-    )
 
 
 def _tar(place: str) -> tuple[str, Blob]:
@@ -141,7 +140,7 @@ def _tar(place: str) -> tuple[str, Blob]:
         path = Path(place).expanduser()
         if not path.is_file():
             raise SeProbeError(f"{readable(place)} does not exist or is no file; expected a .tar file")
-        return str(path), FileBlob(str(path))
+        return str(path), FileBlob(path=str(path))
     shown = shown_url(place)
     with storage_errors(shown):
         system, path = url_to_fs(place)
@@ -156,17 +155,7 @@ def _tar(place: str) -> tuple[str, Blob]:
             ) from error
         if _WEB.match(place):
             _require_ranges(system, path, shown)
-    return shown, StoreBlob(place, path, int(facts.get("size") or 0), tag=_tag(facts))
-
-
-def _web_tar(url: str) -> Listing:
-    shown = shown_url(url)
-    if not urlsplit(url).path.lower().endswith(".tar"):
-        raise SeProbeError(
-            f"{shown} is no .tar file, and a web server does not list what a folder holds; expected the address of a "
-            ".tar, a store that can be listed (s3://, gs:// ...), or shards as wds/https://..."
-        )
-    return tar_listing(shown, {"": _tar(url)}, _Alone())
+    return shown, _blob(place, path, facts)
 
 
 def _require_ranges(system: Any, path: str, shown: str) -> None:
@@ -188,34 +177,13 @@ def _why(error: FileNotFoundError) -> str:
     return f"the server answers {status}" if status else first_line(cause if isinstance(cause, Exception) else error)
 
 
-@dataclass(frozen=True)
-class _StoreNeighbours:
-    """The files beside a folder or tar in a store."""
-
-    url: str
-    root: str
-
-    def file(self, basename: str) -> Blob | None:
-        return self.files().get(f"../{basename}")
-
-    def files(self) -> Mapping[str, Blob]:
-        parent = self.root.rpartition("/")[0]
-        if not parent.strip("/"):
-            return {}  # the root is a bucket
-        try:
-            found = url_to_fs(self.url)[0].ls(parent, detail=True)
-        except OSError:
-            return {}
-        files = [facts for facts in found if facts["type"] == "file"]
-        blobs = [StoreBlob(self.url, facts["name"], int(facts.get("size") or 0)) for facts in files]
-        return {f"../{readable(blob.path.rpartition('/')[2])}": blob for blob in blobs}
-
-
-class _Alone:
-    """No surrounding files: a web server does not list them."""
-
-    def file(self, basename: str) -> Blob | None:
-        return None
-
-    def files(self) -> Mapping[str, Blob]:
+def _stored_beside(url: str, root: str) -> dict[str, Blob]:
+    parent = root.rpartition("/")[0]
+    if not parent.strip("/"):
+        return {}  # the root is a bucket
+    try:
+        found = url_to_fs(url)[0].ls(parent, detail=True)
+    except OSError:
         return {}
+    blobs = [_blob(url, facts["name"], facts) for facts in found if facts["type"] == "file"]
+    return {f"../{readable(blob.path.rpartition('/')[2])}": blob for blob in blobs}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -72,29 +73,32 @@ def select(
     Raises:
         SeProbeError: no class is chosen, a chosen class has no images, or a count is out of range.
     """
-    _check_counts(chosen, per_class, reference_per_class)
-    _check_available(images, chosen)
-    limits = dict.fromkeys(images.classes, reference_per_class)
-    limits |= dict.fromkeys(chosen, per_class)
-    by_class: dict[ImageClass, list[int]] = {image_class: [] for image_class in images.classes}
+    _check(images, chosen, per_class, reference_per_class)
+    limits = dict.fromkeys(images.classes, reference_per_class) | dict.fromkeys(chosen, per_class)
+    by_class: dict[ImageClass, list[int]] = defaultdict(list)
     for position, sample in enumerate(images.samples):
         by_class[sample.image_class].append(position)
-    positions = sorted(
-        position
-        for image_class, members in by_class.items()
-        for position in _draw(images, members, limits[image_class], seed)
-    )
+    drawn: list[int] = []
+    for image_class, members in by_class.items():
+        if len(members) > limits[image_class]:
+            members = sorted(members, key=lambda position: _rank(images.samples[position], seed))
+        drawn += members[: limits[image_class]]
+    drawn.sort()
     asked = frozenset(chosen)
-    samples = _with_fingerprints(images, [images.samples[position] for position in positions])
+    samples = _with_fingerprints(images, [images.samples[position] for position in drawn])
     entries = tuple(
         Selected(sample, "chosen" if sample.image_class in asked else "reference", position)
-        for sample, position in zip(samples, positions, strict=True)
+        for sample, position in zip(samples, drawn, strict=True)
     )
-    rule = _rule(per_class, reference_per_class, seed)
+    others = f"{reference_per_class} of every other class" if reference_per_class else "none of any other class"
+    rule = (
+        f"up to {per_class} images of each chosen class and {others}: all images of a class that has no more, else "
+        f"those whose SHA-256 of {seed}/CLASS/FILE (CLASS: wnid or name, FILE: file name) is smallest"
+    )
     return Selection(images, tuple(chosen), entries, per_class, reference_per_class, seed, rule)
 
 
-def _check_counts(chosen: Sequence[ImageClass], per_class: int, reference_per_class: int) -> None:
+def _check(images: ImageSet, chosen: Sequence[ImageClass], per_class: int, reference_per_class: int) -> None:
     if not chosen:
         raise SeProbeError("no classes were chosen; expected at least one")
     if per_class < 1:
@@ -103,25 +107,15 @@ def _check_counts(chosen: Sequence[ImageClass], per_class: int, reference_per_cl
         raise SeProbeError(
             f"{reference_per_class} reference images a class were asked for; expected 0 (no reference) or more"
         )
-
-
-def _check_available(images: ImageSet, chosen: Sequence[ImageClass]) -> None:
     missing = next((image_class for image_class in chosen if image_class not in images.counts), None)
-    if missing is None:
-        return
-    present = LabelSpace(images.classes, images.title)
-    near = present.near(missing.lemmas[0] if missing.lemmas else missing.name)
-    some = near or tuple(image_class.describe() for image_class in images.classes[:3])
-    raise SeProbeError(
-        f"{images.title} has no images of {missing.describe()}; expected one of the {len(images.classes)} classes "
-        f"that it has, {'such as' if not near else 'the nearest are'} {', '.join(some)}"
-    )
-
-
-def _draw(images: ImageSet, members: list[int], limit: int, seed: int) -> list[int]:
-    if len(members) <= limit:
-        return members
-    return sorted(members, key=lambda position: _rank(images.samples[position], seed))[:limit]
+    if missing is not None:
+        present = LabelSpace(images.classes, images.title)
+        near = present.near(missing.lemmas[0] if missing.lemmas else missing.name)
+        some = near or tuple(image_class.describe() for image_class in images.classes[:3])
+        raise SeProbeError(
+            f"{images.title} has no images of {missing.describe()}; expected one of the {len(images.classes)} classes "
+            f"that it has, {'such as' if not near else 'the nearest are'} {', '.join(some)}"
+        )
 
 
 def _with_fingerprints(images: ImageSet, samples: Sequence[Sample]) -> list[Sample]:
@@ -140,11 +134,3 @@ def _rank(sample: Sample, seed: int) -> tuple[bytes, str]:
     class_key = sample.image_class.wnid or sample.image_class.name
     text = f"{seed}/{class_key}/{PurePosixPath(sample.path).name}"
     return hashlib.sha256(text.encode()).digest(), sample.path
-
-
-def _rule(per_class: int, reference_per_class: int, seed: int) -> str:
-    others = f"{reference_per_class} of every other class" if reference_per_class else "none of any other class"
-    return (
-        f"up to {per_class} images of each chosen class and {others}: all images of a class that has no more, else "
-        f"those whose SHA-256 of {seed}/CLASS/FILE (CLASS: wnid or name, FILE: file name) is smallest"
-    )

@@ -63,12 +63,12 @@ def _runs(process: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        return True
+        pass
     return True
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file through a temporary file beside it, and make its folder where needed.
+    """Write a file as `atomic_write` does.
 
     Raises:
         SeProbeError: the folder or the file cannot be written.
@@ -88,13 +88,8 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     Raises:
         SeProbeError: the file cannot be written.
     """
-    content = csv_bytes(table)
+    content = table.to_csv(index=False, lineterminator="\n").encode()
     write_file(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
-
-
-def csv_bytes(table: pd.DataFrame) -> bytes:
-    """Return the bytes of `write_csv` before compression."""
-    return table.to_csv(index=False, lineterminator="\n").encode()
 
 
 def remove(path: Path) -> None:
@@ -205,14 +200,14 @@ def only_writer(path: Path) -> Iterator[None]:
     is removed at the end; one left by a killed process locks nothing.
 
     Raises:
-        SeProbeError: another run writes there.
-        OSError: the lock's file cannot be made.
+        SeProbeError: another run writes there, or the lock's file cannot be made.
     """
     place = path.absolute()
     if place in _locked:
         raise _taken(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _lock(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _lock(path)
     _locked.add(place)
     try:
         yield

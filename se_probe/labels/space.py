@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -67,15 +67,12 @@ class LabelSpace:
 
     def __post_init__(self) -> None:
         """Refuse two classes with one identity."""
-        for what, keys in (
-            ("WordNet id", [image_class.wnid for image_class in self.classes]),
-            ("index", [image_class.index for image_class in self.classes]),
-            ("name", [image_class.name for image_class in self.classes]),
-        ):
-            repeated = [key for key, count in Counter(keys).items() if count > 1 and key is not None]
-            if repeated:
+        for what, attribute in (("WordNet id", "wnid"), ("index", "index"), ("name", "name")):
+            keys = Counter(getattr(image_class, attribute) for image_class in self.classes)
+            repeated = next((key for key, count in keys.items() if count > 1 and key is not None), None)
+            if repeated is not None:
                 raise SeProbeError(
-                    f"{self.title} has more than one class with the {what} {repeated[0]}; expected each {what} once"
+                    f"{self.title} has more than one class with the {what} {repeated}; expected each {what} once"
                 )
 
     def resolve(self, query: str) -> Resolution:
@@ -111,15 +108,14 @@ class LabelSpace:
         resolutions = tuple(self.resolve(name.strip()) for name in names if name.strip())
         if not resolutions:
             raise SeProbeError("no class names were given; expected some, for example goldfish,pug,plane,cliff")
-        first: dict[ImageClass, str] = {}
-        for resolution in resolutions:
-            earlier = first.get(resolution.image_class)
-            if earlier is not None:
+        first: dict[ImageClass, Resolution] = {}
+        for item in resolutions:
+            earlier = first.setdefault(item.image_class, item)
+            if earlier is not item:
                 raise SeProbeError(
-                    f'"{earlier}" and "{resolution.query}" both mean {resolution.image_class.describe()}; '
+                    f'"{earlier.query}" and "{item.query}" both mean {item.image_class.describe()}; '
                     "name each class once"
                 )
-            first[resolution.image_class] = resolution.query
         return resolutions
 
     def candidates(self, query: str) -> tuple[ImageClass, ...]:
@@ -136,11 +132,10 @@ class LabelSpace:
 
     @cached_property
     def _by_name(self) -> Mapping[str, tuple[ImageClass, ...]]:
-        table: dict[str, dict[ImageClass, None]] = {}
+        table: dict[str, dict[ImageClass, None]] = defaultdict(dict)
         for image_class in self.classes:
-            for name in (image_class.name, image_class.wnid, *image_class.lemmas):
-                if name is not None:
-                    table.setdefault(name_key(name), {})[image_class] = None
+            for name in (image_class.name, image_class.wnid or image_class.name, *image_class.lemmas):
+                table[name_key(name)][image_class] = None
         return {name: tuple(classes) for name, classes in table.items()}
 
     @cached_property
@@ -263,8 +258,8 @@ def _info_file(name: str) -> str:
 
 
 def _table(name: str) -> dict[str, str]:
-    rows = (line.split("\t", 1) for line in _info_file(name).splitlines() if "\t" in line)
-    return {row[0]: row[1] for row in rows}
+    rows = (line.partition("\t") for line in _info_file(name).splitlines())
+    return {wnid: text for wnid, tab, text in rows if tab}
 
 
 @cache

@@ -46,26 +46,21 @@ def compile_if_possible(
     try:
         run = compiled(hooked, tuple(batch.shape))
         found = run_in_batches(run, images, size)
+        took = time.perf_counter() - start
+        far = 0.0 if expected is None else deviation(expected, found)
+        if far > ACCEPTED:
+            raise ValueError(f"its gates move by {far:.1e}, more than {ACCEPTED:.0e}")
+        after = min(seconds(run, batch), seconds(run, batch, warm=True)) / size
+        if after > _SLOWER * before:
+            raise ValueError(f"compiled, an image takes {1e3 * after:.1f} ms, and {1e3 * before:.1f} ms without")
     except Exception as error:  # the compiler fails in many ways, and none of them is a reason to end the run
-        return _given_up(hooked, first_line(error), say)
-    took = time.perf_counter() - start
-    far = 0.0 if expected is None else deviation(expected, found)
-    if far > ACCEPTED:
-        return _given_up(hooked, f"its gates move by {far:.1e}, more than {ACCEPTED:.0e}", say)
-    after = min(seconds(run, batch), seconds(run, batch, warm=True)) / size
-    if after > _SLOWER * before:
-        return _given_up(
-            hooked, f"compiled, an image takes {1e3 * after:.1f} ms, and {1e3 * before:.1f} ms without", say
-        )
+        reason = first_line(error)
+        say(f"note      the network is not compiled ({reason}); the run continues without compilation")
+        return hooked, {"given_up": reason}
     saved = before - after
     pays = f"pays from {took / saved:.0f} images on" if saved > 0 else "saves no time on this machine"
     say(f"compile   {took:.0f} s, saves {1e3 * saved:.1f} ms an image: {pays}; this run has {total}")
     return run, {"seconds": round(took, 1), "seconds_saved_per_image": saved, "largest_difference": far}
-
-
-def _given_up(hooked: HookedNetwork, reason: str, say: Callable[[str], None]) -> tuple[ForwardPass, dict[str, Any]]:
-    say(f"note      the network is not compiled ({reason}); the run continues without compilation")
-    return hooked, {"given_up": reason}
 
 
 def compiled(hooked: HookedNetwork, size: tuple[int, ...]) -> ForwardPass:

@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from se_probe.images import DeviceDecoder, Selected, Selection, batches
-from se_probe.images.imageset import ImageStream
+from se_probe.images import DeviceDecoder, Selection, batches
 from se_probe.models import LoadedModel
 from se_probe.recording.forward import Signals
 
@@ -80,26 +79,29 @@ class TrialImages:
 def trial_images(
     model: LoadedModel, selection: Selection, count: int, decoder: DeviceDecoder | None = None
 ) -> TrialImages:
-    """Return up to `count` images, spread evenly, of the chosen classes where there are any; of a stream, the first.
+    """Return images of a run on which ways of running are compared; one of noise where none is wanted or decodable.
 
-    Where none are asked for or can be decoded, one image of noise is returned in their place.
+    Args:
+        model: the network, whose transform the images pass.
+        selection: the images of the run.
+        count: how many are taken, spread evenly, of the chosen classes where there are any; of a stream the first.
+        decoder: decodes them on a device too.
     """
     noise = TrialImages(torch.randn(1, *model.input_size, generator=torch.Generator().manual_seed(0)), [""])
     if not count:
         return noise
     chosen = [entry for entry in selection.entries if entry.role == "chosen"] or selection.entries
     chosen = sorted(chosen, key=lambda entry: entry.position)
-    entries = chosen[:count] if isinstance(selection.images.source, ImageStream) else _spread(chosen, count)
-    part = replace(selection, entries=tuple(entries))
+    if selection.images.streamed:
+        chosen = chosen[:count]
+    elif len(chosen) > count:
+        chosen = [chosen[index * len(chosen) // count] for index in range(count)]
+    part = replace(selection, entries=tuple(chosen))
     batch = next(batches(part, model.transform, batch_size=count, workers=0))
     if not batch.indices:
         return noise
-    classes = [entries[index].sample.image_class.name for index in batch.indices]
+    classes = [chosen[index].sample.image_class.name for index in batch.indices]
     if decoder is None:
         return TrialImages(batch.images, classes)
     decoded = next(batches(part, model.transform, batch_size=count, workers=0, decoder=decoder))
     return TrialImages(batch.images, classes, decoded.images if decoded.indices == batch.indices else None)
-
-
-def _spread(entries: Sequence[Selected], count: int) -> Sequence[Selected]:
-    return [entries[index * len(entries) // count] for index in range(count)] if count < len(entries) else entries

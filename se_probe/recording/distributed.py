@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import torch.distributed
 
-from se_probe.errors import OtherRankError, SeProbeError
+from se_probe.errors import OtherRankError, SeProbeError, first_line
 
 Item = TypeVar("Item")
 # torch annotates only a part of this module, and some builds have it empty.
@@ -94,12 +94,12 @@ class Ranks:
         if self.size == 1:
             return
         self._store.set(f"{key}/{self.rank}", "")
-        seen, since = self.count(0), time.monotonic()
+        seen, since = -1, time.monotonic()
         for rank in range(self.size):
             while not self._there(f"{key}/{rank}"):
                 meanwhile()
-                if self.count(0) != seen:
-                    seen, since = self.count(0), time.monotonic()
+                if (done := self.count(0)) != seen:
+                    seen, since = done, time.monotonic()
                 if time.monotonic() - since > _PATIENCE_SECONDS:
                     raise SeProbeError(
                         f"rank {rank} has not come to its end and no rank has recorded an image for "
@@ -146,29 +146,22 @@ def ranks_of_environment() -> Iterator[Ranks]:
         yield ranks
         ranks.leave(None)
     except BaseException as error:
-        if _is_unreachable(error):
-            reason = str(error).splitlines()[0]
-            raise SeProbeError(f"the other ranks cannot be reached ({reason}); continue with --resume.") from error
+        if isinstance(error, getattr(_distributed, "DistError", ())):
+            raise SeProbeError(
+                f"the other ranks cannot be reached ({first_line(error)}); continue with --resume."
+            ) from error
         with suppress(RuntimeError):
             ranks.leave(error)
         raise
 
 
-def _is_unreachable(error: BaseException) -> bool:
-    return isinstance(error, getattr(_distributed, "DistError", ()))
-
-
 def place_of_environment() -> tuple[int, int, int]:
     """Return this process's rank, the number of ranks, and its number on its machine, as the launcher set them."""
-    launchers = (
-        ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
-        # The step's number of tasks: a job's script itself has SLURM_NTASKS too, and is one process.
-        ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
-    )
-    for names in launchers:
-        if all(name in os.environ for name in names[:2]):
-            rank, size, local = (int(os.environ.get(name, 0)) for name in names)
-            return rank, size, local
+    # The step's number of tasks: a job's script itself has SLURM_NTASKS too, and is one process.
+    launchers = ("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
+    for rank, size, local in launchers:
+        if rank in os.environ and size in os.environ:
+            return int(os.environ[rank]), int(os.environ[size]), int(os.environ.get(local, 0))
     return 0, 1, 0
 
 
@@ -176,12 +169,7 @@ def _ranks() -> Ranks:
     rank, size, local = place_of_environment()
     if size == 1:
         return Ranks()
-    # torchrun keeps its store when it starts the processes anew, and a script may make several runs.
-    attempt = f"se_probe/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}/{next(_RUNS)}"
-    return Ranks(rank, size, local, _distributed.PrefixStore(attempt, _store(os.environ, rank, size)))
-
-
-def _store(environment: Any, rank: int, size: int) -> Any:
+    environment = os.environ
     address = environment.get("MASTER_ADDR")
     if address is None and environment.get("SLURM_STEP_NUM_NODES") != "1":
         raise SeProbeError(
@@ -193,5 +181,7 @@ def _store(environment: Any, rank: int, size: int) -> Any:
     try:
         store, _, _ = next(_distributed.rendezvous(url, rank, size, timeout=timedelta(minutes=10)))
     except (RuntimeError, OSError) as error:
-        raise SeProbeError(f"rank 0 cannot be reached at {url} ({str(error).splitlines()[0]}).") from error
-    return store
+        raise SeProbeError(f"rank 0 cannot be reached at {url} ({first_line(error)}).") from error
+    # torchrun keeps its store when it starts the processes anew, and a script may make several runs.
+    attempt = f"se_probe/{environment.get('TORCHELASTIC_RESTART_COUNT', 0)}/{next(_RUNS)}"
+    return Ranks(rank, size, local, _distributed.PrefixStore(attempt, store))

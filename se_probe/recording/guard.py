@@ -6,6 +6,7 @@ No array library is imported here, so that a folder without a recording is repor
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,15 @@ def root_attributes(store: Path) -> dict[str, Any]:
             holds something else than folders and regular files.
     """
     path = store / ROOT_ATTRIBUTES
-    if not _is_there(path):
-        raise _none_at(store)
-    with reading(store):
-        require_plain_files(store)
-    attributes = read_json(path)
-    if not isinstance(attributes, dict) or "schema" not in attributes or "status" not in attributes:
-        raise _none_at(store)
+    attributes = None
+    if os.path.lexists(path):
+        with reading(store):
+            require_plain_files(store)
+        attributes = read_json(path)
+    if not isinstance(attributes, dict) or not {"schema", "status"} <= attributes.keys():
+        raise SeProbeError(
+            f"{store} holds no recording; expected the folder of a run of se-probe excite, or the recording.zarr in it."
+        )
     schema, status = attributes["schema"], attributes["status"]
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1 or status not in (INCOMPLETE, COMPLETE):
         raise SeProbeError(f"{path} is damaged: schema {schema!r}, status {status!r}; copy the recording anew.")
@@ -42,22 +45,8 @@ def root_attributes(store: Path) -> dict[str, Any]:
     return attributes
 
 
-def _is_there(path: Path) -> bool:
-    try:
-        path.lstat()
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def _none_at(store: Path) -> SeProbeError:
-    return SeProbeError(
-        f"{store} holds no recording; expected the folder of a run of se-probe excite, or the recording.zarr in it."
-    )
-
-
 def read_json(path: Path) -> Any:
-    """Return what a file of JSON says.
+    """Read a JSON file.
 
     Raises:
         SeProbeError: it cannot be read, or is no JSON.

@@ -154,7 +154,7 @@ class Header:
 
 
 def header_of(attributes: dict[str, Any]) -> Header:
-    """Return what the attributes of a recording's root say.
+    """Read the header from the attributes of a recording's root.
 
     Raises:
         SeProbeError: something is missing, of another form, contradicts the rest, or a name is no name.
@@ -209,7 +209,7 @@ def _require_type(value: Any, types: type | tuple[type, ...], where: str) -> Non
 
 
 def _require_consistent(header: Header) -> None:
-    """Raise ValueError where names are no names or come twice, or one part names what another does not have."""
+    """Raise ValueError for malformed and repeated names, and for names that are not described."""
     sites = [site.name for site in header.sites]
     for name in [*sites, *(text for columns in header.signals for text in (columns.site, columns.signal))]:
         if not _SAFE_NAME.fullmatch(name):

@@ -1,4 +1,4 @@
-"""The arrays of a recording: what each must look like, the check of that before one is read, and their checksums.
+"""The arrays of a recording: the expected form of each, the check of it before values are read, and checksums.
 
 A value that is read depends on an array's metadata as much as on its bytes. Every entry of them is therefore held
 against what the recording's attributes imply; what could change values (a scale factor, a filter, another order of
@@ -48,7 +48,7 @@ _WHOLE_ROWS = 3
 
 @dataclass(frozen=True)
 class ArrayLayout:
-    """What an array must look like.
+    """The expected form of an array.
 
     Attributes:
         dims: names of its axes.
@@ -70,7 +70,7 @@ def names_of_moments(signal: str) -> tuple[str, str]:
 
 
 def layout_of(header: Header) -> dict[str, ArrayLayout]:
-    """Return what each array of a complete recording must look like, by its path in the recording."""
+    """Return the expected form of each array of a complete recording, by its path in the recording."""
     arrays = {
         f"images/{name}": ArrayLayout(("image",), (), _OF_COLUMN[kind], "images")
         for name, kind in IMAGE_COLUMNS.items()
@@ -100,7 +100,7 @@ def check_arrays(store: Path, header: Header) -> None:
 
 
 def array_problems(store: Path, header: Header) -> Iterator[str]:
-    """Yield what is wrong with the arrays of a complete recording, without reading their values."""
+    """Yield the problems of a complete recording's arrays, without reading their values."""
     expected = layout_of(header)
     found = {path.parent.relative_to(store).as_posix() for path in store.rglob(".zarray")}
     for name in expected:
@@ -187,7 +187,7 @@ def _check_size(folder: Path, shape: tuple[int, ...], chunks: tuple[int, ...], i
 
 
 def _check_chunks(folder: Path, shape: tuple[int, ...], chunks: tuple[int, ...]) -> None:
-    """Raise ValueError where a chunk is missing, in whose place zarr would give a fill value without a word."""
+    """Raise ValueError where a chunk is missing, which zarr would silently replace by a fill value."""
     expected = math.prod(math.ceil(length / chunk) for length, chunk in zip(shape, chunks, strict=True))
     found = sum(1 for path in folder.iterdir() if _CHUNK.fullmatch(path.name))
     if found < expected:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from se_probe.errors import SeProbeError, first_line
+from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
 from se_probe.images import Batch, DeviceDecoder, Selection, batches
 from se_probe.io.files import only_writer, writing
-from se_probe.labels import ImageClass
 from se_probe.models import LoadedModel
 from se_probe.recording.batch import RecordedBatch, take_in, unit_of
 from se_probe.recording.deviation import trial_images
@@ -37,7 +35,7 @@ from se_probe.recording.memory import OutOfMemoryRetry, keep_freed_memory
 from se_probe.recording.recording import Recording, open_recording
 from se_probe.recording.resume import begin, keep_execution, require_same
 from se_probe.recording.shards import ShardWriter, shard_folder
-from se_probe.recording.stopping import StopRequest, stop_request
+from se_probe.recording.stopping import stoppable
 from se_probe.recording.store import complete
 
 
@@ -95,19 +93,13 @@ def record(
     """
     if EFFECT in capture:
         require_effects_possible(execution, effect_of)
-    network = model.network.to(device)
-    blocks = tuple(
-        SignalColumns(signal, site, shape) for (signal, site), shape in signal_shapes(network, sites, capture).items()
-    )
-    classes = tuple({"name": item.name, "index": item.index, "wnid": item.wnid} for item in _classes(selection))
-    chosen = tuple(item.name for item in selection.chosen)
-    header = Header(tuple(sites), blocks, classes, chosen, len(selection.entries), provenance)
-    header_of(header.attributes(INCOMPLETE))  # What could not be opened is not recorded.
     ranks = ranks or Ranks()
-    work = _Work(model, selection, path, tuple(capture), device, execution, workers, shard_images, say)
-    with _writer(path, ranks):
-        places = _places(path, header, [entry.sample.fingerprint for entry in selection.entries], ranks, resume, say)
-        advance = _advance(progress, ranks)
+    model.network.to(device)
+    header = _header(model, sites, selection, capture, provenance)
+    run = _Run(model, selection, header, path, capture, execution, device, workers, say)
+    advance = _advance(progress, ranks)
+    with only_writer(path) if ranks.first else nullcontext():
+        places = _places(run, ranks, resume)
         done = header.selected - len(places or ())
         advance(done if ranks.first else 0)
         if places is not None:
@@ -115,7 +107,7 @@ def record(
             if EFFECT in capture:
                 effects = settled_effects(path, model, sites, selection, effect_of, ranks, say)
             if share := ranks.share(places):
-                _record_share(work, header, effects, share, batch_size, ranks, advance)
+                run.record(share, effects, batch_size, shard_images, advance, first=ranks.first)
             ranks.meet("recorded", meanwhile=lambda: advance(0))
             if ranks.first:
                 with writing(path):
@@ -124,79 +116,135 @@ def record(
         return open_recording(path)
 
 
+def _header(
+    model: LoadedModel,
+    sites: Sequence[GateSite],
+    selection: Selection,
+    capture: Sequence[str],
+    provenance: dict[str, Any],
+) -> Header:
+    shapes = signal_shapes(model.network, sites, capture)
+    header = Header(
+        sites=tuple(sites),
+        signals=tuple(SignalColumns(signal, site, shape) for (signal, site), shape in shapes.items()),
+        classes=tuple(
+            {"name": item.name, "index": item.index, "wnid": item.wnid}
+            for item in dict.fromkeys(entry.sample.image_class for entry in selection.entries)
+        ),
+        chosen=tuple(item.name for item in selection.chosen),
+        selected=len(selection.entries),
+        provenance=provenance,
+    )
+    header_of(header.attributes(INCOMPLETE))  # What could not be opened is not recorded.
+    return header
+
+
 @dataclass(frozen=True)
-class _Work:
-    """What a run records and how, as `record` is asked for it."""
+class _Run:
+    """One process's part of a run: the arguments of `record`, and the loop over batches."""
 
     model: LoadedModel
     selection: Selection
+    header: Header
     path: Path
-    capture: tuple[str, ...]
-    device: str | torch.device
+    capture: Sequence[str]
     execution: Execution
+    device: str | torch.device
     workers: int
-    shard_images: int
     say: Callable[[str], None]
 
+    def record(
+        self,
+        places: Sequence[int],
+        effects: dict[str, Any] | None,
+        batch_size: int | None,
+        shard_images: int,
+        advance: Callable[[int], None],
+        *,
+        first: bool,
+    ) -> None:
+        """Record the images at some places of the selection into shards, until the last or until a stop."""
+        decoder = self._decoder()
+        trial = trial_images(self.model, self.selection, self.execution.trial_images, decoder)
+        writer = ShardWriter(shard_folder(self.path), shard_images, header_of(root_attributes(self.path)).run)
+        prepared = engine(
+            self.model.network,
+            self.header.sites,
+            [kind for kind in self.capture if kind != EFFECT],
+            trial,
+            execution=self.execution,
+            batch_size=batch_size,
+            images=len(places),
+            say=self.say,
+        )
+        with keep_freed_memory(), prepared as ready, passes(ready.run, self.header.sites, effects) as begin_pass:
+            if first:
+                keep_execution(self.path, {**ready.facts, "decoded_by": str(decoder or "Pillow")})
+            loaded = self._loaded(places, ready.batch_size, decoder)
+            recorded = self._recorded(begin_pass, loaded)
+            with (
+                stoppable(self.path, workers=self.workers) as stop,
+                writer,
+                closing(loaded),  # Else its processes would live as long as the traceback of an error.
+                closing(recorded),
+            ):
+                try:
+                    for batch in recorded:
+                        writer.add(batch)
+                        advance(batch.count)
+                        if stop.signal is not None:
+                            break
+                finally:
+                    stop.ignore_children()
 
-@contextmanager
-def _writer(path: Path, ranks: Ranks) -> Iterator[None]:
-    """Keep other runs from writing the recording; rank 0 stands for all ranks."""
-    with ExitStack() as stack:
-        if ranks.first:
-            with writing(path):
-                stack.enter_context(only_writer(path))
-        yield
+    def _decoder(self) -> DeviceDecoder | None:
+        if not self.execution.device_decode:
+            return None
+        try:
+            return DeviceDecoder(self.model.transform, self.device)
+        except SeProbeError as error:
+            self.say(f"note      {error}; Pillow decodes them")
+            return None
+
+    def _loaded(self, places: Sequence[int], batch_size: int, decoder: DeviceDecoder | None) -> Generator[Batch]:
+        """Yield batches of the images at some places of the selection."""
+        part = replace(self.selection, entries=tuple(self.selection.entries[place] for place in places))
+        options: dict[str, Any] = {"batch_size": batch_size, "workers": self.workers, "decoder": decoder}
+        for batch in batches(part, self.model.transform, **options):
+            indices = tuple(places[index] for index in batch.indices)
+            skipped = tuple(replace(skip, index=places[skip.index]) for skip in batch.skipped)
+            yield replace(batch, indices=indices, skipped=skipped)
+
+    def _recorded(self, begin_pass: StartPass, loaded: Iterator[Batch]) -> Generator[RecordedBatch]:
+        """Yield batches one step late, so that the device computes one while the host processes the previous one."""
+        forward = OutOfMemoryRetry(begin_pass, self.say)
+        pending: tuple[Batch, list[Transfer]] | None = None
+        for batch in loaded:
+            transfers = forward(batch.images, [unit_of(self.selection.entries[place]) for place in batch.indices])
+            if pending is not None:
+                yield self._received(*pending)
+            pending = batch, transfers
+        if pending is not None:
+            yield self._received(*pending)
+
+    def _received(self, batch: Batch, transfers: Sequence[Transfer]) -> RecordedBatch:
+        results = [transfer.results() for transfer in transfers]
+        return take_in(self.model, self.selection, self.header.signals, batch, results)
 
 
-def _record_share(
-    work: _Work,
-    header: Header,
-    effects: dict[str, Any] | None,
-    share: Sequence[int],
-    batch_size: int | None,
-    ranks: Ranks,
-    advance: Callable[[int], None],
-) -> None:
-    """Record the images at some places of the selection into shards."""
-    model, selection, execution, say = work.model, work.selection, work.execution, work.say
-    decoder = _decoder(model, work.device, say) if execution.device_decode else None
-    trial = trial_images(model, selection, execution.trial_images, decoder)
-    run = header_of(root_attributes(work.path)).run
-    options: dict[str, Any] = {"execution": execution, "batch_size": batch_size, "images": len(share), "say": say}
-    signals = [kind for kind in work.capture if kind != EFFECT]
-    with (
-        keep_freed_memory(),
-        engine(model.network, header.sites, signals, trial, **options) as prepared,
-        passes(prepared.run, header.sites, effects) as begin_pass,
-    ):
-        if ranks.first:
-            keep_execution(work.path, {**prepared.facts, "decoded_by": str(decoder or "Pillow")})
-        loaded = _loaded(selection, share, model, prepared.batch_size, work.workers, decoder)
-        recorded = _recorded(model, begin_pass, header.signals, selection, loaded, say)
-        writer = ShardWriter(shard_folder(work.path), work.shard_images, run)
-        _put_on_disk(recorded, loaded, work.path, writer, workers=work.workers, advance=advance)
-
-
-def _places(
-    path: Path,
-    header: Header,
-    prints: Sequence[str | None],
-    ranks: Ranks,
-    resume: bool,
-    say: Callable[[str], None],
-) -> list[int] | None:
+def _places(run: _Run, ranks: Ranks, resume: bool) -> list[int] | None:
     """Return the places that all ranks together are to record, as rank 0 finds them."""
+    prints = [entry.sample.fingerprint for entry in run.selection.entries]
     places: list[int] | None = json.loads(
-        ranks.agree("places", lambda: json.dumps(begin(path, header, prints, resume=resume, say=say)))
+        ranks.agree("places", lambda: json.dumps(begin(run.path, run.header, prints, resume=resume, say=run.say)))
     )
     if not ranks.first:
-        if not path.exists():
+        if not run.path.exists():
             raise SeProbeError(
-                f"rank {ranks.rank} does not see {path}, which rank 0 has made; expected a folder that all ranks "
+                f"rank {ranks.rank} does not see {run.path}, which rank 0 has made; expected a folder that all ranks "
                 "share. Without one, record the parts on their own and join them with se-probe merge."
             )
-        require_same(path, header)
+        require_same(run.path, run.header)
     return places
 
 
@@ -211,116 +259,3 @@ def _advance(progress: Callable[[int], None], ranks: Ranks) -> Callable[[int], N
         shown = total
 
     return advance
-
-
-def _classes(selection: Selection) -> list[ImageClass]:
-    return list(dict.fromkeys(entry.sample.image_class for entry in selection.entries))
-
-
-def _decoder(model: LoadedModel, device: str | torch.device, say: Callable[[str], None]) -> DeviceDecoder | None:
-    try:
-        return DeviceDecoder(model.transform, device)
-    except SeProbeError as error:
-        say(f"note      {error}; Pillow decodes them")
-        return None
-
-
-def _loaded(
-    selection: Selection,
-    places: Sequence[int],
-    model: LoadedModel,
-    batch_size: int,
-    workers: int,
-    decoder: DeviceDecoder | None,
-) -> Generator[Batch]:
-    """Yield batches of the images at some places of the selection."""
-    if not places:
-        return
-    part = replace(selection, entries=tuple(selection.entries[place] for place in places))
-    for batch in batches(part, model.transform, batch_size=batch_size, workers=workers, decoder=decoder):
-        indices = tuple(places[index] for index in batch.indices)
-        skipped = tuple(replace(skip, index=places[skip.index]) for skip in batch.skipped)
-        yield replace(batch, indices=indices, skipped=skipped)
-
-
-def _put_on_disk(
-    recorded: Generator[RecordedBatch],
-    loaded: Generator[Batch],
-    path: Path,
-    writer: ShardWriter,
-    *,
-    workers: int,
-    advance: Callable[[int], None],
-) -> None:
-    """Write batches into shards until the last one, or until a stop is requested."""
-    with stop_request() as stop:
-        with (
-            _worker_deaths(path, stop, workers),
-            writer,
-            closing(loaded),  # Else its processes would live as long as the traceback of an error.
-            closing(recorded),
-            stop.undisturbed_end(),
-        ):
-            for batch in recorded:
-                writer.add(batch)
-                advance(batch.count)
-                if stop.signal is not None:
-                    break
-        stop.check(path)
-
-
-def _recorded(
-    model: LoadedModel,
-    begin_pass: StartPass,
-    blocks: Sequence[SignalColumns],
-    selection: Selection,
-    loaded: Iterator[Batch],
-    say: Callable[[str], None],
-) -> Generator[RecordedBatch]:
-    """Yield batches one step late, so that the device computes one while the host processes the previous one."""
-    forward = OutOfMemoryRetry(begin_pass, say)
-
-    def received(batch: Batch, transfers: Sequence[Transfer]) -> RecordedBatch:
-        return take_in(model, selection, blocks, batch, [transfer.results() for transfer in transfers])
-
-    pending: tuple[Batch, list[Transfer]] | None = None
-    for batch in loaded:
-        transfers = forward(batch.images, [unit_of(selection.entries[place]) for place in batch.indices])
-        if pending is not None:
-            yield received(*pending)
-        pending = batch, transfers
-    if pending is not None:
-        yield received(*pending)
-
-
-@contextmanager
-def _worker_deaths(path: Path, stop: StopRequest, workers: int) -> Iterator[None]:
-    """Report the death of a decoding process in one line, unless it was stopped together with this one."""
-    try:
-        yield
-    except (RuntimeError, OSError, EOFError) as error:
-        if not (workers and _is_death(error)):
-            raise
-        _forget_frames(error)
-        if stop.signal is not None:
-            return
-        reason = first_line(error).rstrip(". ")
-        raise SeProbeError(
-            f"a process that decodes images died ({reason}); the system kills them where memory runs short. What was "
-            f"recorded is kept in {path}: continue with --resume, and with fewer --workers if it happens again."
-        ) from error
-
-
-def _is_death(error: BaseException) -> bool:
-    """Recognise the loader's dead-worker error by its message, or by a closed connection."""
-    if isinstance(error, RuntimeError):
-        return str(error).startswith("DataLoader worker")
-    # An error raised inside a living worker arrives with another message.
-    return isinstance(error, ConnectionError | EOFError | FileNotFoundError) and not str(error).startswith("Caught ")
-
-
-def _forget_frames(error: BaseException | None) -> None:
-    """Release what the frames of an error hold: the loader ends its processes only when it is released."""
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__

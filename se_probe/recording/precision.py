@@ -12,13 +12,14 @@ _backends: Any = torch.backends
 _FIRST_WITH_TF32 = 8  # compute capability of Ampere
 
 
-def float32_precision(device: torch.device) -> dict[str, str]:
+def float32_precision(device: str | torch.device) -> dict[str, str]:
     """Return the precision in effect of float32 operations on a device: "ieee", "tf32" or "bf16".
 
     Returns:
         `convolution` and `matrix_product`, as PyTorch is set now (`torch.backends...fp32_precision`). CUDA devices
         older than Ampere have no TF32, and devices other than CUDA and CPU have no such setting.
     """
+    device = torch.device(device)
     backend = {"cuda": (_backends.cudnn.conv, _backends.cuda.matmul), "cpu": _mkldnn()}.get(device.type)
     if backend is None or (device.type == "cuda" and torch.cuda.get_device_capability(device)[0] < _FIRST_WITH_TF32):
         return {"convolution": "ieee", "matrix_product": "ieee"}

@@ -157,10 +157,10 @@ class Recording:
         Raises:
             SeProbeError: there is none.
         """
-        for site in self.sites:
-            if site.name == name:
-                return site
-        raise SeProbeError(f"{self.path} has no site {name!r}; expected one of {_listed(self.sites)}.")
+        sites = {site.name: site for site in self.sites}
+        if name not in sites:
+            raise SeProbeError(f"{self.path} has no site {name!r}; expected one of {_listed(self.sites)}.")
+        return sites[name]
 
     def gates(self, site: str) -> xr.DataArray:
         """Return the gates of the chosen classes' images at a site.
@@ -196,21 +196,16 @@ class Recording:
         return _with_places(moments.assign(count=count)[["count", "mean", "m2"]])
 
     def __repr__(self) -> str:
-        return "\n".join(
-            [f"<se_probe.Recording {self.path}>", *(f"  {key + ':':<9} {value}" for key, value in self._summary())]
-        )
+        lines = [f"  {key + ':':<9} {value}" for key, value in self._summary()]
+        return "\n".join([f"<se_probe.Recording {self.path}>", *lines])
 
     def _repr_html_(self) -> str:
         """Show the recording in a notebook: what was run, and its sites."""
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(key)}</th>"
-            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
-            for key, value in self._summary()
-        )
-        sites = pd.DataFrame([site.to_dict() for site in self.sites]).set_index("name")
+        facts = pd.DataFrame(self._summary()).to_html(escape=True, header=False, index=False, border=0, justify="left")
+        sites = pd.DataFrame([site.to_dict() for site in self.sites]).set_index("name").to_html(escape=True)
         return (
-            f"<div><strong>Recording</strong> <code>{html.escape(str(self.path))}</code><table>{rows}</table>"
-            f"<details><summary>{len(sites)} sites</summary>{sites.to_html(escape=True)}</details></div>"
+            f"<div><strong>Recording</strong> <code>{html.escape(str(self.path))}</code>{facts}"
+            f"<details><summary>{len(self.sites)} sites</summary>{sites}</details></div>"
         )
 
     def _summary(self) -> list[tuple[str, str]]:

@@ -16,8 +16,7 @@ from fsspec.core import url_to_fs
 
 from se_probe.errors import SeProbeError
 from se_probe.io.urls import storage_errors
-
-_ROOT_FACTS = ".zattrs"
+from se_probe.recording.guard import ROOT_ATTRIBUTES
 
 
 def copy_down(url: str, store: str) -> Path:
@@ -33,10 +32,10 @@ def copy_down(url: str, store: str) -> Path:
     with storage_errors(url):
         system, root = url_to_fs(url)
         inner = f"{root.rstrip('/')}/{store}"
-        root = inner if system.exists(f"{inner}/{_ROOT_FACTS}") else root.rstrip("/")
+        root = inner if system.exists(f"{inner}/{ROOT_ATTRIBUTES}") else root.rstrip("/")
         found: dict[str, Any] = system.find(root, detail=True)
     names = {path: _name_below(root, path, url) for path in found}
-    if _ROOT_FACTS not in names.values():
+    if ROOT_ATTRIBUTES not in names.values():
         raise SeProbeError(f"{url} holds no recording; expected the folder of a run of se-probe excite.")
     folder = Path(tempfile.mkdtemp(prefix="se-probe-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -55,7 +54,7 @@ def require_free(url: str, store: str) -> None:
     """Raise SeProbeError where a URL already holds a recording, or the store cannot be reached."""
     with storage_errors(url):
         system, root = url_to_fs(url)
-        taken = system.exists(f"{root.rstrip('/')}/{store}/{_ROOT_FACTS}")
+        taken = system.exists(f"{root.rstrip('/')}/{store}/{ROOT_ATTRIBUTES}")
     if taken:
         raise SeProbeError(
             f"{url} already holds a run; choose another place with --out, or replace it with --overwrite."
@@ -68,14 +67,14 @@ def copy_up(folder: Path, url: str, store: str) -> None:
     Raises:
         SeProbeError: it cannot be written; the folder stays as it is.
     """
-    facts = folder / store / _ROOT_FACTS
+    facts = folder / store / ROOT_ATTRIBUTES
     # To open and close the lock's file would release the lock.
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != facts and path.suffix != ".lock"]
     with storage_errors(url):
         system, root = url_to_fs(url)
         base = root.rstrip("/")
-        if system.exists(f"{base}/{store}/{_ROOT_FACTS}"):
-            system.rm_file(f"{base}/{store}/{_ROOT_FACTS}")
+        if system.exists(f"{base}/{store}/{ROOT_ATTRIBUTES}"):
+            system.rm_file(f"{base}/{store}/{ROOT_ATTRIBUTES}")
         if system.exists(f"{base}/{store}"):
             system.rm(f"{base}/{store}", recursive=True)
         for path in [*files, facts]:

@@ -116,7 +116,7 @@ def _keep_provenance(path: Path, header: Header) -> None:
 
 
 def keep_execution(path: Path, facts: dict[str, Any]) -> None:
-    """Note in the provenance how the network is run, of a continuation beside that of the run before."""
+    """Add how the network is run to the provenance, that of a continuation beside that of the run before."""
     attributes = root_attributes(path)
     provenance = attributes["provenance"]
     (provenance["resumed"][-1] if "resumed" in provenance else provenance)["execution"] = facts
@@ -125,7 +125,7 @@ def keep_execution(path: Path, facts: dict[str, Any]) -> None:
 
 
 def require_same(path: Path, header: Header) -> None:
-    """Raise SeProbeError where the recording at `path` is not of what a run is about to record, and say how."""
+    """Raise SeProbeError, with the differences, where the recording at `path` is not what a run is about to record."""
     attributes = root_attributes(path)
     if attributes["schema"] != SCHEMA:
         raise SeProbeError(
@@ -166,10 +166,9 @@ def differences(
 ) -> list[str]:
     """Return each difference between two sets of facts, as `key: was X, now Y`; keys of nested facts have dots."""
     old, new = dict(_flat(before)), dict(_flat(now))
-    keys = dict.fromkeys([*old, *new])
     return [
         f"{key}: {words[0]} {_short(old.get(key))}, {words[1]} {_short(new.get(key))}"
-        for key in keys
+        for key in old | new
         if old.get(key) != new.get(key)
     ]
 

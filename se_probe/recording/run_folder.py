@@ -1,13 +1,12 @@
-"""The folder of a run: the names of what is in it, where it is, and how an earlier run is kept safe."""
+"""The folder of a run: its place, the names of its parts, and the protection of an earlier run."""
 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
 
 from se_probe.errors import SeProbeError
@@ -72,15 +71,14 @@ class RunFolder:
         return self.path / TABLES
 
     def occupied(self) -> list[str]:
-        """Return which parts of a run are there; none where no part shows that a run of se-probe made them."""
-        if not (self.recording.exists() or self.ablation.exists() or (self.path / FOLDED).exists() or self._has_facts):
-            return []
-        return self._present()
+        """Return the parts of a run that are there; none where nothing shows that a run of se-probe made them."""
+        made = self.recording.exists() or self.ablation.exists() or (self.path / FOLDED).exists() or self._has_facts()
+        return self.present() if made else []
 
-    def _present(self) -> list[str]:
+    def present(self) -> list[str]:
+        """Return which names of a run's parts are taken, by whatever made them."""
         return [part for part in _PARTS if (self.path / part).exists()]
 
-    @property
     def _has_facts(self) -> bool:
         with suppress(OSError):
             return (self.path / FACTS).is_file() and b'"se-probe"' in (self.path / FACTS).read_bytes()
@@ -91,17 +89,13 @@ class RunFolder:
         """Whether it holds a recording that was stopped before its end."""
         return is_incomplete(self.recording)
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> AbstractContextManager[None]:
         """Keep other runs from writing into the folder until figures, tables and report are written.
 
         Raises:
             SeProbeError: another run is writing there, or the folder cannot be written.
         """
-        with ExitStack() as stack:
-            with writing(self.path):
-                stack.enter_context(only_writer(self.path / FACTS))
-            yield
+        return only_writer(self.path / FACTS)
 
     def clear(self) -> None:
         """Remove the parts of an earlier run, and nothing else that is in the folder.
@@ -115,16 +109,20 @@ class RunFolder:
         if self.path.is_dir():
             with writing(self.path), only_writer(self.recording):
                 remove_leftovers(self.path)
-                for part in sorted(
-                    self.occupied(), key=lambda part: _EVIDENCE.index(part) if part in _EVIDENCE else -1
-                ):
-                    remove(self.path / part)
+                parts = self.occupied()
+                for part in [*(part for part in parts if part not in _EVIDENCE), *_EVIDENCE]:
+                    if part in parts:
+                        remove(self.path / part)
 
 
 def choose_folder(name: str, out: Path | None, *, overwrite: bool, resume: bool = False) -> RunFolder:
     """Return the folder of a run: `out`, else `reports/<name>`, numbered where that is taken.
 
-    With `resume`, it is the folder of the run to continue: without `out` the last of that name, if there is one.
+    Args:
+        name: what the run is of, such as the network's name.
+        out: the folder that was asked for, None for one of the run's own.
+        overwrite: whether a run that is there is to be replaced.
+        resume: whether it is to be continued: without `out` the last run of that name, if there is one.
 
     Raises:
         SeProbeError: `out` holds a run already and neither `overwrite` nor `resume` was asked for, or both were; or
@@ -138,7 +136,7 @@ def choose_folder(name: str, out: Path | None, *, overwrite: bool, resume: bool 
         return next(folder for folder in _folders(name) if overwrite or not folder.path.exists())
     folder = RunFolder(out)
     try:
-        held, present = folder.occupied(), folder._present()
+        held, present = folder.occupied(), folder.present()
         is_file = out.exists() and not out.is_dir()
     except (OSError, ValueError) as error:
         raise SeProbeError(f"{out} cannot be used ({error}); choose another folder with --out.") from error
@@ -164,28 +162,8 @@ def choose_folder(name: str, out: Path | None, *, overwrite: bool, resume: bool 
 
 def latest_run(name: str) -> Path | None:
     """Return the folder of the last run of a name below `reports/`, None where there is none."""
-    before = None
-    for folder in _folders(name):
-        if not folder.path.exists():
-            break
-        before = folder.path
-    return before
-
-
-def resume_command(command: str, folder: RunFolder, url: str | None) -> str:
-    """Return what continues a run: its own command line, with the folder that it was given, and a URL to copy it to."""
-    if not command.startswith("se-probe "):
-        place = f"out={url!r}, name={folder.path.name!r}" if url else f"out={str(folder.path)!r}"
-        return f"{command}(..., {place}, resume=True)"
-    kept: list[str] = []
-    words = iter(shlex.split(command))
-    for word in words:
-        if word in ("--out", "--name"):
-            next(words, None)
-        elif word not in ("--overwrite", "--resume") and not word.startswith(("--out=", "--name=")):
-            kept.append(word)
-    kept += ["--out", url, "--name", folder.path.name] if url else ["--out", str(folder.path)]
-    return shlex.join([*kept, "--resume"])
+    there = list(takewhile(Path.exists, (folder.path for folder in _folders(name))))
+    return there[-1] if there else None
 
 
 def _folders(name: str) -> Iterator[RunFolder]:

@@ -1,16 +1,17 @@
-"""Stop a run on a signal: the batch under way is finished and what was recorded is written to disk."""
+"""Stop a run on a signal, or where a process that decodes images dies: what was recorded is on the disk."""
 
 from __future__ import annotations
 
 import signal
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from se_probe.errors import InterruptedRun
+from se_probe.errors import InterruptedRun, SeProbeError, first_line
 
 
 class StopRequest:
@@ -20,53 +21,82 @@ class StopRequest:
         self.signal: signal.Signals | None = None
         self._child_handler: Any = None
 
-    @contextmanager
-    def undisturbed_end(self) -> Iterator[None]:
-        """Ignore deaths of child processes from the end of the body until `restore`.
+    def ignore_children(self) -> None:
+        """Ignore deaths of child processes until the end of `stoppable`.
 
         The loader raises from its handler of SIGCHLD, wherever the process is, and so would cut off the writing of the
         last shard where a batch system ends all processes at once.
         """
+        if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD"):
+            self._child_handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+    @contextmanager
+    def handlers(self) -> Iterator[None]:
+        """Take signals as requests within the context; outside the main thread Python allows no handlers."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def take(number: int, _frame: FrameType | None) -> None:
+            self.signal = signal.Signals(number)
+            if number == signal.SIGINT:
+                signal.signal(signal.SIGINT, before[signal.SIGINT])
+
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in before:
+            signal.signal(number, take)
         try:
             yield
         finally:
-            if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD"):
-                self._child_handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-
-    def restore(self) -> None:
-        """Handle the deaths of children as before."""
-        if self._child_handler is not None:
-            signal.signal(signal.SIGCHLD, self._child_handler)
-
-    def check(self, path: Path) -> None:
-        """Raise InterruptedRun where a stop was asked for; `path` is the recording."""
-        if self.signal is not None:
-            raise InterruptedRun(f"stopped by {self.signal.name}; what was recorded is in {path}", self.signal)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            if self._child_handler is not None:
+                signal.signal(signal.SIGCHLD, self._child_handler)
 
 
 @contextmanager
-def stop_request() -> Iterator[StopRequest]:
+def stoppable(path: Path, *, workers: int) -> Iterator[StopRequest]:
     """Take SIGINT (Ctrl-C) and SIGTERM (a batch system's end of time) as requests, as long as the context lasts.
 
     A second SIGINT interrupts at once; SIGTERM is often sent twice, by a batch system and by a launcher, and stays
-    a request. Outside the main thread, where Python allows no handlers, nothing is changed.
+    a request.
+
+    Args:
+        path: the recording.
+        workers: number of processes that decode images.
+
+    Raises:
+        InterruptedRun: at the end of the context, where a stop was asked for.
+        SeProbeError: a process that decodes images died, and not by a signal that this one got too.
     """
-    request = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield request
-        return
+    stop = StopRequest()
+    with stop.handlers():
+        try:
+            yield stop
+        except (RuntimeError, OSError, EOFError) as error:
+            if not (workers and _is_death(error)):
+                raise
+            _forget_frames(error)
+            if stop.signal is None:
+                raise SeProbeError(
+                    f"a process that decodes images died ({first_line(error).rstrip('. ')}); the system kills them "
+                    f"where memory runs short. What was recorded is kept in {path}: continue with --resume, and with "
+                    "fewer --workers if it happens again."
+                ) from error
+        if stop.signal is not None:
+            raise InterruptedRun(f"stopped by {stop.signal.name}; what was recorded is in {path}", stop.signal)
 
-    def take(number: int, _frame: FrameType | None) -> None:
-        request.signal = signal.Signals(number)
-        if number == signal.SIGINT:
-            signal.signal(signal.SIGINT, before[signal.SIGINT])
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, take)
-    try:
-        yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        request.restore()
+def _is_death(error: BaseException) -> bool:
+    """Recognise the loader's dead-worker error by its message, or by a closed connection."""
+    if isinstance(error, RuntimeError):
+        return str(error).startswith("DataLoader worker")
+    # An error raised inside a living worker arrives with another message.
+    return isinstance(error, ConnectionError | EOFError | FileNotFoundError) and not str(error).startswith("Caught ")
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Release what the frames of an error hold: the loader ends its processes only when it is released."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

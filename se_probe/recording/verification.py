@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -83,7 +84,7 @@ def verify(path: str | Path) -> Verification:
 
 def _verify_shards(store: Path, header: Header) -> Verification:
     problems: list[str] = []
-    images = skipped = covered = last = 0
+    images = skipped = last = 0
     paths = shard_paths(store)
     for path in paths:
         try:
@@ -94,31 +95,24 @@ def _verify_shards(store: Path, header: Header) -> Verification:
         if shard.covered.start < last:
             problems.append(f"the shard {path} covers image {shard.covered.start}, which the one before it has too")
         last = shard.covered.stop
-        covered += len(shard.covered)
         images, skipped = images + len(shard.images), skipped + len(shard.skipped)
-    problems.append(f"the recording is incomplete: {covered} of {header.selected} images; continue with --resume")
-    return Verification(store, "incomplete", images, skipped, len(paths), tuple(problems))
+    done = f"{images + skipped} of {header.selected} images"
+    problems.append(f"the recording is incomplete: {done}; continue with --resume")
+    return Verification(store, INCOMPLETE, images, skipped, len(paths), tuple(problems))
 
 
 def _verify_complete(store: Path, header: Header, attributes: dict[str, Any]) -> Verification:
-    problems = [*array_problems(store, header), *_wrong_gathered(store)]
-    if problems:
-        return Verification(store, COMPLETE, 0, 0, len(layout_of(header)), tuple(problems))
-    arrays: dict[str, Any] = {
-        name: zarr.open_array(store / name, mode="r", zarr_format=ZARR_FORMAT) for name in layout_of(header)
-    }
-    problems += _wrong_checksums(arrays, attributes)
-    images: Any = {name: arrays[f"images/{name}"][:] for name in ("path", "class", "role")} if not problems else None
-    skipped = attributes["skipped"]
-    if images is not None:
-        problems += _wrong_images(images, skipped, header)
-        problems += _wrong_rows(arrays["gates/image"][:], images["role"])
-        problems += _wrong_counts(arrays, images["class"])
+    names, skipped = layout_of(header), attributes["skipped"]
+    if problems := [*array_problems(store, header), *_wrong_gathered(store)]:
+        return Verification(store, COMPLETE, 0, 0, len(names), tuple(problems))
+    arrays: dict[str, Any] = {name: zarr.open_array(store / name, mode="r", zarr_format=ZARR_FORMAT) for name in names}
+    problems = list(_wrong_checksums(arrays, attributes))
     if not problems:
-        for block in header.signals:
-            problems += _wrong_moments(arrays, block, images["class"])
-    recorded = arrays["images/path"].shape[0]
-    return Verification(store, COMPLETE, recorded, len(skipped), len(arrays), tuple(problems))
+        problems += _wrong_images(arrays, skipped, header)
+    if not problems:
+        classes = arrays["images/class"][:]
+        problems += [problem for block in header.signals for problem in _wrong_moments(arrays, block, classes)]
+    return Verification(store, COMPLETE, arrays["images/path"].shape[0], len(skipped), len(arrays), tuple(problems))
 
 
 def _wrong_gathered(store: Path) -> Iterator[str]:
@@ -138,8 +132,8 @@ def _wrong_gathered(store: Path) -> Iterator[str]:
 def _plain(facts: Any) -> Any:
     """Return metadata without what zarr adds to groups when it gathers them; none are as good as empty ones."""
     added = {"consolidated_metadata": {"metadata": {}, "must_understand": False, "kind": "inline"}}
-    if isinstance(facts, dict) and facts.get("consolidated_metadata") == added["consolidated_metadata"]:
-        return {key: value for key, value in facts.items() if key not in added}
+    if isinstance(facts, dict) and facts.items() >= added.items():
+        return {key: value for key, value in facts.items() if key not in added} or None
     return facts or None
 
 
@@ -168,32 +162,27 @@ def _blocks(array: Any) -> Iterator[NDArray[Any]]:
         yield np.asarray(array[start : start + _ROWS_AT_ONCE])
 
 
-def _wrong_images(images: dict[str, NDArray[Any]], skipped: list[dict[str, str]], header: Header) -> Iterator[str]:
-    paths = [*images["path"].tolist(), *(item["path"] for item in skipped)]
-    if len(paths) != header.selected:
-        yield f"{len(paths)} images were recorded or skipped; expected the {header.selected} selected ones"
-    twice = next((path for path in paths if paths.count(path) > 1), None) if len(set(paths)) < len(paths) else None
-    if twice is not None:
-        yield f"the image {twice} is there more than once"
-    wrong = {str(name) for name in images["class"][images["role"] == "chosen"]} ^ set(header.chosen)
-    if wrong:
+def _wrong_images(arrays: dict[str, Any], skipped: list[dict[str, str]], header: Header) -> Iterator[str]:
+    """Yield the problems of the table of images, and of the rows and counts that refer to it."""
+    images, classes, roles = (arrays[f"images/{name}"][:] for name in ("path", "class", "role"))
+    paths = Counter([*images.tolist(), *(item["path"] for item in skipped)])
+    if paths.total() != header.selected:
+        yield f"{paths.total()} images were recorded or skipped; expected the {header.selected} selected ones"
+    path, times = paths.most_common(1)[0]
+    if times > 1:
+        yield f"the image {path} is there more than once"
+    chosen = roles == "chosen"
+    if wrong := {str(name) for name in classes[chosen]} ^ set(header.chosen):
         yield f"the classes with gates are not the chosen ones ({', '.join(sorted(wrong))})"
-
-
-def _wrong_rows(rows: NDArray[np.int64], roles: NDArray[Any]) -> Iterator[str]:
-    chosen = np.flatnonzero(roles == "chosen")
-    if not np.array_equal(rows, chosen):
-        yield f"gates/image names {len(rows)} rows that are not those of the {len(chosen)} chosen images in order"
-
-
-def _wrong_counts(arrays: dict[str, Any], classes: NDArray[Any]) -> Iterator[str]:
+    rows = arrays["gates/image"][:]
+    if not np.array_equal(rows, np.flatnonzero(chosen)):
+        yield f"gates/image names {len(rows)} rows that are not those of the {chosen.sum()} chosen images in order"
+    seen = Counter(classes.tolist())
     names, counts = arrays["moments/class"][:].tolist(), arrays["moments/count"][:].tolist()
-    seen, numbers = np.unique(classes, return_counts=True)
-    images = dict(zip(seen.tolist(), numbers.tolist(), strict=True))
     for name, count in zip(names, counts, strict=True):
-        if images.pop(name, 0) != count:
-            yield f"the moments of {name} count {count} images; there are {int((classes == name).sum())}"
-    for name in images:
+        if seen[name] != count:
+            yield f"the moments of {name} count {count} images; there are {seen[name]}"
+    for name in sorted(seen.keys() - set(names)):
         yield f"the moments of {name} are missing"
 
 

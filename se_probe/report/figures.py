@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from se_probe.figures import INTERVENTION_FIGURES, RUN_FIGURES
+from se_probe.figures import EFFECT_FIGURES, INTERVENTION_FIGURES, RUN_FIGURES
 from se_probe.report.page import data_uri
 
 _MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
@@ -32,11 +32,16 @@ class ReportFigure:
 def run_figures(folder: Path) -> list[ReportFigure]:
     """Return the figures in `folder`, the papers' first, else in the order of their names.
 
-    Those of interventions are left to `intervention_figures`.
+    Those of sections of their own are left to `effect_figures` and `intervention_figures`.
     """
-    stems = [stem for stem in _stems(folder) if _kind(stem) not in INTERVENTION_FIGURES]
+    stems = [stem for stem in _stems(folder) if _kind(stem) not in EFFECT_FIGURES | INTERVENTION_FIGURES]
     papers = [stem for stem in RUN_FIGURES if stem in stems]
     return [_known(folder, stem) for stem in dict.fromkeys([*papers, *stems])]
+
+
+def effect_figures(folder: Path) -> list[ReportFigure]:
+    """Return the figures of effects that lie in `folder`."""
+    return [_known(folder, stem) for stem in EFFECT_FIGURES if stem in _stems(folder)]
 
 
 def intervention_figures(folder: Path) -> list[ReportFigure]:
@@ -74,7 +79,7 @@ def _kind(stem: str) -> str:
 
 def _known(folder: Path, stem: str) -> ReportFigure:
     """Return a figure with its title and note; the replacement is part of the title where it is part of the name."""
-    known = (RUN_FIGURES | INTERVENTION_FIGURES).get(_kind(stem))
+    known = (RUN_FIGURES | EFFECT_FIGURES | INTERVENTION_FIGURES).get(_kind(stem))
     if known is None:
         return report_figure(folder, stem, stem.replace("_", " ").capitalize(), "")
     title = ": ".join(part for part in (known.title, stem.partition(".")[2]) if part)

@@ -77,6 +77,20 @@ _COLUMNS = {
         "Class selectivity index over all classes seen (Morcos et al. 2018): the highest class mean less the mean of "
         "the others, as a share of their sum; compressed where gates lie near 0.5",
     ),
+    "agreement": ColumnWords(
+        "r", "Pearson's correlation of first-order effects with exact ones, over single channels of single images"
+    ),
+    "slope": ColumnWords("Slope", "Of exact effects on first-order ones, least squares", 2),
+    "rmse": ColumnWords("RMSE", "Root mean square difference of first-order and exact effects, in their unit", 4),
+    "holds": ColumnWords("Holds", "r is 0.8 or more, and the slope between 0.5 and 1.5", None),
+    "effect": ColumnWords(
+        "Effect", "Root mean square effect over images, classes with equal weights, mean over channels", 4
+    ),
+    "half_share": ColumnWords("Half", "Smallest share of channels that carry half of the sum of effects", 2),
+    "effect_selectivity": ColumnWords(
+        "ρ with ω²", "Rank correlation over channels of the size of the effect with ω² of the gate", 2
+    ),
+    "partial": ColumnWords("at equal spread", "The same with the standard deviation of the gate held fixed", 2),
     "d_prime": ColumnWords("d′", "Distance of the highest class from the others in standard deviations over images"),
 }
 

@@ -20,6 +20,7 @@ from se_probe.figures import model_line
 from se_probe.io.files import write_file
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.run_folder import FACTS, FIGURES, REPORT, TABLES
+from se_probe.report.effects import effects_section
 from se_probe.report.explorer import CONFIDENCE, chosen_images, explorer_data, has_reference
 from se_probe.report.facts import chosen_classes, flat_facts, requirements, run_measures, site_rows
 from se_probe.report.figures import ReportFigure, run_figures
@@ -32,7 +33,7 @@ from se_probe.report.words import CATEGORIES, SORT_ORDERS, words_for
 
 VEGA_LITE = "6.4"
 SCRIPTS = ("numbers.js", "chart.js", "table.js", "explorer.js")
-SECTIONS: tuple[Callable[[Path], Section | None], ...] = (interventions_section, folding_section)
+SECTIONS: tuple[Callable[[Path], Section | None], ...] = (effects_section, interventions_section, folding_section)
 """Results that a run's folder may hold, in the order of their sections: each is read from the folder."""
 
 

@@ -31,6 +31,7 @@ from se_probe.io.progress import progress_bar
 from se_probe.labels import ImageClass
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.memory import keep_freed_memory
+from se_probe.recording.precision import float32_precision
 from se_probe.recording.run_folder import RunFolder
 from se_probe.runs.analyse import write_analysis
 from se_probe.runs.artifacts import Artifacts
@@ -159,6 +160,7 @@ def _measure(plan: _Planned, recording: Recording) -> None:
         "replacement": plan.replacement.text,
         "gates_from": _origin(plan.replacement, plan.other),
         "metric": None if plan.metric is None else plan.metric.facts,
+        "float32_precision": float32_precision(run.machine.device),
     }
     total = len(selection.entries) * passes_of(plan.groups)
     with (

@@ -15,8 +15,11 @@ from se_probe.ablation import Ablation, open_ablation
 from se_probe.analysis import beside_null, image_covariates, measure_tables, signal_tables, site_covariates
 from se_probe.analysis.ablation import ablation_tables
 from se_probe.analysis.branches import branch_tables, has_branches
+from se_probe.analysis.effects import effect_tables
+from se_probe.analysis.factors import factor_tables, read_factors
 from se_probe.analysis.findings import Finding, Summary, findings
 from se_probe.analysis.findings.context import COVARIATES
+from se_probe.demo.stimuli import factor_row
 from se_probe.errors import SeProbeError
 from se_probe.images.decode import UndecodableImageError
 from se_probe.io.log import tell
@@ -31,22 +34,31 @@ if TYPE_CHECKING:
     from se_probe.runs.artifacts import Artifacts
 
 
-def write_analysis(recording: Recording, *, data: str | Path | None = None, progress: bool = True) -> Path:
+def write_analysis(
+    recording: Recording,
+    *,
+    data: str | Path | None = None,
+    factors: str | Path | None = None,
+    progress: bool = True,
+) -> Path:
     """Measure the gates of a recording, judge the papers' claims, and write tables and `report.html` into its folder.
 
     Args:
         recording: a recording with images of a chosen class.
-        data: where the images are now, if not where the recording says.
+        data: the images, for thumbnails and their brightness; nothing that the recording names is opened.
+        factors: a file of known factors of the images, see `analysis.factors.read_factors`; those of the demo are
+            known.
         progress: whether to show what is being done.
 
     Returns:
         The report's path.
 
     Raises:
-        SeProbeError: no image of a chosen class was recorded, or the folder cannot be written.
+        SeProbeError: no image of a chosen class was recorded, the factors cannot be read, or the folder cannot be
+            written.
     """
     with status("measuring gates", shown=progress):
-        found = _measured(recording, data)
+        found = _measured(recording, data, factors)
     with status("writing the report", shown=progress):
         from se_probe.report.write import run_facts, summary_of, write_report  # Matplotlib comes with it
 
@@ -58,7 +70,7 @@ def write_analysis(recording: Recording, *, data: str | Path | None = None, prog
     return report
 
 
-def _measured(recording: Recording, data: str | Path | None) -> list[Finding]:
+def _measured(recording: Recording, data: str | Path | None, factors: str | Path | None) -> list[Finding]:
     """Write the tables and figures of what was measured, and return what they show."""
     from se_probe.runs.artifacts import Artifacts  # these bring Matplotlib, for which the first image need not wait
     from se_probe.runs.draw import measures_drawn
@@ -70,6 +82,9 @@ def _measured(recording: Recording, data: str | Path | None) -> list[Finding]:
         tables = beside_null(tables, measure_tables(open_recording(folder.null)))
     if (covariates := _covariates(recording, data)) is not None:
         tables |= {COVARIATES: site_covariates(recording, covariates)}
+    tables |= effect_tables(recording)
+    if (known := _factors(recording, factors)) is not None:
+        tables |= factor_tables(recording, known)
     artifacts.tables(tables)
     if has_branches(recording):
         artifacts.tables(branch_tables(recording, recording.provenance.get("cardinality")))
@@ -94,6 +109,18 @@ def _covariates(recording: Recording, data: str | Path | None) -> pd.DataFrame |
     except (SeProbeError, UndecodableImageError):
         return None
     return pd.concat(rows, ignore_index=True).set_index(images.index)
+
+
+def _factors(recording: Recording, file: str | Path | None) -> pd.DataFrame | None:
+    """Return the known factors of the kept images: those of a file, or of the demo's drawings; None without."""
+    from se_probe.report.explorer import chosen_images
+
+    images = chosen_images(recording)
+    if file is not None:
+        return read_factors(file, images)
+    if recording.provenance["data"]["title"] != "demo":
+        return None
+    return pd.DataFrame([factor_row(path) for path in images["path"]], index=images.index)
 
 
 def arguments_of(options: object, recording: Recording) -> str:

@@ -21,6 +21,7 @@ from se_probe.analysis.gates import channel_gates
 from se_probe.analysis.outcomes import cost_of
 from se_probe.analysis.similarity import clustered_class_means, pair_table
 from se_probe.figures import (
+    EFFECT_FIGURES,
     RUN_FIGURES,
     channel_distribution,
     class_heatmap,
@@ -113,15 +114,15 @@ def recorded_labels(recording: Recording) -> LabelSpace:
 def measures_drawn(recording: Recording, tables: Mapping[str, pd.DataFrame]) -> list[Drawn]:
     """Draw what the measures say of a recording, from the tables of `measure_tables`.
 
-    Every figure of `RUN_FIGURES` that has a table, and for the site whose class means lie furthest apart the heat map
-    of its means, the similarity of classes, and the gates of its channel with the largest share of variance between
-    classes.
+    Every figure of `RUN_FIGURES` and `EFFECT_FIGURES` that has a table, and for the site whose class means lie furthest
+    apart the heat map of its means, the similarity of classes, and the gates of its channel with the largest share of
+    variance between classes.
     """
     network = model_line(recording.provenance["model"], complete=recording.complete)
     caption = f"{network} · {len(recording.images)} images of {len(recording.classes)} classes"
     about: dict[str, Any] = {"demo": recording.demo, "caption": caption}
     drawn = []
-    for stem, figure in RUN_FIGURES.items():
+    for stem, figure in (RUN_FIGURES | EFFECT_FIGURES).items():
         table = tables.get(figure.table)
         if figure.draw is not None and table is not None and figure.drawable(table):
             drawn.append(Drawn(figure.draw(table, **about), table, stem))

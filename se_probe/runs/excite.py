@@ -6,7 +6,10 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
+import pandas as pd
+
 from se_probe.analysis import select_sites
+from se_probe.analysis.factors import read_factors
 from se_probe.gates import signals_of
 from se_probe.io.log import silence, tell
 from se_probe.io.urls import is_url
@@ -48,7 +51,8 @@ def excite(settings: ExciteSettings) -> RunRecording:
                     record_null(plan, folder, execution)
                 write_run(plan, recording, folder, shown)
                 if settings.report:
-                    write_analysis(recording, data=settings.data, progress=settings.progress)
+                    given = {"data": settings.data, "factors": settings.factors}
+                    write_analysis(recording, **given, progress=settings.progress)
                 if url:
                     copy_up(folder.path, url, RECORDING)
                     tell("copied", f"{folder.path} to {url}")
@@ -70,6 +74,9 @@ def _plan(settings: ExciteSettings, ranks: Ranks) -> tuple[Plan, DrawSettings, R
     folder = resumable_folder(settings, label_of(settings.network(preset.model)), url, ranks)
     model = load_network(settings, preset.model)
     selection = select_images(settings, open_data(settings, model), preset)
+    if settings.factors is not None:  # a mistake in the file is told before images are recorded
+        chosen = [entry.sample.path for entry in selection.entries if entry.role == "chosen"]
+        read_factors(settings.factors, pd.DataFrame({"path": chosen}))
     within = classes_within(selection, settings.within)
     plan = plan_run(settings, model, selection, machine, "excite", record_sites=settings.record_sites, ranks=ranks.size)
     if preset.note:

@@ -68,18 +68,19 @@ class RunRecording(Recording):
 
         return draw(self, folder or self.path.parent, **options)
 
-    def report(self, data: str | Path | None = None) -> Path:
+    def report(self, data: str | Path | None = None, factors: str | Path | None = None) -> Path:
         """Measure the gates and write tables, figures and `report.html` into the run's folder; return its path.
 
         Args:
             data: the images, for thumbnails; by default those that were given to `excite` in this process.
+            factors: a CSV file of known factors of the images, see `analysis.factors.read_factors`.
 
         Raises:
             SeProbeError: no image of a chosen class was recorded, or the folder cannot be written.
         """
         from se_probe.runs.analyse import write_analysis
 
-        return write_analysis(self, data=data or self._data, progress=False)
+        return write_analysis(self, data=data or self._data, factors=factors, progress=False)
 
     def __repr__(self) -> str:
         model, state = self.provenance["model"]["name"], "" if self.complete else ", INCOMPLETE"

@@ -1,9 +1,9 @@
 import pandas as pd
 import pytest
 
-from se_probe.figures import INTERVENTION_FIGURES, RUN_FIGURES, RunFigure
+from se_probe.figures import EFFECT_FIGURES, INTERVENTION_FIGURES, RUN_FIGURES, RunFigure
 
-ALL = RUN_FIGURES | INTERVENTION_FIGURES
+ALL = RUN_FIGURES | EFFECT_FIGURES | INTERVENTION_FIGURES
 
 
 @pytest.mark.parametrize("name", ALL)

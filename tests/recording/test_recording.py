@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from se_probe.gates import find_gates
 from se_probe.images import batches, open_images, select
 from se_probe.models import LoadedModel, load_model
 from se_probe.recording import open_recording, provenance_of, record, verify
+from tests.recording.small import draw_images, small_model
 
 CLASSES = ("alpha", "beta", "gamma")
 
@@ -331,3 +333,18 @@ def test_a_signal_that_was_not_captured(recorded):
     message = f"{recorded[0].path} holds no 'logit', but gate; record again with --capture."
     with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
         recorded[0].of("logit")
+
+
+def test_without_chosen_classes_there_are_moments_and_no_gates(tmp_path):
+    model, images = small_model(), open_images(draw_images(tmp_path / "data"), None)
+    selection = select(images, images.classes, per_class=5)
+    others = tuple(replace(entry, role="reference") for entry in selection.entries)
+    sites = find_gates(model.network, model.input_size)
+    facts = provenance_of(model, selection, command="test", settings={}, spatial_maps={}, demo=False)
+    expected = record(model, sites, selection, tmp_path / "all.zarr", provenance=facts)
+    part = replace(selection, chosen=(), entries=others)
+    found = record(model, sites, part, tmp_path / "none.zarr", provenance=facts)
+    assert verify(found.path).sound
+    for site in expected.sites:
+        assert found.gates(site.name).shape == (0, site.channels)
+        assert found.moments(site.name).equals(expected.moments(site.name))

@@ -3,11 +3,14 @@
 import json
 import shlex
 
+import pandas as pd
 import pytest
 from typer.main import get_command
 
 import se_probe
 from se_probe.cli import app
+from se_probe.demo import stimulus_factors
+from se_probe.errors import SeProbeError
 from se_probe.runs.analyse import arguments_of
 from tests.told import told
 
@@ -40,3 +43,31 @@ def test_a_summary_then_a_line_a_finding_then_the_report(run):
             words = shlex.split(line[10:])
             command = get_command(app).commands[words[1]]
             command.make_context(words[1], words[2:])
+
+
+def test_the_demos_factors_are_known_and_those_of_a_file_take_their_place(run, tmp_path):
+    tables = run.path.parent / "tables"
+    run.report()
+    known = pd.read_csv(tables / "site_factors.csv")
+    assert {"size", "ground", "all factors"} <= set(known["factor"])
+    file = tmp_path / "factors.csv"
+    paths = run.images["path"]
+    pd.DataFrame({"path": paths, "size": [stimulus_size(path) for path in paths]}).to_csv(file, index=False)
+    run.report(factors=file)
+    own = pd.read_csv(tables / "site_factors.csv").set_index(["site", "factor"])["share"]
+    assert set(own.index.get_level_values("factor")) == {"size", "all factors"}
+    for site, share in known[known["factor"] == "size"].set_index("site")["share"].items():
+        assert own[site, "size"] == pytest.approx(share, abs=1e-9)
+
+
+def stimulus_size(path):
+    _, name, instance = path.split("/")
+    return stimulus_factors(name, int(instance)).scale
+
+
+def test_a_mistake_in_a_file_of_factors_is_told_before_anything_is_recorded(tmp_path):
+    file = tmp_path / "factors.csv"
+    file.write_text("path,size\ndemo/goldfish/0000,1.0\n")
+    with pytest.raises(SeProbeError, match="has no row for"):
+        se_probe.excite("goldfish", demo=True, per_class=3, factors=file, out=tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()

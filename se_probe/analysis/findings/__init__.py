@@ -7,6 +7,7 @@ import pandas as pd
 
 from se_probe.analysis.findings.context import context_sentences
 from se_probe.analysis.findings.depth import class_agnostic_early, class_specific_late, more_variance_late
+from se_probe.analysis.findings.effects import selective_channels_matter_more
 from se_probe.analysis.findings.evidence import Evidence, read_evidence
 from se_probe.analysis.findings.finding import Finding, Verdict, findings_table
 from se_probe.analysis.findings.health import branches_choose, gates_alive, nearly_constant, no_dead_channels
@@ -40,7 +41,8 @@ def findings(
         tables: those of `measure_tables`; what is needed of them is computed where None. See `findings.context`.
         ablation: interventions on the same network. Where the sites of each stage were replaced together, claim 5
             rests on measured accuracy, or on one's own measure as far as that goes without a bar; where sites were
-            replaced one by one, whether those with class-specific gates matter more is judged too.
+            replaced one by one, whether those with class-specific gates matter more is judged too. With the
+            tables of effects among `tables`, single channels are judged likewise.
 
     Returns:
         The claims in the paper's order, then the health of the gates, then the importance of sites.
@@ -64,6 +66,7 @@ def findings(
         nearly_constant(evidence),
         branches_choose(evidence),
         None if changes is None else specific_sites_matter_more(evidence, changes),
+        selective_channels_matter_more(tables or {}),
     ]
     told = context_sentences(tables or {})
     return [

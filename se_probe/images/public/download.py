@@ -10,8 +10,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,11 +46,15 @@ def download(url: str, archive: Path, size: int, sha256: str, progress: Progress
             file is not the expected one (nothing is kept).
     """
     downloader = _Resuming(part_of(archive), size, progress)
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # The caller reports itself what pooch would log.
     try:
-        with _quiet():
-            pooch.retrieve(url, f"sha256:{sha256}", archive.name, archive.parent, downloader=downloader)
+        pooch.retrieve(url, f"sha256:{sha256}", archive.name, archive.parent, downloader=downloader)
     except ValueError as error:
         raise SeProbeError(f"{url}: {error}") from error
+    finally:
+        logger.setLevel(level)
 
 
 @dataclass(frozen=True)
@@ -163,15 +166,3 @@ def _reason(error: BaseException) -> str:
 
 class _InterruptedError(Exception):
     """A response that was cut off or had a transient status; the request is retried."""
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence pooch's log messages, which the caller reports itself."""
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

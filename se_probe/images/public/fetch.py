@@ -10,8 +10,6 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -77,7 +75,9 @@ def _fetch(public: PublicSet, url: str, shown: bool) -> None:
     try:
         with byte_bar("unpacking", public.size, shown=shown) as progress:
             unpack(archive, unpacked, public.unpacked, progress)
-        _require_parts(public, unpacked)
+        for part in public.parts.values():
+            if not (unpacked / part).is_dir():
+                raise SeProbeError(f"{public.archive_name} holds no folder {part}; nothing of it was kept")
         _write_receipt(public, url, unpacked)
         os.replace(unpacked, home(public))
     except SeProbeError:
@@ -98,12 +98,6 @@ def _require_space(public: PublicSet) -> None:
         )
 
 
-def _require_parts(public: PublicSet, unpacked: Path) -> None:
-    missing = next((part for part in public.parts.values() if not (unpacked / part).is_dir()), None)
-    if missing is not None:
-        raise SeProbeError(f"{public.archive_name} holds no folder {missing}; nothing of it was kept")
-
-
 def _write_receipt(public: PublicSet, url: str, unpacked: Path) -> None:
     facts = {
         "name": public.name,
@@ -113,15 +107,6 @@ def _write_receipt(public: PublicSet, url: str, unpacked: Path) -> None:
         "fetched": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     (unpacked / RECEIPT).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-
-
-@dataclass(frozen=True)
-class _Member:
-    """A file in an archive."""
-
-    name: str
-    size: int
-    open: Callable[[], AbstractContextManager[IO[bytes]]]
 
 
 def unpack(archive: Path, folder: Path, most: int, progress: Callable[[int], None]) -> None:
@@ -143,13 +128,13 @@ def unpack(archive: Path, folder: Path, most: int, progress: Callable[[int], Non
     folder.mkdir()
     written = 0
     try:
-        for member in _members(archive):
-            written += member.size
+        for name, size, stream in _zip_members(archive) if zipfile.is_zipfile(archive) else _tar_members(archive):
+            written += size
             if written > most:
                 raise SeProbeError(f"{archive.name} holds more than {most} bytes; nothing of it was kept")
-            target = folder / member.name
+            target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            with member.open() as source, target.open("xb") as sink:
+            with stream as source, target.open("xb") as sink:
                 shutil.copyfileobj(source, sink)
             progress(written)
     except _BROKEN as error:
@@ -158,32 +143,23 @@ def unpack(archive: Path, folder: Path, most: int, progress: Callable[[int], Non
         ) from error
 
 
-def _members(archive: Path) -> Iterator[_Member]:
-    return _zip_members(archive) if zipfile.is_zipfile(archive) else _tar_members(archive)
-
-
-def _tar_members(archive: Path) -> Iterator[_Member]:
+def _tar_members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
+    """Yield the name, the size and the content of each regular file."""
     with tarfile.open(archive, "r:*") as tar:
         for item in tar:
             _require_plain(archive, item.name, plain=item.isreg() or item.isdir())
-            if item.isreg():
-                yield _Member(item.name, item.size, lambda item=item: _opened(tar, item))  # type: ignore[misc]
+            if item.isreg() and (stream := tar.extractfile(item)) is not None:
+                yield item.name, item.size, stream
 
 
-def _opened(tar: tarfile.TarFile, item: tarfile.TarInfo) -> IO[bytes]:
-    stream = tar.extractfile(item)
-    if stream is None:
-        raise tarfile.ReadError(f"{item.name} has no content")
-    return stream
-
-
-def _zip_members(archive: Path) -> Iterator[_Member]:
+def _zip_members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
     with zipfile.ZipFile(archive) as zipped:
         for item in zipped.infolist():
             kind = stat.S_IFMT(item.external_attr >> 16)
             _require_plain(archive, item.filename, plain=kind in (0, stat.S_IFREG, stat.S_IFDIR))
             if not item.is_dir():
-                yield _Member(item.filename, item.file_size, lambda item=item: zipped.open(item))  # type: ignore[misc]
+                with zipped.open(item) as stream:
+                    yield item.filename, item.file_size, stream
 
 
 def _require_plain(archive: Path, name: str, *, plain: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from se_probe.errors import SeProbeError
 from se_probe.io.cache import cache_folder
@@ -12,8 +13,6 @@ RECEIPT = "fetched.json"
 """The file beside the unpacked images that says what was fetched, from where and when."""
 
 _HUB = "https://huggingface.co/datasets/vaishaal/ImageNetV2/resolve/main"
-_V2_LICENCE = "MIT for the collection; the photographs are Flickr's, to be used as ImageNet's"
-_TINY_LICENCE = "none stated; the photographs are ImageNet's (research, not commerce)"
 
 
 @dataclass(frozen=True)
@@ -45,12 +44,12 @@ class PublicSet:
 
     @property
     def folder_name(self) -> str:
-        """What its folder in the cache is called."""
+        """Name of its folder in the cache."""
         return self.name.replace(":", "-")
 
     @property
     def archive_name(self) -> str:
-        """What its archive is called."""
+        """File name of its archive."""
         return self.url.rpartition("/")[2]
 
 
@@ -63,7 +62,7 @@ def _imagenetv2(variant: str, file: str, size: int, sha256: str, chosen: str) ->
         sha256=sha256,
         unpacked=1_350_000_000,
         holds=f"10 photographs of each of ImageNet's 1000 classes, {chosen}",
-        licence=_V2_LICENCE,
+        licence="MIT for the collection; the photographs are Flickr's, to be used as ImageNet's",
         imagenet_indices=True,
     )
 
@@ -98,7 +97,7 @@ _SETS = (
         sha256="6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821",
         unpacked=600_000_000,
         holds="photographs of 64×64 pixels of 200 of ImageNet's classes: 50 of each (val), 500 of each (train)",
-        licence=_TINY_LICENCE,
+        licence="none stated; the photographs are ImageNet's (research, not commerce)",
         imagenet_indices=False,
     ),
 )
@@ -135,7 +134,8 @@ def public_set(data: str) -> tuple[PublicSet, str]:
     name, _, part = wanted.rpartition(":")
     if name in PUBLIC_SETS and part in PUBLIC_SETS[name].parts:
         return PUBLIC_SETS[name], PUBLIC_SETS[name].parts[part]
-    raise SeProbeError(f'there is no public set "{data}"; expected one of {", ".join(_all_names())}')
+    names = [f"{item.name}:{part}" if part else item.name for item in PUBLIC_SETS.values() for part in item.parts]
+    raise SeProbeError(f'there is no public set "{data}"; expected one of {", ".join(names)}')
 
 
 def full_name(data: str) -> str:
@@ -149,8 +149,7 @@ def full_name(data: str) -> str:
     return f"{public.name}:{part}" if part else public.name
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """Whether a set is there: its folder, else None and how many bytes of its archive are."""
 
     folder: Path | None
@@ -163,12 +162,12 @@ def home(public: PublicSet) -> Path:
 
 
 def downloads() -> Path:
-    """Return the folder of archives and of what is under way."""
+    """Return the folder of archives and unfinished downloads."""
     return cache_folder() / "data" / "downloads"
 
 
 def part_of(archive: Path) -> Path:
-    """Return where the bytes of an archive gather that are there so far."""
+    """Return the path of an archive's partial download."""
     return archive.with_name(f"{archive.name}.part")
 
 
@@ -201,11 +200,7 @@ def fetched_folder(data: str) -> Path:
 
 
 def readable_size(size: int) -> str:
-    """Return a number of bytes as people say it: 248 MB, 1.26 GB."""
+    """Return a number of bytes in words: 248 MB, 1.26 GB."""
     if size >= 10**9:
         return f"{size / 10**9:.2f} GB"
     return f"{size / 10**6:.0f} MB" if size >= 10**6 else f"{size / 10**3:.1f} kB"
-
-
-def _all_names() -> list[str]:
-    return [f"{item.name}:{part}" if part else item.name for item in PUBLIC_SETS.values() for part in item.parts]
