@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,13 @@ from se_probe.cli.commands import AsJson, OpenReport, add_verb
 from se_probe.cli.terminal import Terminal, number, print_json, table
 from se_probe.runs.settings import (
     AblateSettings,
+    ChangeSettings,
     CompareSettings,
     CostSettings,
     ExciteSettings,
     FoldSettings,
     LookSettings,
+    MapsSettings,
     ScaleSettings,
 )
 
@@ -31,8 +33,10 @@ if TYPE_CHECKING:
     from se_probe.costs import GateCost, NetworkCost
     from se_probe.folding.result import FoldRun
     from se_probe.recording import Recording
+    from se_probe.runs.change_result import ChangeRun
     from se_probe.runs.cost import CostReport
     from se_probe.runs.look import Look
+    from se_probe.runs.maps import MapRun
     from se_probe.runs.scale_result import ScaleRun
 
 NOTHING_FOLDED = 3
@@ -76,6 +80,30 @@ def _folded(result: FoldRun, shown: Terminal) -> None:
 
 def _scaled(run: ScaleRun, shown: Terminal) -> None:
     shown.line("run", str(run.path))
+
+
+def _changed(run: ChangeRun, shown: Terminal) -> None:
+    shown.line("run", str(run.path))
+    _open_report(run.path / "report.html", shown)
+
+
+def _mapped(run: MapRun, shown: Terminal) -> None:
+    rows = run.faithfulness.to_dict("records")
+    if shown.as_json:
+        print_json({"run": str(run.path), "sites": rows})
+    else:
+        columns = ("site", "highest − random", "lowest − random", "sd of logits", "better than random")
+        title = f"Logits moved by masked pixels, {rows[0]['images']} images [95 % interval]"
+        shown.print(table(columns, map(_map_cells, rows), title=title))
+    _open_report(run.path / "report.html", shown)
+
+
+def _map_cells(row: Mapping[Any, Any]) -> tuple[str, ...]:
+    differences = [
+        _limited(row[f"{end}_minus_random"], row[f"{end}_ci_low"], row[f"{end}_ci_high"], 1, "+.2f")
+        for end in ("highest", "lowest")
+    ]
+    return (row["site"], *differences, f"{row['logit_sd']:.2f}", "yes" if row["better_than_random"] else "no")
 
 
 def _compared(page: Path, shown: Terminal) -> None:
@@ -258,6 +286,16 @@ add_verb(
     examples=("se-probe scale --demo", "se-probe scale --data imagenet/val --scales 1,1.5,2"),
 )
 add_verb(
+    ChangeSettings,
+    "runs.change",
+    _changed,
+    examples=(
+        "se-probe change --demo",
+        "se-probe change --data imagenet/val --change noise:1,3,5 --change mine.py:fog:0.5",
+    ),
+    open_report=OpenReport,
+)
+add_verb(
     AblateSettings,
     "runs.ablate",
     _ablated,
@@ -271,6 +309,14 @@ add_verb(
     _folded,
     examples=("se-probe fold --demo", "se-probe fold --model legacy_seresnet50 --data imagenet/val --max-loss 0.5"),
     as_json=AsJson,
+)
+add_verb(
+    MapsSettings,
+    "runs.maps",
+    _mapped,
+    examples=("se-probe maps reports/demo-se", "se-probe maps reports/demo-se --sites SE_4_2 --channels 3,17"),
+    as_json=AsJson,
+    open_report=OpenReport,
 )
 add_verb(
     CompareSettings,

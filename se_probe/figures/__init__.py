@@ -6,6 +6,7 @@ from se_probe.figures.excitation import role_of_excitation, within_class
 from se_probe.figures.frame import curves_caption, model_line
 from se_probe.figures.importance import intervention_savings, specificity_importance
 from se_probe.figures.interventions import intervention_classes, intervention_cost
+from se_probe.figures.maps import gate_maps
 from se_probe.figures.profiles import decodability, depth_profile, health_profile
 from se_probe.figures.run_figures import EFFECT_FIGURES, INTERVENTION_FIGURES, RUN_FIGURES, RunFigure
 from se_probe.figures.save import save_figure
@@ -24,6 +25,7 @@ __all__ = [
     "depth_profile",
     "effect_agreement",
     "effects_by_site",
+    "gate_maps",
     "health_profile",
     "intervention_classes",
     "intervention_cost",

@@ -92,6 +92,11 @@ RUN_FIGURES = {
         "Channel distribution by class",
         "Gates of single images in the channel with the largest share of variance between classes.",
     ),
+    "gate_maps": RunFigure(
+        "Where gates look",
+        "What each position of the feature map adds to the gate logit of channels that move much, in the images that "
+        "open and that close them most: exact on the feature grid, drawn over pixels only where a test supports it.",
+    ),
 }
 """Figures of a recording, in the order in which the report shows them."""
 

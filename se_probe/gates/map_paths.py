@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -97,6 +98,8 @@ class MapPath:
         operations: the operations from there to the logit, in order.
         factors: the products of the site.
         complement: whether its branches are s and 1 - s, of one logit.
+        last: its last product, after which nothing of a pass is needed.
+        made: how many operations of each name a pass makes up to there.
     """
 
     site: GateSite
@@ -104,6 +107,8 @@ class MapPath:
     operations: tuple[Operation, ...]
     factors: tuple[Factor, ...]
     complement: bool
+    last: Operation
+    made: Mapping[str, int]
 
     @property
     def needed(self) -> set[Operation]:
@@ -122,12 +127,8 @@ class MapPath:
 
 def find_paths(
     network: nn.Module, sites: Iterable[GateSite], input_size: Sequence[int]
-) -> tuple[list[MapPath], dict[str, str], Mapping[str, int]]:
-    """Look for the map of every site in one pass over noise.
-
-    Returns:
-        The paths; site → why it has none; and how many operations of each name the pass made.
-    """
+) -> tuple[list[MapPath], dict[str, str]]:
+    """Look for the map of every site in one pass over noise; return the paths, and site → why it has none."""
     tape = dry_pass(network, input_size, _taped)
     paths, refused = [], {}
     for site in sites:
@@ -135,7 +136,7 @@ def find_paths(
             paths.append(_Search(tape, site).path())
         except _NoMapError as error:
             refused[site.name] = str(error)
-    return paths, refused, tape.counts
+    return paths, refused
 
 
 def _taped(network: nn.Module, batch: torch.Tensor) -> Tape:
@@ -163,7 +164,13 @@ class _Search:
         for operation in operations:
             self._check(self._tape.steps[operation])
         complement = len({_is_turned(factor) for factor, _ in factors}) > 1
-        return MapPath(self._site, sources, operations, tuple(factor for factor, _ in factors), complement)
+        last = self._in_order({product.operation for product in point.products})[-1]
+        made = self._made(last)
+        return MapPath(self._site, sources, operations, tuple(item for item, _ in factors), complement, last, made)
+
+    def _made(self, last: Operation) -> Mapping[str, int]:
+        order = list(self._tape.steps)
+        return Counter(operation.name for operation in order[: order.index(last) + 1])
 
     def _factor(self, product: Product, shape: tuple[int, ...]) -> tuple[Factor, tuple[Ref, ...]]:
         """Return a product of the site, and the sources of its map."""

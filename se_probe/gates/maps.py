@@ -8,6 +8,7 @@ the logit: exactly where the excitation is made of affine layers and ReLU.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +20,7 @@ from se_probe.gates.map_paths import MapPath, Values, find_paths, no_map
 from se_probe.gates.refusals import another_way, check_recordable
 from se_probe.gates.site import GateSite
 from se_probe.trace.dry_pass import default_input_size
-from se_probe.trace.tape import Tape, TapeMode
+from se_probe.trace.tape import LastOperation, Tape, TapeMode
 
 # Channels of every image, or an own row of them for each image.
 Channels = Sequence[int] | Sequence[Sequence[int]] | torch.Tensor
@@ -110,7 +111,7 @@ class GateMapper:
         named = None if sites is None else list(sites)
         chosen = choose_sites(network, named, input_size=input_size)
         size = input_size or getattr(chosen, "input_size", None) or default_input_size(network)
-        paths, self.refused, self._counts = find_paths(network, chosen, size)
+        paths, self.refused = find_paths(network, chosen, size)
         for name, why in self.refused.items():
             if named is not None or not paths:
                 raise no_map(name, why)
@@ -160,17 +161,22 @@ class GateMapper:
 
     @torch.no_grad()
     def _run(self, batch: torch.Tensor, names: Sequence[str]) -> Tape:
-        """Run one pass and keep what the maps of these sites are computed from."""
+        """Run one pass as far as the last of these sites, and keep what their maps are computed from."""
         check_recordable(self._network)
         paths = [self._paths[name] for name in names]
         needed = {operation for path in paths for operation in path.needed}
         sources = {ref for path in paths for ref in path.sources}
-        mode = TapeMode(batch, needed, sources, [factor.product for path in paths for factor in path.factors])
-        with mode:
+        end = max(paths, key=lambda path: sum(path.made.values()))
+        mode = TapeMode(batch, needed, sources, [item.product for path in paths for item in path.factors], end.last)
+        with suppress(LastOperation), mode:
             self._network(batch)
-        for name in {operation.name for operation in needed}:
-            if mode.tape.counts.get(name) != self._counts[name]:
-                raise another_way(f"it made {mode.tape.counts.get(name)} operations {name}, not {self._counts[name]}")
+        made = mode.tape.counts
+        different = next((name for name in {*end.made, *made} if end.made.get(name) != made.get(name)), None)
+        if different is not None:
+            raise another_way(
+                f"up to {end.site.name} it made {made.get(different, 0)} operations {different}, not "
+                f"{end.made.get(different, 0)}"
+            )
         return mode.tape
 
 

@@ -56,6 +56,15 @@ _COLUMNS = {
         "Share of the variance over images that lies between classes, corrected for bias; near 0 where classes do not "
         "differ. A share of a tiny variance means little: read it beside the standard deviations",
     ),
+    "branch": ColumnWords("Branch", "", None),
+    "channel": ColumnWords("Channel", "", None),
+    "gate": ColumnWords("Gate"),
+    "reference": ColumnWords("Reference", "What the gate is compared with"),
+    "sd": ColumnWords("SD", "Standard deviation over images of all classes of the run, in gate units"),
+    "deviation": ColumnWords("Deviation", "The gate less the mean over the classes of the run, in SDs", 1),
+    "first_order": ColumnWords("Effect", "Change of the first answer's logit if the gate were the reference"),
+    "word": ColumnWords("Word", "WordNet node whose classes open the gate", None),
+    "evidence": ColumnWords("Evidence", "Ninth of the image with most of what moves the gate towards its value", None),
     "omega_interval": ColumnWords("Interval of ω²", "95 % interval for another draw of classes and images"),
     "significant_share": ColumnWords(
         "Class-dependent",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import torch
 from PIL import Image
 
 from se_probe.analysis.gates import site_moments
-from se_probe.analysis.unusual import UnusualGates, unusual_gates
+from se_probe.analysis.unusual import UnusualGates, evidence_place, gate_rows, unusual_gates
 from se_probe.analysis.words import word_tables
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateMapper, GateSite, discover, gate_effects, require_gates
@@ -25,8 +27,10 @@ from se_probe.io.log import tell
 from se_probe.io.progress import status
 from se_probe.models import LoadedModel
 from se_probe.recording import Recording, open_recording
+from se_probe.recording.run_folder import FIGURES, choose_folder
 from se_probe.runs.joining import recorded_network, require_same
 from se_probe.runs.machine import device_of, require_one_process
+from se_probe.runs.maps import picture_of
 from se_probe.runs.plan import load_network
 from se_probe.runs.presets import PRESETS
 from se_probe.runs.settings import LookSettings
@@ -37,8 +41,8 @@ ANSWERS = 3
 AT_ONCE = 8
 """Images that go through the network together; their feature maps are kept for the gradient."""
 KEYS = ["site", "branch", "channel"]
+PAGE = "look.html"
 _DRAWING = "demo/"
-_ROWS, _COLUMNS = ("upper", "middle", "lower"), ("left", "centre", "right")
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class Look:
     def _place(self, image: int, row: Mapping[Any, Any]) -> str | None:
         """The ninth of the image with the largest part of the evidence for the gate's deviation, and that part."""
         found = self.maps.get((image, str(row["site"]), int(row["channel"])))
-        if found is None or min(found.shape) < len(_ROWS):
+        if found is None or min(found.shape) < 3:  # no ninths
             return None
         towards = np.sign(row["gate"] - row["reference"]) * (-1 if row["branch"] == 0 and row["branches"] > 1 else 1)
         return evidence_place(found.double().cpu().numpy() * towards)
@@ -111,24 +115,6 @@ class Look:
             parts.append(pd.DataFrame({"image": [path], "answer": [self.answer(place)]}).to_html(index=False))
             parts.append(table.to_html(index=False, float_format="{:.3f}".format, na_rep="–"))
         return "".join(parts)
-
-
-def evidence_place(contributions: np.ndarray[Any, Any]) -> str | None:
-    """Name the ninth of a map with the largest positive part of it, as in "upper left 34 %"; None where there is none.
-
-    Args:
-        contributions: `(height, width)`, at least three by three; even evidence gives 11 %.
-    """
-    positive = np.maximum(contributions, 0.0)
-    if not positive.sum() > 0:
-        return None
-    sums = [
-        [part.sum() for part in np.array_split(band, len(_COLUMNS), axis=1)]
-        for band in np.array_split(positive, len(_ROWS), axis=0)
-    ]
-    row, column = np.unravel_index(np.argmax(sums), (len(_ROWS), len(_COLUMNS)))
-    name = "centre" if row == column == 1 else f"{_ROWS[row]} {_COLUMNS[column]}"
-    return f"{name} {100 * sums[row][column] / positive.sum():.0f} %"
 
 
 @verb(LookSettings)
@@ -144,6 +130,8 @@ def look(settings: LookSettings) -> Look:
         SeProbeError: the network or a run cannot be opened or do not belong together, or an image cannot be decoded.
     """
     require_one_process("looking at images")
+    if settings.by == "deviation" and settings.against is None:
+        raise SeProbeError("--by deviation needs a run to compare gates with; name one with --against RUN.")
     recording = None if settings.against is None else open_recording(settings.against)
     default = PRESETS["senet"].model if recording is None or settings.model is not None else recorded_network(recording)
     with status("loading the network", shown=settings.progress):
@@ -160,17 +148,21 @@ def look(settings: LookSettings) -> Look:
         references = _references(sites, recording)
         logits, gates, effects = _effects(network, pixels, sites, references)
         unusual = None if recording is None else unusual_gates(recording, gates)
-        table = _gates(sites, gates, effects, references)
+        rows = [
+            gate_rows(site, gate=gates[site.name], reference=references[site.name], effect=effects[site.name])
+            for site in sites
+        ]
+        table = pd.concat([own.assign(branches=site.branches) for own, site in zip(rows, sites, strict=True)])
         if recording is not None and unusual is not None:
             words = word_tables(recording, seed=settings.seed)[1][[*KEYS, "word"]]
             deviations = unusual.table[["image", *KEYS, "sd", "deviation"]]
-            table = deviations.merge(table, on=["image", *KEYS], how="left").merge(words, on=KEYS, how="left")
-        else:
-            order = -table["effect"].abs()
-            table = table.assign(order=order).sort_values(["image", "order"], kind="stable", ignore_index=True)
+            table = table.merge(deviations, on=["image", *KEYS]).merge(words, on=KEYS, how="left")
+        by = settings.by or ("effect" if recording is None else "deviation")
+        order = -table[by].abs().fillna(0.0)
+        table = table.assign(order=order).sort_values(["image", "order"], kind="stable", ignore_index=True)
         maps = _maps(network, pixels, table.groupby("image").head(settings.top), model.input_size)
     columns = ["image", *KEYS, "branches", "gate", "reference", "sd", "deviation", "effect", "word"]
-    return Look(
+    found = Look(
         images=[str(path) for path in settings.images],
         model=f"{model.name}, {model.weights}",
         pixels=pixels.cpu(),
@@ -181,6 +173,52 @@ def look(settings: LookSettings) -> Look:
         top=settings.top,
         demo=model.source == "demo" or any(str(path).startswith(_DRAWING) for path in settings.images),
     )
+
+    return found if settings.out is None else _written(found, settings, model)
+
+
+def _written(found: Look, settings: LookSettings, model: LoadedModel) -> Look:
+    """Write the page, the figures and the tables."""
+    from se_probe.figures.maps import GatePanel, image_maps  # these bring Matplotlib
+    from se_probe.report.figures import report_figure
+    from se_probe.report.look import LookedImage, gates_table, look_html
+    from se_probe.runs.artifacts import Artifacts, Drawn
+
+    folder = choose_folder("look", Path(settings.out or "."), overwrite=settings.overwrite)
+    folder.clear()
+    artifacts = Artifacts(folder.path)
+    images = []
+    for place, path in enumerate(found.images):
+        shown = found.shown(place)
+        panels = [
+            GatePanel(f"{row['site']} {row['channel']}", row["gate"], row["reference"], shares.double().numpy())
+            for row in shown.to_dict("records")
+            if (shares := found.maps.get((place, row["site"], row["channel"]))) is not None
+        ]
+        title = f"Where gates get their evidence: {Path(path).name}"
+        figure = image_maps(picture_of(found.pixels[place], model.preprocessing), panels, title=title, demo=found.demo)
+        artifacts.figures([Drawn(figure, shown, f"image_{place + 1}")])
+        note = "The image as the network sees it, and the maps of the gates in the table, in its order."
+        drawn = report_figure(folder.path / FIGURES, f"image_{place + 1}", "Gate maps", note)
+        unusual = "" if found.unusual is None else found.unusual.sentence(place)
+        images.append(LookedImage(path, found.answer(place), unusual, gates_table(shown), drawn))
+    artifacts.tables({"gates.csv.gz": found.gates, "answers.csv": found.answers})
+    command = settings.command or settings.call("look")
+    artifacts.facts(
+        {
+            "command": command,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "se-probe": version("se-probe"),
+            "model": {"name": model.name, "weights": model.weights, "weights_sha256": model.weights_sha256},
+            "images": found.images,
+            "against": None if settings.against is None else str(settings.against),
+            "demo": found.demo,
+        }
+    )
+    about: dict[str, Any] = {"model": found.model, "against_run": found.unusual is not None, "demo": found.demo}
+    page = artifacts.file(PAGE, look_html(images, **about, command=command).encode())
+    tell("page", page.resolve().as_uri())
+    return replace(found, page=page)
 
 
 def _pixels(paths: Sequence[str | Path], model: LoadedModel) -> torch.Tensor:
@@ -231,32 +269,6 @@ def _effects(
         for kind in ("gates", "effects")
     )
     return torch.cat([part.output for part in parts]).cpu(), gates, effects
-
-
-def _gates(
-    sites: Sequence[GateSite],
-    gates: Mapping[str, np.ndarray[Any, Any]],
-    effects: Mapping[str, np.ndarray[Any, Any]],
-    references: Mapping[str, np.ndarray[Any, Any]],
-) -> pd.DataFrame:
-    tables = []
-    for site in sites:
-        images, columns = len(gates[site.name]), site.branches * site.channels
-        tables.append(
-            pd.DataFrame(
-                {
-                    "image": np.repeat(np.arange(images), columns),
-                    "site": site.name,
-                    "branch": np.tile(np.repeat(np.arange(site.branches), site.channels), images),
-                    "branches": site.branches,
-                    "channel": np.tile(np.arange(site.channels), images * site.branches),
-                    "gate": gates[site.name].ravel().astype(np.float64),
-                    "reference": np.tile(references[site.name].ravel(), images),
-                    "effect": effects[site.name].ravel().astype(np.float64),
-                }
-            )
-        )
-    return pd.concat(tables, ignore_index=True)
 
 
 def _maps(

@@ -11,6 +11,7 @@ from se_probe.runs.presets import PRESETS
 from se_probe.runs.shared_settings import (
     LARGEST_BATCH,
     LARGEST_SEED,
+    MOST_IMAGES,
     ArchitectureSettings,
     BatchSettings,
     DrawSettings,
@@ -139,6 +140,19 @@ class ScaleSettings(FastSettings, ReferenceSettings, RunSettings):
     )
 
 
+class ChangeSettings(FastSettings, ReferenceSettings, RunSettings):
+    """Record the same images plain and changed, and test which changes move the gates, and how far."""
+
+    change: Sequence[str] = option(
+        default=("noise:1,3,5", "blur:1,3,5", "contrast:1,3,5", "crop:1.5,2"),
+        help="A change at some strengths; may be given several times. brightness, contrast, blur, noise, jpeg: "
+        "severities 1 to 5 of ImageNet-C; crop: enlargements; grey: share of colour removed; rotate: degrees; "
+        "occlude: share hidden; or path/to/file.py:function, called with image, strength, rng. Default: noise, blur "
+        "and contrast at 1,3,5, crop at 1.5,2.",
+        metavar="NAME:NUMBERS",
+    )
+
+
 class AblateSettings(ReportSettings, BatchSettings, MetricSettings, ReferenceSettings, JoinSettings):
     """Replace gates while the network runs and measure what that costs, on the same images."""
 
@@ -187,6 +201,52 @@ class FoldSettings(BatchSettings, MetricSettings, JoinSettings):
     )
 
 
+class MapsSettings(BatchSettings, MachineSettings, ArchitectureSettings, NetworkSettings):
+    """Show where gates look: maps of their logits over images of a run, tested by masking pixels."""
+
+    run: str | Path = option(
+        help="A run of excite: its network, its images and the gates that it recorded. Code (--model) and folders of "
+        "images (--data) are named again.",
+        kw_only=False,
+        metavar="RUN",
+    )
+    data: str | Path | None = option(
+        default=None, help="The run's images.", metavar="DIR", envvar="SE_PROBE_DATA", panel=Panel.IMAGES
+    )
+    sites: Sequence[str] | None = option(
+        default=None,
+        help="Sites. Default: the last of each stage and all of the last stage that have maps.",
+        metavar="NAMES",
+        read=names,
+    )
+    channels: Sequence[int] | None = option(
+        default=None,
+        help="Channels in the figures, separated by commas. Default: the three whose gates differ most between images.",
+        metavar="NUMBERS",
+        read=numbers,
+        least=0,
+        most=1_000_000,
+    )
+    images: int = option(
+        default=60,
+        help="Images of the chosen classes that are masked to test the maps in pixels.",
+        least=2,
+        most=MOST_IMAGES,
+        panel=Panel.IMAGES,
+    )
+    seed: int = option(
+        default=0,
+        help="Decides which images and channels are tested, and the random areas.",
+        least=0,
+        most=LARGEST_SEED,
+        panel=Panel.IMAGES,
+    )
+    report: bool = option(default=True, help="Write report.html again.", panel=Panel.FIGURES)
+    progress: bool = option(
+        default=True, help="Show a bar with the time left.", panel=Panel.WHERE, on_resume=OnResume.SHOWN
+    )
+
+
 class PlotSettings(DrawSettings):
     """Draw the figures of a run again, without the network; of a scale experiment with its own choices."""
 
@@ -219,10 +279,17 @@ class LookSettings(FolderSettings, MachineSettings, ArchitectureSettings, Networ
     against: str | Path | None = option(
         default=None,
         help="A run of the same network: gates are compared with all its classes, and its network is taken where "
-        "--model names none. Without a run the gates with the largest effects are shown.",
+        "--model names none.",
         metavar="RUN",
     )
     top: int = option(default=10, help="Gates shown of each image.", least=1, most=1000)
+    by: str | None = option(
+        default=None,
+        help="Which gates are shown: deviation, the most unusual against the run, or effect, those that change the "
+        "answer most. Default: deviation with a run, effect without.",
+        choices=("deviation", "effect"),
+        metavar="NAME",
+    )
     seed: int = option(
         default=0, help="Seed of --random-weights and of the permutations for words.", least=0, most=LARGEST_SEED
     )

@@ -122,6 +122,10 @@ class _Stored:
     refs: dict[tuple[Any, ...], Ref] = field(default_factory=dict)
 
 
+class LastOperation(Exception):  # noqa: N818 it is no error
+    """Ends a pass of which the rest is not needed."""
+
+
 class TapeMode(WatchMode):
     """Keeps the operations of a pass.
 
@@ -133,6 +137,7 @@ class TapeMode(WatchMode):
         operations: which operations are kept, None for all.
         values: which tensors are copied when they are computed.
         products: multiplications whose factors are copied.
+        last: the operation after which the pass ends with `LastOperation`.
     """
 
     def __init__(
@@ -141,10 +146,12 @@ class TapeMode(WatchMode):
         operations: Set[Operation] | None = None,
         values: Set[Ref] = frozenset(),
         products: Iterable[Product] = (),
+        last: Operation | None = None,
     ) -> None:
         super().__init__()
         self.tape = Tape(tuple(batch.shape), counts=self._counts)
         self._operations, self._values = operations, values
+        self._last = last
         self._sources = {ref.operation for ref in values}
         self._products = {product.operation: product.operand for product in products}
         self._storages: dict[int, _Stored] = {}
@@ -155,6 +162,8 @@ class TapeMode(WatchMode):
         operation = self._operation
         if operation in self._products:
             self.tape.factors[operation] = args[self._products[operation]].clone()
+        if operation == self._last:
+            raise LastOperation
         data = not operation.name.startswith(_SHAPE_ONLY) and any(map(self._is_data, tensors_in((args, kwargs))))
         kept = self._operations is None or operation in self._operations
         given = tree_map_only(torch.Tensor, self._ref, (args, kwargs)) if kept else ((), {})

@@ -1,6 +1,7 @@
 """Looking at images of one's own: numbers against hooks and the recording, refusals in a line."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -8,7 +9,6 @@ from PIL import Image
 import se_probe
 from se_probe.errors import SeProbeError
 from se_probe.models import load_model
-from se_probe.runs.look import evidence_place
 
 IMAGES = ["demo/goldfish/0001", "demo/pug/0002", "demo/cliff/0003"]
 
@@ -84,16 +84,27 @@ def test_a_file_is_looked_at_without_a_run_by_the_largest_effects(tmp_path):
     assert set(found.gates["branch"]) == {0, 1}
 
 
-def test_evidence_is_named_by_the_ninth_that_has_most_of_it():
-    even = np.ones((6, 6))
-    assert evidence_place(even) == "upper left 11 %"
-    corner = even.copy()
-    corner[4:, :2] += 9
-    assert evidence_place(corner) == "lower left 56 %"
-    centre = -np.ones((3, 3))
-    centre[1, 1] = 2
-    assert evidence_place(centre) == "centre 100 %"
-    assert evidence_place(-even) is None
+def test_the_largest_effects_are_shown_where_they_are_asked_for(run):
+    found = se_probe.look(IMAGES[:1], against=run, by="effect", top=4, progress=False)
+    assert (found.shown(0)["effect"].abs().diff().dropna() <= 0).all()
+    assert found.shown(0)["effect"].abs().max() == found.gates["effect"].abs().max()
+
+
+def test_the_page_holds_what_was_found_and_makes_no_request(run, tmp_path):
+    found = se_probe.look(IMAGES[:2], against=run, top=4, out=tmp_path / "out", progress=False)
+    page = found.page.read_text()
+    assert found.page == tmp_path / "out" / "look.html"
+    for place, path in enumerate(IMAGES[:2]):
+        assert path in page
+        assert found.answer(place) in page
+        assert found.shown(place)["site"][0] in page
+    assert page.count("data:image/") == 2
+    assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
+    assert "Demo." in page
+    gates = pd.read_csv(tmp_path / "out" / "tables" / "gates.csv.gz")
+    np.testing.assert_allclose(gates["effect"], found.gates["effect"], rtol=1e-6)
+    with pytest.raises(SeProbeError, match="overwrite"):
+        se_probe.look(IMAGES[:1], against=run, out=tmp_path / "out", progress=False)
 
 
 def test_what_cannot_be_looked_at_is_refused_in_a_line(tmp_path, run):
@@ -102,6 +113,7 @@ def test_what_cannot_be_looked_at_is_refused_in_a_line(tmp_path, run):
     for images, options, told_of in (
         ([text], {"model": "demo:se"}, "text.jpg cannot be decoded"),
         ([tmp_path / "none.jpg"], {"model": "demo:se"}, "none.jpg cannot be decoded"),
+        (IMAGES, {"model": "demo:se", "by": "deviation"}, "--against RUN"),
         (["demo/goldfish"], {"model": "demo:se"}, "expected demo/CLASS/NUMBER"),
         (["demo/dragon/0001"], {"model": "demo:se"}, "dragon"),
         (IMAGES, {"against": tmp_path}, "recording"),
