@@ -138,6 +138,7 @@ def _plan(settings: AblateSettings) -> _Planned:
         require_same(joined, model, selection)
     require_measurable(model, selection, metric)
     run = plan_run(settings, model, selection, machine, "ablate")
+    spec = spec.of(model.network)
     groups = _fitting(plan_interventions(run.discovery.sites, settings.sites or SCOPES), spec)
     pair = None
     if spec.classes is not None:
@@ -215,13 +216,14 @@ def _changed(interventions: Sequence[SiteGroup]) -> list[str]:
 
 
 def _fitting(interventions: Sequence[SiteGroup], wanted: ReplacementSpec) -> list[SiteGroup]:
-    """Return the interventions of which every site can be replaced so."""
-    fitting = [item for item in interventions if all(map(wanted.fits, item.sites))]
+    """Return the interventions of which every site can be replaced so; tell of sites that cannot."""
+    sites = {site.name: site for item in interventions for site in item.sites}
+    refusals = {name: reason for name, site in sites.items() if (reason := wanted.refusal(site))}
+    fitting = [item for item in interventions if refusals.keys().isdisjoint(item.site_names)]
     if not fitting:
-        raise SeProbeError(
-            f"{wanted.text} fits none of the sites {', '.join(_changed(interventions))}; choose sites whose branches "
-            "compete and have that branch, or another replacement."
-        )
+        raise SeProbeError(f"{wanted.text} fits none of the sites {', '.join(sites)}: {next(iter(refusals.values()))}")
+    for reason in refusals.values():
+        tell("left out", reason)
     return fitting
 
 

@@ -159,7 +159,8 @@ class AblateSettings(ReportSettings, BatchSettings, MetricSettings, ReferenceSet
     replacement: str = option(
         default="identity",
         help="What replaces gates: identity (1, or 1/M for M branches), mean (the site's mean gate), "
-        "class-mean, shuffle (another image's gates), swap:A,B (the other class's), scale:FACTOR, branch:NUMBER.",
+        "class-mean, shuffle (another image's gates), swap:A,B (the other class's), scale:FACTOR, branch:NUMBER, "
+        "quantize:BITS, quantize-logits:BITS, tile:SIDE (squeeze over tiles of SIDE × SIDE positions).",
         flag="--with",
         metavar="REPLACEMENT",
     )
