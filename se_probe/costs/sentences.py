@@ -8,7 +8,7 @@ from se_probe.costs.network_cost import NetworkCost
 from se_probe.costs.timing import RunTime, Share
 from se_probe.gates import GateSite
 
-_OF_PART = {"gate": "computing the gates", "gate and product": "computing and applying the gates"}
+_OF_REPLACED = {"gate": "computing the gates", "gate and product": "computing and applying the gates"}
 
 
 def cost_sentences(cost: NetworkCost) -> list[str]:
@@ -48,9 +48,8 @@ def time_sentences(run_time: RunTime) -> list[str]:
     """Return sentences on the share of run time of each group of sites, with its interval."""
     batch = "1 image" if run_time.batch_size == 1 else f"{run_time.batch_size} images"
     whole = (
-        f"run time of {batch} {run_time.network_milliseconds:.4g} ms, operation by operation "
-        f"{run_time.operations_milliseconds:.4g} ms ({run_time.device}, {run_time.threads} threads, median of "
-        f"{run_time.rounds} rounds)"
+        f"run time of {batch} {run_time.network_milliseconds:.4g} ms, replayed {run_time.replay_milliseconds:.4g} ms "
+        f"({run_time.device}, {run_time.threads} threads, median of {run_time.rounds} rounds)"
     )
     return [whole, *map(_share_sentence, run_time.shares)]
 
@@ -66,9 +65,10 @@ def _more(increase: float) -> str:
 
 def _share_sentence(share: Share) -> str:
     which = "" if share.sites == "all" else f"{share.sites}: "
+    unclear = "; not distinguishable from 0" if share.low <= 0 <= share.high else ""
     return (
-        f"{which}{_OF_PART[share.part]} takes {100 * share.share:.1f} % of the operations' time, "
-        f"95 % interval {100 * share.low:.1f} to {100 * share.high:.1f} %"
+        f"{which}{_OF_REPLACED[share.replaced]} takes {100 * share.share:.1f} % of the replay's time, "
+        f"95 % interval {100 * share.low:.1f} to {100 * share.high:.1f} %{unclear}"
     )
 
 

@@ -15,38 +15,39 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import nn
 
-from se_probe.costs.network_cost import check_flow, gate_path, products_of
+from se_probe.costs.network_cost import check_flow
+from se_probe.costs.replay import ReplayedPass
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
 from se_probe.trace.dry_pass import dry_pass, left_alone, unwrap
 from se_probe.trace.example import noise_for
-from se_probe.trace.flow import follow
-from se_probe.trace.operation import Operation
-from se_probe.trace.watching import WatchMode
+from se_probe.trace.watching import tensors_in
 
 CONFIDENCE = 0.95
 FEWEST_ROUNDS, FEWEST_PAIRS = 15, 10
 WARM_UP = 3
+# How far a replay may be from the network, over the largest output: kernels of accelerators add in any order.
+TOLERANCE = 1e-3
 
 Floats = NDArray[np.float64]
 Run = Callable[[torch.Tensor], object]
-Part = Literal["gate", "gate and product"]
+Replaced = Literal["gate", "gate and product"]
 
 
 @dataclass(frozen=True)
 class Share:
-    """Share of a pass that the gates of some sites take.
+    """Share of run time saved by replacing gates.
 
     Attributes:
         sites: which sites, by the name of their group.
-        part: "gate" for the operations that compute them, "gate and product" with the multiplications by them.
-        share: median over rounds of the time of these operations over the time of all.
+        replaced: "gate" where feature maps are still multiplied, by constants; "gate and product" where they are not.
+        share: 1 minus the median over rounds of the run time without over the run time with.
         low, high: 95 % limits of that median.
-        milliseconds: median time of these operations.
+        milliseconds: median run time without.
     """
 
     sites: str
-    part: Part
+    replaced: Replaced
     share: float
     low: float
     high: float
@@ -61,9 +62,9 @@ class RunTime:
         device: the torch device.
         threads: threads of torch on the CPU.
         batch_size: images in a batch.
-        rounds: how many passes were timed in each way.
+        rounds: how often every variant was timed.
         network_milliseconds: median run time of the network as it is.
-        operations_milliseconds: median time of its operations one by one, which the shares relate to.
+        replay_milliseconds: median run time of its operations replayed, which the shares relate to.
         shares: what the gates take.
     """
 
@@ -72,7 +73,7 @@ class RunTime:
     batch_size: int
     rounds: int
     network_milliseconds: float
-    operations_milliseconds: float
+    replay_milliseconds: float
     shares: tuple[Share, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -106,23 +107,26 @@ class Timing:
 
 
 class GateTimer:
-    """Times a network as it is and operation by operation; a gate takes the time of the operations that compute it.
+    """Times a network as it is, a replay of its operations, and replays with gates replaced by constants.
 
-    Which operations compute a gate is told by the flow of data, as in `network_cost`, whatever modules call them.
+    A replay runs the elementary operations of one pass without the modules around them, so that a gate path can be
+    left out wherever it was computed. The constants are the gates that the network computed; the output of a replay
+    must equal the network's.
 
     Args:
         network: any network; it is timed in evaluation mode, on its device, and left as it was.
         sites: what `find_gates` returned for it, or some of them.
         input_size: size of its input without the image axis.
-        groups: names of further groups of sites; all sites are "all".
+        groups: names of further groups of sites that are replaced together; all sites are "all".
         batch_size: images in a batch.
-        rounds: how many passes are timed in each way.
+        rounds: how often every variant is timed.
 
     Attributes:
         seconds: approximate duration of `measure`.
 
     Raises:
-        SeProbeError: fewer rounds than an interval needs, or a site that does not belong to the network.
+        SeProbeError: fewer rounds than an interval needs, a site that does not belong to the network, or a pass that
+            cannot be replayed.
     """
 
     def __init__(
@@ -139,71 +143,56 @@ class GateTimer:
         self._rounds = rounds
         self._network = unwrap(network)
         self._batch = noise_for(self._network, input_size, batch_size)
-        flow = dry_pass(self._network, input_size, follow, batch_size)
-        check_flow(self._network, flow, sites)
-        self._parts: dict[tuple[str, Part], set[Operation]] = {}
+        taken = dry_pass(self._network, input_size, lambda item, batch: ReplayedPass(item, batch, sites), batch_size)
+        check_flow(self._network, taken.flow, sites)
+        self._replay = taken.replay()
+        self._variants: dict[tuple[str, Replaced], Run] = {}
         for name, group in {"all": sites, **(groups or {})}.items():
-            path = {step.operation for number in gate_path(flow, group) if (step := flow.steps[number]).operation}
-            self._parts[name, "gate"] = path
-            self._parts[name, "gate and product"] = path | {product.operation for product in products_of(group)}
+            self._variants[name, "gate"] = taken.replay(group)
+            self._variants[name, "gate and product"] = taken.replay(group, products=False)
+        self._runs: list[Run] = [self._network, self._replay, *self._variants.values()]
         with left_alone(self._network):
-            warm = [interleaved([self._network, self._operations], self._batch, 1) for _ in range(WARM_UP)]
-        self.seconds = rounds * float(warm[-1].sum())
+            self._check(noise_for(self._network, input_size, batch_size, seed=1))
+            self.seconds = rounds * float(interleaved(self._runs, self._batch, WARM_UP)[-1].sum())
 
     def measure(self, advance: Callable[[int], object] = lambda _: None) -> RunTime:
-        """Time the network as it is and operation by operation in every round; `advance(1)` is called after each.
-
-        Raises:
-            SeProbeError: a pass makes other operations than the one in which the gates were looked for.
-        """
-        rounds: list[dict[Operation, float]] = []
-
-        def operations(batch: torch.Tensor) -> None:
-            rounds.append(self._operations(batch))
-
+        """Time every variant once a round; `advance(1)` is called after each."""
         with left_alone(self._network):
-            network = interleaved([self._network, operations], self._batch, self._rounds, advance=advance)[:, 0]
-        if any(not part <= times.keys() for part in self._parts.values() for times in rounds):
-            raise SeProbeError(
-                f"a timed pass of {type(self._network).__name__} made other operations than the pass in which its "
-                "gates were looked for, so that their share is not known; leave out timing (--no-time)."
-            )
-        whole = np.array([sum(times.values()) for times in rounds])
+            seconds = interleaved(self._runs, self._batch, self._rounds, advance=advance)
+        medians = 1000 * np.median(seconds, axis=0)
         shares = []
-        for key, part in self._parts.items():
-            taken = np.array([sum(times[item] for item in part) for times in rounds])
-            shares.append(Share(*key, *median_and_limits(taken / whole), 1000 * float(np.median(taken))))
+        for place, key in enumerate(self._variants, start=2):
+            ratio, low, high = median_and_limits(seconds[:, place] / seconds[:, 1])
+            shares.append(Share(*key, 1 - ratio, 1 - high, 1 - low, float(medians[place])))
         return RunTime(
             device=str(self._batch.device),
             threads=torch.get_num_threads(),
             batch_size=len(self._batch),
             rounds=self._rounds,
-            network_milliseconds=1000 * float(np.median(network)),
-            operations_milliseconds=1000 * float(np.median(whole)),
+            network_milliseconds=float(medians[0]),
+            replay_milliseconds=float(medians[1]),
             shares=tuple(shares),
         )
 
-    def _operations(self, batch: torch.Tensor) -> dict[Operation, float]:
-        mode = _OperationTimes(batch.device)
-        with mode:
-            self._network(batch)
-        return mode.seconds
+    def _check(self, other: torch.Tensor) -> None:
+        """Compare replays with the network: on other noise, and with constant gates on the batch that they are of."""
+        gates = [replay for (_, replaced), replay in self._variants.items() if replaced == "gate"]
+        runs = [(self._replay, other), *((replay, self._batch) for replay in (self._replay, *gates))]
+        with torch.inference_mode():
+            alike = [_alike(replay(batch.clone()), self._network(batch.clone())) for replay, batch in runs]
+        if not all(alike):
+            raise SeProbeError(
+                f"a pass of {type(self._network).__name__} cannot be replayed: its operations, called again, give "
+                "another output (its way may depend on the values of the input); leave out timing (--no-time)."
+            )
 
 
-class _OperationTimes(WatchMode):
-    """Times every elementary operation of a pass, each until its device has finished."""
-
-    def __init__(self, device: torch.device) -> None:
-        super().__init__()
-        self.seconds: dict[Operation, float] = {}
-        self._device = device
-
-    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        start = time.perf_counter()
-        output = func(*args, **kwargs)
-        _synchronise(self._device)
-        self.seconds[self._operation] = time.perf_counter() - start
-        return output
+def _alike(replayed: object, output: object) -> bool:
+    for one, other in zip(tensors_in(replayed), tensors_in(output), strict=True):
+        reach = TOLERANCE * max(1e-6, float(other.float().abs().nan_to_num().max()))
+        if not torch.allclose(one.float(), other.float(), rtol=0, atol=reach, equal_nan=True):
+            return False
+    return True
 
 
 def paired_timing(

@@ -118,11 +118,8 @@ class Flow:
 
 def follow(network: nn.Module, batch: torch.Tensor) -> Flow:
     """Run a network in evaluation mode once and return the flow of its data."""
-    mode = _FlowMode(network, batch)
-    with torch.no_grad(), mode:
-        output = network(batch)
-    mode.flow.outputs = mode.written_by(output)
-    mode.flow.returned = frozenset(map(storage_of, tensors_in(output)))
+    mode = FlowMode(network, batch)
+    mode.watch(network, batch)
     return mode.flow
 
 
@@ -160,7 +157,7 @@ def _seen_by(tensor: torch.Tensor, of_bytes: NDArray[np.int32]) -> NDArray[np.in
     )
 
 
-class _FlowMode(WatchMode):
+class FlowMode(WatchMode):
     """Records the flow of data in one pass of a network."""
 
     def __init__(self, network: nn.Module, batch: torch.Tensor) -> None:
@@ -172,6 +169,14 @@ class _FlowMode(WatchMode):
         for name, tensor in ((None, batch), *network.named_parameters()):
             self._storage(tensor).write(tensor, len(self.flow.steps))
             self.flow.steps.append(Step(parameter=name))
+
+    def watch(self, network: nn.Module, batch: torch.Tensor) -> list[torch.Tensor]:
+        """Run the network on the batch once and return its output tensors."""
+        with torch.no_grad(), self:
+            output = network(batch)
+        self.flow.outputs = self.written_by(output)
+        self.flow.returned = frozenset(map(storage_of, tensors_in(output)))
+        return tensors_in(output)
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one operation and note what it read, wrote and cost."""

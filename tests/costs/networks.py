@@ -80,3 +80,13 @@ class SharedLayers(nn.Module):
 
     def forward(self, x):
         return self.second(self.first(x) + 1)
+
+
+class DependsOnValues(Functional):
+    """Goes another way where the first value of its input is above a threshold."""
+
+    threshold = 0.0
+
+    def forward(self, x):
+        y = x * self.factor(x)
+        return y if float(x.flatten()[0]) > self.threshold else y + 1

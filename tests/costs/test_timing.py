@@ -12,6 +12,8 @@ from se_probe.costs import timing as clocked
 from se_probe.costs.timing import interleaved, median_and_limits, paired_timing
 from se_probe.errors import SeProbeError
 from se_probe.gates import find_gates
+from se_probe.trace.example import noise_for
+from tests.costs import networks as hidden
 from tests.costs.test_network_cost import SIZE, build
 from tests.gates import networks
 
@@ -46,11 +48,12 @@ def clock(monkeypatch):
 
 # Seconds of an operation of the network below; the others take none. The pooling is a mean over the gate's input.
 SECONDS = {"convolution": 6.0, "mean": 1.0, "addmm": 0.5, "sigmoid": 1.0, "mul": 1.0}
+GATE = SECONDS["mean"] + 2 * SECONDS["addmm"] + SECONDS["sigmoid"]
 
 
 @pytest.fixture
 def slow(clock, monkeypatch):
-    """Let operations take their `SECONDS`."""
+    """Let operations that are called one by one, as replays do, take their `SECONDS`."""
     original = torch._ops.OpOverload.__call__
 
     def call(self, /, *args, **kwargs):
@@ -60,7 +63,7 @@ def slow(clock, monkeypatch):
     monkeypatch.setattr(torch._ops.OpOverload, "__call__", call)
 
 
-def test_a_gate_takes_the_time_of_its_operations(slow):
+def test_a_share_is_the_time_that_a_replay_without_saves(slow):
     network = build(networks.SharedActivation)
     sites = find_gates(network, SIZE)
     assert len(sites) == 2
@@ -70,23 +73,35 @@ def test_a_gate_takes_the_time_of_its_operations(slow):
     assert steps == [1] * 15
     assert (run_time.rounds, run_time.batch_size, run_time.device) == (15, 4, "cpu")
     assert run_time.threads == torch.get_num_threads()
-    found = {(share.sites, share.part): share for share in run_time.shares}
-    whole = run_time.operations_milliseconds / 1000
-    gate = SECONDS["mean"] + 2 * SECONDS["addmm"] + SECONDS["sigmoid"]
-    expected = {
-        ("all", "gate"): 2 * gate,
-        ("all", "gate and product"): 2 * (gate + SECONDS["mul"]),
-        ("first", "gate"): gate,
-        ("first", "gate and product"): gate + SECONDS["mul"],
+    whole = SECONDS["convolution"] + SECONDS["mean"] + 2 * (GATE + SECONDS["mul"])
+    assert run_time.replay_milliseconds == pytest.approx(1000 * whole)
+    saved = {
+        ("all", "gate"): 2 * GATE,
+        ("all", "gate and product"): 2 * (GATE + SECONDS["mul"]),
+        ("first", "gate"): GATE,
+        ("first", "gate and product"): GATE + SECONDS["mul"],
     }
-    assert whole >= SECONDS["convolution"] + expected["all", "gate and product"]
-    for key, seconds in expected.items():
-        share = found[key]
-        assert share.milliseconds == pytest.approx(1000 * seconds)
+    assert [(share.sites, share.replaced) for share in run_time.shares] == list(saved)
+    for share, seconds in zip(run_time.shares, saved.values(), strict=True):
+        assert share.milliseconds == pytest.approx(1000 * (whole - seconds))
         assert share.share == pytest.approx(seconds / whole)
         assert share.low == pytest.approx(share.high) == pytest.approx(share.share)
-    assert timer.seconds == pytest.approx(15 * whole)
+    assert timer.seconds == pytest.approx(15 * (5 * whole - sum(saved.values())))
     assert run_time.to_dict()["shares"][0]["sites"] == "all"
+
+
+def test_shares_are_paired_by_round(monkeypatch):
+    network = build(networks.Functional)
+    timer = GateTimer(network, find_gates(network, SIZE), SIZE, rounds=15)
+    pace = np.random.default_rng(0).uniform(1, 5, 15)
+    ratios = np.random.default_rng(1).permutation(np.linspace(0.1, 0.9, 15))
+    times = np.stack([pace, pace, ratios * pace, 0.75 * pace], axis=1)
+    monkeypatch.setattr(clocked, "interleaved", lambda *_, **__: times)
+    first, second = timer.measure().shares
+    # The fourth smallest and the fourth largest of fifteen: P(Binomial(15, 1/2) < 4) = 0.018.
+    ratios.sort()
+    np.testing.assert_allclose([first.share, first.low, first.high], [0.5, 1 - ratios[11], 1 - ratios[3]])
+    np.testing.assert_allclose([second.share, second.low, second.high], 0.25)
 
 
 def test_the_network_is_left_as_it_was():
@@ -95,31 +110,21 @@ def test_the_network_is_left_as_it_was():
     run_time = GateTimer(network, find_gates(network, SIZE), SIZE, rounds=15).measure()
     assert network.training
     assert all(torch.equal(value, network.state_dict()[name]) for name, value in state.items())
-    assert all(0 < share.low <= share.share <= share.high < 1 for share in run_time.shares)
+    assert all(share.low <= share.share <= share.high < 1 for share in run_time.shares)
     assert run_time.network_milliseconds > 0
 
 
-class Wandering(networks.Functional):
-    """Takes another nonlinearity for its gate after a number of passes."""
-
-    passes = 0
-
-    def factor(self, x):
-        self.passes += 1
-        gate = self.squeeze(x)[:, :, None, None]
-        return torch.sigmoid(gate) if self.passes < 30 else torch.tanh(gate) + 1
-
-
-def test_a_network_that_goes_another_way_is_refused():
-    network = build(Wandering)
-    sites = find_gates(network, SIZE)
-    network.gate_block.passes = 20
+def test_a_network_that_goes_by_values_is_refused():
+    network = build(hidden.DependsOnValues)
+    with torch.no_grad():
+        first = [float(network.conv(noise_for(network, SIZE, 1, seed=seed)).flatten()[0]) for seed in (0, 1)]
+    network.gate_block.threshold = sum(first) / 2
     message = (
-        "a timed pass of Stem made other operations than the pass in which its gates were looked for, so that their "
-        "share is not known; leave out timing (--no-time)."
+        "a pass of Stem cannot be replayed: its operations, called again, give another output (its way may depend on "
+        "the values of the input); leave out timing (--no-time)."
     )
     with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
-        GateTimer(network, sites, SIZE, rounds=15).measure()
+        GateTimer(network, find_gates(network, SIZE), SIZE, rounds=15)
 
 
 def test_too_few_rounds():
