@@ -151,7 +151,7 @@ def _too_few(images: int, max_loss: float, metric: Metric | None) -> str:
 
 
 def _finish(study: Study, folded: Folded, found: Search | None, plan: _Planned) -> FoldRun:
-    """Confirm, judge, and write what there is to write."""
+    """Confirm on the held-out half, judge, and write the result."""
     max_loss = plan.max_loss
     loss, worst = study.confirm(folded) if folded.fixed else (None, 0.0)
     refusal = _refusal(study, folded, found, loss, worst, max_loss)
