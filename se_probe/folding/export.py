@@ -91,8 +91,8 @@ def export_sentence(facts: Mapping[str, Any]) -> str:
     return (
         f"as ONNX {sizes[0]:.2f} MB before and {sizes[1]:.2f} MB after; in onnxruntime {facts['onnxruntime']} "
         f"{timing['before']:.2f} ms before and {timing['after']:.2f} ms after, ratio {timing['ratio']:.3f} "
-        f"[{timing['low']:.3f}, {timing['high']:.3f}] (batch of {timing['batch']} on the CPU, {timing['threads']} threads, "
-        f"median of {timing['pairs']} pairs); within {facts['deviation']:.0e} of the folded network"
+        f"[{timing['low']:.3f}, {timing['high']:.3f}] (batch of {timing['batch']} on the CPU, {timing['threads']} "
+        f"threads, median of {timing['pairs']} pairs); within {facts['deviation']:.0e} of the folded network"
     )
 
 
