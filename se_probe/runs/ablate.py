@@ -90,7 +90,7 @@ class _Planned:
         run: what is recorded.
         folder: the run's folder.
         within: classes of the within-class figure.
-        replacement: what stands in the place of gates.
+        replacement: what replaces gates.
         groups: which sites are replaced together.
         pair: the classes whose gates are swapped.
         metric: a measure of one's own in the place of those of a classifier.
@@ -184,7 +184,7 @@ def _measure(plan: _Planned, recording: Recording) -> None:
 
 
 def _replacements(plan: _Planned, recording: Recording) -> tuple[Mapping[str, Replacement], Labels | None]:
-    """Return what stands in the place of each site's gate, and the label of each image where that matters."""
+    """Return what replaces each site's gate, and the label of each image where the replacement depends on it."""
     entries = plan.selection.entries
     match plan.replacement.kind:
         case "mean":
@@ -228,7 +228,7 @@ def _fitting(interventions: Sequence[SiteGroup], wanted: ReplacementSpec) -> lis
 
 
 def _origin(wanted: ReplacementSpec, other: Recording | None) -> str | None:
-    """Return in words where the replaced gates come from, None where they come from no images."""
+    """Return in words which images the replaced gates come from, None for constants."""
     if wanted.kind in {"mean", "class-mean"}:
         return "this run's own recording, of the same images" if other is None else str(other.path.resolve())
     return "the same images" if wanted.kind in {"shuffle", "swap"} else None
