@@ -149,7 +149,7 @@ class GateMapper:
             rows = torch.as_tensor(wanted, dtype=torch.long).clone()
         except (TypeError, ValueError):
             raise SeProbeError(
-                f"the channels of {name} are no whole numbers in rows of equal length; expected a sequence of channels, "
+                f"the channels of {name} are no whole numbers in rows of equal length; expected a row of channels, "
                 f"or a row of them for each of the {images} images."
             ) from None
         rows = rows.expand(images, -1) if rows.dim() == 1 else rows
