@@ -144,23 +144,28 @@ def run_facts(folder: Path) -> dict[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
-def summary_of(recording: Recording, findings: Sequence[Finding], arguments: str | None = None) -> Summary | None:
+def summary_of(
+    recording: Recording, findings: Sequence[Finding], arguments: str | None = None, joining: str | None = None
+) -> Summary | None:
     """Return the summary of a run and of all results in its folder, None without findings.
 
     Args:
         recording: the recording.
         findings: claims and their verdicts.
-        arguments: the network and the images as a command line names them, for the command that is suggested.
+        arguments: the network and the images as a command line names them, for a command that records again.
+        joining: the run as a command line names it, for a command that joins it.
     """
     if not findings:
         return None
     folder = recording.path.parent
     images, classes = len(recording.images), len(recording.classes)
+    run = f"--run {shlex.quote(str(folder))}"
     told = summarise(
         findings,
         recorded=f"Recorded {len(recording.sites)} sites on {images:,} images of {classes:,} classes",
         warnings=run_facts(folder).get("warnings", []),
-        arguments=arguments or f"--run {shlex.quote(str(folder))}",
+        arguments=arguments or run,
+        joining=joining or run,
     )
     more = [sentence for section in read_sections(folder) for sentence in section.summary]
     return replace(told, sentences=(*told.sentences, *more))

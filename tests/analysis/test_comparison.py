@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from se_probe.analysis.comparison import compare_recordings, comparison_sentences
+from se_probe.analysis.comparison import compare_recordings
+from se_probe.analysis.comparison_summary import comparison_sentences
 from se_probe.analysis.health import site_health
 from se_probe.analysis.specificity import site_specificity
 from tests.analysis.comparable import CLASSES, ORDER, image_table, network
