@@ -1,4 +1,4 @@
-"""Change gates while a network runs: another factor at the very product, by hooks that come off again."""
+"""Replace gates while a network runs: another factor in the multiplication, by hooks that are removed again."""
 
 from __future__ import annotations
 

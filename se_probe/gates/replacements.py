@@ -1,4 +1,4 @@
-"""What can stand in the place of a gate: neutral, constant, other images' gates, one branch alone."""
+"""Replacements of a gate: neutral, constant, other images' gates, one branch alone."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class GateContext:
 
 
 class Replacement:
-    """What stands in the place of a gate."""
+    """A replacement of a gate."""
 
     def check(self, site: GateSite) -> None:
-        """Raise SeProbeError where the site's gate cannot be replaced so; any gate can by default."""
+        """Raise SeProbeError where the site's gate cannot be replaced so; by default any gate can."""
 
     def values(self, gate: torch.Tensor, context: GateContext) -> torch.Tensor:
         """Return what the network multiplies by.

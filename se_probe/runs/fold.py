@@ -18,12 +18,11 @@ from se_probe.analysis.sampling import select_sites
 from se_probe.errors import SeProbeError
 from se_probe.folding.evaluation import halves, reference_tensor
 from se_probe.folding.loss import FEWEST_MEASURED, Loss, images_for, least_limit
-from se_probe.folding.plan import tolerance_of
 from se_probe.folding.result import FoldRun, timing_sentence, trials_table, verdict_of
 from se_probe.folding.saved import builder_of, write_folded
 from se_probe.folding.search import Search
 from se_probe.folding.study import Study
-from se_probe.folding.surgery import Folded, SiteFold
+from se_probe.folding.surgery import Folded, SiteFold, tolerance_of
 from se_probe.images import Selection, select
 from se_probe.io.log import tell, tell_line
 from se_probe.io.progress import progress_bar, status

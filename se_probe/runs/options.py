@@ -167,7 +167,11 @@ class Option:
         if isinstance(value, Mapping):
             return [word for key, inner in value.items() for word in (self.flag, f"{key}={inner}")]
         if self.kind is list:
-            return [str(item) for item in value]
+            return (
+                [str(item) for item in value]
+                if self.required
+                else [w for item in value for w in (self.flag, str(item))]
+            )
         if isinstance(value, Sequence) and not isinstance(value, str):
             value = ",".join(str(item) for item in value)
         return [str(value)] if self.required else [self.flag, str(value)]

@@ -140,6 +140,19 @@ class ScaleSettings(FastSettings, ReferenceSettings, RunSettings):
     )
 
 
+class ChangeSettings(FastSettings, ReferenceSettings, RunSettings):
+    """Record the same images plain and changed, and test which changes move the gates, and how far."""
+
+    change: Sequence[str] = option(
+        default=("noise:1,3,5", "blur:1,3,5", "contrast:1,3,5", "crop:1.5,2"),
+        help="A change at some strengths; may be given several times. brightness, contrast, blur, noise, jpeg: "
+        "severities 1 to 5 of ImageNet-C; crop: enlargements; grey: share of colour removed; rotate: degrees; "
+        "occlude: share hidden; or path/to/file.py:function, called with image, strength, rng. Default: noise, blur "
+        "and contrast at 1,3,5, crop at 1.5,2.",
+        metavar="NAME:NUMBERS",
+    )
+
+
 class AblateSettings(ReportSettings, BatchSettings, MetricSettings, ReferenceSettings, JoinSettings):
     """Replace gates while the network runs and measure what that costs, on the same images."""
 
