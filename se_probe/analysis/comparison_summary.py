@@ -37,12 +37,11 @@ def comparison_summary(comparison: Comparison) -> Summary:
 def _states(comparison: Comparison) -> str:
     """Which sites are not live, the worst state first."""
     sites = comparison.sites
-    numbers = sites.groupby(["verdict", "run"], sort=False).size()
-    sizes = sites.groupby("run", sort=False).size()
+    sizes = sites["run"].value_counts().to_dict()
     told = []
     for kind, predicate in STILL.items():
-        if kind in numbers.index:
-            where = [f"{number} of {sizes[run]} sites of {run}" for run, number in numbers[kind].items()]
+        if numbers := sites.loc[sites["verdict"] == kind, "run"].value_counts(sort=False).to_dict():
+            where = [f"{number} of {sizes[run]} sites of {run}" for run, number in numbers.items()]
             told.append(f"{predicate} at {_listed(where)}")
     if not told:
         return f"The gates of {_listed(comparison.runs)} are live at all sites: they depend on the image."
@@ -51,15 +50,11 @@ def _states(comparison: Comparison) -> str:
 
 
 def _spreads(comparison: Comparison) -> str:
-    """How far class means are apart, in gate units first."""
-    medians = comparison.sites.groupby("run", sort=False)[["between_class_sd", "specificity"]].median()
-    order = medians.sort_values("between_class_sd", ascending=False, kind="stable")
-    spreads = [f"{row['between_class_sd']:.2g} in {run}" for run, row in order.iterrows()]
-    shares = ", ".join(f"{value:.2f}" for value in order["specificity"])
-    return (
-        f"Class means differ by {_listed(spreads)} (standard deviation in gate units, median site), a share ω² of the "
-        f"variance of {shares}."
-    )
+    """How far class means are apart, in gate units."""
+    medians = comparison.sites.groupby("run", sort=False)["between_class_sd"].median()
+    order = medians.sort_values(ascending=False, kind="stable")
+    spreads = [f"{value:.2g} in {run}" for run, value in order.items()]
+    return f"Class means differ by {_listed(spreads)}, in gate units (standard deviation, median site)."
 
 
 def _likeness(comparison: Comparison) -> str:

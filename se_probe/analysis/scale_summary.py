@@ -70,7 +70,7 @@ def _largest(rows: pd.DataFrame) -> list[str]:
     found = rows[~rows["verdict"].isin([NOT_FOUND, STAYS])]
     if found.empty:
         return []
-    row = found.loc[found["effect"].abs().idxmax()]
+    row = found.sort_values("effect", key=abs).iloc[-1]
     beside = f", {abs(row['effect']) / row['sd']:.1f} times the spread over images" if row["sd"] > 0 else ""
     return [f"The largest shift is {row['effect']:+.3f} in gate units, at {row['site']}{beside}."]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from se_probe.figures import EFFECT_FIGURES, INTERVENTION_FIGURES, RUN_FIGURES
+from se_probe.figures import EFFECT_FIGURES, INTERVENTION_FIGURES, RUN_FIGURES, RunFigure
+from se_probe.recording.run_folder import FIGURES
 from se_probe.report.page import data_uri
 
 _MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
@@ -49,12 +51,25 @@ def intervention_figures(folder: Path) -> list[ReportFigure]:
     return [_known(folder, stem) for kind in INTERVENTION_FIGURES for stem in _stems(folder) if _kind(stem) == kind]
 
 
-def report_figure(folder: Path, stem: str, title: str, note: str) -> ReportFigure:
-    """Return the figure whose files in `folder` are named `stem`, as the smaller of its pictures."""
+def joined_figures(place: Path, known: Mapping[str, RunFigure]) -> tuple[ReportFigure, ...]:
+    """Return the known figures of a result that joined a run; `place` is its folder in that of the run."""
+    folder = place / FIGURES
+    return tuple(
+        report_figure(folder, stem, known[stem].title, known[stem].note, part=f"{place.name}/")
+        for stem in known
+        if stem in _stems(folder)
+    )
+
+
+def report_figure(folder: Path, stem: str, title: str, note: str, part: str = "") -> ReportFigure:
+    """Return the figure whose files in `folder` are named `stem`, as the smaller of its pictures.
+
+    `part` begins the addresses of its files where the page is not in the folder above.
+    """
     candidates = [path for suffix in _MEDIA_TYPES if (path := folder / f"{stem}.{suffix}").is_file()]
     # A drawing of very many points is smaller as pixels.
     smallest = min(candidates, key=lambda path: path.stat().st_size)
-    files = {kind: f"{folder.name}/{stem}.{kind}" for kind in _DOWNLOADS if (folder / f"{stem}.{kind}").is_file()}
+    files = {kind: f"{part}{folder.name}/{stem}.{kind}" for kind in _DOWNLOADS if (folder / f"{stem}.{kind}").is_file()}
     content = smallest.read_bytes()
     width = re.search(rb'<svg[^>]* width="([0-9.]+)pt"', content[:4000])
     narrow = width is not None and float(width[1]) / _POINTS <= _NARROW_INCHES

@@ -20,6 +20,7 @@ from se_probe.figures import model_line
 from se_probe.io.files import write_file
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.run_folder import FACTS, FIGURES, REPORT, TABLES
+from se_probe.report.cost import cost_section
 from se_probe.report.effects import effects_section
 from se_probe.report.explorer import CONFIDENCE, chosen_images, explorer_data, has_reference
 from se_probe.report.facts import chosen_classes, flat_facts, requirements, run_measures, site_rows
@@ -27,13 +28,20 @@ from se_probe.report.figures import ReportFigure, run_figures
 from se_probe.report.folding import folding_section
 from se_probe.report.interventions import interventions_section
 from se_probe.report.page import asset, json_for_script, render
+from se_probe.report.scale import scale_section
 from se_probe.report.section import Section, sites_table
 from se_probe.report.thumbnails import Thumbnails, make_thumbnails
 from se_probe.report.words import CATEGORIES, SORT_ORDERS, words_for
 
 VEGA_LITE = "6.4"
 SCRIPTS = ("numbers.js", "chart.js", "table.js", "explorer.js")
-SECTIONS: tuple[Callable[[Path], Section | None], ...] = (effects_section, interventions_section, folding_section)
+SECTIONS: tuple[Callable[[Path], Section | None], ...] = (
+    effects_section,
+    interventions_section,
+    scale_section,
+    folding_section,
+    cost_section,
+)
 """Results that a run's folder may hold, in the order of their sections: each is read from the folder."""
 
 

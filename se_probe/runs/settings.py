@@ -46,8 +46,8 @@ class JoinSettings(RunSettings, on_resume=OnResume.INPUT):
 
     run: str | Path | None = option(
         default=None,
-        help="A run of excite to join: its network, classes and images are taken, nothing of it is recorded again, and "
-        "its report shows the results. Code (--model) and folders of images (--data) are named again.",
+        help="A run of excite to join: its network, classes and images are taken, and its report shows the results. "
+        "Code (--model) and folders of images (--data) are named again.",
         metavar="RUN",
     )
 
@@ -105,7 +105,7 @@ class ExciteSettings(
     )
 
 
-class ScaleSettings(FastSettings, ReferenceSettings, RunSettings):
+class ScaleSettings(FastSettings, ReferenceSettings, JoinSettings):
     """Record the same images at several scales and test whether attention moves to the larger kernel (SKNet)."""
 
     demo_model: ClassVar[str] = "demo:sk"
@@ -309,8 +309,26 @@ class LookSettings(FolderSettings, MachineSettings, ArchitectureSettings, Networ
 class CostSettings(ArchitectureSettings, panel=Panel.SPEED):
     """Say what the gates of a network cost: parameters, operations, run time. No weights are downloaded."""
 
-    model: str | torch.nn.Module | LoadedModel = option(
-        help="A network, named as in excite --model.", kw_only=False, metavar="NAME", panel=Panel.WHAT
+    model: str | torch.nn.Module | LoadedModel | None = option(
+        default=None,
+        help="A network, named as in excite --model. Default: that of --run.",
+        kw_only=False,
+        metavar="NAME",
+        panel=Panel.WHAT,
+        flag="",
+    )
+    run: str | Path | None = option(
+        default=None,
+        help="A run of excite to join: its network is taken, and its report shows the costs. Code is named again.",
+        metavar="RUN",
+        panel=Panel.WHAT,
+    )
+    data: str | Path | None = option(
+        default=None,
+        help="The images of --run, for the thumbnails in its report.",
+        metavar="DIR",
+        envvar="SE_PROBE_DATA",
+        panel=Panel.WHERE,
     )
     reductions: Sequence[int] = option(
         default=(4, 8, 16, 32),
@@ -338,7 +356,8 @@ class CostSettings(ArchitectureSettings, panel=Panel.SPEED):
     )
     out: str | Path | None = option(
         default=None,
-        help="Folder for the figures with their CSV, and cost.json. Default: nothing is written.",
+        help="Folder for the figures with their CSV, and cost.json. Default: cost in the folder of --run; else nothing "
+        "is written.",
         metavar="DIR",
         panel=Panel.WHERE,
     )
