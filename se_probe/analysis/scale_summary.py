@@ -48,9 +48,11 @@ def _moves(rows: pd.DataFrame, quantity: str) -> str:
     first, (up, down) = rows.iloc[0], MOVES[quantity]
     counts = [int((rows["verdict"] == verdict).sum()) for verdict in VERDICTS[quantity]]
     rest = len(rows) - sum(counts)
-    sites = f"at {counts[0]} of {len(rows)} sites"
+    scales = f"From {first['from_scale']:g}× to {first['to_scale']:g}×"
+    if rest == len(rows):
+        return f"{scales} no shift of {up.split()[0]} is found at any of {rest} sites."
     ending = f"; no shift is found at {rest}" if rest else ""
-    return f"From {first['from_scale']:g}× to {first['to_scale']:g}× {up} {sites} and {down} at {counts[1]}{ending}."
+    return f"{scales} {up} at {counts[0]} of {len(rows)} sites and {down} at {counts[1]}{ending}."
 
 
 def _paper(rows: pd.DataFrame) -> list[str]:
