@@ -102,4 +102,4 @@ class Intervention(PassFollower):
         branched = gate if gate.dim() == 3 else gate[:, None]
         branches = slice(None) if len(item.point.products) == 1 else slice(item.part, item.part + 1)
         context = GateContext(site, branches, self._forward, self.labels)
-        return item.product.replace(args, replacement.values(branched, context).expand(branched.shape))
+        return replacement.arguments(item.product, args, branched, context)

@@ -168,7 +168,14 @@ def _given(options: Mapping[str, Any], names: Sequence[str]) -> list[str]:
 
 
 def write_interventions(ablation: Ablation, folder: RunFolder, artifacts: Artifacts, specificity: pd.DataFrame) -> None:
-    """Write the tables and draw the figures of what interventions did."""
+    """Write the tables and draw the figures of what interventions did.
+
+    Args:
+        ablation: the outcomes.
+        folder: the run's folder, which may hold a table of costs.
+        artifacts: writes into it.
+        specificity: table of `site_specificity` of the same run.
+    """
     from se_probe.runs.draw import interventions_drawn
 
     costs = pd.read_csv(folder.costs) if folder.costs.is_file() else None

@@ -48,6 +48,17 @@ def decomposes(func: Any) -> bool:
     return func._can_decompose() and not (operation_name(func) in _WHOLE and func._overloadname == "default")
 
 
+def decomposed(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Return what a composite operation returns, made of the operations of which it is outside of inference mode.
+
+    Some, such as bilinear upsampling, have a Python version of other operations, which `decompose` would prefer.
+    """
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key):
+        return func._op_dk(key, *args, **kwargs)
+    return func.decompose(*args, **kwargs)
+
+
 @cache
 def _facts(func: Any) -> tuple[str, bool, int | None]:
     """Return the kind of an operation, whether it returns a view, and which argument it copies."""
@@ -106,7 +117,7 @@ class WatchMode(TorchDispatchMode):
         kwargs = kwargs or {}
         if func._can_decompose():
             with self:
-                return func.decompose(*args, **kwargs)
+                return decomposed(func, args, kwargs)
         name = operation_name(func)
         self._operation = Operation(name, self._counts[name])
         self._counts[name] += 1

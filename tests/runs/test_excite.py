@@ -11,7 +11,9 @@ import torch
 
 import se_probe
 from se_probe.errors import SeProbeError
+from se_probe.gates.effects import OUTCOMES
 from se_probe.recording import open_recording
+from se_probe.runs.settings import ExciteSettings
 from tests.runs.noise import draw_noise
 from tests.shared_files import MODELS, SAMPLE_120, TINY_IMAGENET, needs_shared
 from tests.told import told
@@ -45,6 +47,41 @@ def real_run(tmp_path_factory):
             progress=False,
         )
     return recording, folder, lines
+
+
+def test_effects_are_recorded_measured_and_shown(tmp_path):
+    """The whole way on the demo: tables, figures, a finding, a section, and a summary's sentence."""
+    with told() as lines:
+        recording = se_probe.excite(
+            demo=True, capture="effect", per_class=6, reference_per_class=6, out=tmp_path / "run", workers=0, **QUIET
+        )
+    agreement = pd.read_csv(tmp_path / "run/tables/effect_agreement.csv")
+    assert list(agreement.columns[:6]) == ["site", "images", "channels", "correlation", "slope", "rmse"]
+    assert agreement["site"].tolist() == [site.name for site in recording.sites]
+    assert agreement["holds"].sum() >= 5
+    classes = pd.read_csv(tmp_path / "run/tables/channel_effects.csv.gz")
+    assert {"site", "channel", "class", "mean", "ci_low", "ci_high", "q"} <= set(classes.columns)
+    site = agreement.loc[agreement["holds"], "site"].iloc[0]
+    row = classes.query("site == @site and channel == 3 and `class` == 'pug'").iloc[0]
+    effects = recording.of("effect").gates(site)
+    assert row["mean"] == pytest.approx(float(effects[effects["class"] == "pug"].values[:, 3].mean()), rel=1e-4)
+    assert {path.stem for path in (tmp_path / "run/figures").glob("*.png")} >= {"effect_agreement", "effects_by_site"}
+    page = (tmp_path / "run/report.html").read_text()
+    assert "Effects of channels" in page
+    assert "Channels with more class-selective gates matter more" in page
+    assert any(line.startswith("summary   First-order effects of channels agree with") for line in lines)
+    assert recording.effects["outcome"] == "label"
+
+
+def test_the_outcomes_of_the_option_are_those_of_effects():
+    (option,) = [item for item in ExciteSettings.options() if item.name == "effect_of"]
+    assert option.choices == tuple(OUTCOMES)
+
+
+def test_effects_that_cannot_be_recorded_are_refused_before_a_network_is_loaded(photographs, tmp_path):
+    with pytest.raises(SeProbeError, match="effects and a compiled network were asked for"):
+        small(photographs, model="no-such-network", capture="effect", compile=True, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @needs_shared

@@ -66,6 +66,8 @@ def test_a_fold_is_in_the_report_of_the_run_that_it_joins(run):
     page = (run / "report.html").read_text()
     assert 'id="folding"' in page
     assert "allowed was a loss of 60 points" in page
+    assert "<p>Folding: " in page  # a line of the summary
+    assert "Folding: " in " ".join(result.output.split())
 
 
 def test_the_command_that_a_run_suggests_joins_it(run):
