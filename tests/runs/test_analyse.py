@@ -84,6 +84,7 @@ def test_a_summary_then_a_line_a_finding_then_the_report(run):
             words = shlex.split(line[10:])
             command = get_command(app).commands[words[1]]
             command.make_context(words[1], words[2:])
+            assert words[1] == "excite" or words[2:4] == ["--run", str(run.path.parent)]
 
 
 def test_the_demos_factors_are_known_and_those_of_a_file_take_their_place(run, tmp_path):

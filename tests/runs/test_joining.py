@@ -1,12 +1,10 @@
 """A run that was recorded is joined: nothing is recorded again, the numbers are the same, the report shows them."""
 
 import json
-import shlex
 
 import numpy as np
 import pandas as pd
 import pytest
-from typer.main import get_command
 from typer.testing import CliRunner
 
 import se_probe
@@ -14,7 +12,6 @@ from se_probe.analysis.scale_summary import scale_summary
 from se_probe.analysis.shifts import overall_shifts
 from se_probe.cli import app
 from se_probe.errors import SeProbeError
-from tests.told import told
 
 QUIET = {"progress": False, "workers": 0}
 FEW = {"per_class": 4, "reference_per_class": 2}
@@ -68,16 +65,6 @@ def test_a_fold_is_in_the_report_of_the_run_that_it_joins(run):
     assert "allowed was a loss of 60 points" in page
     assert "<p>Folding: " in page  # a line of the summary
     assert "Folding: " in " ".join(result.output.split())
-
-
-def test_the_command_that_a_run_suggests_joins_it(run):
-    with told() as lines:
-        se_probe.open_recording(run).report()
-    suggested = [shlex.split(line[10:]) for line in lines if line.startswith("next")]
-    assert [words[2:4] for words in suggested] in ([], [["--run", str(run)]])
-    for words in suggested:
-        command = get_command(app).commands[words[1]]
-        command.make_context(words[1], words[2:])
 
 
 def test_a_scale_experiment_is_in_the_folder_and_the_report_of_the_run_that_it_joins(run):
