@@ -50,7 +50,7 @@ def steps_figure(
             x = [labels.index(label) for label in marked["first_label"]]
             y = [names.index(site) for site in marked["site"]]
             axes.plot(x, y, linestyle="none", marker="o", markersize=4, markerfacecolor="none", color="white")
-            bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02)
+            bar = figure.colorbar(image, ax=[axes], fraction=0.05, pad=0.02)
             bar.outline.set_visible(False)
             bar.ax.grid(False)
         grid[0, 0].set_yticks(range(len(names)), names, fontsize=name_size(len(names)))

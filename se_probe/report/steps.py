@@ -65,9 +65,11 @@ def steps_html(
 
 def _by_step(sites: pd.DataFrame, accuracy: pd.DataFrame) -> pd.DataFrame:
     groups = sites.groupby("label", sort=False)
-    live = groups["verdict"].agg(lambda verdicts: f"{(verdicts == 'live').sum()} of {len(verdicts)}")
+    live = {label: f"{(rows['verdict'] == 'live').sum()} of {len(rows)}" for label, rows in groups}
     medians = groups[["mean_gate", "sd", "dynamic", "specificity"]].median()
-    table = medians.rename(columns={"sd": "SD over images", "specificity": "omega_squared"}).assign(live=live)
+    table = medians.rename(columns={"sd": "SD over images", "specificity": "omega_squared"}).assign(
+        live=pd.Series(live)
+    )
     top1 = accuracy.set_index("label")["top1"].reindex(table.index)
     named: pd.DataFrame = table.assign(**{"Top-1, %": 100 * top1}).rename_axis("Step").reset_index()
     return named
@@ -78,4 +80,7 @@ def _by_site(sites: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
     shown = last[["site", "mean_gate", "sd", "dynamic", "open", "closed", "specificity", "verdict"]]
     table = shown.rename(columns={"sd": "SD over images", "specificity": "omega_squared"})
     first = events.set_index("site")[["first_label", "verdict"]].reindex(table["site"])
-    return table.assign(**{"First still at": first["first_label"].to_numpy(), "and was": first["verdict"].to_numpy()})
+    named: pd.DataFrame = table.assign(
+        **{"First still at": first["first_label"].to_numpy(), "and was": first["verdict"].to_numpy()}
+    )
+    return named

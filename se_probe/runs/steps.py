@@ -142,7 +142,8 @@ def _checkpoints(settings: ExciteSettings, patterns: str | Sequence[str]) -> lis
     found = sorted({path for pattern in expanded for path in glob.glob(pattern, recursive=True)}, key=_natural)
     if len(found) < 2:
         raise SeProbeError(
-            f"--checkpoints {', '.join(given)} names {len(found)} files; expected two or more, such as 'run/epoch-*.pt'."
+            f"--checkpoints {', '.join(given)} names {len(found)} files; expected two or more, such as"
+            " 'run/epoch-*.pt'."
         )
     stems = [Path(path).stem for path in found]
     labels = stems if len(set(stems)) == len(stems) else [path.replace("/", "-").strip("-") for path in found]
