@@ -24,7 +24,7 @@ from se_probe.gates.refusals import TRAINING, another_way, check_recordable, mod
 from se_probe.gates.site import GateSite, HookPoint, hook_point_of
 from se_probe.trace.lineage import operation_name
 from se_probe.trace.operation import Product
-from se_probe.trace.watching import Origins, decomposes, product_operands
+from se_probe.trace.watching import Origins, decomposed, decomposes, product_operands
 
 
 @dataclass(frozen=True)
@@ -299,7 +299,7 @@ class _CallMode(TorchDispatchMode):
             return func(*args, **kwargs)
         if decomposes(func):
             with self:
-                return func.decompose(*args, **kwargs)
+                return decomposed(func, args, kwargs)
         wanted = None
         operands = product_operands(func, args)
         if operands is not None:

@@ -1,4 +1,4 @@
-"""Refuse networks whose passes cannot be followed, and passes that are not the one in which the sites were found."""
+"""Refuse networks whose passes cannot be followed, and passes that differ from the dry pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TRAINING = (
 
 
 def another_way(what: str) -> SeProbeError:
-    """Return the error for a pass that is not the one in which the sites were found."""
+    """Return the error for a pass that differs from the dry pass in which the sites were found."""
     return SeProbeError(
         f"this forward pass took another way than the dry pass in which the sites were found: {what}; nothing of it is "
         "recorded or changed. Find the sites with an input for which the network takes this way."

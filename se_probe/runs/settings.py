@@ -106,7 +106,7 @@ class ExciteSettings(
     )
     out: str | Path | None = option(
         default=None,
-        help="The run's folder, in the place of reports/<name>; or an s3://, gs:// ... URL to which it is copied at "
+        help="The run's folder, instead of reports/<name>; or an s3://, gs:// ... URL to which it is copied at "
         "the end.",
         metavar="DIR|URL",
         panel=Panel.WHERE,
@@ -174,8 +174,9 @@ class AblateSettings(ReportSettings, BatchSettings, MetricSettings, ReferenceSet
 
     replacement: str = option(
         default="identity",
-        help="What stands in the place of gates: identity (1, or 1/M for M branches), mean (the site's mean gate), "
-        "class-mean, shuffle (another image's gates), swap:A,B (the other class's), scale:FACTOR, branch:NUMBER.",
+        help="What replaces gates: identity (1, or 1/M for M branches), mean (the site's mean gate), "
+        "class-mean, shuffle (another image's gates), swap:A,B (the other class's), scale:FACTOR, branch:NUMBER, "
+        "quantize:BITS, quantize-logits:BITS, tile:SIDE (squeeze over tiles of SIDE × SIDE positions).",
         flag="--with",
         metavar="REPLACEMENT",
     )
