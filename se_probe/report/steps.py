@@ -71,7 +71,9 @@ def _by_step(sites: pd.DataFrame, accuracy: pd.DataFrame) -> pd.DataFrame:
         live=pd.Series(live)
     )
     top1 = accuracy.set_index("label")["top1"].reindex(table.index)
-    named: pd.DataFrame = table.assign(**{"Top-1, %": 100 * top1}).rename_axis("Step").reset_index()
+    named: pd.DataFrame = (
+        table.assign(**{"Top-1, %": (100 * top1).map("{:.1f}".format)}).rename_axis("Step").reset_index()
+    )
     return named
 
 
@@ -79,7 +81,7 @@ def _by_site(sites: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
     last = sites[sites["label"] == sites["label"].iloc[-1]]
     shown = last[["site", "mean_gate", "sd", "dynamic", "open", "closed", "specificity", "verdict"]]
     table = shown.rename(columns={"sd": "SD over images", "specificity": "omega_squared"})
-    first = events.set_index("site")[["first_label", "verdict"]].reindex(table["site"])
+    first = events.set_index("site")[["first_label", "verdict"]].reindex(table["site"]).fillna("–")
     named: pd.DataFrame = table.assign(
         **{"First still at": first["first_label"].to_numpy(), "and was": first["verdict"].to_numpy()}
     )
