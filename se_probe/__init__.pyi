@@ -35,6 +35,9 @@ from .recording import record as record
 from .recording import verify as verify
 from .runs.ablate import ablate as ablate
 from .runs.analyse import write_analysis as write_analysis
+from .runs.change import change as change
+from .runs.change_result import ChangeRun as ChangeRun
+from .runs.change_result import open_change_run as open_change_run
 from .runs.compare import compare as compare
 from .runs.cost import CostReport as CostReport
 from .runs.cost import cost as cost

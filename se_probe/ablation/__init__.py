@@ -1,4 +1,4 @@
-"""Interventions over labelled images: which gates are replaced by what, and what that does to the predictions."""
+"""Interventions over labelled images: which gates are replaced by what, and what that does to predictions."""
 
 from se_probe.ablation.measure import measure
 from se_probe.ablation.planning import SiteGroup, plan_interventions

@@ -155,12 +155,12 @@ def described(value: object) -> str:
     if isinstance(value, torch.Tensor | np.ndarray):
         return f"a tensor of shape {tuple(value.shape)}"
     if isinstance(value, Mapping):
-        return f"a {type(value).__name__} with {', '.join(f'{key}: {described(item)}' for key, item in value.items())}"
+        return f"{type(value).__name__} with {', '.join(f'{key}: {described(item)}' for key, item in value.items())}"
     if isinstance(value, tuple | list) and any(isinstance(item, torch.Tensor) for item in value):
         return f"a {type(value).__name__} of {', '.join(map(described, value))}"
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of length {len(value)}"
-    return f"a {type(value).__name__}"
+    return type(value).__name__
 
 
 def _tensor(found: object) -> torch.Tensor | None:

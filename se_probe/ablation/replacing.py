@@ -1,34 +1,49 @@
-"""Parse replacements as the command line takes them, from `identity` to `branch:1`."""
+"""Parse replacements as the command line takes them, from `identity` to `tile:7`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from se_probe.errors import SeProbeError
-from se_probe.gates import Branch, GateSite, Identity, Replacement, Scale
+from torch import nn
 
-Kind = Literal["identity", "mean", "class-mean", "shuffle", "swap", "scale", "branch"]
-WORDS = "identity, mean, class-mean, shuffle, swap:A,B, scale:FACTOR or branch:NUMBER"
+from se_probe.errors import SeProbeError
+from se_probe.gates import Branch, GateSite, Identity, Quantize, QuantizeLogits, Replacement, Scale, Tile
+
+Kind = Literal["identity", "mean", "class-mean", "shuffle", "swap", "scale", "branch", "quantize", "tile"]
+WORDS = (
+    "identity, mean, class-mean, shuffle, swap:A,B, scale:FACTOR, branch:NUMBER, quantize:BITS, quantize-logits:BITS "
+    "or tile:SIDE"
+)
 
 
 @dataclass(frozen=True)
 class ReplacementSpec:
-    """A requested replacement: its text and the parsed parts."""
+    """A requested replacement: its text and the parsed parts; `side` is that of tiles, which need the network."""
 
     text: str
     kind: Kind
     classes: tuple[str, str] | None = None
     replacement: Replacement | None = None
+    side: int | None = None
 
     @property
     def by_class(self) -> bool:
         """Whether the replacement needs the class of each image, which a network in use does not know."""
         return self.kind in {"class-mean", "swap"}
 
-    def fits(self, site: GateSite) -> bool:
-        """Return whether this replacement applies to a site."""
-        return self.kind != "branch" or _has_branch(site, self.replacement)
+    def of(self, network: nn.Module) -> ReplacementSpec:
+        """Return the same, for a network."""
+        return self if self.side is None else replace(self, replacement=Tile(network, self.side))
+
+    def refusal(self, site: GateSite) -> str:
+        """Return why this replacement does not apply to a site, "" where it does."""
+        try:
+            if self.replacement is not None:
+                self.replacement.check(site)
+        except SeProbeError as error:
+            return str(error)
+        return ""
 
 
 def parse_replacement(text: str) -> ReplacementSpec:
@@ -52,6 +67,11 @@ def parse_replacement(text: str) -> ReplacementSpec:
                 return ReplacementSpec(text, "scale", replacement=Scale(factor))
         case "branch" if argument.isdecimal():
             return ReplacementSpec(text, "branch", replacement=Branch(int(argument)))
+        case "quantize" | "quantize-logits" if argument.isdecimal():
+            made = Quantize if kind == "quantize" else QuantizeLogits
+            return ReplacementSpec(text, "quantize", replacement=made(int(argument)))
+        case "tile" if argument.isdecimal() and int(argument):
+            return ReplacementSpec(text, "tile", side=int(argument))
     raise SeProbeError(f"gates cannot be replaced with {text!r}; expected {WORDS}.")
 
 
@@ -60,12 +80,3 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
-
-
-def _has_branch(site: GateSite, replacement: Replacement | None) -> bool:
-    try:
-        if replacement is not None:
-            replacement.check(site)
-    except SeProbeError:
-        return False
-    return True

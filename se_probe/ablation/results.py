@@ -1,4 +1,4 @@
-"""What interventions did to the predictions, on disk and back: `ablation.zarr` beside a run's recording.
+"""What interventions did to the predictions, read from `ablation.zarr` beside a run's recording.
 
     /               attributes: schema, status, provenance, interventions, skipped
     /images         path, class, class_index, wnid of every selected image; class_index −1 and wnid "" where unknown
@@ -12,33 +12,27 @@ whole parts, and the status "incomplete".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-import zarr
 
-from se_probe.ablation.measure import BatchOutcomes
 from se_probe.ablation.outcomes import MEASURES
-from se_probe.ablation.planning import SiteGroup
 from se_probe.errors import SeProbeError
-from se_probe.images import Selection
 from se_probe.io.files import reading, require_plain_files
 from se_probe.recording.guard import ROOT_ATTRIBUTES, read_json
-from se_probe.recording.layout import ZARR_FORMAT, ArrayLayout, check_array, strings
+from se_probe.recording.layout import ArrayLayout, check_array
 from se_probe.recording.run_folder import ABLATION
 
 SCHEMA = 3
 # The first schema whose arrays have all their chunks on disk, each with whole rows.
 _WHOLE_ROWS = 2
 INCOMPLETE, COMPLETE = "incomplete", "complete"
-_IMAGES, _OUTCOMES = "images", "outcomes"
-_IMAGES_AT_ONCE = 1024
+IMAGES, OUTCOMES = "images", "outcomes"
 _TEXT = ArrayLayout(("image",), (), r"<U[1-9]\d*", "images")
 _IMAGE_ARRAYS = {
     "path": _TEXT,
@@ -152,8 +146,8 @@ def open_ablation(path: str | Path) -> Ablation:
         images, *parts = [
             _read(part, layout, whole=attributes["schema"] >= _WHOLE_ROWS)
             for part, layout in (
-                (store / _IMAGES, _IMAGE_ARRAYS),
-                *((part, _outcome_arrays(attributes)) for part in sorted((store / _OUTCOMES).glob("[0-9]*"))),
+                (store / IMAGES, _IMAGE_ARRAYS),
+                *((part, _outcome_arrays(attributes)) for part in sorted((store / OUTCOMES).glob("[0-9]*"))),
             )
         ]
         if not parts:
@@ -248,92 +242,3 @@ def _read(part: Path, arrays: Mapping[str, ArrayLayout], *, whole: bool) -> xr.D
         raise ValueError(f"the arrays of {part.name} have the lengths {sorted(lengths)}; expected one length")
     read: xr.Dataset = xr.open_zarr(part, consolidated=False, chunks=None, decode_cf=False).load()
     return read
-
-
-def _write(data: xr.Dataset, path: Path) -> None:
-    """Write arrays with all their chunks, each of whole rows: a chunk of one value would be left out otherwise."""
-    encoding = {name: {"chunks": array.shape} for name, array in data.items()}
-    with zarr.config.set({"array.write_empty_chunks": True}):
-        data.to_zarr(path, zarr_format=ZARR_FORMAT, consolidated=False, encoding=encoding)
-
-
-class AblationWriter:
-    """Writes outcomes as they come; marks them as complete where the `with` block ends without an exception.
-
-    Args:
-        path: where nothing may be yet.
-        interventions: what is measured.
-        replacement: what gates are replaced with.
-        selection: the images.
-        provenance: facts kept with the outcomes.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        interventions: Sequence[SiteGroup],
-        replacement: str,
-        selection: Selection,
-        provenance: dict[str, Any],
-    ) -> None:
-        self._path = path
-        rows = [[item.name, item.scope, ",".join(item.site_names), replacement] for item in interventions]
-        self._attributes = {"schema": SCHEMA, "provenance": provenance, "interventions": rows}
-        self._samples = [entry.sample for entry in selection.entries]
-        self._held: list[BatchOutcomes] = []
-        self._skipped: list[dict[str, str]] = []
-        self._parts = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def _start(self) -> None:
-        zarr.open_group(self._path, mode="w-", zarr_format=ZARR_FORMAT, attributes=self._facts(INCOMPLETE))
-        classes = [sample.image_class for sample in self._samples]
-        indices = [-1 if item.index is None else item.index for item in classes]
-        columns = {
-            "path": ("image", strings([sample.path for sample in self._samples])),
-            "class": ("image", strings([item.name for item in classes])),
-            "class_index": ("image", np.array(indices, dtype=np.int64)),
-            "wnid": ("image", strings([item.wnid or "" for item in classes])),
-        }
-        _write(xr.Dataset(columns), self._path / _IMAGES)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._flush()
-        if not self._parts:
-            return
-        group = zarr.open_group(self._path, mode="r+", zarr_format=ZARR_FORMAT, use_consolidated=False)
-        group.attrs.update(self._facts(COMPLETE if kind is None else INCOMPLETE))
-
-    def add(self, measured: BatchOutcomes) -> None:
-        """Take in a batch."""
-        self._held.append(measured)
-        self._skipped += measured.skipped
-        if sum(len(item.places) for item in self._held) >= _IMAGES_AT_ONCE:
-            self._flush()
-
-    def _facts(self, status: str) -> dict[str, Any]:
-        return {**self._attributes, "status": status, "skipped": self._skipped}
-
-    def _flush(self) -> None:
-        held, self._held = [item for item in self._held if item.places], []
-        if not held:
-            return
-        if not self._parts:
-            self._start()
-        changed = np.concatenate([item.changed for item in held], axis=2)
-        part = xr.Dataset(
-            {
-                "place": ("image", np.concatenate([np.array(item.places, dtype=np.int64) for item in held])),
-                "clean": (("image", "measure"), np.concatenate([item.clean for item in held], axis=1).T),
-                "changed": (("image", "intervention", "measure"), changed.transpose(2, 0, 1)),
-            }
-        )
-        folder = self._path / _OUTCOMES
-        temporary = folder / f".{self._parts:06d}"
-        _write(part, temporary)
-        temporary.rename(folder / f"{self._parts:06d}")
-        self._parts += 1

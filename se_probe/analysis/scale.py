@@ -64,7 +64,7 @@ def image_values(recordings: Scales) -> pd.DataFrame:
     Raises:
         SeProbeError: no image is there at every scale.
     """
-    rows = _matched(recordings)
+    rows = matched_images(recordings)
     first = recordings[min(recordings)]
     tables = []
     for site in first.sites:
@@ -147,7 +147,7 @@ def example_values(recordings: Scales, values: pd.DataFrame, paths: Sequence[str
     """
     sites = recordings[min(recordings)].sites
     (middle,) = select_sites(sites, [middle_unit(sites)])
-    rows = _matched(recordings).set_index("path").loc[list(paths)]
+    rows = matched_images(recordings).set_index("path").loc[list(paths)]
     tables = [_channel_attention(recordings[scale], middle, rows, scale, points) for scale in sorted(recordings)]
     units = values[values["path"].isin(paths) & values["site"].isin(stage_ends(sites))]
     columns = ["path", "class", "scale", "part", "site", "kernels", "channel", "site_channels", "value"]
@@ -201,15 +201,19 @@ def _facts(site: SiteLike) -> dict[str, Any]:
     return dict(zip(SITE_COLUMNS, (site.name, site.stage, site.block, quantity_of(site), kernels), strict=True))
 
 
-def _matched(recordings: Scales) -> pd.DataFrame:
-    """The chosen classes' images that every recording has: `path`, `class`, and for each scale the image's row."""
-    chosen = {scale: item.images[item.images["role"] == "chosen"] for scale, item in recordings.items()}
-    rows = [pd.Series(images.index, index=images["path"], name=scale) for scale, images in chosen.items()]
+def matched_images(recordings: Mapping[Any, Recording], *, verb: str = "scale") -> pd.DataFrame:
+    """The chosen classes' images that every recording has: `path`, `class`, and for each key the image's row.
+
+    Raises:
+        SeProbeError: there are none; the message names the verb that records them.
+    """
+    chosen = {key: item.images[item.images["role"] == "chosen"] for key, item in recordings.items()}
+    rows = [pd.Series(images.index, index=images["path"], name=key) for key, images in chosen.items()]
     classes = next(iter(chosen.values())).set_index("path")["class"]
     matched = pd.concat([classes, *rows], axis=1, join="inner")
     if matched.empty:
         raise SeProbeError(
-            f"no image is in the recordings of all {len(recordings)} scales; expected the same images at each, "
-            "record them in one run of se-probe scale."
+            f"no image is in the recordings of all {len(recordings)} {verb}s; expected the same images at each, "
+            f"record them in one run of se-probe {verb}."
         )
     return matched.rename_axis("path").reset_index()

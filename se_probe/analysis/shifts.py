@@ -70,14 +70,26 @@ def _pair_tests(values: pd.DataFrame, pair: tuple[float, float], seed: int) -> p
     tested = sites.index[sites["quantity"] != NONE]
     table["sd"] = before.std()
     table["risen"] = (after > before)[tested].mean()
-    table = table.join(_estimates((after - before)[tested], classes, sites["quantity"], seed))
+    table = table.join(shift_estimates((after - before)[tested], classes, sites["quantity"], seed))
     table["verdict"] = table["verdict"].fillna(UNJUDGED)
     table["resampling_unit"] = table["resampling_unit"].fillna("")
     return table.reset_index()[list(TEST_COLUMNS)]
 
 
-def _estimates(differences: pd.DataFrame, classes: pd.Series, quantities: pd.Series, seed: int) -> pd.DataFrame:
-    """`ESTIMATES` of every site, a column of `differences`."""
+def shift_estimates(
+    differences: pd.DataFrame, classes: pd.Series, quantities: pd.Series, seed: int = 0
+) -> pd.DataFrame:
+    """Test whether paired differences are 0 on average, with Holm's correction over the columns.
+
+    Args:
+        differences: a row an image, a column a site, in gate units.
+        classes: class of each image.
+        quantities: what is followed at each site, `ATTENTION` or `GATE`.
+        seed: seed of the random numbers.
+
+    Returns:
+        One row a site, the columns `ESTIMATES` of `shift_tests`.
+    """
     if differences.shape[1] == 0:
         return pd.DataFrame(columns=list(ESTIMATES))
     units = strata(differences.to_numpy(), pd.factorize(classes)[0])

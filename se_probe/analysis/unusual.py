@@ -8,13 +8,15 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from se_probe.analysis.gates import SiteMoments, site_moments
-from se_probe.analysis.protocols import GateRecording
+from se_probe.analysis.protocols import GateRecording, SiteLike
 from se_probe.analysis.stats.moments import Floats
 from se_probe.analysis.stats.states import STATIC_SD
 from se_probe.errors import SeProbeError
 
 THRESHOLD = 3.0
 """Standard deviations from the mean of all classes beyond which a gate counts as unusual."""
+
+_ROWS, _COLUMNS = ("upper", "middle", "lower"), ("left", "centre", "right")
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def unusual_gates(recording: GateRecording, gates: Mapping[str, ArrayLike]) -> U
         compared += int(np.isfinite(deviation[0]).sum()) if len(values) else 0
         counts.append(_beyond(deviation))
         recorded.append(_beyond(_deviations(moments, own.reshape(len(own), -1))))
-        tables.append(_table(moments, values, deviation))
+        tables.append(gate_rows(site, gate=values, mean=moments.mean_gate, sd=moments.total_sd, deviation=deviation))
     table = pd.concat(tables, ignore_index=True)
     order = table["deviation"].abs().fillna(0.0)
     table = table.assign(order=-order).sort_values(["image", "order"], kind="stable", ignore_index=True)
@@ -92,17 +94,38 @@ def _beyond(deviation: Floats) -> NDArray[np.int64]:
     return np.asarray(np.sum(np.abs(deviation) > THRESHOLD, axis=1))
 
 
-def _table(moments: SiteMoments, values: Floats, deviation: Floats) -> pd.DataFrame:
-    site, images = moments.site, len(values)
+def gate_rows(site: SiteLike, **columns: ArrayLike) -> pd.DataFrame:
+    """Return values of a site's gates as a table: `image` (from 0), `site`, `branch`, `channel`, and the columns.
+
+    Args:
+        site: the site.
+        columns: name → `(image, channel)` or `(image, branch, channel)`, or the same for all images without `image`.
+    """
+    gates = site.branches * site.channels
+    values = {name: np.asarray(column, dtype=np.float64).reshape(-1, gates) for name, column in columns.items()}
+    images = max(len(column) for column in values.values())
     return pd.DataFrame(
         {
-            "image": np.repeat(np.arange(images), values.shape[1]),
+            "image": np.repeat(np.arange(images), gates),
             "site": site.name,
             "branch": np.tile(np.repeat(np.arange(site.branches), site.channels), images),
             "channel": np.tile(np.arange(site.channels), images * site.branches),
-            "gate": values.ravel(),
-            "mean": np.tile(moments.mean_gate, images),
-            "sd": np.tile(moments.total_sd, images),
-            "deviation": deviation.ravel(),
+            **{name: np.broadcast_to(column, (images, gates)).ravel() for name, column in values.items()},
         }
     )
+
+
+def evidence_place(contributions: NDArray[np.floating]) -> str | None:
+    """Name the ninth of a map with the largest positive part of it, as in "upper left 34 %"; None where there is none.
+
+    Args:
+        contributions: `(height, width)`, at least three by three; even evidence gives 11 %.
+    """
+    positive = np.maximum(contributions, 0.0)
+    if not positive.sum() > 0:
+        return None
+    bands = [np.array_split(band, len(_COLUMNS), axis=1) for band in np.array_split(positive, len(_ROWS), axis=0)]
+    sums = np.array([[part.sum() for part in band] for band in bands])
+    row, column = np.unravel_index(np.argmax(sums), sums.shape)
+    name = "centre" if row == column == 1 else f"{_ROWS[row]} {_COLUMNS[column]}"
+    return f"{name} {100 * sums[row, column] / positive.sum():.0f} %"

@@ -13,8 +13,8 @@ from se_probe.errors import InterruptedRun
 
 # As help lists them: recording and measuring, looking after recordings, looking up.
 _ORDER = [
-    "excite", "ablate", "maps", "fold", "scale", "compare", "cost", "plot", "report", "verify", "merge", "gates",
-    "models", "classes", "data",
+    "excite", "ablate", "maps", "fold", "change", "scale", "compare", "cost", "look", "plot", "report", "verify",
+    "merge", "gates", "models", "classes", "data",
 ]  # fmt: skip
 
 

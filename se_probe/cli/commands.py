@@ -80,7 +80,9 @@ def _parameter(item: Option) -> inspect.Parameter:
     if item.envvar is not None:
         shared["envvar"] = item.envvar
     default = None if item.default is None or item.default == () else item.default
-    if default is not None and item.kind not in (int, float):
+    if default is not None and item.kind is list:
+        default = [str(value) for value in default]
+    elif default is not None and item.kind not in (int, float):
         default = item.words(default)[-1]
     return _keyword(item.name, Annotated[kind | None, typer.Option(item.flag, **shared)], default)
 

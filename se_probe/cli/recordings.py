@@ -60,7 +60,7 @@ def verify(run: Run, as_json: AsJson = False) -> None:
     from se_probe.recording.guard import root_attributes
     from se_probe.recording.run_folder import recording_at
 
-    paths = sorted(run.glob("scale-*/recording.zarr")) or [run]
+    paths = sorted(run.glob("*-*/recording.zarr")) or [run]
     for path in paths:
         root_attributes(recording_at(path))  # Where there is no recording, this says so before torch is imported.
 

@@ -1,4 +1,4 @@
-"""Show a run to people: the package's log as lines under topics, tables, and JSON for scripts."""
+"""Show a run: the package's log as lines under topics, tables, and JSON for scripts."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from se_probe.cli.commands import AsJson, OpenReport, add_verb
 from se_probe.cli.terminal import Terminal, number, print_json, table
 from se_probe.runs.settings import (
     AblateSettings,
+    ChangeSettings,
     CompareSettings,
     CostSettings,
     ExciteSettings,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from se_probe.costs import GateCost, NetworkCost
     from se_probe.folding.result import FoldRun
     from se_probe.recording import Recording
+    from se_probe.runs.change_result import ChangeRun
     from se_probe.runs.cost import CostReport
     from se_probe.runs.look import Look
     from se_probe.runs.maps import MapRun
@@ -78,6 +80,11 @@ def _folded(result: FoldRun, shown: Terminal) -> None:
 
 def _scaled(run: ScaleRun, shown: Terminal) -> None:
     shown.line("run", str(run.path))
+
+
+def _changed(run: ChangeRun, shown: Terminal) -> None:
+    shown.line("run", str(run.path))
+    _open_report(run.path / "report.html", shown)
 
 
 def _mapped(run: MapRun, shown: Terminal) -> None:
@@ -277,6 +284,16 @@ add_verb(
     "runs.scale",
     _scaled,
     examples=("se-probe scale --demo", "se-probe scale --data imagenet/val --scales 1,1.5,2"),
+)
+add_verb(
+    ChangeSettings,
+    "runs.change",
+    _changed,
+    examples=(
+        "se-probe change --demo",
+        "se-probe change --data imagenet/val --change noise:1,3,5 --change mine.py:fog:0.5",
+    ),
+    open_report=OpenReport,
 )
 add_verb(
     AblateSettings,

@@ -1,4 +1,4 @@
-"""Run times on this machine: what gates take of a pass, and two networks in pairs."""
+"""Run times on this machine: the share of gates in a pass, and two networks in pairs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch import nn
 from se_probe.costs.network_cost import check_flow, gate_path, products_of
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
-from se_probe.trace.dry_pass import dry_pass, evaluation_mode, unwrap
+from se_probe.trace.dry_pass import dry_pass, left_alone, unwrap
 from se_probe.trace.example import noise_for
 from se_probe.trace.flow import follow
 from se_probe.trace.operation import Operation
@@ -106,7 +106,7 @@ class Timing:
 
 
 class GateTimer:
-    """Times a network as it is, and its elementary operations one by one; gates take the time of their operations.
+    """Times a network as it is and operation by operation; a gate takes the time of the operations that compute it.
 
     Which operations compute a gate is told by the flow of data, as in `network_cost`, whatever modules call them.
 
@@ -141,28 +141,37 @@ class GateTimer:
         self._batch = noise_for(self._network, input_size, batch_size)
         flow = dry_pass(self._network, input_size, follow, batch_size)
         check_flow(self._network, flow, sites)
-        self._parts: dict[tuple[str, Part], set[Operation | None]] = {}
+        self._parts: dict[tuple[str, Part], set[Operation]] = {}
         for name, group in {"all": sites, **(groups or {})}.items():
-            path = {flow.steps[number].operation for number in gate_path(flow, group)}
+            path = {step.operation for number in gate_path(flow, group) if (step := flow.steps[number]).operation}
             self._parts[name, "gate"] = path
             self._parts[name, "gate and product"] = path | {product.operation for product in products_of(group)}
-        with evaluation_mode(self._network):
+        with left_alone(self._network):
             warm = [interleaved([self._network, self._operations], self._batch, 1) for _ in range(WARM_UP)]
         self.seconds = rounds * float(warm[-1].sum())
 
     def measure(self, advance: Callable[[int], object] = lambda _: None) -> RunTime:
-        """Time every round a pass of the network and one of its operations; `advance(1)` is called after a round."""
-        rounds: list[dict[Operation | None, float]] = []
+        """Time the network as it is and operation by operation in every round; `advance(1)` is called after each.
+
+        Raises:
+            SeProbeError: a pass makes other operations than the one in which the gates were looked for.
+        """
+        rounds: list[dict[Operation, float]] = []
 
         def operations(batch: torch.Tensor) -> None:
             rounds.append(self._operations(batch))
 
-        with evaluation_mode(self._network):
+        with left_alone(self._network):
             network = interleaved([self._network, operations], self._batch, self._rounds, advance=advance)[:, 0]
+        if any(not part <= times.keys() for part in self._parts.values() for times in rounds):
+            raise SeProbeError(
+                f"a timed pass of {type(self._network).__name__} made other operations than the pass in which its "
+                "gates were looked for, so that their share is not known; leave out timing (--no-time)."
+            )
         whole = np.array([sum(times.values()) for times in rounds])
         shares = []
         for key, part in self._parts.items():
-            taken = np.array([sum(times[item] for item in part & times.keys()) for times in rounds])
+            taken = np.array([sum(times[item] for item in part) for times in rounds])
             shares.append(Share(*key, *median_and_limits(taken / whole), 1000 * float(np.median(taken))))
         return RunTime(
             device=str(self._batch.device),
@@ -174,7 +183,7 @@ class GateTimer:
             shares=tuple(shares),
         )
 
-    def _operations(self, batch: torch.Tensor) -> dict[Operation | None, float]:
+    def _operations(self, batch: torch.Tensor) -> dict[Operation, float]:
         mode = _OperationTimes(batch.device)
         with mode:
             self._network(batch)
@@ -186,7 +195,7 @@ class _OperationTimes(WatchMode):
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
-        self.seconds: dict[Operation | None, float] = {}
+        self.seconds: dict[Operation, float] = {}
         self._device = device
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -224,7 +233,7 @@ def interleaved(
     limit: float = math.inf,
     advance: Callable[[int], object] = lambda _: None,
 ) -> Floats:
-    """Return the seconds of several runs of a batch, `(round, run)`; every second round goes through them backwards.
+    """Return the seconds of several runs of a batch, `(round, run)`; their order alternates from round to round.
 
     Args:
         runs: what is timed, each until the batch's device has finished.

@@ -107,7 +107,7 @@ def alignment(
     note = "Dot: the most alike site in each row; negative values have the darkest colour"
     names, others = _site_names(table, "first"), _site_names(table, "other")
     if any(name.startswith("(") for name in (*names, *others)):
-        note += ". (site): its gates hardly move, so that there is next to nothing to compare."
+        note += ". (site): its gates hardly move, so there is next to nothing to compare."
     wording = Wording(title, f"sites of {runs[1]}", f"sites of {runs[0]}", caption, note, demo)
     height = max(3, 1 + math.ceil(table["first_site"].nunique() / SITES_A_ROW))
     sizes = {"width_ratios": [*(1.0 for _ in shown), 0.3], "height_ratios": [0.25, 1.0]}

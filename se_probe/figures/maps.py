@@ -9,21 +9,26 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 from se_probe.figures import style
 from se_probe.figures.frame import Wording, framed
 
 COLOURS = "berlin"
 """Perceptually uniform from blue over black to red (Crameri, Scientific colour maps, 2018)."""
+WITHIN = 0.98
+"""Share of a channel's cells whose values the colours tell apart; a single cell may lie far outside."""
 LINE_LENGTH = 15
 ROW_HEIGHT = 1.35
 ON_PIXELS = (
-    "Red positions raise the logit, blue ones lower it, by as much as the bar says for each cell of the feature map; "
-    "grey does neither. Drawn over the pixels, because masking these moves the logit more than masking others."
+    "Red positions raise the logit, blue ones lower it, by as much as the bar says for each cell of the feature map "
+    "(2 % of the cells lie beyond its ends); grey does neither. Drawn over the pixels, because masking these moves the "
+    "logit more than masking others."
 )
 ON_GRID = (
-    "Red positions raise the logit, blue ones lower it, by as much as the bar says. Cells of the feature map alone: "
-    "masking pixels by this site's maps was not shown to move the logit more than masking others."
+    "Red positions raise the logit, blue ones lower it, by as much as the bar says (2 % of the cells lie beyond its "
+    "ends). Cells of the feature map alone: masking pixels by this site's maps was not shown to move the logit more "
+    "than masking others."
 )
 
 
@@ -75,12 +80,11 @@ def gate_maps(
         for axes in figure.axes:
             _clear(axes)
         for panels, pair in zip(rows, cells.reshape(len(rows), 2, -1), strict=True):
-            limit = max(float(np.abs(panel.shares).max()) for panel in panels) or 1.0
+            limit = float(np.quantile(np.abs([panel.shares for panel in panels]), WITHIN)) or 1.0
             for panel, (above, below) in zip(panels, pair.T, strict=False):
-                above.imshow(panel.picture, interpolation="nearest")
-                above.set_title(
-                    f"{textwrap.shorten(panel.label, LINE_LENGTH, placeholder='…')}\n{panel.gate:.2f}", pad=2
-                )
+                _show(above, panel.picture)
+                label = textwrap.shorten(panel.label, LINE_LENGTH, placeholder="…")
+                above.set_title(f"{label}\n{panel.gate:.2f}", pad=2, fontweight="normal")
                 _draw_map(below, panel, limit, in_pixels)
             pair[0, 0].set_ylabel(f"channel {panels[0].channel}\nclass, gate", fontsize=7)
             pair[1, 0].set_ylabel("map", fontsize=7)
@@ -96,29 +100,36 @@ def _clear(axes: Axes) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _coloured(shares: NDArray[np.floating], limit: float, *, clear: bool) -> NDArray[np.float64]:
-    """Return values as RGBA; clear where they are zero if they are to lie over a picture."""
-    colours: NDArray[np.float64] = mpl.colormaps[COLOURS](0.5 + shares / (2 * limit))
-    if clear:
-        colours[..., 3] = np.clip(1.2 * np.abs(shares) / limit, 0, 1) ** 0.7
+def _coloured(shares: NDArray[np.floating], limit: float) -> NDArray[np.float64]:
+    colours: NDArray[np.float64] = mpl.colormaps[COLOURS](0.5 + shares / (2 * limit))[..., :3]
     return colours
 
 
+def _over(grey: NDArray[np.floating] | float, shares: NDArray[np.floating], limit: float) -> NDArray[np.float64]:
+    """Return colours over a grey picture, which they hide the more the further their value is from zero."""
+    hidden = np.sqrt(np.clip(np.abs(shares) / limit, 0, 1))[..., None]
+    return np.asarray(hidden * _coloured(shares, limit) + (1 - hidden) * np.asarray(grey)[..., None])
+
+
 def _draw_map(axes: Axes, panel: MapPanel, limit: float, in_pixels: bool) -> None:
+    shares = np.asarray(panel.shares, dtype=np.float32)
+    if not in_pixels:
+        _show(axes, _coloured(shares, limit))
+        return
     height, width = panel.picture.shape[:2]
-    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-    if in_pixels:
-        axes.imshow(0.35 + 0.5 * panel.picture.mean(2), cmap="gray", vmin=0, vmax=1, extent=extent)
-    kind = "bilinear" if in_pixels else "nearest"
-    axes.imshow(_coloured(panel.shares, limit, clear=in_pixels), interpolation=kind, extent=extent)
+    smooth = np.asarray(Image.fromarray(shares).resize((width, height), Image.Resampling.BILINEAR))
+    _show(axes, _over(0.35 + 0.5 * panel.picture.mean(2), smooth, limit))
+
+
+def _show(axes: Axes, picture: NDArray[np.floating]) -> None:
+    """Draw a picture with its own pixels, whatever the resolution of the page."""
+    axes.imshow(picture, interpolation="none", extent=(0, 1, 0, 1))
 
 
 def _draw_bar(axes: Axes, limit: float, in_pixels: bool) -> None:
     values = np.linspace(limit, -limit, 101)[:, None]
-    axes.set_facecolor("0.6")
-    axes.imshow(
-        _coloured(values, limit, clear=in_pixels), aspect="auto", extent=(0, 1, -limit, limit), interpolation="nearest"
-    )
+    colours = _over(0.6, values, limit) if in_pixels else _coloured(values, limit)
+    axes.imshow(colours, aspect="auto", extent=(0, 1, -limit, limit), interpolation="none")
     axes.yaxis.tick_right()
     axes.set_yticks([-limit, 0, limit], [f"−{limit:.2g}", "0", f"+{limit:.2g}"])
     axes.yaxis.set_label_position("right")
@@ -159,11 +170,11 @@ def image_maps(
         first, *others = list(cells.ravel())
         for axes in (first, *others):
             _clear(axes)
-        first.imshow(picture, interpolation="nearest")
+        _show(first, picture)
         first.set_title("the image\ngate (compared with)", pad=2, fontsize=style.SMALL_TEXT)
         for axes, panel in zip(others, panels, strict=False):
             limit = float(np.abs(panel.shares).max()) or 1.0
-            axes.imshow(_coloured(panel.shares, limit, clear=False), interpolation="nearest")
+            _show(axes, _coloured(panel.shares, limit))
             words = f"{panel.name}\n{panel.gate:.2f} ({panel.reference:.2f})"
             axes.set_title(words, pad=2, fontsize=style.SMALL_TEXT)
     return figure

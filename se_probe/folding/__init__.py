@@ -1,4 +1,4 @@
-"""Folding: gates replaced by constants, and the constants by other weights of the neighbouring layers."""
+"""Folding: replace gates by constants, and the constants by scaled weights of neighbouring layers."""
 
 from se_probe.folding.saved import load_folded, write_folded
 from se_probe.folding.surgery import Folded, SiteFold, fold_gates

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -41,15 +42,7 @@ class Scaling:
     factor: torch.Tensor
 
 
-@dataclass(frozen=True)
-class Absorbed:
-    """Layers that absorb a factor, and the scalings of their parameters."""
-
-    layers: tuple[str, ...]
-    scalings: tuple[Scaling, ...]
-
-
-def absorb_before(flow: Flow, operand: Operand, factor: torch.Tensor, reader: Step) -> Absorbed:
+def absorb_before(flow: Flow, operand: Operand, factor: torch.Tensor, reader: Step) -> tuple[Scaling, ...]:
     """Return how the layers that compute a tensor absorb the factor by which `reader` multiplies it.
 
     Args:
@@ -75,7 +68,7 @@ def absorb_before(flow: Flow, operand: Operand, factor: torch.Tensor, reader: St
     raise RefusedError(f"{step.name} computes what is multiplied")
 
 
-def absorb_after(flow: Flow, operand: Operand, factor: torch.Tensor) -> Absorbed:
+def absorb_after(flow: Flow, operand: Operand, factor: torch.Tensor) -> tuple[Scaling, ...]:
     """Return how the layer that reads a multiplied tensor absorbs the factor instead of the multiplication.
 
     Args and Raises as in `absorb_before`.
@@ -83,10 +76,10 @@ def absorb_after(flow: Flow, operand: Operand, factor: torch.Tensor) -> Absorbed
     readers = flow.read_by(operand.value)
     if len(readers) != 1:
         raise RefusedError(f"{len(readers)} operations read the product")
-    step = readers[0]
+    (step,) = readers
     _check_sole(flow, operand, readers)
     if step.name in MIXERS:
-        return _scale_inputs(flow, step, operand, factor.reshape(-1))
+        return (_scale_inputs(flow, step, operand, factor.reshape(-1)),)
     if step.name in HOMOGENEOUS:
         _check_sign(step, factor)
         return absorb_after(flow, step.outputs[0], factor)
@@ -109,63 +102,56 @@ def _check_sign(step: Step, factor: torch.Tensor) -> None:
         raise RefusedError(f"negative constants do not pass {step.name}")
 
 
-def _into_parts(flow: Flow, step: Step, factor: torch.Tensor) -> Absorbed:
+def _into_parts(flow: Flow, step: Step, factor: torch.Tensor) -> tuple[Scaling, ...]:
     """Scale each part of a stack or a concatenation by its own part of the factor."""
     parts: list[Operand] = list(step.args[0])
     axis = (step.args[1] if len(step.args) > 1 else 0) % factor.dim()
     if len({part.value for part in parts}) != len(parts):
         raise RefusedError(f"{step.name} takes one tensor more than once")
+    sizes = [1 if step.name == "stack" else part.size[axis] for part in parts]
+    shape = [-1] * factor.dim()
+    shape[axis] = sum(sizes)
+    factors = factor.expand(shape).split(sizes, axis)
     if step.name == "stack":
-        factors = list(factor.expand(*_extended(factor, axis, len(parts))).unbind(axis))
-    else:
-        sizes = [part.size[axis] for part in parts]
-        factors = list(factor.expand(*_extended(factor, axis, sum(sizes))).split(sizes, axis))
-    found = [absorb_before(flow, part, item, step) for part, item in zip(parts, factors, strict=True)]
-    return Absorbed(
-        tuple(layer for item in found for layer in item.layers),
-        tuple(scaling for item in found for scaling in item.scalings),
-    )
+        factors = tuple(item.squeeze(axis) for item in factors)
+    found = (absorb_before(flow, part, item, step) for part, item in zip(parts, factors, strict=True))
+    return tuple(chain.from_iterable(found))
 
 
-def _extended(factor: torch.Tensor, axis: int, length: int) -> list[int]:
-    return [length if place == axis else size for place, size in enumerate(factor.shape)]
-
-
-def _scale_outputs(flow: Flow, step: Step, vector: torch.Tensor) -> Absorbed:
+def _scale_outputs(flow: Flow, step: Step, vector: torch.Tensor) -> tuple[Scaling, ...]:
     bias_at: int | None
     if step.name in NORMS:
         weight_at, bias_at = NORMS[step.name]
-        weight = _parameter(flow, step, step.args[weight_at], "scale")
-        factor = _fitting(vector, step.args[weight_at].size[-1], step)
+        operand = step.args[weight_at]
+        name = _parameter(flow, step, operand, "scale")
+        weight = Scaling(name, _fitting(vector, operand.size[-1], step))
     else:
         _, weight_at, bias_at = MIXERS[step.name]
         operand = step.args[weight_at]
-        weight = _parameter(flow, step, operand, "weight")
+        name = _parameter(flow, step, operand, "weight")
         axis = _output_axis(step)
         length = operand.size[0 if step.name == "convolution" else 1]
-        factor = _along(_fitting(vector, length, step), axis, len(operand.size))
-    scalings = [Scaling(weight, factor)]
-    if bias_at is not None and step.args[bias_at] is not None:
-        bias = step.args[bias_at]
-        scalings.append(Scaling(_parameter(flow, step, bias, "bias"), _fitting(vector, bias.size[-1], step)))
-    return Absorbed((_layer(weight),), tuple(scalings))
+        weight = Scaling(name, _along(_fitting(vector, length, step), axis, len(operand.size)))
+    if bias_at is None or step.args[bias_at] is None:
+        return (weight,)
+    bias = step.args[bias_at]
+    return weight, Scaling(_parameter(flow, step, bias, "bias"), _fitting(vector, bias.size[-1], step))
 
 
-def _scale_inputs(flow: Flow, step: Step, operand: Operand, vector: torch.Tensor) -> Absorbed:
+def _scale_inputs(flow: Flow, step: Step, operand: Operand, vector: torch.Tensor) -> Scaling:
     input_at, weight_at, _ = MIXERS[step.name]
     taken, weight = step.args[input_at], step.args[weight_at]
     if not isinstance(taken, Operand) or taken.value != operand.value or not taken.whole:
         raise RefusedError(f"{step.name} does not take the product as its input")
     name = _parameter(flow, step, weight, "weight")
+    axis = _output_axis(step)
     if step.name != "convolution":
-        factor = _along(_fitting(vector, weight.size[0], step), 1 - _output_axis(step), 2)
-        return Absorbed((_layer(name),), (Scaling(name, factor),))
-    _output_axis(step)
+        return Scaling(name, _along(_fitting(vector, weight.size[0], step), 1 - axis, 2))
     outputs, inputs, *extent = weight.size
     groups = int(step.args[8])
     by_group = _fitting(vector, inputs * groups, step).reshape(groups, 1, inputs)
-    factor = by_group.expand(groups, outputs // groups, inputs).reshape(outputs, inputs, *(1 for _ in extent))
-    return Absorbed((_layer(name),), (Scaling(name, factor),))
+    factor = by_group.expand(groups, outputs // groups, inputs)
+    return Scaling(name, factor.reshape(outputs, inputs, *(1 for _ in extent)))
 
 
 def _output_axis(step: Step) -> int:
@@ -199,7 +185,3 @@ def _fitting(vector: torch.Tensor, length: int, step: Step) -> torch.Tensor:
 
 def _along(vector: torch.Tensor, axis: int, dimensions: int) -> torch.Tensor:
     return vector.reshape([len(vector) if place == axis else 1 for place in range(dimensions)])
-
-
-def _layer(parameter: str) -> str:
-    return parameter.rpartition(".")[0]

@@ -15,7 +15,7 @@ from torch import nn
 
 from se_probe.ablation.metric import Metric, Samples, samples_of
 from se_probe.errors import SeProbeError
-from se_probe.folding.plan import deviation
+from se_probe.folding.surgery import deviation
 from se_probe.images import Batch, Selected, Selection, batches
 from se_probe.images.loader import Transform
 
@@ -35,7 +35,11 @@ def halves(selection: Selection, seed: int) -> tuple[Selection, Selection]:
     by_class: dict[str, list[Selected]] = defaultdict(list)
     for entry in selection.entries:
         by_class[entry.sample.image_class.name].append(entry)
-    second = {entry.position for entries in by_class.values() for entry in sorted(entries, key=_ranked_by(seed))[1::2]}
+
+    def rank(entry: Selected) -> bytes:
+        return hashlib.sha256(f"{seed}/half/{entry.sample.path}".encode()).digest()
+
+    second = {entry.position for entries in by_class.values() for entry in sorted(entries, key=rank)[1::2]}
     if not second:
         raise SeProbeError(
             f"{selection.images.title} has one image of each class that was chosen; expected two or more, one half to "
@@ -44,10 +48,6 @@ def halves(selection: Selection, seed: int) -> tuple[Selection, Selection]:
     first_half = tuple(entry for entry in selection.entries if entry.position not in second)
     second_half = tuple(entry for entry in selection.entries if entry.position in second)
     return replace(selection, entries=first_half), replace(selection, entries=second_half)
-
-
-def _ranked_by(seed: int) -> Callable[[Selected], bytes]:
-    return lambda entry: hashlib.sha256(f"{seed}/half/{entry.sample.path}".encode()).digest()
 
 
 class Images:

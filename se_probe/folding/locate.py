@@ -65,32 +65,38 @@ def locate(
     Raises:
         RefusedError: the module cannot be traced, or a product is not found exactly once.
     """
-    products = hook_point_of(site).products
-    factors = [gates] if len(products) == 1 else list(gates.unbind(1))
-    nodes = _run(module, call)
-    return [_find(nodes, product, factor, site) for product, factor in zip(products, factors, strict=True)]
-
-
-def _run(module: nn.Module, call: tuple[tuple[Any, ...], Mapping[str, Any]]) -> list[tuple[fx.Node, dict[str, Any]]]:
-    """Run a module's graph; return its nodes with the values of all nodes before each."""
-    try:
-        graph = trace_module(module)
-    except RebuildError as error:
-        raise RefusedError(str(error)) from error
+    interpreter = _Interpreter(module)
     args, kwargs = call
-    inputs = [node.target for node in graph.nodes if node.op == "placeholder"]
-    given = [*args, *(kwargs[name] for name in inputs[len(args) :] if name in kwargs)]
-    interpreter = _Interpreter(fx.GraphModule(module, graph))
+    named = (kwargs[name] for name in interpreter.inputs[len(args) :] if name in kwargs)
     with torch.no_grad():
-        interpreter.run(*(item.clone() if isinstance(item, torch.Tensor) else item for item in given))
-    return interpreter.seen
+        interpreter.run(*map(_copied, (*args, *named)))
+    products = hook_point_of(site).products
+    factors = [gates] if len(products) == 1 else gates.unbind(1)
+    places = []
+    for product, gate in zip(products, factors, strict=True):
+        found = [
+            ProductNode(node.name, position, node.target in _PLAIN and len(node.args) == 2, values[item.name], product)
+            for node, values in interpreter.seen
+            for position, item in enumerate(node.args)
+            if isinstance(item, fx.Node) and _is_gate(values[item.name], product, gate)
+        ]
+        if len(found) != 1:
+            where = f"in {len(found) or 'none'} of the {len(interpreter.seen)} multiplications"
+            raise RefusedError(f"its gate is a factor {where} of {site.module!r}, not in one")
+        places += found
+    return places
 
 
 class _Interpreter(fx.Interpreter):
-    """Keeps copies of the tensor arguments of every node, as they are when it runs."""
+    """Keeps copies of the tensor arguments of every multiplication, as they are when it runs."""
 
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module, garbage_collect_values=False)
+    def __init__(self, module: nn.Module) -> None:
+        try:
+            graph = trace_module(module)
+        except RebuildError as error:
+            raise RefusedError(str(error)) from error
+        super().__init__(fx.GraphModule(module, graph), garbage_collect_values=False)
+        self.inputs = [node.target for node in graph.nodes if node.op == "placeholder"]
         self.seen: list[tuple[fx.Node, dict[str, Any]]] = []
 
     def run_node(self, n: fx.Node) -> Any:
@@ -101,23 +107,6 @@ class _Interpreter(fx.Interpreter):
 
 def _copied(value: Any) -> Any:
     return value.clone() if isinstance(value, torch.Tensor) else value
-
-
-def _find(
-    nodes: list[tuple[fx.Node, dict[str, Any]]], product: Product, gate: torch.Tensor, site: GateSite
-) -> ProductNode:
-    found = [
-        ProductNode(node.name, position, node.target in _PLAIN and len(node.args) == 2, values[item.name], product)
-        for node, values in nodes
-        for position, item in enumerate(node.args)
-        if isinstance(item, fx.Node) and _is_gate(values[item.name], product, gate)
-    ]
-    if len(found) != 1:
-        where = "in none" if not found else f"in {len(found)}"
-        raise RefusedError(
-            f"its gate is a factor {where} of the {len(nodes)} multiplications of {site.module!r}, not in one"
-        )
-    return found[0]
 
 
 def _is_gate(value: Any, product: Product, gate: torch.Tensor) -> bool:

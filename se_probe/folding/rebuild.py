@@ -88,12 +88,8 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 def _is_edit(edit: object) -> bool:
     """Return whether a value of `edits` is one that a fold writes."""
-    return (
-        isinstance(edit, dict)
-        and _matches(_PATH, edit.get("module"))
-        and isinstance(edit.get("products"), list)
-        and all(map(_is_product, edit["products"]))
-    )
+    products = edit.get("products") if isinstance(edit, dict) and _matches(_PATH, edit.get("module")) else None
+    return isinstance(products, list) and all(map(_is_product, products))
 
 
 def _is_product(product: object) -> bool:
@@ -139,10 +135,9 @@ def build(builder: Mapping[str, Any]) -> nn.Module:
     """
     source, name, arguments = checked_builder(builder)
     try:
-        network: nn.Module = _MAKERS[source](name, arguments)
+        return _MAKERS[source](name, arguments)
     except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise RebuildError(f"{source} does not build {name!r} with {arguments} ({error})") from error
-    return network
 
 
 def _torchvision(name: str, arguments: Mapping[str, Any]) -> nn.Module:
@@ -165,7 +160,7 @@ _MAKERS: Mapping[str, Callable[[str, Mapping[str, Any]], nn.Module]] = {
 
 
 def checked_builder(builder: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
-    """Return source, name and arguments of a builder that may be called on the word of a file.
+    """Return source, name and arguments of a builder that a file may ask for.
 
     Raises:
         RebuildError: it may not.
@@ -183,7 +178,7 @@ def checked_builder(builder: Mapping[str, Any]) -> tuple[str, str, dict[str, Any
 
 
 def _is_argument(name: str, value: object) -> bool:
-    """Return whether a constructor may be given an argument: a plain value, and nothing that reads a file."""
+    """Return whether a file may give a constructor an argument: a plain value, and nothing that reads a file."""
     values = value if isinstance(value, list) else [value]
     plain = all(item is None or isinstance(item, str | int | float) for item in values)
     return plain and name.isidentifier() and not name.startswith("_") and not _READS.fullmatch(name)
@@ -201,19 +196,15 @@ def edited(network: nn.Module, edit: Mapping[str, Any]) -> nn.Module:
         module = network.get_submodule(path)
     except AttributeError as error:
         raise RebuildError(f"the network has no module {path!r}, which {FACTS} changes") from error
-    return put(network, path, with_fixed_gates(module, edit["products"]))
-
-
-def put(network: nn.Module, path: str, module: nn.Module) -> nn.Module:
-    """Put a module at a path of a network, and return the network: the module itself where the path is empty."""
+    fixed = with_fixed_gates(module, edit["products"])
     if not path:
-        return module
+        return fixed
     parent, _, name = path.rpartition(".")
-    setattr(network.get_submodule(parent), name, module)
+    setattr(network.get_submodule(parent), name, fixed)
     return network
 
 
-class ModuleTracer(fx.Tracer):
+class _ModuleTracer(fx.Tracer):
     """Traces one module's own forward; its children stay calls."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -228,7 +219,7 @@ def trace_module(module: nn.Module) -> fx.Graph:
         RebuildError: the code of its forward depends on values, so that no graph stands for it.
     """
     try:
-        return ModuleTracer().trace(module)
+        return _ModuleTracer().trace(module)
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise RebuildError(f"torch.fx cannot trace {type(module).__name__} ({reason})") from error
@@ -275,23 +266,20 @@ def with_fixed_gates(module: nn.Module, products: Sequence[Mapping[str, Any]]) -
 
 
 def _drop_unused(graph: fx.Graph, module: nn.Module) -> None:
-    """Take out the nodes that no output needs."""
-    live = {node for node in graph.nodes if node.op in {"output", "placeholder"}}
-    for node in reversed(graph.nodes):
-        if node in live:
-            live.update(node.all_input_nodes)
-    for node in reversed(graph.nodes):
-        if node in live:
-            continue
-        if changes_in_place(node, module) and node.all_input_nodes[:1] and node.all_input_nodes[0] in live:
+    """Remove the nodes that no output needs."""
+    inputs = {node: node.all_input_nodes[0] for node in graph.nodes if node.all_input_nodes}
+    in_place = {node: first for node, first in inputs.items() if _changes_in_place(node, module)}
+    graph.eliminate_dead_code(is_impure_node=lambda node: node.op in {"output", "placeholder"})
+    left = set(graph.nodes)
+    for node, first in in_place.items():
+        if node not in left and first in left:
             raise RebuildError(
-                f"{type(module).__name__} changes {node.all_input_nodes[0].name} in place ({node.name}) on the way to "
-                "its gate, and reads it afterwards"
+                f"{type(module).__name__} changes {first.name} in place ({node.name}) on the way to its gate, and "
+                "reads it afterwards"
             )
-        graph.erase_node(node)
 
 
-def changes_in_place(node: fx.Node, module: nn.Module) -> bool:
+def _changes_in_place(node: fx.Node, module: nn.Module) -> bool:
     """Return whether a node overwrites its first argument, as far as its name or its module says so."""
     if node.op == "call_module":
         return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))

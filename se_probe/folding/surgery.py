@@ -5,10 +5,12 @@ The reference is the untouched network with the same constants as gates (`se_pro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import partial, reduce
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,15 +19,15 @@ from numpy.typing import ArrayLike
 from torch import nn
 from torch.utils._pytree import tree_map_only
 
-from se_probe.folding.absorb import Absorbed, RefusedError, absorb_after, absorb_before
+from se_probe.folding.absorb import RefusedError, Scaling, absorb_after, absorb_before
 from se_probe.folding.locate import ProductNode, locate
-from se_probe.folding.plan import DeviationCheck, FoldPlan, changed_copy, tolerance_of
-from se_probe.gates import Constant, GateRecorder, GateSite
+from se_probe.folding.rebuild import RebuildError, edited
+from se_probe.gates import Constant, GateRecorder, GateSite, intervene
 from se_probe.gates.chosen import choose_sites
 from se_probe.gates.refusals import check_recordable, module_of
 from se_probe.gates.site import hook_point_of
 from se_probe.trace.flow import Flow, Operand, Value, follow
-from se_probe.trace.watching import storage_of
+from se_probe.trace.watching import storage_of, tensors_in
 
 LAYERS, MULTIPLY, REFUSED = "into layers", "fixed multiply", "refused"
 
@@ -95,36 +97,138 @@ def fold_gates(
     """
     check_recordable(network)
     sites = choose_sites(network, constants, input_size=batch.shape[1:])
-    constants = dict(zip(sites, constants.values(), strict=True))
-    for site, given in constants.items():
-        Constant(given).check(site)
-    probe = DeviationCheck(network, batch, tolerance_of(batch.dtype) if tolerance is None else tolerance)
+    gates = {site: torch.as_tensor(np.asarray(given)) for site, given in zip(sites, constants.values(), strict=True)}
+    for site, gate in gates.items():
+        Constant(gate).check(site)
+    trial = _Trial(network, batch, tolerance_of(batch.dtype) if tolerance is None else tolerance)
     found, refused = _located(network, sites, batch)
-    values = {site: torch.as_tensor(np.asarray(constants[site])) for site in found}
-    fixing = {site: partial(_multiplied, site=site, constant=values[site], places=found[site]) for site in found}
-    plan, failed = probe.applied(FoldPlan(), fixing)
+    fixing = {site: partial(_fix, site=site, gate=gates[site], places=places) for site, places in found.items()}
+    plan, failed = trial.applied(_Plan(), fixing)
     refused |= failed
-    left: dict[GateSite, list[str]] = {}
-    absorbed = _absorbed_by(probe, plan, {site: found[site] for site in plan.sites}, left)
-    moving = {site: partial(_into_layers, site=site, absorbed=item) for site, item in absorbed.items() if item}
-    plan, failed = probe.applied(plan, moving)
-    for site, reason in failed.items():
-        absorbed[site] = {}
-        left[site] = [reason]
-    outcomes = tuple(
-        SiteFold(site.name, site.module, REFUSED, reason=refused[site])
-        if site in refused
-        else _outcome(site, absorbed[site], left.get(site, []))
-        for site in constants
-    )
-    return Folded(changed_copy(network, plan), outcomes, plan.edits, probe.check(plan))
+    absorbed = _absorbed(trial, plan, {site: found[site] for site in plan.sites})
+    moving = {site: partial(_move, site=site, scalings=item.scalings) for site, item in absorbed.items()}
+    plan, failed = trial.applied(plan, {site: change for site, change in moving.items() if absorbed[site].scalings})
+    outcomes = []
+    for site in sites:
+        if site in refused or site in failed:
+            how, reason = (REFUSED, refused[site]) if site in refused else (MULTIPLY, failed[site])
+            outcomes.append(SiteFold(site.name, site.module, how, reason=reason))
+        else:
+            outcomes.append(absorbed[site].outcome(site))
+    return Folded(changed_copy(network, plan), tuple(outcomes), plan.edits, trial.deviation(plan))
+
+
+def tolerance_of(dtype: torch.dtype) -> float:
+    """Return how far outputs may differ relative to the largest: 84 rounding steps, 1e-5 in float32."""
+    return 84 * torch.finfo(dtype).eps
+
+
+def deviation(outputs: object, reference: object) -> torch.Tensor:
+    """Return the largest difference between two outputs of a network over the largest absolute value of the second.
+
+    A scalar on the outputs' device, in float32 at least.
+    """
+    differences, values = [], []
+    for first, second in zip(tensors_in(outputs), tensors_in(reference), strict=True):
+        dtype = torch.promote_types(second.dtype, torch.float32)
+        differences.append((first.to(dtype) - second.to(dtype)).abs().max())
+        values.append(second.to(dtype).abs().max())
+    difference, scale = torch.stack(differences).max(), torch.stack(values).max()
+    return torch.where(scale > 0, difference / scale, difference)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Planned changes: edits of products by module, buffers by path, scalings of parameters, and the sites' gates."""
+
+    products: Mapping[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
+    buffers: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    scalings: tuple[Scaling, ...] = ()
+    sites: Mapping[GateSite, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def edits(self) -> tuple[dict[str, Any], ...]:
+        return tuple({"module": path, "products": list(products)} for path, products in self.products.items())
+
+
+def changed_copy(network: nn.Module, plan: _Plan) -> nn.Module:
+    """Return a changed copy of a network; raise RefusedError where its structure cannot be changed like that."""
+    copied = copy.deepcopy(network)
+    try:
+        for edit in plan.edits:
+            copied = edited(copied, edit)
+    except RebuildError as error:
+        raise RefusedError(str(error)) from error
+    state = dict(copied.named_parameters()) | dict(copied.named_buffers())
+    with torch.no_grad():
+        for path, values in plan.buffers.items():
+            parent, _, name = path.rpartition(".")
+            setattr(copied.get_submodule(parent), name, values.clone())
+        for scaling in plan.scalings:
+            parameter = state[scaling.parameter]
+            parameter.copy_(parameter.cpu().double() * scaling.factor.cpu().double())
+    return copied
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """Compares changed copies of a network with the intervened network on one batch."""
+
+    network: nn.Module
+    batch: torch.Tensor
+    tolerance: float
+
+    def deviation(self, plan: _Plan) -> float:
+        """Return the deviation of a plan's network; raise RefusedError where it does not run or deviates too far."""
+        with intervene(self.network, {site: Constant(values.numpy()) for site, values in plan.sites.items()}):
+            reference = self.network(self.batch)
+        try:
+            with torch.no_grad():
+                found = float(deviation(changed_copy(self.network, plan)(self.batch), reference))
+        except (RuntimeError, TypeError, AttributeError, ValueError, IndexError) as error:
+            raise RefusedError(f"the changed network does not run ({error})") from error
+        if not found <= self.tolerance:
+            raise RefusedError(
+                f"outputs deviate by {found:.1e} from the intervened network's, {self.tolerance:.0e} is allowed"
+            )
+        return found
+
+    def applied(
+        self, plan: _Plan, changes: Mapping[GateSite, Callable[[_Plan], _Plan]]
+    ) -> tuple[_Plan, dict[GateSite, str]]:
+        """Return the plan with every change that holds, and why others do not; all are tried together first."""
+        refused: dict[GateSite, str] = {}
+        try:
+            whole = reduce(lambda grown, change: change(grown), changes.values(), plan)
+            self.deviation(whole)
+            return whole, refused
+        except RefusedError:
+            pass
+        for site, change in changes.items():
+            try:
+                grown = change(plan)
+                self.deviation(grown)
+                plan = grown
+            except RefusedError as refusal:
+                refused[site] = str(refusal)
+        return plan, refused
 
 
 def _located(
     network: nn.Module, sites: Sequence[GateSite], batch: torch.Tensor
 ) -> tuple[dict[GateSite, list[ProductNode]], dict[GateSite, str]]:
     """Return the multiplications of each site, and the reasons for the sites where they are not found."""
-    calls, gates = _probed(network, sites, batch)
+    calls: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
+
+    def catch(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], path: str) -> None:
+        calls[path] = tree_map_only(torch.Tensor, torch.clone, (args, kwargs))
+
+    with ExitStack() as hooks, torch.no_grad(), GateRecorder(network, sites) as recorder:
+        for path in {site.module for site in sites}:
+            hook = partial(catch, path=path)
+            hooks.callback(module_of(network, path).register_forward_pre_hook(hook, with_kwargs=True).remove)
+        network(batch)
+        gates = recorder.gates
     found, refused = {}, {}
     for site in sites:
         times = hook_point_of(site).product_calls
@@ -137,99 +241,86 @@ def _located(
     return found, refused
 
 
-def _probed(
-    network: nn.Module, sites: Sequence[GateSite], batch: torch.Tensor
-) -> tuple[dict[str, tuple[tuple[Any, ...], dict[str, Any]]], dict[str, torch.Tensor]]:
-    """Return the arguments of each multiplying module and the gates of each site, in a pass of the network."""
-    calls: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
-
-    def catching(path: str) -> Any:
-        def catch(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            calls[path] = tree_map_only(torch.Tensor, torch.clone, (args, kwargs))
-
-        return catch
-
-    with ExitStack() as hooks, torch.no_grad(), GateRecorder(network, sites) as recorder:
-        for path in {site.module for site in sites}:
-            module = module_of(network, path)
-            hooks.callback(module.register_forward_pre_hook(catching(path), with_kwargs=True).remove)
-        network(batch)
-        return calls, recorder.gates
-
-
-def _multiplied(plan: FoldPlan, site: GateSite, constant: torch.Tensor, places: Sequence[ProductNode]) -> FoldPlan:
+def _fix(plan: _Plan, site: GateSite, gate: torch.Tensor, places: Sequence[ProductNode]) -> _Plan:
     """Replace a site's factors by constants."""
     before = plan.products.get(site.module, ())
-    parts = [constant] if len(places) == 1 else list(constant.unbind(0))
-    edits: list[dict[str, Any]] = []
-    buffers = {}
-    for place, part in zip(places, parts, strict=True):
-        values = place.constant(part)
-        name = f"fixed_gate_{len(before) + len(edits)}"
+    edits, buffers = [], {}
+    for number, (place, part) in enumerate(zip(places, [gate] if len(places) == 1 else gate, strict=True), len(before)):
+        values, name = place.constant(part), f"fixed_gate_{number}"
         facts = {"shape": list(values.shape), "dtype": str(values.dtype).removeprefix("torch.")}
         edits.append({"node": place.node, "operand": place.operand, "buffer": name, **facts})
-        buffers[f"{site.module}.{name}".removeprefix(".")] = values
+        buffers[_path(site, name)] = values
     products = {**plan.products, site.module: (*before, *edits)}
-    return replace(plan, products=products, buffers={**plan.buffers, **buffers}, sites={**plan.sites, site: constant})
+    return replace(plan, products=products, buffers={**plan.buffers, **buffers}, sites={**plan.sites, site: gate})
 
 
-def _absorbed_by(
-    probe: DeviationCheck,
-    plan: FoldPlan,
-    places: Mapping[GateSite, Sequence[ProductNode]],
-    left: dict[GateSite, list[str]],
-) -> dict[GateSite, dict[str, Absorbed]]:
-    """Return the layers that can absorb each site's constants, by buffer; add to `left` why others cannot."""
-    changed = changed_copy(probe.network, plan)
-    flow = follow(changed, probe.batch)
-    absorbed: dict[GateSite, dict[str, Absorbed]] = {}
+def _path(site: GateSite, buffer: str) -> str:
+    return f"{site.module}.{buffer}".removeprefix(".")
+
+
+@dataclass
+class _Absorbed:
+    """How layers absorb the constants of a site: scalings by the path of a constant's buffer, and why others cannot."""
+
+    scalings: dict[str, tuple[Scaling, ...]] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
+
+    def outcome(self, site: GateSite) -> SiteFold:
+        names = (scaling.parameter for scalings in self.scalings.values() for scaling in scalings)
+        layers = tuple(dict.fromkeys(name.rpartition(".")[0] for name in names))
+        how = MULTIPLY if self.left else LAYERS
+        return SiteFold(site.name, site.module, how, layers, "; ".join(dict.fromkeys(self.left)))
+
+
+def _absorbed(
+    trial: _Trial, plan: _Plan, places: Mapping[GateSite, Sequence[ProductNode]]
+) -> dict[GateSite, _Absorbed]:
+    """Return which layers of the network with fixed gates can absorb each site's constants."""
+    changed = changed_copy(trial.network, plan)
+    flow = follow(changed, trial.batch)
+    absorbed: dict[GateSite, _Absorbed] = {}
     for site, found in places.items():
-        nodes = {item["node"]: item["buffer"] for item in plan.products[site.module]}
-        absorbed[site] = {}
+        buffers = {item["node"]: item["buffer"] for item in plan.products[site.module]}
+        absorbed[site] = _Absorbed()
         for place in found:
-            path = f"{site.module}.{nodes[place.node]}".removeprefix(".")
+            path = _path(site, buffers[place.node])
             try:
-                absorbed[site][path] = _absorbed(flow, changed.get_buffer(path), place)
+                absorbed[site].scalings[path] = _scalings(flow, changed.get_buffer(path), place)
             except RefusedError as refusal:
-                left.setdefault(site, []).append(str(refusal))
+                absorbed[site].left.append(str(refusal))
     return absorbed
 
 
-def _absorbed(flow: Flow, buffer: torch.Tensor, place: ProductNode) -> Absorbed:
-    """Return the layers that absorb one constant, before the site or after it."""
+def _scalings(flow: Flow, buffer: torch.Tensor, place: ProductNode) -> tuple[Scaling, ...]:
+    """Return how layers absorb one constant, before the site or after it."""
     if not place.plain:
         raise RefusedError(f"{place.node} does more than multiply")
     constant = Value(storage_of(buffer), 0)
     steps = flow.read_by(constant)
     if len(steps) != 1 or steps[0].name != "mul":
         raise RefusedError(f"the constant is read by {', '.join(step.name for step in steps)}")
-    feature = next(item for item in steps[0].args if isinstance(item, Operand) and item.value != constant)
+    (step,) = steps
+    feature = next(item for item in step.args if isinstance(item, Operand) and item.value != constant)
     try:
-        return absorb_before(flow, feature, buffer, steps[0])
+        return absorb_before(flow, feature, buffer, step)
     except RefusedError as before:
         try:
-            return absorb_after(flow, steps[0].outputs[0], buffer)
+            return absorb_after(flow, step.outputs[0], buffer)
         except RefusedError as after:
             raise RefusedError(f"before it: {before}; after it: {after}") from None
 
 
-def _into_layers(plan: FoldPlan, site: GateSite, absorbed: Mapping[str, Absorbed]) -> FoldPlan:
+def _move(plan: _Plan, site: GateSite, scalings: Mapping[str, tuple[Scaling, ...]]) -> _Plan:
     """Remove multiplications and scale layers instead."""
-    names = {path.rpartition(".")[2] for path in absorbed}
     products = tuple(
-        {"node": item["node"], "operand": item["operand"], "buffer": None} if item["buffer"] in names else item
+        {"node": item["node"], "operand": item["operand"], "buffer": None}
+        if item["buffer"] and _path(site, item["buffer"]) in scalings
+        else item
         for item in plan.products[site.module]
     )
-    scalings = (scaling for item in absorbed.values() for scaling in item.scalings)
     return replace(
         plan,
         products={**plan.products, site.module: products},
-        buffers={path: values for path, values in plan.buffers.items() if path not in absorbed},
-        scalings=(*plan.scalings, *scalings),
+        buffers={path: values for path, values in plan.buffers.items() if path not in scalings},
+        scalings=(*plan.scalings, *chain.from_iterable(scalings.values())),
     )
-
-
-def _outcome(site: GateSite, absorbed: Mapping[str, Absorbed], left: Sequence[str]) -> SiteFold:
-    layers = tuple(layer for item in absorbed.values() for layer in item.layers)
-    how = MULTIPLY if left else LAYERS
-    return SiteFold(site.name, site.module, how, layers, "; ".join(dict.fromkeys(left)))

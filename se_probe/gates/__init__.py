@@ -1,5 +1,6 @@
 """Gates: where a network multiplies channels by data-dependent factors, and their values for each image."""
 
+from se_probe.gates.deployed import Quantize, QuantizeLogits, Tile
 from se_probe.gates.discovery import Discovery, NoGatesError, SpatialMap, discover, find_gates, require_gates
 from se_probe.gates.effects import GateEffects, GateGradients, gate_effects
 from se_probe.gates.exact_effects import exact_effects
@@ -25,10 +26,13 @@ __all__ = [
     "Intervention",
     "NoGatesError",
     "PerLabel",
+    "Quantize",
+    "QuantizeLogits",
     "Replacement",
     "Scale",
     "Shuffle",
     "SpatialMap",
+    "Tile",
     "discover",
     "exact_effects",
     "find_gates",

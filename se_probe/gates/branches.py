@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,15 +17,19 @@ SUM_TOLERANCE = 1e-2
 
 @dataclass(frozen=True)
 class Gate:
-    """The products of one site with their canonical form.
+    """The products of one site; `values` are the gate in canonical form, `(image, channel)` or with branches.
 
-    `axes` are the aligned axes of the gate in canonical order; `values` is `(image, channel)` or with branches.
+    `axes` are the aligned axes of the gate in canonical order.
     """
 
     events: tuple[Event, ...]
     axes: tuple[int, ...]
-    shape: tuple[int, ...]
     values: torch.Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Canonical shape without the image axis."""
+        return tuple(self.values.shape[1:])
 
     @property
     def branches(self) -> int:
@@ -58,33 +61,28 @@ def _joined(gates: list[Gate]) -> list[Gate]:
     stacked = torch.stack([gate.values for gate in gates], dim=1)
     if not _adds_up(stacked, 1):
         return gates
-    events = tuple(event for gate in gates for event in gate.events)
-    return [Gate(events, gates[0].axes, tuple(stacked.shape[1:]), stacked)]
+    return [Gate(tuple(event for gate in gates for event in gate.events), gates[0].axes, stacked)]
 
 
 def _gate(event: Event) -> Gate:
     kept, values = event.geometry.kept, event.values
     if not kept:
-        return Gate((event,), (), (1,), values.unsqueeze(1))
+        return Gate((event,), (), values.unsqueeze(1))
     branch = next((axis for axis in kept if _competes(event, axis)), None)
     if len(kept) == 1:
-        parts = _parts(event)
-        if parts > 1:
-            branched = values.reshape(values.shape[0], parts, -1)
-            return Gate((event,), kept, tuple(branched.shape[1:]), branched)
-        if branch is None or not (event.matrices or _has_channels(event)):
-            return Gate((event,), kept, (values.shape[1],), values)
-        return Gate((event,), kept, (values.shape[1], 1), values.unsqueeze(2))
+        if (parts := _parts(event)) > 1:
+            values = values.unflatten(1, (parts, -1))
+        elif branch is not None and (event.matrices or _has_channels(event)):
+            values = values.unsqueeze(2)
+        return Gate((event,), kept, values)
     rest = tuple(axis for axis in kept if axis != branch)
-    channels = math.prod(event.feature_shape[axis] for axis in rest)
     axes = rest if branch is None else (branch, *rest)
-    shape = (channels,) if branch is None else (event.feature_shape[branch], channels)
-    order = [1 + kept.index(axis) for axis in axes]
-    return Gate((event,), axes, shape, values.permute(0, *order).reshape(values.shape[0], *shape))
+    ordered = values.permute(0, *(1 + kept.index(axis) for axis in axes))
+    return Gate((event,), axes, ordered.flatten(1 if branch is None else 2))
 
 
 def _parts(event: Event) -> int:
-    """Return how many branches lie one after the other on the one axis of a factor, 1 for none."""
+    """Return the number of branches that share the one axis of a factor, 1 for none."""
     flat = event.values.shape[1]
     competitors = event.lineage.competitors if event.lineage else None
     divides = competitors is not None and competitors < flat and flat % competitors == 0

@@ -1,4 +1,4 @@
-"""Choose the sites of a network: by name, as `find_gates` returned them, or all that it finds."""
+"""Choose sites of a network: by name, as `find_gates` returned them, or all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds the gates of any network by a few dry passes: by what it multiplies, not by class names."""
+"""Find the gates of any network by what it multiplies in a few dry passes, not by class names."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def _kernels(gate: Gate) -> tuple[int, ...]:
 
 
 def _check(site: GateSite, gate: Gate) -> None:
-    """Hold the canonical gate against the products that the network made."""
+    """Raise RuntimeError where the canonical gate does not reproduce the network's own products."""
     if not all(event.exact for event in gate.events):
         raise RuntimeError(
             f"{site.name} in {site.module!r}: feature map times gate differs from the network's own product; this is a "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,11 @@ from torch.func import functional_call
 
 from se_probe.errors import SeProbeError
 from se_probe.gates.naming import FAMILIES
-from se_probe.trace.calls import Key
+from se_probe.trace.dry_pass import watched_pass
 from se_probe.trace.example import Example
-from se_probe.trace.factors import factors_of
+from se_probe.trace.geometry import nearly_equal
 from se_probe.trace.products import Event, Trace
+from se_probe.trace.watching import CallMode, Key, product_operands
 
 # Factors that scale a feature map by its own norm are no attention maps.
 NORMALISING = {"rsqrt", "reciprocal"}
@@ -78,7 +79,7 @@ def decide(network: nn.Module, example: Example, watched: Trace) -> tuple[list[E
 
 
 def _by_geometry(events: Iterable[Event]) -> dict[Key, str]:
-    """Return why products are left out that their axes or what computed them tell; "" for no word about it."""
+    """Return the products that their axes or their lineage rule out, with the kind; "" for those not worth a report."""
     kinds = {}
     for event in events:
         kind, lineage = event.geometry.kind, event.lineage
@@ -98,11 +99,11 @@ def _by_geometry(events: Iterable[Event]) -> dict[Key, str]:
 
 
 def _by_values(network: nn.Module, example: Example, events: Sequence[Event]) -> dict[Key, str]:
-    """Return the candidates that other images or another seed tell from gates."""
+    """Return the candidates that passes over other images or with another seed rule out, with the kind."""
     events = [event for event in events if not event.values.is_meta]
     if not events:
         return {}
-    swapped = factors_of(network, example.swapped(), events, seed=1)
+    swapped = _factors_of(network, example.swapped(), events, seed=1)
     kinds: dict[Key, str] = {}
     differences: dict[Key, float] = {}
     for event in events:
@@ -114,7 +115,7 @@ def _by_values(network: nn.Module, example: Example, events: Sequence[Event]) ->
             )
         differences[event.key] = difference
     if doubtful := [event for event in events if differences[event.key] > 1e-6]:
-        again = factors_of(network, example, doubtful, seed=2)
+        again = _factors_of(network, example, doubtful, seed=2)
         for event in doubtful:
             values, found = event.values, again.factors.get(event.key)
             if found is None or not torch.equal(found.nan_to_num(), values.nan_to_num()):
@@ -151,7 +152,7 @@ def _with_fresh_weights(network: nn.Module, example: Example, events: Sequence[E
         return functional_call(network, weights, args, kwargs)
 
     try:
-        seen = factors_of(network, example, events, seed=0, call=reweighted)
+        seen = _factors_of(network, example, events, seed=0, call=reweighted)
     except SeProbeError:
         return {}
     kinds = {}
@@ -190,6 +191,41 @@ def _never_called(network: nn.Module, calls: Mapping[str, int]) -> list[str]:
         if hinted and not calls[path] and not any(path.startswith(f"{outer}.") for outer in found):
             found.append(path)
     return found
+
+
+def _factors_of(
+    network: nn.Module, example: Example, events: Sequence[Event], seed: int, call: Callable[..., Any] | None = None
+) -> _Factors:
+    """Return the factors of products in another pass, in which `call` is called in place of the network."""
+    mode = _Factors(events)
+    watched_pass(network, example, lambda: mode.watch(network, lambda: example.call(call or network)), seed)
+    return mode
+
+
+class _Factors(CallMode):
+    """Reads the factors of known products; `flat` tells whether those written out over space are constant over it."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        super().__init__()
+        self._wanted = {event.key: event for event in events}
+        self.factors: dict[Key, torch.Tensor] = {}
+        self.flat: dict[Key, bool] = {}
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one elementary operation."""
+        if product_operands(func, args) is not None:
+            event = self._wanted.get(self.count_product())
+            if event is not None and self._is_same(event, args):
+                product = event.product
+                values = self.factors[event.key] = product.read(args, tuple(event.values.shape[1:])).clone()
+                if event.geometry.written_out:
+                    whole = product.replace(args, values)[product.operand]
+                    self.flat[event.key] = nearly_equal(whole, args[product.operand])
+        return func(*args, **kwargs)
+
+    def _is_same(self, event: Event, args: tuple[Any, ...]) -> bool:
+        factor = args[event.product.operand]
+        return self._operation.name == event.product.operation.name and factor.dim() == event.product.rank
 
 
 def _where(event: Event) -> str:

@@ -1,4 +1,4 @@
-"""Dispatch modes of one thread that come off again after an interrupt, and operations that are not the network's."""
+"""Dispatch modes of a thread, which an interrupt cannot leave on; and which operations are not the network's."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def modes_on() -> int:
 
 
 def unwind_to(outermost: int) -> None:
-    """Turn all modes off but so many of the outermost."""
+    """Turn off all modes inside of the `outermost`, a number."""
     while modes_on() > outermost:
         pop_mode(_THREAD.modes[-1][0])
 
 
 def unwind(owner: object) -> None:
-    """Turn the modes of `owner` and those inside of them off; an interrupt skips the hooks that would have done so."""
+    """Turn off the modes of `owner` and those inside of them; an interrupt skips the hooks that would have done so."""
     unwind_to(next((place for place, (item, _) in enumerate(_THREAD.modes) if item is owner), modes_on()))
 
 

@@ -1,4 +1,4 @@
-"""Change gates while a network runs: another factor at the very product, by hooks that come off again."""
+"""Replace gates while a network runs: another factor in the multiplication, by hooks that are removed again."""
 
 from __future__ import annotations
 
@@ -102,4 +102,4 @@ class Intervention(PassFollower):
         branched = gate if gate.dim() == 3 else gate[:, None]
         branches = slice(None) if len(item.point.products) == 1 else slice(item.part, item.part + 1)
         context = GateContext(site, branches, self._forward, self.labels)
-        return item.product.replace(args, replacement.values(branched, context).expand(branched.shape))
+        return replacement.arguments(item.product, args, branched, context)

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from se_probe.trace.axes import stride_of
-from se_probe.trace.calls import Call
 from se_probe.trace.products import Event
+from se_probe.trace.watching import Call
 
 
 @dataclass(frozen=True)
@@ -97,9 +96,13 @@ def _stands_in_a_row(network: nn.Module, path: str) -> bool:
 
 def strides(event: Event, block: Call, extent: Sequence[int]) -> tuple[int, int]:
     """Return the stride of the multiplied feature map over the input's extent, and the stage of the block around it."""
-    own = stride_of([event.feature_shape[axis] for axis in event.geometry.space], extent)
-    at_block = stride_of(sizes, extent) if (sizes := _block_extent(event, block, extent)) else own
-    return round(own), round(math.log2(max(1.0, at_block)))
+    own = [event.feature_shape[axis] for axis in event.geometry.space]
+    at_block = _block_extent(event, block, extent) or own
+
+    def stride(sizes: Sequence[int]) -> float:
+        return float((math.prod(extent) / max(1, math.prod(sizes))) ** (1 / max(1, len(extent))))
+
+    return round(stride(own)), round(math.log2(max(1.0, stride(at_block))))
 
 
 def _block_extent(event: Event, block: Call, extent: Sequence[int]) -> Sequence[int]:

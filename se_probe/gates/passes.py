@@ -24,7 +24,7 @@ from se_probe.gates.refusals import TRAINING, another_way, check_recordable, mod
 from se_probe.gates.site import GateSite, HookPoint, hook_point_of
 from se_probe.trace.lineage import operation_name
 from se_probe.trace.operation import Product
-from se_probe.trace.watching import Origins, decomposes, product_operands
+from se_probe.trace.watching import Origins, decomposed, decomposes, product_operands
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,12 @@ class PassFollower:
     Args:
         network: the network, in evaluation mode, not wrapped.
         sites: the sites to follow.
+
+    Attributes:
+        in_training: whether the network may be in training mode.
     """
+
+    in_training = False
 
     def __init__(self, network: nn.Module, sites: Sequence[GateSite]) -> None:
         self.network = network
@@ -104,7 +109,7 @@ class PassFollower:
             raise SeProbeError(
                 f"this {type(self).__name__} is in use already; leave its with block first, or make a second one."
             )
-        check_recordable(self.network)
+        check_recordable(self.network, in_training=self.in_training)
         modules = {path: module_of(self.network, path) for path in self._expected}
         with ExitStack() as block:
             block.enter_context(_hooked(self.network, self))
@@ -154,7 +159,7 @@ class PassFollower:
         self.leave_pass()
 
     def _begin(self, batch: Any = None, *, elsewhere: bool) -> None:
-        if self.network.training:
+        if self.network.training and not self.in_training:
             raise SeProbeError(TRAINING)
         self._calls.clear()
         self._running, self._elsewhere = True, elsewhere
@@ -294,7 +299,7 @@ class _CallMode(TorchDispatchMode):
             return func(*args, **kwargs)
         if decomposes(func):
             with self:
-                return func.decompose(*args, **kwargs)
+                return decomposed(func, args, kwargs)
         wanted = None
         operands = product_operands(func, args)
         if operands is not None:

@@ -144,6 +144,11 @@ class GateRecorder(PassFollower):
     def before(self, item: SiteProduct, original: tuple[Any, ...], args: tuple[Any, ...]) -> None:
         """Copy the factor of a product."""
         shape = item.point.product_shape
+        if args[item.product.operand].shape != original[item.product.operand].shape:
+            raise SeProbeError(
+                f"the gates of {item.site} vary over the map while they are replaced, and a recording has one number a "
+                "channel; record outside of that intervention."
+            )
         self._keep("gate", item, item.product.read(args, shape).clone())
         if "original" in self._signals:
             self._keep("original", item, item.product.read(original, shape).clone())

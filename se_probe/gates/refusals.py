@@ -1,4 +1,4 @@
-"""Refuse networks whose passes cannot be followed, and passes that are not the one in which the sites were found."""
+"""Refuse networks whose passes cannot be followed, and passes that differ from the dry pass."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ TRAINING = (
 
 
 def another_way(what: str) -> SeProbeError:
-    """Return the error for a pass that is not the one in which the sites were found."""
+    """Return the error for a pass that differs from the dry pass in which the sites were found."""
     return SeProbeError(
         f"this forward pass took another way than the dry pass in which the sites were found: {what}; nothing of it is "
         "recorded or changed. Find the sites with an input for which the network takes this way."
     )
 
 
-def check_recordable(network: nn.Module) -> None:
-    """Raise SeProbeError where forward hooks on a network would miss gates or see a part of a batch."""
+def check_recordable(network: nn.Module, *, in_training: bool = False) -> None:
+    """Raise SeProbeError where hooks would miss gates, see a part of a batch, or see training where it may not be."""
     if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
         raise SeProbeError(
             f"the network is wrapped in {type(network).__name__}, whose replicas run without the recorder; "
@@ -39,7 +39,7 @@ def check_recordable(network: nn.Module) -> None:
                 f"{path or 'the network'} is compiled by torch.compile, which may leave out hooks that are "
                 "registered later; pass the network from before it was compiled (compiled._orig_mod) and run that."
             )
-    if any(module.training for module in network.modules()):
+    if not in_training and any(module.training for module in network.modules()):
         raise SeProbeError(TRAINING)
 
 

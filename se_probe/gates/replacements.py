@@ -1,9 +1,10 @@
-"""What can stand in the place of a gate: neutral, constant, other images' gates, one branch alone."""
+"""Replacements of a gate: neutral, constant, other images' gates, one branch alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from se_probe.errors import SeProbeError
 from se_probe.gates.site import GateSite
+from se_probe.trace.operation import Product
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,10 @@ class GateContext:
 
 
 class Replacement:
-    """What stands in the place of a gate."""
+    """A replacement of a gate."""
 
     def check(self, site: GateSite) -> None:
-        """Raise SeProbeError where the site's gate cannot be replaced so; any gate can by default."""
+        """Raise SeProbeError where the site's gate cannot be replaced so; by default any gate can."""
 
     def values(self, gate: torch.Tensor, context: GateContext) -> torch.Tensor:
         """Return what the network multiplies by.
@@ -48,6 +50,12 @@ class Replacement:
             A tensor on the gate's device that broadcasts to its shape.
         """
         raise NotImplementedError
+
+    def arguments(
+        self, product: Product, args: tuple[Any, ...], gate: torch.Tensor, context: GateContext
+    ) -> tuple[Any, ...]:
+        """Return the arguments of a multiplication by the gate with the `values` in place of the factor's."""
+        return product.replace(args, self.values(gate, context).expand(gate.shape))
 
 
 class Identity(Replacement):

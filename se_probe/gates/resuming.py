@@ -17,9 +17,8 @@ import torch
 from torch import nn
 
 from se_probe.gates.site import GateSite, hook_point_of
-from se_probe.trace.calls import Call, CallMode, Key, storages_in
-from se_probe.trace.example import Example, noise_for
-from se_probe.trace.watching import product_operands, storage_of, tensors_in
+from se_probe.trace.example import noise_for
+from se_probe.trace.watching import Call, CallMode, Key, product_operands, storage_of, storages_in, tensors_in
 
 
 class Resumable:
@@ -47,7 +46,7 @@ class Resumable:
         self._kept: dict[tuple[int, bool], torch.Tensor] = {}
         noise = noise_for(network, input_size)
         seen = PassLog()
-        seen.watch(network, Example((noise,), {}, len(noise)))
+        seen.watch(network, lambda: network(noise))
         self._calls = seen.began
         self._prefixes = {site.name: found for site in sites if (found := prefix_of(seen, site, sites)) is not None}
         self._try_out(noise, sites)

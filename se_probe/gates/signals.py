@@ -1,4 +1,4 @@
-"""What surrounds a gate: its logits, the squeeze it is computed from, and the feature map before and after it."""
+"""Signals beside a gate: its logits, the squeeze it is computed from, and the feature map before and after it."""
 
 from __future__ import annotations
 

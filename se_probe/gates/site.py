@@ -1,4 +1,4 @@
-"""What a gate site is: a place in a network where a data-dependent factor multiplies channels."""
+"""Gate sites: the places in a network where a data-dependent factor multiplies channels."""
 
 from __future__ import annotations
 

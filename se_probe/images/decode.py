@@ -107,15 +107,20 @@ class DeviceDecoder:
             return [self._transformed(image) for image in _decode(encoded, self.device)]
 
     def _transformed(self, image: torch.Tensor) -> torch.Tensor:
-        from torchvision.transforms import PILToTensor, ToTensor
         from torchvision.transforms.functional import convert_image_dtype
 
         for step in self._steps:
-            makes_tensor = isinstance(step, ToTensor | PILToTensor) or type(step).__name__ in _MAKE_TENSORS
-            image = convert_image_dtype(image, torch.float32) if makes_tensor else step(image)
+            image = convert_image_dtype(image, torch.float32) if makes_tensor(step) else step(image)
         if not image.is_floating_point():
             raise TypeError("the network's transform takes no tensors")
         return image
+
+
+def makes_tensor(step: object) -> bool:
+    """Return whether a step of a transform makes a tensor of an image."""
+    from torchvision.transforms import PILToTensor, ToTensor
+
+    return isinstance(step, ToTensor | PILToTensor) or type(step).__name__ in _MAKE_TENSORS
 
 
 def encoded_jpeg(opener: Callable[[], Image.Image]) -> bytes | None:

@@ -155,12 +155,11 @@ def _item(index: int, path: str, opener: _Opener, *, transform: Transform, encod
         if data is not None:
             return _Encoded(index, path, data)
     try:
-        image = decode_rgb(opener)
+        return index, transform(decode_rgb(opener))
     except UndecodableImageError as error:
         return Skip(index, path, str(error))
     except SeProbeError as error:
         return _Failure(str(error))
-    return index, transform(image)
 
 
 class _Items(Dataset[_Item]):

@@ -72,24 +72,20 @@ def catalog(pattern: str | None = None) -> Catalog:
     """
     known = {spec: tags for spec, tags in pretrained_networks().items() if matches(pattern, spec, tags)}
     table = shipped_table()
-    found = {spec: table.get(spec, _NEWER) for spec in known}
-    return Catalog(
-        tuple(
-            CatalogEntry(spec, known[spec], kinds)
-            for spec, kinds in found.items()
-            if kinds and not isinstance(kinds, str)
-        ),
-        sum(not kinds for kinds in found.values()),
-        {spec: reason for spec, reason in found.items() if isinstance(reason, str)},
-    )
+    entries, unexamined = [], {}
+    for spec, tags in known.items():
+        gates = table.get(spec, _NEWER)
+        if isinstance(gates, str):
+            unexamined[spec] = gates
+        elif gates:
+            entries.append(CatalogEntry(spec, tags, gates))
+    return Catalog(tuple(entries), len(known) - len(entries) - len(unexamined), unexamined)
 
 
 def shipped_table() -> dict[str, Examined]:
     """Return the gates of each network that the table in the package knows."""
-    networks: dict[str, Examined] = json.loads(files("se_probe.models").joinpath("catalog.json").read_text("utf-8"))[
-        "networks"
-    ]
-    return networks
+    table: dict[str, dict[str, Examined]] = json.loads(files("se_probe.models").joinpath("catalog.json").read_bytes())
+    return table["networks"]
 
 
 def pretrained_networks() -> dict[str, tuple[str, ...]]:

@@ -11,7 +11,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -34,15 +33,6 @@ _DAMAGED: tuple[type[Exception], ...] = (
 _LEGACY_PICKLES = 4  # magic number, protocol, system, content; the tensors' bytes follow
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """The tensors of a file; `container` names the entry of the file that held them, None for none."""
-
-    path: Path
-    tensors: Mapping[str, torch.Tensor] = field(repr=False)
-    container: str | None
-
-
 def apply_checkpoint(network: torch.nn.Module, path: Path, name: str) -> str:
     """Load every tensor of the checkpoint at `path` into the network and return a phrase that says what was used.
 
@@ -52,9 +42,9 @@ def apply_checkpoint(network: torch.nn.Module, path: Path, name: str) -> str:
         SeProbeError: the file cannot be read as tensors alone, or a tensor is missing, left over or of
             another shape.
     """
-    checkpoint = read_checkpoint(path)
+    stored, container = read_checkpoint(path)
     expected = {key: value for key, value in network.state_dict().items() if isinstance(value, torch.Tensor)}
-    prefix, tensors = _without_prefix(checkpoint.tensors, expected)
+    prefix, tensors = _without_prefix(stored, expected)
     # Files from before PyTorch 0.4.1 lack these counters, which evaluation never reads.
     counters = {key: value for key, value in expected.items() if key.endswith("num_batches_tracked")}
     tensors = {**counters, **tensors}
@@ -65,13 +55,16 @@ def apply_checkpoint(network: torch.nn.Module, path: Path, name: str) -> str:
         raise SeProbeError(
             f"{path.name} cannot be put into {name} ({one_line(error)}); expected plain tensors"
         ) from error
-    notes = [checkpoint.container or "", f'prefix "{prefix}" stripped' if prefix else ""]
+    notes = [container or "", f'prefix "{prefix}" stripped' if prefix else ""]
     used = ", ".join(note for note in notes if note)
     return f"checkpoint {path.name}" + (f" ({used})" if used else "")
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], str | None]:
     """Read the tensors of a safetensors file, or of a PyTorch file that holds nothing but data.
+
+    Returns:
+        The tensors by name, and the entry of the file that held them, None where they are the file's own.
 
     Raises:
         SeProbeError: there is no such file, it is of another kind, or it would have to be unpickled.
@@ -88,7 +81,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{path.name} holds {_kind(content)}; expected a state dict (names and tensors), "
             f"bare or under {', '.join(_CONTAINERS)}"
         )
-    return Checkpoint(path, {str(key): value for key, value in tensors.items()}, container)
+    return {str(key): value for key, value in tensors.items()}, container
 
 
 def _read_safetensors(path: Path) -> object:
@@ -131,49 +124,41 @@ def _without_prefix(
     tensors: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]
 ) -> tuple[str, Mapping[str, torch.Tensor]]:
     """Return the prefix whose removal makes most names fit, and the tensors without it."""
-    return max(_strippings(tensors), key=lambda stripped: len(stripped[1].keys() & expected.keys()))
-
-
-def _strippings(tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, Mapping[str, torch.Tensor]]]:
     removed = ""
-    yield removed, tensors
+    tried = [(removed, tensors)]
     while prefix := next((p for p in _PREFIXES if all(key.startswith(p) for key in tensors)), None):
         removed += prefix
         tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-        yield removed, tensors
+        tried.append((removed, tensors))
+    return max(tried, key=lambda stripped: len(stripped[1].keys() & expected.keys()))
 
 
 def _require_fit(
     tensors: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], file: str, name: str
 ) -> None:
-    missing = [key for key in expected if key not in tensors]
-    unexpected = [key for key in tensors if key not in expected]
-    reshaped = [key for key in expected if key in tensors and tensors[key].shape != expected[key].shape]
-    shapes = [f"{key} {tuple(tensors[key].shape)} for {tuple(expected[key].shape)}" for key in reshaped]
-    problems = [
-        f"{len(found)} {what} ({_shorten(found)})"
-        for found, what in (
-            (missing, "missing"),
-            (unexpected, "left over"),
-            (shapes, "of another shape"),
-        )
-        if found
-    ]
+    reshaped = {
+        key: (tuple(tensors[key].shape), tuple(value.shape))
+        for key, value in expected.items()
+        if key in tensors and tensors[key].shape != value.shape
+    }
+    found = {
+        "missing": [key for key in expected if key not in tensors],
+        "left over": [key for key in tensors if key not in expected],
+        "of another shape": [f"{key} {given} for {wanted}" for key, (given, wanted) in reshaped.items()],
+    }
+    problems = [f"{len(names)} {what} ({_shorten(names)})" for what, names in found.items() if names]
     if problems:
-        hint = _class_count_hint([(tensors[key].shape, expected[key].shape) for key in reshaped])
-        raise SeProbeError(
-            f"{file} does not fit {name}: of {len(expected)} tensors {', '.join(problems)}; "
-            + (hint or "expected every tensor of the network and no other")
-        )
+        remedy = _class_count_hint(list(reshaped.values())) or "expected every tensor of the network and no other"
+        raise SeProbeError(f"{file} does not fit {name}: of {len(expected)} tensors {', '.join(problems)}; {remedy}")
 
 
-def _class_count_hint(shapes: Sequence[tuple[torch.Size, torch.Size]]) -> str | None:
+def _class_count_hint(shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> str | None:
     """Return the remedy where every misfit is the same change of the first dimension, as in a classifier."""
-    counts = {(found[0] if found else 0, wanted[0] if wanted else 0) for found, wanted in shapes}
-    if len(counts) != 1 or any(found[1:] != wanted[1:] for found, wanted in shapes):
+    counts = {(given[:1], wanted[:1]) for given, wanted in shapes}
+    if len(counts) != 1 or any(given[1:] != wanted[1:] for given, wanted in shapes):
         return None
-    found, wanted = counts.pop()
-    return f"a classifier of {found} classes instead of {wanted} is asked for by --model-arg num_classes={found}"
+    given, wanted = (sum(first) for first in counts.pop())
+    return f"a classifier of {given} classes instead of {wanted} is asked for by --model-arg num_classes={given}"
 
 
 def _shorten(names: Sequence[str]) -> str:

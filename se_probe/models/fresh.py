@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
-from torch import nn
 
 from se_probe.errors import SeProbeError
 from se_probe.models.network import LoadedModel, state_digest
@@ -28,14 +26,10 @@ def fresh_weights(model: LoadedModel, seed: int) -> LoadedModel:
             reset = getattr(module, "reset_parameters", None)
             if callable(reset):
                 reset()
-            elif any(True for _ in _own(module)):
+            elif next(module.parameters(recurse=False), None) is not None:
                 raise SeProbeError(
                     f"{type(module).__name__} {name!r} of {model.name} has parameters and no reset_parameters, so that "
                     "fresh weights cannot be drawn for it; leave out --null."
                 )
     weights = f"fresh (seed {seed})"
     return replace(model, network=network.eval(), weights=weights, weights_sha256=state_digest(network.state_dict()))
-
-
-def _own(module: nn.Module) -> Iterator[nn.Parameter]:
-    return module.parameters(recurse=False)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,6 @@ import torch
 from timm.data import create_transform
 
 from se_probe.errors import SeProbeError
-from se_probe.models.bundled_source import build_bundled
 from se_probe.models.checkpoint import apply_checkpoint
 from se_probe.models.configuration import output_labels, timm_preprocessing
 from se_probe.models.file_source import build_from_file
@@ -87,8 +85,7 @@ def model_of(network: torch.nn.Module, name: str | None = None) -> LoadedModel:
         )
     _require_values(network, label)
     preprocessing = timm_preprocessing(network, label, source=f"pretrained_cfg of {label}", model_args={})
-    labels = output_labels(network, label)
-    built = BuiltNetwork(deepcopy(network), label, "memory", "as given", preprocessing, labels)
+    built = BuiltNetwork(deepcopy(network), label, "memory", "as given", preprocessing, output_labels(network, label))
     return _for_images(_finish(built, built.weights))
 
 
@@ -121,7 +118,9 @@ def _load(
         other = "a checkpoint was given" if checkpoint is not None else f"{spec} brings its own"
         raise SeProbeError(f"random weights were asked for, but {other}; choose one of the two")
     pretrained = checkpoint is None and not random_weights
-    with _seeded(seed):
+    # Networks are built on the CPU, so only its generator is touched, and put back.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         built = _build(source, rest, dict(model_args), pretrained=pretrained)
     weights = f"random (seed {seed})" if random_weights else built.weights
     _require_values(built.network, built.name)
@@ -135,7 +134,26 @@ def _build(source: str, rest: str, model_args: Mapping[str, object], *, pretrain
         return _LIBRARIES[source](rest, model_args, pretrained=pretrained)
     if source == "file":
         return build_from_file(rest, model_args)
-    return build_bundled(f"{source}:{rest}", model_args)
+    return _build_bundled(source, rest, model_args)
+
+
+def _build_bundled(source: str, kind: str, model_args: Mapping[str, object]) -> BuiltNetwork:
+    """Build `demo:KIND`, trained on drawings, or `photo:KIND`, on photographs, with its bundled weights."""
+    from se_probe.demo import DEMO_CLASSES, DEMO_MODELS, PHOTO_CLASSES, PHOTO_MODELS, demo_network, photo_network
+
+    kinds, labels, build = {
+        "demo": (DEMO_MODELS, DEMO_CLASSES, demo_network),
+        "photo": (PHOTO_MODELS, PHOTO_CLASSES, photo_network),
+    }[source]
+    spec = f"{source}:{kind}"
+    if kind not in kinds:
+        expected = ", ".join(f"{source}:{known}" for known in kinds)
+        raise SeProbeError(f'there is no {source} network "{kind}"; expected one of {expected}')
+    if model_args:
+        raise SeProbeError(f"the {source} networks take no arguments; leave out {', '.join(model_args)}")
+    network = build(kind)
+    preprocessing = timm_preprocessing(network, spec, source=f"pretrained_cfg of {spec}", model_args={})
+    return BuiltNetwork(network, spec, source, "bundled with se-probe", preprocessing, labels)
 
 
 def _finish(built: BuiltNetwork, weights: str) -> LoadedModel:
@@ -171,11 +189,3 @@ def _require_values(network: torch.nn.Module, name: str) -> None:
             f"{len(missing)} tensors of {name} are on the meta device and have no values ({missing[0]} is the first); "
             "build it on the CPU, or load weights with load_state_dict(..., assign=True)"
         )
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    # Networks are built on the CPU, so only its generator is touched, and put back.
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield

@@ -30,9 +30,14 @@ def build_torchvision(name: str, model_args: Mapping[str, object], *, pretrained
     weights = _default_weights(name)
     if pretrained:
         _fetch(name, weights)
-        network = _create(name, model_args, weights)
-    else:
-        network = _create(name, {**size_argument(name), **model_args}, None)
+    arguments = dict(model_args) if pretrained else {**size_argument(name), **model_args}
+    try:
+        network: torch.nn.Module = get_model(name, weights=weights if pretrained else None, **arguments)
+    except _BUILD_ERRORS as error:
+        raise SeProbeError(
+            f"torchvision cannot build {describe_call(name, arguments)} ({one_line(error)}); "
+            "check the arguments given with --model-arg"
+        ) from error
     return BuiltNetwork(
         network,
         f"torchvision:{name}",
@@ -77,17 +82,6 @@ def _fetch(name: str, weights: Weights) -> None:
         raise SeProbeError(
             f"{file} cannot be read as tensors alone ({one_line(error)}); remove it, so that it is fetched again"
         ) from error
-
-
-def _create(name: str, model_args: Mapping[str, object], weights: Weights | None) -> torch.nn.Module:
-    try:
-        network: torch.nn.Module = get_model(name, weights=weights, **model_args)
-    except _BUILD_ERRORS as error:
-        raise SeProbeError(
-            f"torchvision cannot build {describe_call(name, model_args)} ({one_line(error)}); "
-            "check the arguments given with --model-arg"
-        ) from error
-    return network
 
 
 def _preprocessing(weights: Weights) -> Preprocessing:

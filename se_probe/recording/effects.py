@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -112,10 +112,11 @@ def settled_effects(
 @contextmanager
 def passes(run: ForwardPass, sites: Sequence[GateSite], facts: Mapping[str, Any] | None) -> Iterator[StartPass]:
     """Yield what starts the pass of a batch, with a backward pass where there are `facts` of effects."""
-    if facts is None or not isinstance(run, HookedNetwork):
+    if facts is None:
         yield partial(start, run)
         return
-    with _effect_passes(run, sites, facts) as begin_pass:
+    # It is no compiled copy, which `require_effects_possible` has refused.
+    with _effect_passes(cast(HookedNetwork, run), sites, facts) as begin_pass:
         yield begin_pass
 
 

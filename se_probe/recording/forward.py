@@ -104,12 +104,15 @@ class Results:
         predicted: output unit with the highest probability, -1 where the output is not a vector of logits.
         probability: softmax probability of that unit, NaN where there is none.
         class_probability: probability of the image's own class, NaN where the network has no unit for it.
+        energy: −log Σ exp of the logits, NaN where there are none (Liu et al., Energy-based Out-of-distribution
+            Detection, NeurIPS 2020, equation 4 at temperature 1).
     """
 
     columns: NDArray[np.floating]
     predicted: NDArray[np.int64]
     probability: NDArray[np.float64]
     class_probability: NDArray[np.float64]
+    energy: NDArray[np.float64]
 
 
 class Transfer:
@@ -126,8 +129,8 @@ class Transfer:
         """Wait for the device and return the results."""
         if self._arrived is not None:
             self._arrived.synchronize()
-        columns, predicted, probability, class_probability = (tensor.numpy() for tensor in self._tensors)
-        return Results(columns, predicted, probability.astype(np.float64), class_probability.astype(np.float64))
+        columns, predicted, *numbers = (tensor.numpy() for tensor in self._tensors)
+        return Results(columns, predicted, *(values.astype(np.float64) for values in numbers))
 
 
 def start(run: ForwardPass, images: torch.Tensor, units: Sequence[int]) -> Transfer:
@@ -145,16 +148,17 @@ def start(run: ForwardPass, images: torch.Tensor, units: Sequence[int]) -> Trans
         return Transfer([columns, *choices(output, own)])
 
 
-def choices(output: object, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the predicted unit, its probability and that of each image's own unit, as in `Results`."""
+def choices(output: object, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the predicted unit, its probability, that of each image's own unit, and the energy, as in `Results`."""
     missing = torch.full(own.shape, torch.nan, device=own.device)
     if not (isinstance(output, torch.Tensor) and output.shape[:1] == own.shape and output.dim() == 2):
-        return torch.full_like(own, -1), missing, missing
-    probabilities = output.double().softmax(1) if output.dtype == torch.float64 else output.float().softmax(1)
+        return torch.full_like(own, -1), missing, missing, missing
+    logits = output if output.dtype == torch.float64 else output.float()
+    probabilities = logits.softmax(1)
     probability, predicted = probabilities.max(1)
     known = (own >= 0) & (own < output.shape[1])
     of_class = probabilities.gather(1, torch.where(known, own, 0)[:, None])[:, 0]
-    return predicted, probability, torch.where(known, of_class, missing)
+    return predicted, probability, torch.where(known, of_class, missing), -logits.logsumexp(1)
 
 
 def seconds(

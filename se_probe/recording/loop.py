@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
@@ -57,6 +59,7 @@ def record(
     ranks: Ranks | None = None,
     say: Callable[[str], None] = lambda line: None,
     progress: Callable[[int], None] = lambda images: None,
+    energies: Callable[[Sequence[int], NDArray[np.float64]], None] = lambda places, values: None,
 ) -> Recording:
     """Record the gates of a network over selected images.
 
@@ -80,6 +83,8 @@ def record(
             them call this function with the same arguments, and see the same folder at `path`.
         say: is called with each line about what is resumed, how the network is run, and batches that were halved.
         progress: called with the number of images done since the last call, those of an earlier run first.
+        energies: called with the places in the selection of the images of a batch, and the energies of their outputs
+            (`Results.energy`), which are not in the recording.
 
     Returns:
         The recording, complete. An image that cannot be decoded, or with a signal that is NaN or infinite, is
@@ -96,7 +101,7 @@ def record(
     ranks = ranks or Ranks()
     model.network.to(device)
     header = _header(model, sites, selection, capture, provenance)
-    run = _Run(model, selection, header, path, capture, execution, device, workers, say)
+    run = _Run(model, selection, header, path, capture, execution, device, workers, say, energies)
     advance = _advance(progress, ranks)
     with only_writer(path) if ranks.first else nullcontext():
         places = _places(run, ranks, resume)
@@ -152,6 +157,7 @@ class _Run:
     device: str | torch.device
     workers: int
     say: Callable[[str], None]
+    energies: Callable[[Sequence[int], NDArray[np.float64]], None]
 
     def record(
         self,
@@ -229,6 +235,7 @@ class _Run:
 
     def _received(self, batch: Batch, transfers: Sequence[Transfer]) -> RecordedBatch:
         results = [transfer.results() for transfer in transfers]
+        self.energies(batch.indices, np.concatenate([np.empty(0), *(item.energy for item in results)]))
         return take_in(self.model, self.selection, self.header.signals, batch, results)
 
 

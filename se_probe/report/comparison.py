@@ -45,7 +45,7 @@ _MATCH_COLUMNS = {
 
 
 class RunFacts(NamedTuple):
-    """A run as the page tells of it: its label, folder, recording and what there is to know of its making."""
+    """What the page says of a run: its label, folder, recording and provenance."""
 
     label: str
     folder: str

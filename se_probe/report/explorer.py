@@ -38,13 +38,18 @@ REFERENCE_COLOURS = ("#1a1a1a", "#f2f2f2")
 
 
 def explorer_data(recording: Recording, channel_rows: pd.DataFrame, thumbnails: Thumbnails) -> dict[str, Any]:
-    """Return the explorer's data as JSON-able values with packed numbers (see `encoding.Packed`).
+    """Return the explorer's data as JSON-able values with packed numbers (see `page.Packed`).
 
-    `channel_rows` has the columns `site`, `branch` and `channel`, and columns of scores to sort by and of categories
-    (`words.SORT_ORDERS`, `words.CATEGORIES`). Arrays of a site run over (class, branch, channel): the chosen classes,
-    then all classes together where there is a reference, then the other classes, as many as `OTHER_BYTES` hold. Each
-    branch and channel names the `EXTREMES` images with the highest and with the lowest gate, each image the
-    `STANDING_OUT` channels in which it lies furthest from the mean of all images.
+    Arrays of a site run over (class, branch, channel): the chosen classes, then all classes together where there is a
+    reference, then the other classes, as many as `OTHER_BYTES` hold. Each branch and channel names the `EXTREMES`
+    images with the highest and with the lowest gate, each image the `STANDING_OUT` channels in which it is furthest
+    from the mean of all images.
+
+    Args:
+        recording: the recording.
+        channel_rows: a row a `site`, `branch` and `channel`, with scores to sort by and categories
+            (`words.SORT_ORDERS`, `words.CATEGORIES`).
+        thumbnails: small pictures of the images whose gates are kept.
     """
     scores = [name for name in SORT_ORDERS if name in channel_rows.columns]
     rows = dict(list(channel_rows.groupby("site", sort=False)))

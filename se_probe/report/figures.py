@@ -31,7 +31,7 @@ class ReportFigure:
 
 
 def run_figures(folder: Path) -> list[ReportFigure]:
-    """Return the figures that lie in `folder`, the papers' first, else in the order of their names.
+    """Return the figures in `folder`, the papers' first, else in the order of their names.
 
     Those of sections of their own are left to `effect_figures` and `intervention_figures`, those of maps, which are
     large, to the explorer, which shows maps itself.
@@ -48,12 +48,19 @@ def effect_figures(folder: Path) -> list[ReportFigure]:
 
 
 def intervention_figures(folder: Path) -> list[ReportFigure]:
-    """Return the figures of interventions that lie in `folder`; of several replacements each has its own."""
+    """Return the figures of interventions in `folder`; of several replacements each has its own."""
     return [_known(folder, stem) for kind in INTERVENTION_FIGURES for stem in _stems(folder) if _kind(stem) == kind]
 
 
 def report_figure(folder: Path, stem: str, title: str, note: str) -> ReportFigure:
-    """Return the figure whose files in `folder` are named `stem`, as the smaller of its pictures."""
+    """Return a figure with the smallest of its pictures.
+
+    Args:
+        folder: where its files are.
+        stem: their name without suffix.
+        title: its heading.
+        note: a sentence on what it shows.
+    """
     candidates = [path for suffix in _MEDIA_TYPES if (path := folder / f"{stem}.{suffix}").is_file()]
     # A drawing of very many points is smaller as pixels.
     smallest = min(candidates, key=lambda path: path.stat().st_size)

@@ -67,18 +67,18 @@ class Section:
     summary: tuple[str, ...] = ()
 
 
-def sites_table(table: pd.DataFrame) -> PageTable:
-    """Return a table of sites for a page: a row each, named in the first column, `site`."""
-    others = [name for name in table.columns if name != "site"]
+def sites_table(table: pd.DataFrame, first: str = "site") -> PageTable:
+    """Return a table for a page, of sites or of what the column `first` names, which comes first."""
+    others = [name for name in table.columns if name != first]
     same = [name for name in others if len(table) > 1 and table[name].nunique(dropna=False) == 1]
-    shown = ["site", *(name for name in others if name not in same)]
+    shown = [first, *(name for name in others if name not in same)]
     columns = [[_cell(value, words_for(name).decimals) for value in table[name]] for name in shown]
     headings = [
         Heading(words_for(name).label, words_for(name).note, all(cell.key is not None for cell in column))
         for name, column in zip(shown, columns, strict=True)
     ]
     common = [(words_for(name).label, _cell(table[name].iloc[0], words_for(name).decimals).text) for name in same]
-    return PageTable(tuple(headings), tuple(zip(*columns, strict=True)), tuple(common))
+    return PageTable(tuple(headings), tuple(zip(*columns, strict=True)), tuple(common), first == "site")
 
 
 def _cell(value: Any, decimals: int | None) -> Cell:

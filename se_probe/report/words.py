@@ -21,7 +21,7 @@ SORT_ORDERS = {
 """Scores that channels can be sorted by, as the menu names them."""
 
 CATEGORIES = ("state", "best_class")
-"""What a channel is called by."""
+"""Columns that classify a channel."""
 
 _COLUMNS = {
     "site": ColumnWords("Site", "SE_{stage}_{block}: stage 2 has a quarter of the input's resolution", None),
@@ -105,5 +105,5 @@ _COLUMNS = {
 
 
 def words_for(column: str) -> ColumnWords:
-    """Return the words for a column; one that is not known is called by its name."""
+    """Return the words for a column; an unknown one is headed by its name."""
     return _COLUMNS.get(column, ColumnWords(column.replace("_", " ")))

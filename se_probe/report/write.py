@@ -50,7 +50,7 @@ def write_report(
     Args:
         run: a run's folder or the `recording.zarr` in it.
         findings: claims and their verdicts.
-        summary: what stands on top of the page; that of `summary_of` by default.
+        summary: the top of the page; that of `summary_of` by default.
         data: the images, for thumbnails; nothing that the recording names is opened.
 
     Returns:
@@ -98,7 +98,7 @@ def report_html(
     Args:
         recording: what was run.
         findings: claims and their verdicts, in the order in which they are shown.
-        summary: what stands on top of the page.
+        summary: the top of the page.
         site_rows: a row a site; its columns are the columns of the table of sites, `site` first.
         channel_rows: a row a site, branch and channel, with the scores that channels can be sorted by.
         figures: pictures of the recording, in the order in which they are shown.

@@ -19,8 +19,8 @@ from se_probe.ablation.measure import Labels, passes_of, require_measurable
 from se_probe.ablation.metric import Metric, read_metric
 from se_probe.ablation.planning import SCOPES
 from se_probe.ablation.replacing import ReplacementSpec, parse_replacement
-from se_probe.ablation.results import AblationWriter
 from se_probe.ablation.sources import donated, gather_gates, shuffled, swapped
+from se_probe.ablation.writing import AblationWriter
 from se_probe.costs import cost_table
 from se_probe.errors import SeProbeError
 from se_probe.gates import Replacement
@@ -90,7 +90,7 @@ class _Planned:
         run: what is recorded.
         folder: the run's folder.
         within: classes of the within-class figure.
-        replacement: what stands in the place of gates.
+        replacement: what replaces gates.
         groups: which sites are replaced together.
         pair: the classes whose gates are swapped.
         metric: a measure of one's own in the place of those of a classifier.
@@ -138,6 +138,7 @@ def _plan(settings: AblateSettings) -> _Planned:
         require_same(joined, model, selection)
     require_measurable(model, selection, metric)
     run = plan_run(settings, model, selection, machine, "ablate")
+    spec = spec.of(model.network)
     groups = _fitting(plan_interventions(run.discovery.sites, settings.sites or SCOPES), spec)
     pair = None
     if spec.classes is not None:
@@ -183,7 +184,7 @@ def _measure(plan: _Planned, recording: Recording) -> None:
 
 
 def _replacements(plan: _Planned, recording: Recording) -> tuple[Mapping[str, Replacement], Labels | None]:
-    """Return what stands in the place of each site's gate, and the label of each image where that matters."""
+    """Return what replaces each site's gate, and the label of each image where the replacement depends on it."""
     entries = plan.selection.entries
     match plan.replacement.kind:
         case "mean":
@@ -215,18 +216,19 @@ def _changed(interventions: Sequence[SiteGroup]) -> list[str]:
 
 
 def _fitting(interventions: Sequence[SiteGroup], wanted: ReplacementSpec) -> list[SiteGroup]:
-    """Return the interventions of which every site can be replaced so."""
-    fitting = [item for item in interventions if all(map(wanted.fits, item.sites))]
+    """Return the interventions of which every site can be replaced so; tell of sites that cannot."""
+    sites = {site.name: site for item in interventions for site in item.sites}
+    refusals = {name: reason for name, site in sites.items() if (reason := wanted.refusal(site))}
+    fitting = [item for item in interventions if refusals.keys().isdisjoint(item.site_names)]
     if not fitting:
-        raise SeProbeError(
-            f"{wanted.text} fits none of the sites {', '.join(_changed(interventions))}; choose sites whose branches "
-            "compete and have that branch, or another replacement."
-        )
+        raise SeProbeError(f"{wanted.text} fits none of the sites {', '.join(sites)}: {next(iter(refusals.values()))}")
+    for reason in refusals.values():
+        tell("left out", reason)
     return fitting
 
 
 def _origin(wanted: ReplacementSpec, other: Recording | None) -> str | None:
-    """Return in words where the replaced gates come from, None where they come from no images."""
+    """Return in words which images the replaced gates come from, None for constants."""
     if wanted.kind in {"mean", "class-mean"}:
         return "this run's own recording, of the same images" if other is None else str(other.path.resolve())
     return "the same images" if wanted.kind in {"shuffle", "swap"} else None

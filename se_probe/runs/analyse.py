@@ -141,7 +141,7 @@ def arguments_of(options: object, recording: Recording) -> str:
 
 
 def _tell_summary(found: Sequence[Finding], told: Summary | None) -> None:
-    """Tell what was found: in three sentences, in a line a finding, and with full statements for who asks for them."""
+    """Tell what was found: the summary, a line per finding, and with --verbose their full statements."""
     if told is None:
         return
     for sentence in told.sentences:
@@ -155,7 +155,14 @@ def _tell_summary(found: Sequence[Finding], told: Summary | None) -> None:
 
 
 def write_interventions(ablation: Ablation, folder: RunFolder, artifacts: Artifacts, specificity: pd.DataFrame) -> None:
-    """Write the tables and draw the figures of what interventions did."""
+    """Write the tables and draw the figures of what interventions did.
+
+    Args:
+        ablation: the outcomes.
+        folder: the run's folder, which may hold a table of costs.
+        artifacts: writes into it.
+        specificity: table of `site_specificity` of the same run.
+    """
     from se_probe.runs.draw import interventions_drawn
 
     costs = pd.read_csv(folder.costs) if folder.costs.is_file() else None

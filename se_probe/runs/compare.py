@@ -39,7 +39,7 @@ def compare(settings: CompareSettings) -> Path:
     """Put two or more networks side by side, by relative depth, on the images that all of them were recorded on.
 
     Returns:
-        The page, `comparison.html`. `figures/`, `tables/` and `run.json` lie beside it.
+        The page, `comparison.html`. `figures/`, `tables/` and `run.json` are beside it.
 
     Raises:
         SeProbeError: a folder without a recording, the same run twice, too few images in common, or a folder
@@ -67,26 +67,26 @@ def compare(settings: CompareSettings) -> Path:
             "shared_images.csv": images,
         }
     )
-    facts = artifacts.facts(
-        {
-            "command": settings.command or settings.call("compare"),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "se-probe": version("se-probe"),
-            "demo": any(recording.demo for recording in recordings.values()),
-            "shared_images": len(images),
-            "shared_classes": list(comparison.shared.classes),
-            "notes": notes,
-            "runs": [
-                {"label": label, "folder": str(item.path.parent), "complete": item.complete, **item.provenance}
-                for label, item in recordings.items()
-            ],
-        }
-    )
+    told = {"shared_images": len(images), "shared_classes": list(comparison.shared.classes), "notes": notes}
+    facts = artifacts.facts({**_facts(recordings, settings), **told})
     links = [quote(path.relative_to(folder.path).as_posix()) for path in (*tables, facts)]
     content = comparison_html(comparison, recordings, figures=figures, links=links, notes=notes)
     page = artifacts.file(PAGE, content.encode())
     tell("report", page.resolve().as_uri())
     return page
+
+
+def _facts(recordings: Mapping[str, Recording], settings: CompareSettings) -> dict[str, object]:
+    return {
+        "command": settings.command or settings.call("compare"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "se-probe": version("se-probe"),
+        "demo": any(recording.demo for recording in recordings.values()),
+        "runs": [
+            {"label": label, "folder": str(item.path.parent), "complete": item.complete, **item.provenance}
+            for label, item in recordings.items()
+        ],
+    }
 
 
 def comparison_notes(recordings: Mapping[str, Recording]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Say what the gates of a network cost, with tables and figures."""
+"""Count and time what the gates of a network cost, with tables and figures."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -118,47 +118,34 @@ def measures_drawn(recording: Recording, tables: Mapping[str, pd.DataFrame]) -> 
     apart the heat map of its means, the similarity of classes, and the gates of its channel with the largest share of
     variance between classes.
     """
-    demo, caption = recording.demo, _measured_caption(recording)
+    network = model_line(recording.provenance["model"], complete=recording.complete)
+    caption = f"{network} · {len(recording.images)} images of {len(recording.classes)} classes"
+    about: dict[str, Any] = {"demo": recording.demo, "caption": caption}
     drawn = []
     for stem, figure in (RUN_FIGURES | EFFECT_FIGURES).items():
         table = tables.get(figure.table)
         if figure.draw is not None and table is not None and figure.drawable(table):
-            drawn.append(Drawn(figure.draw(table, demo=demo, caption=caption), table, stem))
-    specificity = tables["site_specificity.csv"]
-    if len(recording.classes) > 1 and specificity["between_class_sd"].notna().any():
-        site = str(specificity["site"].to_numpy()[int(specificity["between_class_sd"].fillna(0).to_numpy().argmax())])
-        drawn += _draw_site(recording, site, tables, caption)
+            drawn.append(Drawn(figure.draw(table, **about), table, stem))
+    spread = tables["site_specificity.csv"].set_index("site")["between_class_sd"]
+    if len(recording.classes) > 1 and spread.notna().any():
+        drawn += _draw_site(recording, str(spread.idxmax()), tables["channel_specificity.csv.gz"], about)
     return drawn
 
 
-def _measured_caption(recording: Recording) -> str:
-    network = model_line(recording.provenance["model"], complete=recording.complete)
-    return f"{network} · {len(recording.images)} images of {len(recording.classes)} classes"
-
-
-def _draw_site(recording: Recording, site: str, tables: Mapping[str, pd.DataFrame], caption: str) -> list[Drawn]:
-    demo = recording.demo
+def _draw_site(recording: Recording, site: str, channels: pd.DataFrame, about: dict[str, Any]) -> list[Drawn]:
     classes = recording.chosen if len(recording.classes) > MOST_CLASSES else None
     similarity = class_similarity(recording, site, classes)
     clustering = cluster_classes(similarity)
     pairs = pair_table(similarity, clustering)
     order = pairs.drop_duplicates("row").sort_values("row")["class"].tolist()
     means = clustered_class_means(recording, site, classes, order=order)
-    channels = tables["channel_specificity.csv.gz"]
-    channels = channels[(channels["site"] == site) & channels["omega_squared"].notna()]
-    drawn = [
-        Drawn(class_heatmap(means, demo=demo, caption=caption), means, "class_heatmap"),
-        Drawn(
-            class_similarity_matrix(pairs, clustering.linkage, site=site, demo=demo, caption=caption),
-            pairs,
-            "class_similarity",
-        ),
-    ]
-    if len(channels):
-        best = int(channels["omega_squared"].to_numpy().argmax())
-        channel, branch = (int(channels[name].to_numpy()[best]) for name in ("channel", "branch"))
-        gates = channel_gates(recording, site, channel, branch)
-        drawn.append(Drawn(channel_distribution(gates, demo=demo, caption=caption), gates, "channel_distribution"))
+    matrix = class_similarity_matrix(pairs, clustering.linkage, site=site, **about)
+    drawn = [Drawn(class_heatmap(means, **about), means, "class_heatmap"), Drawn(matrix, pairs, "class_similarity")]
+    known = channels[(channels["site"] == site) & channels["omega_squared"].notna()]
+    if len(known):
+        best = known.nlargest(1, "omega_squared").iloc[0]
+        gates = channel_gates(recording, site, int(best["channel"]), int(best["branch"]))
+        drawn.append(Drawn(channel_distribution(gates, **about), gates, "channel_distribution"))
     return drawn
 
 
@@ -182,35 +169,32 @@ def interventions_drawn(
     drawn: list[Drawn] = []
     for replacement in replacements:
         rows = sites[sites["replacement"] == replacement]
-        of_classes = classes[classes["replacement"] == replacement]
+        first = rows.iloc[0]
+        images = f"{first['images']} images of {first['classes']} classes, equal weights"
+        about: dict[str, Any] = {"demo": demo, "caption": f"{model} · {first['replacement']} · {images}"}
         ending = "" if len(replacements) == 1 else "." + re.sub(r"[^A-Za-z0-9.]+", "-", replacement).strip("-.")
-        of_replacement = _drawn_interventions(rows, of_classes, specificity, _ablated_caption(model, rows), demo)
+        of_classes = classes[classes["replacement"] == replacement]
+        of_replacement = _drawn_interventions(rows, of_classes, specificity, about)
         drawn += [item._replace(stem=item.stem + ending) for item in of_replacement]
     return drawn
 
 
-def _ablated_caption(model: str, rows: pd.DataFrame) -> str:
-    first = rows.iloc[0]
-    return f"{model} · {first['replacement']} · {first['images']} images of {first['classes']} classes, equal weights"
-
-
 def _drawn_interventions(
-    rows: pd.DataFrame, classes: pd.DataFrame, specificity: pd.DataFrame | None, caption: str, demo: bool
+    rows: pd.DataFrame, classes: pd.DataFrame, specificity: pd.DataFrame | None, about: dict[str, Any]
 ) -> list[Drawn]:
     """The figures of one replacement that its rows have the numbers for."""
     change = cost_of(rows).change
     alone = rows[(rows["scope"] == ALONE) & rows[change].notna()]
-    drawn: list[Drawn] = []
     placed = rows[rows["scope"].isin(SCOPES)]  # Sites that were named by the user have no place along the network.
+    drawn: list[Drawn] = []
     if placed[change].notna().any():
-        drawn.append(Drawn(intervention_cost(rows, demo=demo, caption=caption), rows, "intervention_cost"))
+        drawn.append(Drawn(intervention_cost(rows, **about), rows, "intervention_cost"))
     if "parameters_saved" in rows and placed[["parameters_saved", "multiply_adds_saved"]].gt(0).all(axis=1).any():
-        drawn.append(Drawn(intervention_savings(rows, demo=demo, caption=caption), rows, "intervention_savings"))
+        drawn.append(Drawn(intervention_savings(rows, **about), rows, "intervention_savings"))
     if len(alone):
-        drawn.append(Drawn(intervention_classes(classes, demo=demo, caption=caption), classes, "intervention_classes"))
+        drawn.append(Drawn(intervention_classes(classes, **about), classes, "intervention_classes"))
     if len(alone) and specificity is not None:
         points = site_importance(rows, specificity)
-        correlations = importance_correlations(points)
-        figure = specificity_importance(points, demo=demo, correlations=correlations, caption=caption)
+        figure = specificity_importance(points, correlations=importance_correlations(points), **about)
         drawn.append(Drawn(figure, points, "specificity_importance"))
     return drawn

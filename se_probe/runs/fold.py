@@ -18,12 +18,11 @@ from se_probe.analysis.sampling import select_sites
 from se_probe.errors import SeProbeError
 from se_probe.folding.evaluation import halves, reference_tensor
 from se_probe.folding.loss import FEWEST_MEASURED, Loss, images_for, least_limit
-from se_probe.folding.plan import tolerance_of
 from se_probe.folding.result import FoldRun, timing_sentence, trials_table, verdict_of
 from se_probe.folding.saved import builder_of, write_folded
 from se_probe.folding.search import Search
 from se_probe.folding.study import Study
-from se_probe.folding.surgery import Folded, SiteFold
+from se_probe.folding.surgery import Folded, SiteFold, tolerance_of
 from se_probe.images import Selection, select
 from se_probe.io.log import tell, tell_line
 from se_probe.io.progress import progress_bar, status
@@ -145,7 +144,7 @@ def _too_few(images: int, max_loss: float, metric: Metric | None) -> str:
 
 
 def _finish(study: Study, folded: Folded, found: Search | None, plan: _Planned) -> FoldRun:
-    """Confirm, judge, and write what there is to write."""
+    """Confirm on the held-out half, judge, and write the result."""
     max_loss = plan.max_loss
     loss, worst = study.confirm(folded) if folded.fixed else (None, 0.0)
     refusal = _refusal(study, folded, found, loss, worst, max_loss)

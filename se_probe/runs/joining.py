@@ -68,6 +68,12 @@ def recorded_network(recording: Recording) -> str:
 def result_folder(settings: JoinSettings, joined: Recording | None, part: str, label: str) -> RunFolder:
     """Return the folder of a result: `part` in that of a joined run, else a folder of its own.
 
+    Args:
+        settings: say where results go, and whether an earlier one is replaced.
+        joined: the recording of the run that is joined, if any.
+        part: name of the result in that run's folder.
+        label: what a folder of its own is named after.
+
     Raises:
         SeProbeError: it holds an earlier result that is not to be replaced.
     """

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from se_probe.analysis.gates import site_moments
-from se_probe.analysis.unusual import UnusualGates, unusual_gates
+from se_probe.analysis.unusual import UnusualGates, evidence_place, gate_rows, unusual_gates
 from se_probe.analysis.words import word_tables
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateMapper, GateSite, discover, gate_effects, require_gates
@@ -43,7 +43,6 @@ AT_ONCE = 8
 KEYS = ["site", "branch", "channel"]
 PAGE = "look.html"
 _DRAWING = "demo/"
-_ROWS, _COLUMNS = ("upper", "middle", "lower"), ("left", "centre", "right")
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ class Look:
     def _place(self, image: int, row: Mapping[Any, Any]) -> str | None:
         """The ninth of the image with the largest part of the evidence for the gate's deviation, and that part."""
         found = self.maps.get((image, str(row["site"]), int(row["channel"])))
-        if found is None or min(found.shape) < len(_ROWS):
+        if found is None or min(found.shape) < 3:  # no ninths
             return None
         towards = np.sign(row["gate"] - row["reference"]) * (-1 if row["branch"] == 0 and row["branches"] > 1 else 1)
         return evidence_place(found.double().cpu().numpy() * towards)
@@ -116,24 +115,6 @@ class Look:
             parts.append(pd.DataFrame({"image": [path], "answer": [self.answer(place)]}).to_html(index=False))
             parts.append(table.to_html(index=False, float_format="{:.3f}".format, na_rep="–"))
         return "".join(parts)
-
-
-def evidence_place(contributions: np.ndarray[Any, Any]) -> str | None:
-    """Name the ninth of a map with the largest positive part of it, as in "upper left 34 %"; None where there is none.
-
-    Args:
-        contributions: `(height, width)`, at least three by three; even evidence gives 11 %.
-    """
-    positive = np.maximum(contributions, 0.0)
-    if not positive.sum() > 0:
-        return None
-    sums = [
-        [part.sum() for part in np.array_split(band, len(_COLUMNS), axis=1)]
-        for band in np.array_split(positive, len(_ROWS), axis=0)
-    ]
-    row, column = np.unravel_index(np.argmax(sums), (len(_ROWS), len(_COLUMNS)))
-    name = "centre" if row == column == 1 else f"{_ROWS[row]} {_COLUMNS[column]}"
-    return f"{name} {100 * sums[row][column] / positive.sum():.0f} %"
 
 
 @verb(LookSettings)
@@ -167,7 +148,11 @@ def look(settings: LookSettings) -> Look:
         references = _references(sites, recording)
         logits, gates, effects = _effects(network, pixels, sites, references)
         unusual = None if recording is None else unusual_gates(recording, gates)
-        table = _gates(sites, gates, effects, references)
+        rows = [
+            gate_rows(site, gate=gates[site.name], reference=references[site.name], effect=effects[site.name])
+            for site in sites
+        ]
+        table = pd.concat([own.assign(branches=site.branches) for own, site in zip(rows, sites, strict=True)])
         if recording is not None and unusual is not None:
             words = word_tables(recording, seed=settings.seed)[1][[*KEYS, "word"]]
             deviations = unusual.table[["image", *KEYS, "sd", "deviation"]]
@@ -284,32 +269,6 @@ def _effects(
         for kind in ("gates", "effects")
     )
     return torch.cat([part.output for part in parts]).cpu(), gates, effects
-
-
-def _gates(
-    sites: Sequence[GateSite],
-    gates: Mapping[str, np.ndarray[Any, Any]],
-    effects: Mapping[str, np.ndarray[Any, Any]],
-    references: Mapping[str, np.ndarray[Any, Any]],
-) -> pd.DataFrame:
-    tables = []
-    for site in sites:
-        images, columns = len(gates[site.name]), site.branches * site.channels
-        tables.append(
-            pd.DataFrame(
-                {
-                    "image": np.repeat(np.arange(images), columns),
-                    "site": site.name,
-                    "branch": np.tile(np.repeat(np.arange(site.branches), site.channels), images),
-                    "branches": site.branches,
-                    "channel": np.tile(np.arange(site.channels), images * site.branches),
-                    "gate": gates[site.name].ravel().astype(np.float64),
-                    "reference": np.tile(references[site.name].ravel(), images),
-                    "effect": effects[site.name].ravel().astype(np.float64),
-                }
-            )
-        )
-    return pd.concat(tables, ignore_index=True)
 
 
 def _maps(

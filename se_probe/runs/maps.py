@@ -11,11 +11,13 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 from se_probe.ablation.mapping import ImageMap, map_images
 from se_probe.ablation.masking import AREA, BLUR, MASKS, mask_images
 from se_probe.analysis import sample_channels, select_sites
 from se_probe.analysis.map_faithfulness import map_faithfulness
+from se_probe.errors import SeProbeError
 from se_probe.figures import gate_maps, model_line
 from se_probe.figures.maps import MapPanel
 from se_probe.gates import GateMapper
@@ -40,6 +42,8 @@ TABLE = "gate_map_faithfulness.csv"
 SHOWN_CHANNELS, TESTED_CHANNELS = 3, 4
 EACH_END = 3
 """Images that open a channel most, and as many that close it most, in the figures."""
+SIDE = 96
+"""Longest side of a thumbnail in pixels."""
 _SHARED = ("run", "data", "model", "checkpoint", "random_weights", "model_args", "input_size", "progress")
 
 
@@ -78,6 +82,7 @@ def maps(settings: MapsSettings) -> MapRun:
     require_one_process("a gate map")
     machine = machine_of(settings, settings.batch_size)
     plan = _plan(settings, machine)
+    _check_channels(plan, settings.channels)
     channels = {
         name: sample_channels(plan.channels(name), TESTED_CHANNELS, settings.seed).tolist() for name in plan.sites
     }
@@ -137,6 +142,15 @@ def _plan(settings: MapsSettings, machine: Machine) -> _Planned:
     return _Planned(recording, model, mapper, selection, [site.name for site in sites], machine)
 
 
+def _check_channels(plan: _Planned, channels: Sequence[int] | None) -> None:
+    for site in plan.sites:
+        beyond = [str(int(channel)) for channel in channels or () if channel >= plan.channels(site)]
+        if beyond:
+            raise SeProbeError(
+                f"channels {', '.join(beyond)} of {site} were asked for; it has 0 to {plan.channels(site) - 1}."
+            )
+
+
 def _tested(plan: _Planned, channels: Mapping[str, Sequence[int]], settings: MapsSettings) -> pd.DataFrame:
     """Mask images of the chosen classes, drawn at random, and return the table of what that does."""
     chosen = [entry for entry in plan.selection.entries if entry.role == "chosen"]
@@ -163,7 +177,7 @@ def _drawn(plan: _Planned, site: str, channels: Sequence[int] | None, table: pd.
     values = gates.to_numpy() if gates.ndim == 2 else gates.to_numpy()[:, -1]
     spread = np.argsort(-values.std(0), kind="stable")[:SHOWN_CHANNELS]
     shown = [int(channel) for channel in (spread if channels is None else channels)]
-    rows = {channel: _ends(values[:, channel]) for channel in shown if channel < values.shape[1]}
+    rows = {channel: _ends(values[:, channel]) for channel in shown}
     places = _places(plan)
     images = plan.recording.images.loc[gates["image"].to_numpy()].reset_index(drop=True)
     wanted = [(site, channel, places[images["path"][row]]) for channel, chosen in rows.items() for row in chosen]
@@ -208,7 +222,7 @@ def _numbers(item: ImageMap) -> pd.DataFrame:
 
 
 def _pictures(plan: _Planned, places: set[int]) -> dict[int, NDArray[np.float32]]:
-    """Return images as the network sees them, `(height, width, 3)` from 0 to 1."""
+    """Return thumbnails of images as the network sees them, `(height, width, 3)` from 0 to 1."""
     chosen = sorted(places)
     selection = replace(plan.selection, entries=tuple(plan.selection.entries[place] for place in chosen))
     found = {}
@@ -231,4 +245,6 @@ def picture_of(image: torch.Tensor, preprocessing: Mapping[str, object]) -> NDAr
         values = values * np.asarray(std, dtype=np.float32) + np.asarray(mean, dtype=np.float32)
     else:
         values = (values - values.min()) / max(float(np.ptp(values)), 1e-6)
-    return np.asarray(np.clip(values, 0, 1), dtype=np.float32)
+    small = Image.fromarray(np.uint8(255 * np.clip(values, 0, 1)))
+    small.thumbnail((SIDE, SIDE))
+    return np.asarray(small, dtype=np.float32) / np.float32(255)

@@ -1,4 +1,4 @@
-"""Declare each option of a verb once, and derive from it everything that tells of it.
+"""Declare each option of a verb once, and derive everything else from it.
 
 A field of a `Settings` class declares an option. From it come the Python signature and its documentation (`runs.verb`),
 the command line (`cli.commands`), the settings in `run.json`, what `--resume` compares, and the command that resumes a
@@ -167,7 +167,11 @@ class Option:
         if isinstance(value, Mapping):
             return [word for key, inner in value.items() for word in (self.flag, f"{key}={inner}")]
         if self.kind is list:
-            return [str(item) for item in value]
+            return (
+                [str(item) for item in value]
+                if self.required
+                else [w for item in value for w in (self.flag, str(item))]
+            )
         if isinstance(value, Sequence) and not isinstance(value, str):
             value = ",".join(str(item) for item in value)
         return [str(value)] if self.required else [self.flag, str(value)]
@@ -239,7 +243,7 @@ def names(given: str | Sequence[str]) -> tuple[str, ...]:
     parts = given.split(",") if isinstance(given, str) else given
     found = tuple(str(part).strip() for part in parts if str(part).strip())
     if not found:
-        raise SeProbeError(f"{given!r} was given in the place of names; expected some, separated by commas.")
+        raise SeProbeError(f"{given!r} was given for names; expected some, separated by commas.")
     return found
 
 

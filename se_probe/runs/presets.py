@@ -1,4 +1,4 @@
-"""The papers' experiments in one word each: a network, classes, sites, channels and scales. One entry a paper.
+"""The papers' experiments as presets: a network, classes, sites, channels and scales. One entry per paper.
 
 What a paper or its figure does not confirm is said in the entry's note, which the help and the run show.
 """

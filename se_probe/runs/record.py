@@ -38,7 +38,14 @@ def folder_of(settings: RunSettings, label: str) -> RunFolder:
 
 
 def resumable_folder(settings: ExciteSettings, label: str, url: str | None, ranks: Ranks) -> RunFolder:
-    """Return the run's folder as rank 0 chooses it, and point out an earlier run that could be continued."""
+    """Return the run's folder as rank 0 chooses it, and point out an earlier run that could be continued.
+
+    Args:
+        settings: name the folder, and say whether a run is continued or replaced.
+        label: what the folder is named after where they do not.
+        url: where the folder is copied at the end, None for nowhere.
+        ranks: the processes that record together.
+    """
     label = settings.name or label
     out = Path(settings.out) if settings.out is not None and url is None else None
     if ranks.first and out is None and not settings.resume:
@@ -59,7 +66,16 @@ def record_run(
     resume: bool = False,
     ranks: Ranks | None = None,
 ) -> Recording:
-    """Record the gates of a planned run into its folder, from which an earlier run is removed unless it is resumed."""
+    """Record the gates of a planned run into its folder, from which an earlier run is removed unless it is resumed.
+
+    Args:
+        plan: what is recorded.
+        folder: the run's folder.
+        execution: how the network is run; by default a copy of it with channels last and folded batch norms.
+        capture: what is recorded beside the gates.
+        resume: whether a run that was stopped is continued.
+        ranks: the processes that record together.
+    """
     if not resume and (ranks is None or ranks.first):
         with writing(folder.path):
             folder.clear()
@@ -99,7 +115,14 @@ def _record(plan: Plan, path: Path, words: str, shown: bool, execution: Executio
 
 
 def write_run(plan: Plan, recording: Recording, folder: RunFolder, shown: DrawSettings) -> None:
-    """Draw the figures of a recording, and write its tables and `run.json`."""
+    """Draw the figures of a recording, and write its tables and `run.json`.
+
+    Args:
+        plan: what was recorded.
+        recording: the recording.
+        folder: the run's folder.
+        shown: what the figures show.
+    """
     from se_probe.runs.artifacts import Artifacts  # these two bring Matplotlib, for which the first image need not wait
     from se_probe.runs.draw import curves_drawn
 

@@ -5,33 +5,35 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from se_probe.analysis.scale import example_images
 from se_probe.analysis.shifts import overall_shifts, shift_sentences
 from se_probe.errors import SeProbeError
-from se_probe.images import Selection, batches
 from se_probe.images.loader import Transform
 from se_probe.images.zoom import Drawings, Enlarge, resampling
-from se_probe.io.log import tell, tell_line
-from se_probe.io.progress import progress_bar, status
-from se_probe.recording import Execution, record
-from se_probe.recording.run_folder import RunFolder, choose_folder
+from se_probe.io.log import tell
+from se_probe.io.progress import status
 from se_probe.runs.artifacts import Artifacts
+from se_probe.runs.conditions import (
+    THUMBNAILS,
+    Condition,
+    Parts,
+    record_conditions,
+    thumbnail,
+    transformed,
+    write_thumbnails,
+)
 from se_probe.runs.machine import machine_of, require_one_process
 from se_probe.runs.plan import Plan, label_of, load_network, open_data, plan_run, select_images
 from se_probe.runs.presets import preset_of
 from se_probe.runs.record import folder_of, tell_warnings
-from se_probe.runs.scale_result import THUMBNAILS, ScaleRun, scale_tables, scales_drawn, write_thumbnails
+from se_probe.runs.scale_result import ScaleRun, scale_tables, scales_drawn
 from se_probe.runs.settings import SCALE_METHODS, ScaleSettings
 from se_probe.runs.verb import verb
-
-THUMBNAIL_SIDE = 96
 
 
 @verb(ScaleSettings)
@@ -48,27 +50,26 @@ def scale(settings: ScaleSettings) -> ScaleRun:
     Source: Li et al., Selective Kernel Networks, arXiv 1903.06586, the analysis of attention weights.
     """
     require_one_process("the scale experiment")
-    plan, scales, folder = _plan(settings)
-    run = _record_all(plan, settings, scales, folder)
+    plan, scales, parts = _plan(settings)
+    run = _record_all(plan, settings, scales, parts)
     with status("testing and drawing", shown=settings.progress):
         _finish(run, plan)
     return run
 
 
-def _plan(settings: ScaleSettings) -> tuple[Plan, list[float], RunFolder]:
-    """Return what is recorded, at which scales, and the run's folder."""
+def _plan(settings: ScaleSettings) -> tuple[Plan, list[float], Parts]:
+    """Return what is recorded, at which scales, and where."""
     preset = preset_of(settings.preset)
     scales = _ascending(preset.scales if settings.scales is None else settings.scales, settings)
     machine = machine_of(settings, settings.batch_size)
     label = f"scale-{label_of(settings.network(preset.model))}"
-    folder = folder_of(settings, label)
-    for factor in scales:
-        choose_folder(label, _part(folder, factor).path, overwrite=settings.overwrite)
+    parts = Parts(folder_of(settings, label), "scale")
+    parts.require_free(label, map(str, scales), overwrite=settings.overwrite)
     model = load_network(settings, preset.model)
     selection = select_images(settings, open_data(settings, model), preset)
     plan = plan_run(settings, model, selection, machine, "scale")
     tell("scales", f"{', '.join(f'{item:g}×' for item in scales)}: {SCALE_METHODS[settings.by]}")
-    return plan, scales, folder
+    return plan, scales, parts
 
 
 def _ascending(scales: Sequence[float], settings: ScaleSettings) -> list[float]:
@@ -86,49 +87,29 @@ def _ascending(scales: Sequence[float], settings: ScaleSettings) -> list[float]:
     return ordered
 
 
-def _part(folder: RunFolder, factor: float) -> RunFolder:
-    return RunFolder(folder.path / f"scale-{factor}")
-
-
-def _at(plan: Plan, factor: float, by: str, then: Transform) -> tuple[Selection, Transform]:
+def _at(plan: Plan, factor: float, by: str, then: Transform) -> Condition:
     """Return the selected images at a scale: what opens them, and the transform."""
+    facts = {"factor": factor, "by": by, "method": SCALE_METHODS[by]}
     if by == "crop":
-        return plan.selection, Enlarge(factor, resampling(plan.model.preprocessing), then)
+        larger = Enlarge(factor, resampling(plan.model.preprocessing), then)
+        return Condition(str(factor), plan.selection, larger, facts)
     images = replace(plan.selection.images, source=Drawings(factor))
-    return replace(plan.selection, images=images), then
+    return Condition(str(factor), replace(plan.selection, images=images), then, facts)
 
 
-def _record_all(plan: Plan, settings: ScaleSettings, scales: Sequence[float], folder: RunFolder) -> ScaleRun:
-    folder.clear()
-    for earlier in folder.path.glob("scale-*"):
-        RunFolder(earlier).clear()
-        if not any(earlier.iterdir()):
-            earlier.rmdir()
-    by, recordings = settings.by, {}
-    total = len(scales) * len(plan.selection.entries)
-    with progress_bar("recording", total, shown=settings.progress) as progress:
-        for factor in scales:
-            selection, transform = _at(plan, factor, by, plan.model.transform)
-            recordings[factor] = record(
-                replace(plan.model, transform=transform),
-                plan.discovery.sites,
-                selection,
-                _part(folder, factor).recording,
-                provenance={**plan.provenance, "scale": {"factor": factor, "by": by, "method": SCALE_METHODS[by]}},
-                batch_size=plan.machine.batch_size,
-                workers=plan.machine.workers,
-                device=plan.machine.device,
-                execution=Execution(settings.exact),
-                say=tell_line,
-                progress=progress,
-            )
+def _record_all(plan: Plan, settings: ScaleSettings, scales: Sequence[float], parts: Parts) -> ScaleRun:
+    parts.clear()
+    by, path = settings.by, parts.folder.path
+    conditions = {factor: _at(plan, factor, by, plan.model.transform) for factor in scales}
+    recordings, _ = record_conditions(plan, parts, conditions, exact=settings.exact)
     paths = example_images(recordings[scales[0]])
-    thumbnails: dict[tuple[str, float], NDArray[Any]] = {}
+    thumbnails: dict[tuple[str, float], NDArray[np.uint8]] = {}
     for factor in scales:
-        pictures = _looked_at(*_at(plan, factor, by, _thumbnail), paths)
+        shown = _at(plan, factor, by, thumbnail)
+        pictures = transformed(shown.selection, shown.transform, paths)
         thumbnails |= {(path, factor): pictures[path].numpy() for path in paths}
-    write_thumbnails(folder.path / THUMBNAILS, thumbnails)
-    return ScaleRun(folder.path, by, recordings, thumbnails)
+    write_thumbnails(path / THUMBNAILS, thumbnails)
+    return ScaleRun(path, by, recordings, thumbnails)
 
 
 def _finish(run: ScaleRun, plan: Plan) -> None:
@@ -148,23 +129,10 @@ def _finish(run: ScaleRun, plan: Plan) -> None:
         tell("finding", line)
 
 
-def _looked_at(selection: Selection, transform: Transform, paths: Sequence[str]) -> dict[str, torch.Tensor]:
-    """Return what `transform` makes of some of the selected images."""
-    entries = tuple(entry for entry in selection.entries if entry.sample.path in paths)
-    (batch,) = batches(replace(selection, entries=entries), transform, batch_size=len(entries), workers=0)
-    return {entries[index].sample.path: item for index, item in zip(batch.indices, batch.images, strict=True)}
-
-
-def _thumbnail(image: Image.Image) -> torch.Tensor:
-    """Return the central square of an image, `(side, side, 3)`, uint8."""
-    square = ImageOps.fit(image, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
-    return torch.from_numpy(np.array(square))
-
-
 def _blur(plan: Plan, run: ScaleRun) -> list[str]:
     """Return a warning where crops have fewer pixels than the network takes in, so that enlarging blurs."""
     paths = list(dict.fromkeys(path for path, _ in run.thumbnails))
-    sides = _looked_at(plan.selection, lambda image: torch.tensor(min(image.size)), paths)
+    sides = transformed(plan.selection, lambda image: torch.tensor(min(image.size)), paths)
     shortest = min(int(side) for side in sides.values())
     largest, needed = max(run.recordings), min(plan.model.input_size[1:])
     if run.by != "crop" or shortest / largest >= needed:

@@ -6,7 +6,6 @@ import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,11 @@ from se_probe.analysis.scale import (
 from se_probe.analysis.shifts import overall_shifts, shift_sentences, shift_tests
 from se_probe.errors import SeProbeError
 from se_probe.figures import model_line, scale_classes, scale_images, scale_response
-from se_probe.io.files import write_file
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.guard import is_incomplete
 from se_probe.runs.artifacts import Artifacts, Drawn
+from se_probe.runs.conditions import THUMBNAILS, read_thumbnails
 from se_probe.runs.settings import SCALE_METHODS
-
-THUMBNAILS = "thumbnails.npz"
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def open_scale_run(path: str | Path) -> ScaleRun:
         )
     ordered = dict(sorted(recordings.items()))
     by = str(opened[0].provenance["scale"]["by"])
-    return ScaleRun(Path(path), by, ordered, _read_thumbnails(Path(path) / THUMBNAILS))
+    return ScaleRun(Path(path), by, ordered, read_thumbnails(Path(path) / THUMBNAILS))
 
 
 def draw_scales(run: ScaleRun, folder: str | Path) -> list[Path]:
@@ -150,24 +147,6 @@ def scale_tables(run: ScaleRun) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def write_thumbnails(path: Path, thumbnails: Mapping[tuple[str, float], NDArray[np.uint8]]) -> None:
-    """Write the pictures of a run to one file.
-
-    Raises:
-        SeProbeError: the file cannot be written.
-    """
-    stream = BytesIO()
-    paths, scales = map(np.array, zip(*thumbnails, strict=True))
-    np.savez_compressed(stream, paths=paths, scales=scales, pixels=np.stack(list(thumbnails.values())))
-    write_file(path, stream.getvalue())
-
-
 def _caption(run: ScaleRun, images: pd.DataFrame) -> str:
     network, classes = model_line(run.base.provenance["model"]), images["class"].nunique()
     return f"{network} · {len(images)} images of {classes} classes, {SCALE_METHODS[run.by]}"
-
-
-def _read_thumbnails(path: Path) -> dict[tuple[str, float], NDArray[np.uint8]]:
-    with np.load(path, allow_pickle=False) as stored:
-        keys = zip(stored["paths"].tolist(), stored["scales"].tolist(), strict=True)
-        return dict(zip(keys, stored["pixels"], strict=True))

@@ -90,7 +90,7 @@ class ExciteSettings(
     )
     out: str | Path | None = option(
         default=None,
-        help="The run's folder, in the place of reports/<name>; or an s3://, gs:// ... URL to which it is copied at "
+        help="The run's folder, instead of reports/<name>; or an s3://, gs:// ... URL to which it is copied at "
         "the end.",
         metavar="DIR|URL",
         panel=Panel.WHERE,
@@ -140,13 +140,27 @@ class ScaleSettings(FastSettings, ReferenceSettings, RunSettings):
     )
 
 
+class ChangeSettings(FastSettings, ReferenceSettings, RunSettings):
+    """Record the same images plain and changed, and test which changes move the gates, and how far."""
+
+    change: Sequence[str] = option(
+        default=("noise:1,3,5", "blur:1,3,5", "contrast:1,3,5", "crop:1.5,2"),
+        help="A change at some strengths; may be given several times. brightness, contrast, blur, noise, jpeg: "
+        "severities 1 to 5 of ImageNet-C; crop: enlargements; grey: share of colour removed; rotate: degrees; "
+        "occlude: share hidden; or path/to/file.py:function, called with image, strength, rng. Default: noise, blur "
+        "and contrast at 1,3,5, crop at 1.5,2.",
+        metavar="NAME:NUMBERS",
+    )
+
+
 class AblateSettings(ReportSettings, BatchSettings, MetricSettings, ReferenceSettings, JoinSettings):
     """Replace gates while the network runs and measure what that costs, on the same images."""
 
     replacement: str = option(
         default="identity",
-        help="What stands in the place of gates: identity (1, or 1/M for M branches), mean (the site's mean gate), "
-        "class-mean, shuffle (another image's gates), swap:A,B (the other class's), scale:FACTOR, branch:NUMBER.",
+        help="What replaces gates: identity (1, or 1/M for M branches), mean (the site's mean gate), "
+        "class-mean, shuffle (another image's gates), swap:A,B (the other class's), scale:FACTOR, branch:NUMBER, "
+        "quantize:BITS, quantize-logits:BITS, tile:SIDE (squeeze over tiles of SIDE × SIDE positions).",
         flag="--with",
         metavar="REPLACEMENT",
     )

@@ -218,9 +218,7 @@ class DrawSettings(FigureSettings, panel=Panel.FIGURES, on_resume=OnResume.SHOWN
 class FolderSettings(Settings, panel=Panel.WHERE, on_resume=OnResume.PLACE):
     """Where results go, and what is shown meanwhile."""
 
-    out: str | Path | None = option(
-        default=None, help="The run's folder, in the place of reports/<name>.", metavar="DIR"
-    )
+    out: str | Path | None = option(default=None, help="The run's folder, instead of reports/<name>.", metavar="DIR")
     overwrite: bool = option(default=False, help="Replace an earlier run in that folder.")
     progress: bool = option(default=True, help="Show a bar with the time left.", on_resume=OnResume.SHOWN)
     command: str | None = option(

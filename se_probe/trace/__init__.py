@@ -1,1 +1,1 @@
-"""One forward pass watched from below: module calls, data flow and products."""
+"""Watch one forward pass: module calls, data flow and products."""

@@ -1,4 +1,4 @@
-"""A dry pass: what a network needs for one, one pass that leaves it as it was, and why a pass failed."""
+"""Dry passes: their preparation, one pass that leaves the network as it was, and why a pass failed."""
 
 from __future__ import annotations
 
@@ -68,18 +68,6 @@ def default_input_size(network: nn.Module) -> tuple[int, ...]:
 
 
 @contextmanager
-def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Put a network in evaluation mode and give every module its own mode back."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-@contextmanager
 def left_alone(network: nn.Module, seed: int | None = None) -> Iterator[None]:
     """Put a network in evaluation mode; undo what passes in the block assign to its modules and draw at random."""
     before = [(module, dict(module.__dict__), dict(module._buffers)) for module in network.modules()]
@@ -110,20 +98,20 @@ def dry_pass(
         SeProbeError: the pass failed.
     """
     batch = noise_for(network, size, images)
-    return watched_pass(network, Example((batch,), {}, images), lambda item, _example: watch(item, batch))
+    return watched_pass(network, Example((batch,), {}, images), lambda: watch(network, batch))
 
 
 def watched_pass(
-    network: nn.Module, example: Example, watch: Callable[[nn.Module, Example], Watched], seed: int | None = None
+    network: nn.Module, example: Example, watch: Callable[[], Watched], seed: int | None = None
 ) -> Watched:
-    """Return what `watch` sees of one pass over an example, in evaluation mode.
+    """Return what `watch` sees of one pass of a network over an example, in evaluation mode.
 
     Raises:
         SeProbeError: the pass failed.
     """
     with left_alone(network, seed):
         try:
-            return watch(network, example)
+            return watch()
         except SeProbeError:
             raise
         except Exception as error:

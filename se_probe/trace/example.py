@@ -1,4 +1,4 @@
-"""Inputs of dry passes: noise of a size, or an example of what the network is called with, and variations of it."""
+"""Inputs of dry passes: noise, or an example of what the network is called with, and variations of them."""
 
 from __future__ import annotations
 
@@ -36,14 +36,9 @@ class Example:
         return network(*self.args, **self.kwargs)
 
     @property
-    def first(self) -> torch.Tensor:
-        """The first tensor: the images where a network takes more than them."""
-        return tensors_in((self.args, self.kwargs))[0]
-
-    @property
     def input_size(self) -> tuple[int, ...]:
-        """Size of the first tensor without the image axis."""
-        return tuple(self.first.shape[1:])
+        """Size of the first tensor, the images where a network takes more than them, without the image axis."""
+        return tuple(tensors_in((self.args, self.kwargs))[0].shape[1:])
 
     def map(self, change: Callable[[torch.Tensor], torch.Tensor], images: int | None = None) -> Example:
         """Return the example with every tensor that holds images changed."""
@@ -90,12 +85,12 @@ class Example:
         return self.map(longer)
 
 
-def noise_example(network: nn.Module, size: Sequence[int], images: int = IMAGES) -> Example:
+def noise_example(network: nn.Module, size: Sequence[int]) -> Example:
     """Return noise of a size as an example; contrast and brightness differ between the images."""
-    noise = noise_for(network, size, images)
+    noise = noise_for(network, size)
     if not noise.is_meta:
         noise[1::2] = noise[1::2] * 0.5 + 0.25
-    return Example((noise,), {}, images)
+    return Example((noise,), {}, IMAGES)
 
 
 def example_of(network: nn.Module, inputs: Any) -> Example:

@@ -1,4 +1,4 @@
-"""How a factor relates to the feature map that it multiplies: the axes that it varies along, and those of the map."""
+"""How a factor relates to the feature map that it multiplies: along which axes it varies, and what it undoes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from typing import Literal
 
 import torch
 
-from se_probe.trace.axes import Axis, Shape, aligned, constant_along, varies
+from se_probe.trace.axes import Axis, Shapes, aligned_shapes
+
+Kind = Literal["channel", "spatial", "one place", "folded", "number", "unknown"]
+# A normalised map has the same scale whatever the image; what is left of the difference comes from epsilon.
+_REMAINS, _SAME = 0.05, 1e-4
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Geometry:
         written_out: whether the factor is constant over space by its values, not by its shape.
     """
 
-    kind: Literal["channel", "spatial", "one place", "folded", "number", "unknown"]
+    kind: Kind
     image: int
     kept: tuple[int, ...]
     free: tuple[int, ...]
@@ -37,7 +41,7 @@ class Geometry:
 
 
 def split_images(tensor: torch.Tensor, axis: int, positions: int) -> torch.Tensor:
-    """Return a view with what shares the image axis on an axis behind it."""
+    """Return a view in which what shares the image axis has an axis of its own after it."""
     return tensor if positions == 1 else tensor.unflatten(axis, (-1, positions))
 
 
@@ -65,19 +69,15 @@ def geometry(
     split = axes[image].images
     if feature.size(image) != images * split or factor.size(image) != images * split or not varies(factor, image):
         return None
-    folded = axes[image].space and split > 1
+    if split > 1 and axes[image].space:
+        found = _over_space(feature, factor, axes, image, place, matrices)
+        return replace(found, kind="folded") if found is not None and found.kind == "channel" else None
     rows = list(axes)
-    if split > 1 and not folded:
+    if split > 1:
         feature, factor = split_images(feature, image, split), split_images(factor, image, split)
         rows[image : image + 1] = [Axis(1), Axis()]
-    else:
-        split = 1
     found = _over_space(feature, factor, rows, image, place, matrices)
-    if found is None:
-        return None
-    if folded:
-        return replace(found, kind="folded") if found.kind == "channel" else None
-    return replace(found, split=split)
+    return None if found is None else replace(found, split=split)
 
 
 def _over_space(
@@ -111,13 +111,7 @@ def _over_space(
     return _made("spatial", image, kept, rest, space) if kept and fits and free else None
 
 
-def _made(
-    kind: Literal["channel", "spatial", "one place", "number"],
-    image: int,
-    kept: Sequence[int],
-    rest: Sequence[int],
-    space: Sequence[int],
-) -> Geometry:
+def _made(kind: Kind, image: int, kept: Sequence[int], rest: Sequence[int], space: Sequence[int]) -> Geometry:
     return Geometry(kind, image, tuple(kept), tuple(axis for axis in rest if axis not in kept), tuple(space))
 
 
@@ -146,26 +140,87 @@ class Pair:
     matrices: bool
 
     @property
-    def shapes(self) -> tuple[Shape, Shape]:
+    def shapes(self) -> Shapes:
         """Shapes of the operands, in the order of the arguments."""
         feature, factor = tuple(self.feature.shape), tuple(self.factor.shape)
         return (feature, factor) if self.place else (factor, feature)
 
     @property
     def aligned(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Feature map and factor as views of equal rank."""
-        if self.place:
-            return aligned((self.feature, self.factor), self.matrices)
-        factor, feature = aligned((self.factor, self.feature), self.matrices)
-        return feature, factor
+        """Feature map and factor as views of equal rank, ordered as `aligned_shapes` does."""
+        first, second = aligned_shapes(self.shapes, self.matrices)
+        feature, factor = (first, second) if self.place else (second, first)
+        return self.feature.reshape(feature), self.factor.reshape(factor)
 
     def own_axes(self, found: Geometry) -> dict[int, int]:
         """Return aligned axis → axis of the factor itself, split as the aligned operands are."""
-        rank = 4 if self.matrices else max(self.feature.dim(), self.factor.dim())
-        own = [0, 2, 3] if self.place and self.matrices else list(range(rank - self.factor.dim(), rank))
-        if self.matrices and not self.place:
-            own = [0, 1, 2]
+        if self.matrices:
+            own = [0, 2, 3] if self.place else [0, 1, 2]
+        else:
+            rank = max(self.feature.dim(), self.factor.dim())
+            own = list(range(rank - self.factor.dim(), rank))
         if found.split > 1:
             own = [axis + (axis > found.image) for axis in own]
             own.insert(own.index(found.image) + 1, found.image + 1)
         return {axis: place for place, axis in enumerate(own)}
+
+
+def varies(tensor: torch.Tensor, axis: int) -> bool:
+    """Return whether a tensor can differ along an axis: it is longer than 1 and not an expanded view."""
+    return tensor.size(axis) > 1 and tensor.stride(axis) != 0
+
+
+def constant_along(tensor: torch.Tensor, axis: int) -> bool:
+    """Return whether a tensor has equal values along an axis; on the meta device, whether it cannot differ."""
+    if not varies(tensor, axis):
+        return True
+    if tensor.is_meta or not tensor.is_floating_point():
+        return False
+    first = tensor.narrow(axis, 0, 1)
+    return nearly_equal(tensor.narrow(axis, 1, 1), first) and nearly_equal(tensor, first.expand_as(tensor))
+
+
+def nearly_equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Return whether two tensors are equal up to the rounding of an interpolation."""
+    return torch.equal(one, other) or torch.allclose(one, other, rtol=4 * torch.finfo(one.dtype).eps, atol=0)
+
+
+def is_normalised(feature: torch.Tensor, factor: torch.Tensor, kept: Sequence[int]) -> bool:
+    """Return whether a factor undoes the difference in scale of a feature map between two images.
+
+    Root mean square, deviation, mean absolute value and maximum are compared, each over all axes that the factor is
+    constant along. False on the meta device, where there are no values.
+
+    Args:
+        feature: feature map of two images of different contrast.
+        factor: its factor, of the same rank.
+        kept: axes along which the factor varies, the image axis first.
+    """
+    if feature.is_meta:
+        return False
+    free = [axis for axis in range(feature.dim()) if axis not in kept]
+    scaled = feature.float() * factor.float()
+    return any(
+        _evens_out(before.movedim(kept[0], 0), after.movedim(kept[0], 0))
+        for before, after in zip(_scales(feature.float(), free), _scales(scaled, free), strict=True)
+    )
+
+
+def _scales(values: torch.Tensor, axes: list[int]) -> list[torch.Tensor]:
+    variance, mean = torch.var_mean(values, axes, correction=0, keepdim=True)
+    return [
+        (variance + mean**2).sqrt(),
+        variance.sqrt(),
+        values.abs().mean(axes, keepdim=True),
+        values.abs().amax(axes, keepdim=True),
+    ]
+
+
+def _evens_out(before: torch.Tensor, after: torch.Tensor) -> bool:
+    """Return whether the relative difference between two images is gone after the product."""
+    differed, differs = (
+        (scale[0] - scale[1]).abs() / scale.mean(0).clamp_min(torch.finfo(scale.dtype).tiny)
+        for scale in (before, after)
+    )
+    live = differed > 10 * _SAME
+    return bool(live.any()) and bool((differs[live] <= _REMAINS * differed[live] + _SAME).all())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,13 +16,7 @@ from se_probe.trace.operation import Operation
 BOUNDING = {"sigmoid": "sigmoid", "hardsigmoid": "hard-sigmoid", "_softmax": "softmax", "tanh": "tanh"}
 # A hard sigmoid is also written relu6(x + 3) / 6 and clamp(x / 6 + 0.5, 0, 1).
 CLAMPED = "clamped"
-MIXING = {
-    "convolution": "convolution",
-    "addmm": "linear",
-    "mm": "linear",
-    "bmm": "linear",
-    "baddbmm": "linear",
-}
+MIXING = {"convolution": "convolution", **dict.fromkeys(("addmm", "mm", "bmm", "baddbmm"), "linear")}
 COPYING = {"clone", "_to_copy", "copy", "cat", "stack", "repeat", "index_select", "gather", "split_copy"}
 SCALING = {"mul", "div", "add", "sub"}
 
@@ -79,7 +74,8 @@ def derive(
     """
     name, lineages = at.name, [lineage for _, lineage in inputs]
     bounded = _bounded(at, args, lineages, output)
-    squeezed = _is_flat(output) or all(lineage.squeezed for lineage in lineages)
+    is_flat = sum(size > 1 for size in output.shape[1:]) <= 1
+    squeezed = is_flat or all(lineage.squeezed for lineage in lineages)
     copied = name in COPYING and name not in {"cat", "stack"}
     operation = lineages[0].operation if copied else name
     if not squeezed:
@@ -136,17 +132,12 @@ def _kernels(name: str, args: Sequence[Any], lineages: Sequence[Lineage]) -> tup
     return lineages[0].kernels
 
 
-def _is_flat(tensor: torch.Tensor) -> bool:
-    return sum(size > 1 for size in tensor.shape[1:]) <= 1
-
-
 def _mixed(lineage: Lineage, name: str, source: torch.Tensor, output: torch.Tensor) -> Lineage:
     """Account for a layer. A convolution that slides over channels (ECA) is no layer of C units."""
-    width = output.numel() // max(1, output.shape[0])
     slides = name == "convolution" and source.dim() == 3 and source.shape[1] == 1 and source.shape[2] > 1
     kind = "channel convolution" if slides else MIXING[name]
-    narrowest = width if lineage.width is None else min(width, lineage.width)
-    return replace(lineage, width=narrowest, mixing=lineage.mixing | {kind})
+    narrowest = min(_units(output), lineage.width or math.inf)
+    return replace(lineage, width=int(narrowest), mixing=lineage.mixing | {kind})
 
 
 def _activation(name: str, args: Sequence[Any], lineages: Sequence[Lineage]) -> str | None:

@@ -18,8 +18,7 @@ class Operation:
     index: int
 
 
-def describe_origin(origin: Operation | None) -> str:
-    """Return a description of an operand's origin for a message."""
+def _described(origin: Operation | None) -> str:
     if origin is None:
         return "outside of the call"
     return f"argument {origin.index}" if origin.name == "argument" else f"{origin.name} number {origin.index + 1}"
@@ -96,7 +95,7 @@ class Product:
         if name != self.operation.name:
             return f"the operation is {name}, not {self.operation.name}"
         if origins != self.origins:
-            found, expected = (" and ".join(map(describe_origin, item)) for item in (origins, self.origins))
+            found, expected = (" and ".join(map(_described, item)) for item in (origins, self.origins))
             return f"its operands come from {found}, not from {expected}"
         factor: torch.Tensor = args[self.operand]
         if factor.dim() != self.rank or not self._carries(factor, math.prod(shape)):
@@ -125,7 +124,9 @@ def canonical(factor: torch.Tensor, axes: tuple[int, ...], shape: tuple[int, ...
     Returns:
         A view of `factor` where its strides allow one.
     """
-    kept = _selected(factor, axes, image_axis)
+    others = _broadcast(factor, axes, image_axis)
+    first: tuple[Any, ...] = (..., *(0 for _ in others))
+    kept = factor.permute(image_axis, *axes, *others)[first]
     return kept.reshape(kept.shape[0], *shape)
 
 
@@ -141,28 +142,15 @@ def factor_like(factor: torch.Tensor, axes: tuple[int, ...], gate: torch.Tensor,
         image_axis: axis of the images.
     """
     made = torch.empty_strided(factor.shape, factor.stride(), dtype=factor.dtype, device=factor.device)
-    values = gate.reshape(_selected(made, axes, image_axis).shape).permute(_inverse((image_axis, *axes)))
-    target = made
-    for axis in _broadcast(factor, axes, image_axis):
-        values = values.unsqueeze(axis)
+    others = _broadcast(factor, axes, image_axis)
+    target = made.permute(image_axis, *axes, *others)
+    kept = 1 + len(axes)
+    for axis in range(kept, target.dim()):
         # An expanded view has one element along the axis; a factor that is written out has a copy for each position.
-        target = target.narrow(axis, 0, 1) if factor.stride(axis) == 0 else target
-    target.copy_(values.expand(target.shape))
+        target = target.narrow(axis, 0, 1) if target.stride(axis) == 0 else target
+    target.copy_(gate.reshape(*target.shape[:kept], *(1 for _ in others)))
     return made
 
 
 def _broadcast(factor: torch.Tensor, axes: tuple[int, ...], image_axis: int) -> list[int]:
     return [axis for axis in range(factor.dim()) if axis != image_axis and axis not in axes]
-
-
-def _selected(factor: torch.Tensor, axes: tuple[int, ...], image_axis: int) -> torch.Tensor:
-    """Return the view `(image, *axes)` of a factor, its first values along every other axis."""
-    for axis in reversed(_broadcast(factor, axes, image_axis)):
-        factor = factor.select(axis, 0)
-    in_place = sorted((image_axis, *axes))
-    return factor.permute([in_place.index(axis) for axis in (image_axis, *axes)])
-
-
-def _inverse(axes: tuple[int, ...]) -> list[int]:
-    """Return the permutation that puts values with axes in canonical order back into the factor's order."""
-    return [axes.index(axis) for axis in sorted(axes)]

@@ -1,8 +1,6 @@
-"""One forward pass watched from below: module calls, data flow from the input, and products of the two.
+"""Products of a feature map and a factor in one pass, with the flow of data from the input to each.
 
-A dispatch mode sees every multiplication that the network makes, whoever asked for it: an operator, a
-functional call, an einsum or a scripted module. Data dependence is followed through storages, so that views
-and in-place operations need no special case.
+Data dependence is followed through storages, so that views and in-place operations need no special case.
 """
 
 from __future__ import annotations
@@ -16,40 +14,19 @@ import torch
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from se_probe.trace.axes import (
-    MATRIX_PRODUCTS,
-    Experiments,
-    experiment,
-    experiment_inside,
-)
-from se_probe.trace.calls import Call, CallMode, Key, storages_in
+from se_probe.trace.axes import MATRIX_PRODUCTS, Experiments, experiment, experiment_inside
 from se_probe.trace.dry_pass import watched_pass
 from se_probe.trace.example import Example
-from se_probe.trace.geometry import Geometry, Pair, by_shape, geometry, split_images
+from se_probe.trace.geometry import Geometry, Pair, by_shape, geometry, is_normalised, split_images
 from se_probe.trace.lineage import Lineage, derive
-from se_probe.trace.normalising import is_normalised
 from se_probe.trace.operation import Operation, Product
-from se_probe.trace.watching import Origins, product_operands, storage_of, tensors_in
+from se_probe.trace.watching import Call, CallMode, Key, Origins, product_operands, storage_of, storages_in, tensors_in
 
 # Operations that take a tensor's shape, dtype and device, but not its values.
 _SHAPE_ONLY = {
     *("new_ones", "new_zeros", "new_full", "new_empty", "new_empty_strided", "new_tensor"),
     *("ones_like", "zeros_like", "full_like", "empty_like", "rand_like", "randn_like", "randint_like"),
 }
-
-
-@dataclass(frozen=True)
-class Source:
-    """A module call whose output lies in a storage that was not changed since: where and in what shape."""
-
-    call: Call
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-    offset: int
-
-    def read(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return the module's output, given any tensor on the same storage."""
-        return tensor.as_strided(self.size, self.stride, self.offset)
 
 
 @dataclass
@@ -121,40 +98,30 @@ def trace(network: nn.Module, example: Example) -> Trace:
     Raises:
         SeProbeError: the pass failed.
     """
-    experiments = experiment(network, example)
-    seen = _pass(network, example, experiments)
-    if not seen.untold:
-        return seen
+    seen = _pass(network, example, experiment(network, example))
     # The network takes one size only: its modules may take others.
-    inside = {
-        key: found
-        for key, args in seen.untold.items()
-        if (found := experiment_inside(network.get_submodule(key[0]), args)) is not None
-    }
-    return _pass(network, example, replace(experiments, inside=inside)) if inside else seen
+    tried = {key: experiment_inside(network.get_submodule(key[0]), args) for key, args in seen.untold.items()}
+    inside = {key: found for key, found in tried.items() if found is not None}
+    return _pass(network, example, replace(seen.experiments, inside=inside)) if inside else seen
 
 
 def _pass(network: nn.Module, example: Example, experiments: Experiments) -> Trace:
-    def watch(item: nn.Module, given: Example) -> Trace:
-        tracer = _Tracer(given, experiments)
-        tracer.watch(item, given)
-        return tracer.trace
-
-    return watched_pass(network, example, watch, seed=0)
+    tracer = _Tracer(example, experiments)
+    watched_pass(network, example, lambda: tracer.watch(network, lambda: example.call(network)), seed=0)
+    return tracer.trace
 
 
 @dataclass
 class _Stored:
-    """What is known of a storage that depends on the input; while `alive` is kept, no other takes its identity."""
+    """What is known of a storage that depends on the input; while `alive` is kept, no other takes its identity.
+
+    `sources` are the module calls whose output is in it, with how that views the storage; `product` is what made it.
+    """
 
     alive: StorageWeakRef
     lineage: Lineage
-    sources: list[Source] = field(default_factory=list)
+    sources: list[tuple[Call, tuple[Any, ...]]] = field(default_factory=list)
     product: Event | None = None
-
-
-def _stored(tensor: torch.Tensor, lineage: Lineage) -> _Stored:
-    return _Stored(StorageWeakRef(tensor.untyped_storage()), lineage)
 
 
 class _Tracer(CallMode):
@@ -164,9 +131,9 @@ class _Tracer(CallMode):
         super().__init__()
         self.trace = Trace(experiments, calls=self.calls, operations=self._counts)
         self._images = example.images
-        self._stored = {
-            storage_of(item): _stored(item, Lineage()) for item in tensors_in((example.args, example.kwargs))
-        }
+        self._stored: dict[int, _Stored] = {}
+        for item in tensors_in((example.args, example.kwargs)):
+            self._store(item, Lineage())
 
     def begin(self, path: str, args: Any) -> Call:
         return Call(path, self.calls[path], storages_in(args), Origins(args), args=args)
@@ -178,8 +145,7 @@ class _Tracer(CallMode):
             return
         call.output_shape = tuple(output.shape)
         if (stored := self._stored.get(storage_of(output))) is not None:
-            where = tuple(output.shape), output.stride(), int(output.storage_offset())
-            stored.sources.append(Source(call, *where))
+            stored.sources.append((call, (output.shape, output.stride(), output.storage_offset())))
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         event = self._event(func, args)
@@ -196,6 +162,9 @@ class _Tracer(CallMode):
                 stored.product = event
             self.trace.events.append(event)
         return output
+
+    def _store(self, tensor: torch.Tensor, lineage: Lineage) -> None:
+        self._stored[storage_of(tensor)] = _Stored(StorageWeakRef(tensor.untyped_storage()), lineage)
 
     def _event(self, func: Any, args: tuple[Any, ...]) -> Event | None:
         """Return a product as an event where one of its operands is a candidate for a factor, the second first."""
@@ -217,13 +186,13 @@ class _Tracer(CallMode):
     def _geometry(self, key: Key, pair: Pair) -> Geometry | None:
         axes = self.trace.experiments.axes(key, pair.shapes, pair.matrices, self._images)
         feature, factor = pair.aligned
-        if axes is None:
-            found = None if pair.matrices else by_shape(feature, factor, self._images)
-            call = self._stack[-1]
-            if found is not None and call.module and tensors_in(call.args):
-                self.trace.untold[key[:2]] = Example(call.args, {}, self._images).on_meta()
-            return found
-        return geometry(feature, factor, axes, pair.place, self._images, pair.matrices)
+        if axes is not None:
+            return geometry(feature, factor, axes, pair.place, self._images, pair.matrices)
+        found = None if pair.matrices else by_shape(feature, factor, self._images)
+        call = self._stack[-1]
+        if found is not None and call.module and tensors_in(call.args):
+            self.trace.untold[key[:2]] = Example(call.args, {}, self._images).on_meta()
+        return found
 
     def _product(self, found: Geometry, pair: Pair, operand: int, origins: tuple[Operation | None, ...]) -> Product:
         own = pair.own_axes(found)
@@ -257,7 +226,7 @@ class _Tracer(CallMode):
             feature_lineage=feature.lineage,
             values=product.gate(pair.factor, kept).clone(),
             lineage=None if flow is None else flow.lineage,
-            sources=tuple((source.call, source.read(pair.factor).clone()) for source in sources),
+            sources=tuple((call, pair.factor.as_strided(*view).clone()) for call, view in sources),
             matrices=pair.matrices,
             normalises=unbounded and is_normalised(whole, factor, (found.image, *found.kept)),
             summed=(2 + (found.split > 1),) if pair.matrices else (),
@@ -277,7 +246,7 @@ class _Tracer(CallMode):
             if key in shared and not func._schema.is_mutable:
                 continue
             if lineages:
-                self._stored[key] = _stored(item, derive(self._operation, args, lineages, item))
+                self._store(item, derive(self._operation, args, lineages, item))
             elif key not in shared:
                 self._stored.pop(key, None)
 
@@ -298,7 +267,7 @@ def _note_sum(product: Event, args: Any) -> None:
 def _product_is_exact(
     func: Any, event: Event, before: tuple[Any, ...], kwargs: Mapping[str, Any], output: torch.Tensor
 ) -> bool:
-    """Put the factor together again from the values that were read, and compare the product bit for bit."""
+    """Rebuild the factor from the values that were read, and compare the product bit for bit."""
     if output.is_meta or event.geometry.kind not in {"channel", "number"}:
         return True
     again = func(*event.product.replace(before, event.values), **kwargs)

@@ -1,4 +1,4 @@
-"""Watching a forward pass from below: modes that see every elementary operation, hooks on module calls, storages.
+"""Dispatch modes that see every elementary operation of a forward pass and the module calls around it.
 
 A dispatch mode sees every multiplication that the network makes, whoever asked for it: an operator, a functional call,
 an einsum or a scripted module.
@@ -7,8 +7,9 @@ an einsum or a scripted module.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -20,6 +21,8 @@ from torch.utils._pytree import tree_leaves
 from se_probe.trace.lineage import operation_name
 from se_probe.trace.operation import Operation
 
+# Path and call of the innermost module around a product, and which product of that call it is.
+Key = tuple[str, int, int]
 # Positions of the two multiplied operands: elementwise products, and matrix products, which einsum and matmul become.
 PRODUCTS = {"mul": (0, 1), "addcmul": (1, 2), "bmm": (0, 1), "baddbmm": (1, 2)}
 
@@ -43,6 +46,17 @@ _WHOLE = {"conv1d", "conv2d", "conv3d", "batch_norm"}
 def decomposes(func: Any) -> bool:
     """Return whether an operation is made of others, among which there may be products."""
     return func._can_decompose() and not (operation_name(func) in _WHOLE and func._overloadname == "default")
+
+
+def decomposed(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Return what a composite operation returns, made of the operations of which it is outside of inference mode.
+
+    Some, such as bilinear upsampling, have a Python version of other operations, which `decompose` would prefer.
+    """
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key):
+        return func._op_dk(key, *args, **kwargs)
+    return func.decompose(*args, **kwargs)
 
 
 @cache
@@ -103,7 +117,7 @@ class WatchMode(TorchDispatchMode):
         kwargs = kwargs or {}
         if func._can_decompose():
             with self:
-                return func.decompose(*args, **kwargs)
+                return decomposed(func, args, kwargs)
         name = operation_name(func)
         self._operation = Operation(name, self._counts[name])
         self._counts[name] += 1
@@ -114,14 +128,68 @@ class WatchMode(TorchDispatchMode):
         raise NotImplementedError
 
 
-@contextmanager
-def module_hooks(network: nn.Module, enter_hook: Callable[[str], Any], leave: Any) -> Iterator[None]:
-    """Call the pre-hook that `enter_hook(path)` makes before, and `leave` after, every call of every module."""
-    with ExitStack() as hooks:
-        for path, module in network.named_modules():
-            hooks.callback(module.register_forward_pre_hook(enter_hook(path)).remove)
-            hooks.callback(module.register_forward_hook(leave, always_call=True).remove)
-        yield
+@dataclass
+class Call:
+    """One call of a module in the forward pass.
+
+    Attributes:
+        module: path of the module.
+        index: which of the module's calls this is, from 0.
+        inputs: storages of its positional arguments.
+        origins: what computed its tensors.
+        products: number of multiplications made inside it so far.
+        output_shape: shape of its output where that is one tensor.
+        args: its positional arguments while it lasts.
+    """
+
+    module: str
+    index: int
+    inputs: frozenset[int] = frozenset()
+    origins: Origins = field(default_factory=Origins)
+    products: int = 0
+    output_shape: tuple[int, ...] | None = None
+    args: tuple[Any, ...] = ()
+
+
+class CallMode(WatchMode):
+    """Keeps the stack of module calls, outermost first, and how often each module was called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Counter[str] = Counter()
+        self._stack: list[Call] = []
+
+    def watch(self, network: nn.Module, run: Callable[[], Any]) -> None:
+        """Watch a network while `run` makes one pass of it. All hooks are removed, whatever it raises."""
+        with ExitStack() as block:
+            for path, module in network.named_modules():
+                block.callback(module.register_forward_pre_hook(self._entering(path)).remove)
+                block.callback(module.register_forward_hook(self.leave, always_call=True).remove)
+            block.enter_context(torch.no_grad())
+            block.enter_context(self)
+            run()
+
+    def _entering(self, path: str) -> Any:
+        def enter(_module: nn.Module, args: Any) -> None:
+            self._stack.append(self.begin(path, args))
+            self.calls[path] += 1
+
+        return enter
+
+    def begin(self, path: str, args: Any) -> Call:
+        """Return the call that begins."""
+        return Call(path, self.calls[path])
+
+    def leave(self, _module: nn.Module, _args: Any, output: Any) -> None:
+        """Note the end of a call."""
+        self._stack.pop()
+
+    def count_product(self) -> Key:
+        """Count a product in every call around it and return its key."""
+        for call in self._stack:
+            call.products += 1
+        inner = self._stack[-1]
+        return inner.module, inner.index, inner.products - 1
 
 
 def storage_of(tensor: torch.Tensor) -> int:
@@ -132,3 +200,8 @@ def storage_of(tensor: torch.Tensor) -> int:
 def tensors_in(tree: Any) -> list[torch.Tensor]:
     """Return the tensors in nested tuples, lists and dictionaries."""
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+
+
+def storages_in(tree: Any) -> frozenset[int]:
+    """Return the storages of the tensors in nested tuples, lists and dictionaries."""
+    return frozenset(map(storage_of, tensors_in(tree)))

@@ -50,15 +50,15 @@ def test_the_function_gets_output_and_samples():
         (OUTPUT, "a tensor of shape (3, 2)"),
         (OUTPUT.mean(), "a tensor of shape ()"),
         ([1.0, 2.0], "a list of length 2"),
-        (None, "a NoneType"),
-        ({"out": OUTPUT}, "a dict with out: a tensor of shape (3, 2)"),
+        (None, "NoneType"),
+        ({"out": OUTPUT}, "dict with out: a tensor of shape (3, 2)"),
     ],
 )
 def test_what_is_not_a_number_for_each_image_is_refused(returned, words):
     with pytest.raises(SeProbeError) as caught:
         metric(lambda output, given: returned)({"out": OUTPUT, "aux": [OUTPUT]}, samples())
     assert str(caught.value) == (
-        "the metric mine got the network's output, a dict with out: a tensor of shape (3, 2), aux: a list of a tensor "
+        "the metric mine got the network's output, dict with out: a tensor of shape (3, 2), aux: a list of a tensor "
         f"of shape (3, 2), and 3 samples, and returned {words}; expected 3 numbers, one for each image."
     )
 

@@ -21,12 +21,26 @@ def test_the_words():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "zero", "identity:1", "mean:x", "swap:goldfish", "swap:a,b,c", "scale:", "scale:x", "branch:-1", "branch"],
+    [
+        "",
+        "zero",
+        "identity:1",
+        "mean:x",
+        "swap:goldfish",
+        "swap:a,b,c",
+        "scale:",
+        "scale:x",
+        "branch:-1",
+        "branch",
+        "quantize",
+        "tile:0",
+        "tile:x",
+    ],
 )
 def test_anything_else_is_refused(text):
     message = re.escape(
-        f"gates cannot be replaced with {text!r}; expected identity, mean, class-mean, shuffle, swap:A,B, scale:FACTOR "
-        "or branch:NUMBER."
+        f"gates cannot be replaced with {text!r}; expected identity, mean, class-mean, shuffle, swap:A,B, "
+        "scale:FACTOR, branch:NUMBER, quantize:BITS, quantize-logits:BITS or tile:SIDE."
     )
     with pytest.raises(SeProbeError, match=f"^{message}$"):
         parse_replacement(text)

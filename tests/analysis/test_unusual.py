@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from se_probe.analysis.unusual import THRESHOLD, unusual_gates
+from se_probe.analysis.unusual import THRESHOLD, evidence_place, unusual_gates
 from se_probe.errors import SeProbeError
 from tests.analysis.raw_recording import SITES, GateSite, RawRecording, mixed_recording
 
@@ -62,3 +62,15 @@ def test_gates_of_another_network_are_refused():
         unusual_gates(RECORDING, {name: values for name, values in gates.items() if name != "SE_3_1"})
     with pytest.raises(SeProbeError, match="SE_2_1 has 5 gates an image; expected the 6"):
         unusual_gates(RECORDING, gates | {"SE_2_1": gates["SE_2_1"][:, :5]})
+
+
+def test_evidence_is_named_by_the_ninth_that_has_most_of_it():
+    even = np.ones((6, 6))
+    assert evidence_place(even) == "upper left 11 %"
+    corner = even.copy()
+    corner[4:, :2] += 9
+    assert evidence_place(corner) == "lower left 56 %"
+    centre = -np.ones((3, 3))
+    centre[1, 1] = 2
+    assert evidence_place(centre) == "centre 100 %"
+    assert evidence_place(-even) is None

@@ -13,7 +13,7 @@ import se_probe as package
 from se_probe.cli.app import app
 from se_probe.cli.help import OTHER
 
-VERBS = ["excite", "ablate", "fold", "scale", "compare", "cost", "plot"]
+VERBS = ["excite", "ablate", "maps", "fold", "change", "scale", "compare", "cost", "look", "plot"]
 COMMANDS = [*VERBS, "report", "verify", "merge", "gates", "models", "classes", "data"]
 
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "notebooks").glob("*.md"))]
 # How a page leaves something to the reader, in the place of a value.
 PLACEHOLDERS = ("…", "...", "\\|", "|")
-VERBS = "excite|ablate|fold|scale|compare|cost|plot|report|verify|merge|gates|models|classes|data"
+VERBS = "excite|ablate|maps|fold|change|scale|compare|cost|look|plot|report|verify|merge|gates|models|classes|data"
 LINE = re.compile(rf"(?:se-probe|-m se_probe) ((?:{VERBS})\b[^`\n#]*)")
 SETTINGS = {
     name[: -len("Settings")].lower(): kind for name, kind in vars(settings).items() if name.endswith("Settings")
@@ -70,7 +70,9 @@ LINES = sorted(set(documented()))
 
 def test_there_are_lines_to_try():
     assert len(LINES) > 40
-    assert {line.split()[0] for _, line in LINES} >= {*SETTINGS.keys() & {"excite", "ablate", "fold", "scale", "cost"}}
+    assert {line.split()[0] for _, line in LINES} >= {
+        *SETTINGS.keys() & {"excite", "ablate", "fold", "change", "scale", "cost"}
+    }
 
 
 @pytest.mark.parametrize(("place", "line"), LINES, ids=[f"{place}: {line}"[:90] for place, line in LINES])

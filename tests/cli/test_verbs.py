@@ -62,7 +62,7 @@ def test_ablate_refuses_in_one_line(se_probe, tmp_path):
     assert done.returncode == 2
     assert done.stderr == (
         "error: gates cannot be replaced with 'median'; expected identity, mean, class-mean, shuffle, swap:A,B, "
-        "scale:FACTOR or branch:NUMBER.\n"
+        "scale:FACTOR, branch:NUMBER, quantize:BITS, quantize-logits:BITS or tile:SIDE.\n"
     )
     unknown = se_probe("ablate", "--demo", "--sites", "SE_9_1", "--out", tmp_path / "run")
     assert unknown.returncode == 2

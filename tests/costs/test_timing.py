@@ -1,5 +1,7 @@
 """Timing, by a clock that only networks move: shares of known times, intervals, pairs, and what is refused."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -95,6 +97,29 @@ def test_the_network_is_left_as_it_was():
     assert all(torch.equal(value, network.state_dict()[name]) for name, value in state.items())
     assert all(0 < share.low <= share.share <= share.high < 1 for share in run_time.shares)
     assert run_time.network_milliseconds > 0
+
+
+class Wandering(networks.Functional):
+    """Takes another nonlinearity for its gate after a number of passes."""
+
+    passes = 0
+
+    def factor(self, x):
+        self.passes += 1
+        gate = self.squeeze(x)[:, :, None, None]
+        return torch.sigmoid(gate) if self.passes < 30 else torch.tanh(gate) + 1
+
+
+def test_a_network_that_goes_another_way_is_refused():
+    network = build(Wandering)
+    sites = find_gates(network, SIZE)
+    network.gate_block.passes = 20
+    message = (
+        "a timed pass of Stem made other operations than the pass in which its gates were looked for, so that their "
+        "share is not known; leave out timing (--no-time)."
+    )
+    with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
+        GateTimer(network, sites, SIZE, rounds=15).measure()
 
 
 def test_too_few_rounds():

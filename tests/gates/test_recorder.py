@@ -303,3 +303,26 @@ def test_a_run_that_fails_raises_what_the_network_raised():
         recorder.run(torch.randn(2, 4, 32, 32))
     assert count_hooks(network) == 0
     assert torch._C._len_torch_dispatch_stack() == 0
+
+
+def test_upsampling_is_the_same_operation_in_inference_mode():
+    """Its composite has a Python version of other operations, products among them."""
+
+    class Upsampled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.excite = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 3, 1), nn.Sigmoid())
+
+        def forward(self, x):
+            gate = nn.functional.interpolate(self.excite(x), scale_factor=1.0, mode="bilinear", align_corners=False)
+            return nn.functional.interpolate(x * gate, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+    torch.manual_seed(0)
+    network, batch = Upsampled().eval(), torch.randn(2, 3, 8, 8)
+    sites = find_gates(network, input_size=(3, 8, 8))
+    with torch.inference_mode(), GateRecorder(network, sites) as recorder:
+        watched = network(batch)
+        gates = recorder.gates[sites[0].name]
+    with torch.inference_mode():
+        assert torch.equal(network(batch), watched)
+        assert torch.equal(gates, network.excite(batch)[:, :, 0, 0])

@@ -10,7 +10,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from se_probe.gates import Scale, find_gates, intervene
 from se_probe.gates.resuming import PassLog, Resumable, prefix_of
-from se_probe.trace.example import Example
 from tests.gates import networks
 from tests.gates.test_discovery import SIZE, WRITTEN, build
 from tests.gates.test_intervention import living
@@ -166,7 +165,8 @@ class TwoBlocks(nn.Module):
 def prefixes(network: nn.Module):
     sites = find_gates(network, SIZE)
     seen = PassLog()
-    seen.watch(network, Example((torch.randn(2, *SIZE),), {}, 2))
+    batch = torch.randn(2, *SIZE)
+    seen.watch(network, lambda: network(batch))
     return seen, [prefix_of(seen, site, sites) for site in sites]
 
 

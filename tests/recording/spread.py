@@ -10,9 +10,10 @@ import numpy as np
 import torch
 import torch.distributed
 
+from se_probe.labels import label_space_from_names
 from se_probe.recording import Ranks, ranks_of_environment
 from se_probe.recording.moments import ClassMoments
-from tests.recording.small import run
+from tests.recording.small import CLASSES, run
 
 
 def together(ranks: Ranks, folder: Path) -> None:
@@ -21,6 +22,12 @@ def together(ranks: Ranks, folder: Path) -> None:
     run(folder / "data", folder / "recording.zarr", ranks=ranks, progress=told.append)
     if ranks.first:
         (folder / "told.json").write_text(json.dumps(told))
+
+
+def effects(ranks: Ranks, folder: Path) -> None:
+    """Record effects, against a reference that rank 0 finds."""
+    labels = label_space_from_names(CLASSES, "small")
+    run(folder / "data", folder / "effects.zarr", ranks=ranks, capture=["effect"], labels=labels)
 
 
 def few(ranks: Ranks, folder: Path) -> None:

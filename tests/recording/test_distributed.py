@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from se_probe.errors import SeProbeError
+from se_probe.labels import label_space_from_names
 from se_probe.recording import Ranks, is_incomplete, open_recording, place_of_environment, ranks_of_environment, verify
-from tests.recording.small import assert_same, draw_images, run
+from tests.recording.small import CLASSES, assert_same, draw_images, run
 from tests.recording.spread import some_values
 
+LABELS = label_space_from_names(CLASSES, "small")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -51,9 +53,16 @@ def recorded(place):
 
     with pytest.raises(KeyboardInterrupt):
         run(place / "data", place / "stopped.zarr", progress=stop)
-    done = torchrun(3, place, "together", "few", "resumed", "reduced")
+    done = torchrun(3, place, "together", "few", "resumed", "reduced", "effects")
     assert done.returncode == 0, done.stderr
     return place
+
+
+def test_all_ranks_take_effects_against_one_reference(recorded):
+    alone = run(recorded / "data", recorded / "alone.zarr", capture=["effect"], labels=LABELS)
+    together = open_recording(recorded / "effects.zarr")
+    assert together.effects == alone.effects
+    assert_same(together.of("effect"), alone.of("effect"), atol=1e-7)
 
 
 def test_uneven_shares_give_the_recording_of_one_process(recorded, expected):

@@ -84,8 +84,8 @@ def test_one_branch_alone_where_branches_compete(tmp_path):
     ablation = demo(tmp_path / "sk", model="demo:sk", replacement="branch:1", sites=["stages"])
     assert (ablation.outcomes["kl"].values > 0).all()
     message = (
-        r"^branch:2 fits none of the sites SE_5_3, .*; choose sites whose branches compete and have that branch, or "
-        r"another replacement\.$"
+        r"^branch:2 fits none of the sites SE_5_3, .*: branch 2 alone was asked for at SE_5_3, but it has no branches; "
+        r"choose another branch or site\.$"
     )
     with pytest.raises(SeProbeError, match=message):
         demo(tmp_path / "se", replacement="branch:2")
@@ -128,18 +128,18 @@ def test_a_network_without_logits_is_refused_before_anything_is_recorded(photogr
 
 
 def test_a_stopped_run_keeps_what_was_measured(tmp_path, monkeypatch):
-    from se_probe.ablation import results
+    from se_probe.ablation import writing
 
-    monkeypatch.setattr(results, "_IMAGES_AT_ONCE", 10)
+    monkeypatch.setattr(writing, "IMAGES_AT_ONCE", 10)
     seen = []
 
-    def stop(_self, measured, add=results.AblationWriter.add):
+    def stop(_self, measured, add=writing.AblationWriter.add):
         add(_self, measured)
         seen.append(measured)
         if len(seen) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(results.AblationWriter, "add", stop)
+    monkeypatch.setattr(writing.AblationWriter, "add", stop)
     with pytest.raises(KeyboardInterrupt):
         demo(tmp_path / "run", batch_size=10)
     ablation = se_probe.open_ablation(tmp_path / "run")

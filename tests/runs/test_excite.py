@@ -47,6 +47,36 @@ def real_run(tmp_path_factory):
     return recording, folder, lines
 
 
+def test_effects_are_recorded_measured_and_shown(tmp_path):
+    """The whole way on the demo: tables, figures, a finding, a section, and a summary's sentence."""
+    with told() as lines:
+        recording = se_probe.excite(
+            demo=True, capture="effect", per_class=6, reference_per_class=6, out=tmp_path / "run", workers=0, **QUIET
+        )
+    agreement = pd.read_csv(tmp_path / "run/tables/effect_agreement.csv")
+    assert list(agreement.columns[:6]) == ["site", "images", "channels", "correlation", "slope", "rmse"]
+    assert agreement["site"].tolist() == [site.name for site in recording.sites]
+    assert agreement["holds"].sum() >= 5
+    classes = pd.read_csv(tmp_path / "run/tables/channel_effects.csv.gz")
+    assert {"site", "channel", "class", "mean", "ci_low", "ci_high", "q"} <= set(classes.columns)
+    site = agreement.loc[agreement["holds"], "site"].iloc[0]
+    row = classes.query("site == @site and channel == 3 and `class` == 'pug'").iloc[0]
+    effects = recording.of("effect").gates(site)
+    assert row["mean"] == pytest.approx(float(effects[effects["class"] == "pug"].values[:, 3].mean()), rel=1e-4)
+    assert {path.stem for path in (tmp_path / "run/figures").glob("*.png")} >= {"effect_agreement", "effects_by_site"}
+    page = (tmp_path / "run/report.html").read_text()
+    assert "Effects of channels" in page
+    assert "Channels with more class-selective gates matter more" in page
+    assert any(line.startswith("summary   First-order effects of channels agree with") for line in lines)
+    assert recording.effects["outcome"] == "label"
+
+
+def test_effects_that_cannot_be_recorded_are_refused_before_a_network_is_loaded(photographs, tmp_path):
+    with pytest.raises(SeProbeError, match="effects and a compiled network were asked for"):
+        small(photographs, model="no-such-network", capture="effect", compile=True, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @needs_shared
 def test_real_photographs_and_the_real_checkpoint(real_run):
     recording, folder, lines = real_run

@@ -61,6 +61,8 @@ def test_a_fold_is_in_the_report_of_the_run_that_it_joins(run):
     page = (run / "report.html").read_text()
     assert 'id="folding"' in page
     assert "allowed was a loss of 60 points" in page
+    assert "<p>Folding: " in page  # a line of the summary
+    assert "Folding: " in " ".join(result.output.split())
 
 
 def test_neither_code_nor_a_folder_of_images_is_taken_from_a_recording(tmp_path, run):

@@ -9,7 +9,6 @@ from PIL import Image
 import se_probe
 from se_probe.errors import SeProbeError
 from se_probe.models import load_model
-from se_probe.runs.look import evidence_place
 
 IMAGES = ["demo/goldfish/0001", "demo/pug/0002", "demo/cliff/0003"]
 
@@ -106,18 +105,6 @@ def test_the_page_holds_what_was_found_and_makes_no_request(run, tmp_path):
     np.testing.assert_allclose(gates["effect"], found.gates["effect"], rtol=1e-6)
     with pytest.raises(SeProbeError, match="overwrite"):
         se_probe.look(IMAGES[:1], against=run, out=tmp_path / "out", progress=False)
-
-
-def test_evidence_is_named_by_the_ninth_that_has_most_of_it():
-    even = np.ones((6, 6))
-    assert evidence_place(even) == "upper left 11 %"
-    corner = even.copy()
-    corner[4:, :2] += 9
-    assert evidence_place(corner) == "lower left 56 %"
-    centre = -np.ones((3, 3))
-    centre[1, 1] = 2
-    assert evidence_place(centre) == "centre 100 %"
-    assert evidence_place(-even) is None
 
 
 def test_what_cannot_be_looked_at_is_refused_in_a_line(tmp_path, run):

@@ -41,7 +41,7 @@ class Small(Settings):
         ({"kind": "odd"}, "--kind odd was given; expected one of plain, fancy."),
         ({"what": " "}, "--what ' ' was given; expected a text of 1 to 4,096 characters, or leave it out."),
         ({"what": "a\0b"}, r"--what 'a\x00b' was given; expected a text of 1 to 4,096 characters, or leave it out."),
-        ({"parts": ","}, "',' was given in the place of names; expected some, separated by commas."),
+        ({"parts": ","}, "',' was given for names; expected some, separated by commas."),
     ],
 )
 def test_values_out_of_range_are_refused(given, message):

@@ -51,3 +51,15 @@ def test_every_option_is_on_the_command_line_and_in_python(name):
     for option_name in parameters:
         assert f"    {option_name}: " in text
     assert not re.search(r"--[a-z]", text.partition("Args:")[2].partition("Returns:")[0])
+
+
+def test_a_wrong_keyword_is_refused_in_the_name_of_the_verb_with_the_nearest_option():
+    with pytest.raises(TypeError) as error:
+        se_probe.scale(scale=(1, 2))
+    assert str(error.value) == "scale() got an unexpected keyword argument 'scale'; did you mean 'scales'?"
+    with pytest.raises(TypeError) as error:
+        se_probe.excite(zzz=1)
+    assert str(error.value) == "excite() got an unexpected keyword argument 'zzz'"
+    with pytest.raises(TypeError) as error:
+        se_probe.compare()
+    assert str(error.value) == "compare() missing a required argument: 'runs'"

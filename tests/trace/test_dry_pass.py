@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from se_probe.errors import SeProbeError
-from se_probe.trace.dry_pass import dry_pass, evaluation_mode, unwrap
+from se_probe.trace.dry_pass import dry_pass, left_alone, unwrap
 from se_probe.trace.example import noise_for
 
 
@@ -34,7 +34,7 @@ def test_a_pass_is_in_evaluation_mode_and_draws_no_random_numbers_of_the_caller(
 
 def test_modes_come_back_after_an_error():
     network = nn.Linear(4, 2)
-    with pytest.raises(KeyError), evaluation_mode(network):
+    with pytest.raises(KeyError), left_alone(network):
         raise KeyError
     assert network.training
 

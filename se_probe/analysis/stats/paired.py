@@ -104,6 +104,37 @@ def sign_flip_test(differences: Strata, *, seed: int = 0) -> Floats:
     return np.asarray((1 + extreme) / (1 + FLIPS))
 
 
+def pattern_test(differences: Strata, *, seed: int = 0) -> float:
+    """Return the p value of the null that no column's `mean` differs from zero, whatever the directions.
+
+    The statistic is the squared length of `differences.mean` over columns, its distribution that over signs of whole
+    units, as in `sign_flip_test`: columns may depend on one another in any way. Differences of 0 throughout give 1.
+
+    Source: Chung and Romano, Multivariate and multiple permutation tests, Journal of Econometrics 193 (2016), for
+    statistics of a vector; Fisher (1935) for the signs.
+    """
+    count = len(differences.groups)
+    parts = np.concatenate([group / (len(group) * count) for group in differences.groups])
+    gram = parts @ parts.T
+    limit = gram.sum() * (1 - TIE)
+    if limit <= 0:
+        return 1.0
+    if len(parts) <= EXACT_UNITS:
+        signs = 1.0 - 2.0 * (np.arange(2 ** len(parts))[:, None] >> np.arange(len(parts)) & 1)
+        return float(np.mean(_lengths(signs, gram) >= limit))
+    rng, extreme, done = np.random.default_rng(seed), 0, 0
+    while done < FLIPS:
+        size = min(FLIPS - done, max(1, _NUMBERS_AT_ONCE // len(parts)))
+        signs = 1.0 - 2.0 * rng.integers(0, 2, (size, len(parts)), dtype=np.int8)
+        extreme += int(np.sum(_lengths(signs, gram) >= limit))
+        done += size
+    return (1 + extreme) / (1 + FLIPS)
+
+
+def _lengths(signs: NDArray[np.floating], gram: Floats) -> Floats:
+    return np.asarray(np.sum(signs @ gram * signs, axis=1))
+
+
 def paired_interval(differences: Strata, *, seed: int = 0) -> Interval:
     """`differences.mean` of every column with its expanded percentile bootstrap interval.
 

@@ -13,6 +13,7 @@ from se_probe.analysis.stats.paired import (
     holm,
     image_strata,
     paired_interval,
+    pattern_test,
     share_interval,
     sign_flip_test,
     smallest_p,
@@ -166,6 +167,26 @@ def test_studentized_limits_need_two_units_with_errors_of_their_own():
     still = studentized_interval(Strata((np.full((9, 1), 0.5),), "image"))
     assert np.isnan([single.low, single.high, pair.low, pair.high]).all()
     assert (still.low[0], still.high[0]) == (0.5, 0.5)
+
+
+def test_pattern_p_is_that_of_all_signs_of_whole_images():
+    differences = np.random.default_rng(0).normal(0.3, 1, (9, 4))
+    signs = 1 - 2 * ((np.arange(2**9)[:, None] >> np.arange(9)) & 1)
+    lengths = np.array([np.sum((row @ differences / 9) ** 2) for row in signs])
+    exact = np.mean(lengths >= np.sum(differences.mean(axis=0) ** 2) * (1 - 1e-12))
+    assert pattern_test(one_class(differences)) == pytest.approx(exact, rel=1e-12)
+    one_column = one_class(differences[:, :1])
+    assert pattern_test(one_column) == pytest.approx(sign_flip_test(one_column)[0])
+
+
+def test_pattern_keeps_its_level_and_finds_shifts_that_cancel_over_columns():
+    rng = np.random.default_rng(1)
+    false = [pattern_test(one_class(rng.normal(size=(10, 5)))) <= 0.05 for _ in range(400)]
+    # Four standard errors above 5 %.
+    assert np.mean(false) <= 0.094
+    opposite = rng.normal(0, 1, (30, 2)) + np.array([0.8, -0.8])
+    assert pattern_test(one_class(opposite)) <= 0.01
+    assert pattern_test(one_class(np.zeros((30, 2)))) == 1
 
 
 def flips(falls, rises, images):

@@ -1,0 +1,305 @@
+"""Named changes of images at several strengths, seeded by the picture itself.
+
+A change sees the picture that the network sees, resized and cropped to its input, eight bits a value; a crop sees the
+whole photograph, of which it shows finer detail. Random changes draw from a generator that is seeded by the run's seed
+and the picture's bytes: they depend neither on batches nor on workers, and the same picture gets the same noise at
+every strength, only more of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from inspect import signature
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from se_probe.errors import SeProbeError, one_line
+from se_probe.images.corruptions import CORRUPTIONS, MOVES, SEVERITIES, TINY
+from se_probe.images.decode import makes_tensor
+from se_probe.images.zoom import Enlarge, resampling
+from se_probe.models import function_from_file
+
+Transform = Callable[[Image.Image], torch.Tensor]
+
+PLAIN = "plain"
+"""Name of the images as they are."""
+CROP = "crop"
+_NEUTRAL = (0.485, 0.456, 0.406)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A change that has a name.
+
+    Attributes:
+        unit: what its strength is.
+        strengths: those that are taken where none are given.
+        plain: the strength at which nothing changes.
+        least, most: range of strengths.
+        whole: whether strengths are whole numbers.
+    """
+
+    unit: str
+    strengths: tuple[float, ...]
+    plain: float
+    least: float
+    most: float
+    whole: bool = False
+
+
+_SEVERITY = Kind("severity of ImageNet-C, 1 to 5", (1, 3, 5), 0, 0, 5, whole=True)
+KINDS: Mapping[str, Kind] = {
+    CROP: Kind("enlargement by central crop and resize", (1.5, 2), 1, 1, 100),
+    **dict.fromkeys(SEVERITIES, _SEVERITY),
+    "grey": Kind("share of colour that is removed", (1,), 0, 0, 1),
+    "rotate": Kind("degrees, counter-clockwise", (15, 45, 90), 0, -360, 360),
+    "occlude": Kind("share of the picture that a square hides", (0.1, 0.25, 0.5), 0, 0, 1),
+}
+
+
+@dataclass(frozen=True)
+class OwnFunction:
+    """A change by a function of the user's: `function(image, strength, rng)`, of which it may leave out the last ones.
+
+    It gets an RGB image of Pillow and returns one of the same size.
+    """
+
+    spec: str
+    function: Callable[..., Any] = field(compare=False, repr=False)
+
+    def __call__(self, image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
+        """Return what the function makes of an image.
+
+        Raises:
+            SeProbeError: it fails, or returns no such image.
+        """
+        arguments = (image.copy(), strength, rng)[: len(signature(self.function).parameters)]
+        try:
+            changed = self.function(*arguments)
+        except Exception as error:
+            raise SeProbeError(
+                f"{self.spec} failed on an RGB image of {image.width}×{image.height} pixels at strength {strength:g}: "
+                f"{one_line(error)}"
+            ) from error
+        if not isinstance(changed, Image.Image) or changed.size != image.size or changed.mode != "RGB":
+            found = f"{changed.mode} {changed.size}" if isinstance(changed, Image.Image) else type(changed).__name__
+            raise SeProbeError(
+                f"{self.spec} returned {found} for an RGB image of {image.width}×{image.height} pixels; expected an "
+                "RGB image of that size."
+            )
+        return changed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by path: a process that decodes images runs the file itself."""
+        return own_function, (self.spec,)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change at one strength.
+
+    Attributes:
+        name: "crop", "noise", …, or the name of the user's function.
+        strength: in the unit of its kind.
+        own: the user's function.
+    """
+
+    name: str
+    strength: float
+    own: OwnFunction | None = None
+
+    @property
+    def label(self) -> str:
+        """Name and strength, "noise 3"."""
+        return f"{self.name} {self.strength:g}"
+
+    @property
+    def unit(self) -> str:
+        """What the strength is."""
+        return "strength of one's own function" if self.own else KINDS[self.name].unit
+
+
+def own_function(spec: str) -> OwnFunction:
+    """Return the function that `path/to/file.py:function` names.
+
+    Raises:
+        SeProbeError: there is no such file or function, or the file fails.
+    """
+    return OwnFunction(spec, function_from_file(spec, "changes an image"))
+
+
+_GIVEN = re.compile(r"(?P<name>.+?\.py:[^:]*|[^:]*)(?::(?P<strengths>.*))?", re.DOTALL)
+
+
+def parse_changes(given: Sequence[str]) -> list[Change]:
+    """Return changes from texts such as "noise:1,3,5", "grey" or "mine.py:fog:0.5", the strengths in ascending order.
+
+    Strengths at which nothing changes are left out, and so is what is given twice.
+
+    Raises:
+        SeProbeError: a change is unknown, a strength is out of range, or nothing is left.
+    """
+    changes = [change for text in given for change in _parsed(text.strip())]
+    if not changes:
+        raise SeProbeError(
+            f"the changes {', '.join(given) or '(none)'} leave images as they are; expected one that changes them, "
+            "such as noise:1,3,5."
+        )
+    names = {change.name: change.own for change in changes}
+    for change in changes:
+        if names[change.name] != change.own:
+            raise SeProbeError(f"two functions named {change.name} were given; rename one of them.")
+    return list(dict.fromkeys(changes))
+
+
+def _parsed(text: str) -> list[Change]:
+    found = _GIVEN.fullmatch(text)
+    name, listed = (found["name"], found["strengths"]) if found else (text, None)
+    if name.partition(":")[0].endswith(".py"):
+        own = own_function(name)
+        return [Change(name.rpartition(":")[2], strength, own) for strength in _numbers(listed, (1.0,), text)]
+    if name not in KINDS:
+        raise SeProbeError(
+            f"the change {name!r} is not known; expected one of {', '.join(KINDS)}, or path/to/file.py:function."
+        )
+    kind = KINDS[name]
+    strengths = _numbers(listed, kind.strengths, text)
+    for strength in strengths:
+        if not kind.least <= strength <= kind.most or (kind.whole and not strength.is_integer()):
+            number = "a whole number" if kind.whole else "a number"
+            raise SeProbeError(
+                f"{name} was given the strength {strength:g}; expected {number} from {kind.least:g} to {kind.most:g} "
+                f"({kind.unit})."
+            )
+    return [Change(name, strength) for strength in strengths if strength != kind.plain]
+
+
+def _numbers(listed: str | None, default: Sequence[float], text: str) -> list[float]:
+    try:
+        numbers = [float(item) for item in listed.split(",")] if listed is not None else list(map(float, default))
+    except ValueError:
+        numbers = [math.nan]
+    if not all(map(math.isfinite, numbers)):
+        raise SeProbeError(f"the change {text!r} cannot be read; expected NAME:STRENGTH,STRENGTH, such as noise:1,3,5.")
+    return sorted(set(numbers))
+
+
+def changed_transform(
+    change: Change, transform: Transform, preprocessing: Mapping[str, object], *, seed: int
+) -> Transform:
+    """Return a transform that changes images on their way to the network; it can be pickled where `transform` can.
+
+    Args:
+        change: the change.
+        transform: the network's: a `Compose` with a step that makes a tensor, as timm makes them, or torchvision's
+            transform of a classifier.
+        preprocessing: the network's, with "interpolation" and "mean".
+        seed: of random changes.
+
+    Raises:
+        SeProbeError: the transform cannot be taken apart where the picture is there.
+    """
+    if change.name == CROP and change.own is None:
+        return Enlarge(change.strength, resampling(preprocessing), transform)
+    before, after = picture_steps(transform)
+    mean = preprocessing.get("mean")
+    fill = tuple(mean) if isinstance(mean, Sequence) and len(mean) == 3 else _NEUTRAL
+    return Changed(change, seed, tuple(round(255 * float(level)) for level in fill), before, after)
+
+
+def picture_steps(transform: Transform) -> tuple[tuple[Callable[..., Any], ...], tuple[Callable[..., Any], ...]]:
+    """Return the steps of a transform that make the picture which the network sees, and those that make a tensor of it.
+
+    Raises:
+        SeProbeError: the transform has no such steps.
+    """
+    steps = _steps(transform)
+    first = next((place for place, step in enumerate(steps) if makes_tensor(step)), None)
+    if first is None:
+        raise SeProbeError(
+            f"images cannot be changed before a transform of type {type(transform).__name__}, which has no step that "
+            "makes a tensor of a picture; expected torchvision.transforms.Compose with ToTensor, or change crops only."
+        )
+    return steps[:first], steps[first:]
+
+
+def _steps(transform: Any) -> tuple[Callable[..., Any], ...]:
+    from torchvision.transforms import CenterCrop, Compose, ConvertImageDtype, Normalize, PILToTensor, Resize
+    from torchvision.transforms._presets import ImageClassification
+
+    if isinstance(transform, Compose):
+        return tuple(transform.transforms)
+    if not isinstance(transform, ImageClassification):
+        return (transform,)
+    return (
+        Resize(transform.resize_size, interpolation=transform.interpolation, antialias=transform.antialias),
+        CenterCrop(transform.crop_size),
+        PILToTensor(),
+        ConvertImageDtype(torch.float32),
+        Normalize(transform.mean, transform.std),
+    )
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A transform that changes the picture which the network sees, between `before` and `after`."""
+
+    change: Change
+    seed: int
+    fill: tuple[int, ...]
+    before: tuple[Callable[..., Any], ...]
+    after: tuple[Callable[..., Any], ...]
+
+    def picture(self, image: Image.Image) -> Image.Image:
+        """Return the changed picture."""
+        for step in self.before:
+            image = step(image)
+        rng = picture_generator(image, self.seed)
+        name, strength = self.change.name, self.change.strength
+        if self.change.own is not None:
+            return self.change.own(image, strength, rng)
+        if name in SEVERITIES:
+            tiny = min(image.size) < TINY
+            return CORRUPTIONS[name](image, SEVERITIES[name][int(tiny)][int(strength) - 1], rng)
+        return MOVES[name](image, strength, rng, self.fill)
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        """Change an image, and make the network's input of it."""
+        value: Any = self.picture(image)
+        for step in self.after:
+            value = step(value)
+        tensor: torch.Tensor = value
+        return tensor
+
+
+def pictured(transform: Transform, then: Transform) -> Transform:
+    """Return a transform that applies `then` to the picture of which the network's input is made.
+
+    Args:
+        transform: a network's transform, or one of `changed_transform`.
+        then: what is made of the picture.
+
+    Raises:
+        SeProbeError: as for `picture_steps`.
+    """
+    if isinstance(transform, Changed):
+        return replace(transform, after=(then,))
+    if isinstance(transform, Enlarge):
+        return replace(transform, then=pictured(transform.then, then))
+    from torchvision.transforms import Compose
+
+    composed: Transform = Compose([*picture_steps(transform)[0], then])
+    return composed
+
+
+def picture_generator(image: Image.Image, seed: int) -> np.random.Generator:
+    """Return the generator of random numbers for a picture."""
+    digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).digest()
+    return np.random.default_rng([seed, *np.frombuffer(digest, dtype=np.uint32).tolist()])

@@ -1,0 +1,256 @@
+"""Watch the gates of a network while it is trained, without changing the training."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, Self
+
+import pandas as pd
+import torch
+from torch import nn
+
+from se_probe.analysis.stats.states import FEWEST_STATE_IMAGES
+from se_probe.errors import SeProbeError
+from se_probe.gates import GateRecorder, GateSite
+from se_probe.gates.chosen import choose_sites
+from se_probe.io.log import tell
+from se_probe.training.rows import NUMBERS, Batch, SiteAlarm, measured
+
+Log = Callable[[Mapping[str, Any]], object]
+
+COMPILED = (
+    "the network is compiled while it is watched, and compiled code runs without the hooks that read gates; train "
+    "without torch.compile, or record checkpoints with se-probe excite --checkpoints."
+)
+UNSEEN = (
+    "no training step was seen: the network was not called in training mode, or by compiled code, which runs without "
+    "the hooks that read gates"
+)
+
+
+class TrainingRecorder(GateRecorder):
+    """A recorder of gates that reads a network in training mode as well."""
+
+    in_training = True
+
+
+class _Transfer:
+    """Count, means and sums of squared deviations of a batch on their way to the host."""
+
+    def __init__(self, step: int, columns: torch.Tensor) -> None:
+        with torch.no_grad():
+            values = columns.double() if columns.device.type != "mps" else columns
+            mean = values.mean(dim=0)
+            packed = torch.stack([mean, (values - mean).square().sum(dim=0)])
+        self.step, self._images = step, len(columns)
+        self._packed = packed.to("cpu", non_blocking=packed.is_cuda)
+        self._arrived = torch.cuda.Event() if packed.is_cuda else None
+        if self._arrived is not None:
+            self._arrived.record()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the numbers are there."""
+        return self._arrived is None or bool(self._arrived.query())
+
+    def batch(self) -> Batch:
+        """Return the numbers, waiting for them where they are not there yet."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        mean, m2 = self._packed.double().numpy()
+        return Batch(self._images, mean, m2)
+
+
+class Watch:
+    """Reads the gates of every `every`-th training step; see `watch`.
+
+    Attributes:
+        sites: the sites that are watched.
+        rows: what was read so far, a mapping a watched step and site.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        sites: Sequence[GateSite],
+        *,
+        every: int,
+        images: int,
+        start: int,
+        logs: Sequence[Log],
+        say: Callable[[str], None],
+    ) -> None:
+        self.sites = list(sites)
+        self.rows: list[dict[str, Any]] = []
+        self._network, self._every, self._images, self._logs, self._say = network, every, images, logs, say
+        self._recorder = TrainingRecorder(network, sites)
+        self._alarms = {site.name: SiteAlarm(site.name) for site in sites}
+        self._window: deque[Batch] = deque()
+        self._step = start
+        self._pending: _Transfer | None = None
+        self._armed: ExitStack | None = None
+        self._hooks = ExitStack()
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The rows as a table."""
+        return pd.DataFrame(self.rows)
+
+    def __enter__(self) -> Self:
+        self._hooks.callback(self._network.register_forward_hook(self._count).remove)
+        try:
+            self._arm()
+        except BaseException:
+            self._hooks.close()
+            raise
+        return self
+
+    def __exit__(self, kind: object, *_error: object) -> None:
+        self._disarm()
+        self._hooks.close()
+        if kind is None:
+            self._flush()
+            for line in [alarm.at_end() for alarm in self._alarms.values()] if self.rows else [UNSEEN]:
+                if line:
+                    self._say(line)
+
+    def _arm(self) -> None:
+        """Put hooks on the network for the next training step; the last one reads what the recorder has by then."""
+        with ExitStack() as armed:
+            armed.enter_context(self._recorder)
+            armed.callback(self._network.register_forward_hook(self._read).remove)
+            self._armed = armed.pop_all()
+
+    def _disarm(self) -> None:
+        armed, self._armed = self._armed, None
+        if armed is not None:
+            armed.close()
+
+    def _count(self, module: nn.Module, _args: Any, _output: Any) -> None:
+        """Take note of a pass; on a watched step this hook runs before the recorder's and `_read`."""
+        if torch.compiler.is_compiling():
+            raise SeProbeError(COMPILED)
+        if not module.training:  # A validation pass in between.
+            return
+        if self._pending is not None and self._pending.ready:
+            self._flush()
+        if self._armed is None:
+            self._next()
+
+    def _read(self, module: nn.Module, _args: Any, _output: Any) -> None:
+        if not module.training:
+            return
+        gates = self._recorder.gates
+        self._disarm()
+        self._flush()
+        self._pending = _Transfer(self._step, torch.cat([values.flatten(1) for values in gates.values()], dim=1))
+        self._next()
+
+    def _next(self) -> None:
+        self._step += 1
+        if self._step % self._every == 0:
+            self._arm()
+
+    def _flush(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return
+        self._window.append(pending.batch())
+        while sum(item.images for item in self._window) - self._window[0].images >= self._images:
+            self._window.popleft()
+        for row in measured(self.sites, list(self._window)):
+            self._tell({"step": pending.step, **row})
+
+    def _tell(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+        for log in self._logs:
+            log(row)
+        if line := self._alarms[row["site"]].line(row):
+            self._say(line)
+
+
+def watch(
+    network: nn.Module,
+    every: int = 100,
+    *,
+    log: Any = None,
+    say: Callable[[str], None] | None = None,
+    sites: Iterable[GateSite | str] | None = None,
+    images: int = 256,
+    start: int = 0,
+    input_size: Sequence[int] | None = None,
+    inputs: Any = None,
+) -> Watch:
+    """Read the gates of every `every`-th training step of a network inside a `with` block.
+
+    >>> with se_probe.watch(network, every=100, log=SummaryWriter()) as watched:
+    ...     for images, labels in loader:
+    ...         train_step(network, images, labels)
+    >>> watched.table  # a row a watched step and site
+
+    Hooks on its modules are there during watched steps only; they read the factor by which it multiplies, no more:
+    weights, gradients, buffers and random numbers are those of training without it, bit for bit. A step is a call of
+    the network in training mode; validation in between is neither counted nor read.
+
+    In training mode batch norm takes the statistics of the batch: a gate depends on the other images of its batch too,
+    and differs from what the same weights give in evaluation mode. The deviations are therefore taken within batches
+    and pooled over the last watched ones; batches of one image have none.
+
+    A line is said when a site that was live is found saturated, collapsed or constant (`stats.states`) in two watched
+    steps in a row, and when it is live again; and in the end for sites that were live at none.
+
+    Args:
+        network: the network, as for `GateRecorder`; of DistributedDataParallel its `module`.
+        every: steps from one that is watched to the next; the first is.
+        log: what gets every row: a function of a mapping, TensorBoard's SummaryWriter (`add_scalar`), or several in a
+            list.
+        say: is called with each line; by default it is logged as a warning of the logger "se_probe".
+        sites: sites to watch, or their names; by default all, which a dry pass in evaluation mode finds.
+        images: images over which a row is taken, the last watched steps that together have as many.
+        start: number of the first step, for training that goes on.
+        input_size: size of the dry pass's input, as for `find_gates`.
+        inputs: an example of the network's input for the dry pass, as for `find_gates`.
+
+    Returns:
+        The watch, to be entered; afterwards its `rows` and `table`: `step`, `site`, `images`, `mean_gate`; `sd` within
+        batches, root mean square over channels; the shares of channels that are `dynamic`, `open`, `closed` and
+        `constant`, and `verdict`.
+
+    Raises:
+        SeProbeError: the network has no gates, is wrapped or compiled, or a training step multiplies by other products
+            than the dry pass did; a number is out of range.
+    """
+    if every < 1 or images < 1 or start < 0:
+        raise SeProbeError(
+            f"every={every}, images={images}, start={start} was given; expected whole numbers from 1, 1 and 0."
+        )
+    given = log if isinstance(log, (list, tuple)) else [] if log is None else [log]
+    return Watch(
+        network,
+        choose_sites(network, sites, input_size=input_size, inputs=inputs),
+        every=every,
+        images=max(images, FEWEST_STATE_IMAGES),
+        start=start,
+        logs=[_log_of(item) for item in given],
+        say=say or (lambda line: tell("watch", line, logging.WARNING)),
+    )
+
+
+def _log_of(given: Any) -> Log:
+    """Return a function of rows; a writer of TensorBoard gets the numbers of each under `gates/SITE/NAME`."""
+    if hasattr(given, "add_scalar"):
+
+        def write(row: Mapping[str, Any]) -> None:
+            for name in NUMBERS:
+                given.add_scalar(f"gates/{row['site']}/{name}", row[name], row["step"])
+
+        return write
+    if not callable(given):
+        raise SeProbeError(
+            f"log={given!r} was given; expected a function of a row, a SummaryWriter, or a list of them."
+        )
+    function: Log = given
+    return function
