@@ -145,7 +145,13 @@ class GateMapper:
         """Return channels as `(image, channel)`."""
         if name not in self._paths:
             raise no_map(name, self.refused.get(name, f"this mapper was made for {', '.join(self._paths)}"))
-        rows = torch.as_tensor(wanted, dtype=torch.long).clone()
+        try:
+            rows = torch.as_tensor(wanted, dtype=torch.long).clone()
+        except (TypeError, ValueError):
+            raise SeProbeError(
+                f"the channels of {name} are no whole numbers in rows of equal length; expected a row of channels, "
+                f"or a row of them for each of the {images} images."
+            ) from None
         rows = rows.expand(images, -1) if rows.dim() == 1 else rows
         most = self._paths[name].site.channels
         if rows.dim() != 2 or len(rows) != images:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from se_probe.folding.export import export_sentence
 from se_probe.recording.run_folder import FACTS, JOINED_FOLD, TABLES
 from se_probe.report.section import Section, sites_table
 
@@ -23,11 +24,12 @@ def folding_section(folder: Path) -> Section | None:
         outcome = str(facts["refusal"] or facts["verdict"])
         measure, unit = str(facts["measure"]), str((facts.get("metric") or {"unit": "points"})["unit"])
         allowed = f"{float(facts['max_loss']):g} {unit}".rstrip()
+        exported = export_sentence(facts["export"]) if "export" in facts else ""
     except (OSError, ValueError, KeyError, TypeError):
         return None
     words = (
         "Gates that hardly move were replaced by their means and folded into neighbouring layers; allowed was a loss "
         f"of {allowed} of {measure} on held-out images.",
-        f"{outcome[:1].upper()}{outcome[1:]}.",
+        *(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in (outcome, exported) if sentence),
     )
     return Section("folding", "Folding", words, shown, summary=(f"Folding: {outcome}.",))

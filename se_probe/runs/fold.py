@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -17,6 +18,7 @@ from se_probe.ablation.metric import Metric, read_metric
 from se_probe.analysis.sampling import select_sites
 from se_probe.errors import SeProbeError
 from se_probe.folding.evaluation import halves, reference_tensor
+from se_probe.folding.export import ONNX, ExportError, export_onnx, export_sentence, require_onnx
 from se_probe.folding.loss import FEWEST_MEASURED, Loss, images_for, least_limit
 from se_probe.folding.result import FoldRun, timing_sentence, trials_table, verdict_of
 from se_probe.folding.saved import builder_of, write_folded
@@ -38,6 +40,8 @@ from se_probe.runs.settings import FoldSettings
 from se_probe.runs.verb import verb
 
 MAX_LOSS, MAX_LOSS_DEMO = 0.5, 2.0
+# Images in the batch on which an exported network is compared and timed.
+EXPORTED_IMAGES = 8
 
 
 @verb(FoldSettings)
@@ -94,6 +98,7 @@ class _Planned:
     halves: tuple[Selection, Selection]
     metric: Metric | None
     max_loss: float
+    export: str | None
     builder: dict[str, Any]
     folder: RunFolder
     joined: Recording | None
@@ -104,6 +109,8 @@ def _plan(settings: FoldSettings) -> _Planned:
     if metric is not None and settings.max_loss is None:
         unit = f" in {metric.unit}" if metric.unit else ""
         raise SeProbeError(f"the metric {metric.name} was given without --max-loss; say how much may be lost{unit}.")
+    if settings.export is not None:
+        require_onnx()
     machine = machine_of(settings, settings.batch_size)
     default = preset_of(None).model
     settings, joined = join(settings)
@@ -125,7 +132,7 @@ def _plan(settings: FoldSettings) -> _Planned:
     require_measurable(model, selection, metric)
     run = plan_run(settings, model, selection, machine, "fold")
     select_sites(run.discovery.sites, settings.sites)
-    return _Planned(run, parts, metric, max_loss, builder, folder, joined)
+    return _Planned(run, parts, metric, max_loss, settings.export, builder, folder, joined)
 
 
 def _too_few(images: int, max_loss: float, metric: Metric | None) -> str:
@@ -167,6 +174,8 @@ def _finish(study: Study, folded: Folded, found: Search | None, plan: _Planned) 
         facts |= {"timing": asdict(timing), "size": _sizes(study.network, folded.network)}
         tell("latency", timing_sentence(timing))
         write_folded(folder, folded, plan.builder, {"fold": facts, **study.provenance})
+        if plan.export is not None:
+            facts["export"] = _exported(study, folded, folder)
         tell("wrote", str(folder), logging.DEBUG)
     tell("refused", refusal) if refusal else tell("folded", f"{len(folded.fixed)} sites, {facts['verdict']}")
     sites = _sites_table(study, () if refusal else folded.sites)
@@ -176,6 +185,16 @@ def _finish(study: Study, folded: Folded, found: Search | None, plan: _Planned) 
     run_facts = {**study.provenance, "options": plan.run.options, "fold": facts}
     artifacts.facts({**run_facts, "complete": True})
     return FoldRun(study.folder.path, sites, trials, run_facts, folder)
+
+
+def _exported(study: Study, folded: Folded, folder: Path) -> dict[str, Any]:
+    """Write the folded network as ONNX, and return the facts of the file, or why there is none."""
+    try:
+        facts = export_onnx(study.network, folded.network, study.second.first(EXPORTED_IMAGES), folder / ONNX)
+    except ExportError as error:
+        facts = {"format": "onnx", "refusal": str(error)}
+    tell("onnx", export_sentence(facts))
+    return facts
 
 
 def _refusal(

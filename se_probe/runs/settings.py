@@ -194,6 +194,13 @@ class FoldSettings(BatchSettings, MetricSettings, JoinSettings):
         metavar="NAMES",
         read=names,
     )
+    export: str | None = option(
+        default=None,
+        help="Write the folded network in another format, too: onnx (needs se-probe[onnx]), checked and timed in "
+        "onnxruntime.",
+        choices=("onnx",),
+        metavar="FORMAT",
+    )
     classes: str | Sequence[str] | None = option(
         default=None,
         help="Classes whose images are taken. Default: all of the data.",

@@ -297,6 +297,13 @@ def test_a_channel_that_is_not_there_is_refused():
         maps_of(network, noise(), [0, 8])
 
 
+@pytest.mark.parametrize("channels", [[[0], [1, 2], [3]], ["first"], [[0], [1]]])
+def test_channels_that_fit_no_batch_are_refused(channels):
+    network = Stem(Functional()).double().eval()
+    with pytest.raises(SeProbeError, match=r"^the channels of SE_1_1 .*; expected a (sequence|row) of channels, or a row of"):
+        maps_of(network, noise(), channels)
+
+
 def test_a_network_in_training_mode_is_refused_and_left_in_it():
     network = Stem(Functional()).double().train()
     sites = se_probe.find_gates(network, (3, 32, 32))

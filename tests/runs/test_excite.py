@@ -11,7 +11,9 @@ import torch
 
 import se_probe
 from se_probe.errors import SeProbeError
+from se_probe.gates.effects import OUTCOMES
 from se_probe.recording import open_recording
+from se_probe.runs.settings import ExciteSettings
 from tests.runs.noise import draw_noise
 from tests.shared_files import MODELS, SAMPLE_120, TINY_IMAGENET, needs_shared
 from tests.told import told
@@ -69,6 +71,11 @@ def test_effects_are_recorded_measured_and_shown(tmp_path):
     assert "Channels with more class-selective gates matter more" in page
     assert any(line.startswith("summary   First-order effects of channels agree with") for line in lines)
     assert recording.effects["outcome"] == "label"
+
+
+def test_the_outcomes_of_the_option_are_those_of_effects():
+    (option,) = [item for item in ExciteSettings.options() if item.name == "effect_of"]
+    assert option.choices == tuple(OUTCOMES)
 
 
 def test_effects_that_cannot_be_recorded_are_refused_before_a_network_is_loaded(photographs, tmp_path):
