@@ -97,7 +97,10 @@ def compare_recordings(recordings: Mapping[str, Recording], *, resamples: int = 
     """
     shared = shared_images(recordings)
     narrowed = {label: NarrowedRecording(recording, shared) for label, recording in recordings.items()}
-    sites = pd.concat([_profile(label, item, resamples, seed) for label, item in narrowed.items()], ignore_index=True)
+    sites = pd.concat(
+        [site_profile(label, item, resamples=resamples, seed=seed) for label, item in narrowed.items()],
+        ignore_index=True,
+    )
     views = {label: _views(item) for label, item in narrowed.items()}
     pairs = [_pair(first, other, views) for first, other in combinations(views, 2)]
     matches = [_matches(first, other, views) for first in views for other in views if first != other]
@@ -110,7 +113,8 @@ def compare_recordings(recordings: Mapping[str, Recording], *, resamples: int = 
     )
 
 
-def _profile(label: str, recording: NarrowedRecording, resamples: int, seed: int) -> pd.DataFrame:
+def site_profile(label: str, recording: NarrowedRecording, *, resamples: int = 999, seed: int = 0) -> pd.DataFrame:
+    """Return the rows of `Comparison.sites` of one run, called `label`."""
     specific = site_specificity(recording, resamples=resamples, seed=seed)
     health = site_health(recording)[["site", *_HEALTH]]
     prefix = "" if len(recording.classes) >= intervals.FEWEST_CLASSES else "chosen_"

@@ -12,6 +12,7 @@ from se_probe.recording.run_folder import FIGURES
 from se_probe.report.page import data_uri
 
 _MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
+_MAPS = "gate_maps"
 _POINTS = 72
 _NARROW_INCHES = 4
 _DOWNLOADS = ("pdf", "svg", "png", "csv")
@@ -34,9 +35,11 @@ class ReportFigure:
 def run_figures(folder: Path) -> list[ReportFigure]:
     """Return the figures in `folder`, the papers' first, else in the order of their names.
 
-    Those of sections of their own are left to `effect_figures` and `intervention_figures`.
+    Those of sections of their own are left to `effect_figures` and `intervention_figures`, those of maps, which are
+    large, to the explorer, which shows maps itself.
     """
-    stems = [stem for stem in _stems(folder) if _kind(stem) not in EFFECT_FIGURES | INTERVENTION_FIGURES]
+    elsewhere = {*EFFECT_FIGURES, *INTERVENTION_FIGURES, _MAPS}
+    stems = [stem for stem in _stems(folder) if _kind(stem) not in elsewhere]
     papers = [stem for stem in RUN_FIGURES if stem in stems]
     return [_known(folder, stem) for stem in dict.fromkeys([*papers, *stems])]
 

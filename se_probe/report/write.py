@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from se_probe.io.files import write_file
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.run_folder import FACTS, FIGURES, REPORT, TABLES
 from se_probe.report.cost import cost_section
+from se_probe.report.dictionary import dictionary_data
 from se_probe.report.effects import effects_section
 from se_probe.report.explorer import CONFIDENCE, chosen_images, explorer_data, has_reference
 from se_probe.report.facts import chosen_classes, flat_facts, requirements, run_measures, site_rows
@@ -34,7 +35,7 @@ from se_probe.report.thumbnails import Thumbnails, make_thumbnails
 from se_probe.report.words import CATEGORIES, SORT_ORDERS, words_for
 
 VEGA_LITE = "6.4"
-SCRIPTS = ("numbers.js", "chart.js", "table.js", "explorer.js")
+SCRIPTS = ("numbers.js", "chart.js", "table.js", "maps.js", "dictionary.js", "explorer.js")
 SECTIONS: tuple[Callable[[Path], Section | None], ...] = (
     effects_section,
     interventions_section,
@@ -77,6 +78,7 @@ def write_report(
         channel_rows=measures["channel_specificity.csv.gz"],
         figures=run_figures(folder / FIGURES),
         sections=read_sections(folder),
+        dictionary=dictionary_data(recording, folder / TABLES),
         thumbnails=make_thumbnails(recording, [str(path) for path in chosen_images(recording)["path"]], data),
         links=_links(folder, recording),
         warnings=run_facts(folder).get("warnings", []),
@@ -94,6 +96,7 @@ def report_html(
     channel_rows: pd.DataFrame,
     figures: Sequence[ReportFigure],
     thumbnails: Thumbnails,
+    dictionary: Mapping[str, Any],
     sections: Sequence[Section] = (),
     links: Sequence[str] = (),
     warnings: Sequence[str] = (),
@@ -108,6 +111,7 @@ def report_html(
         channel_rows: a row a site, branch and channel, with the scores that channels can be sorted by.
         figures: pictures of the recording, in the order in which they are shown.
         thumbnails: small pictures of the images whose gates are kept.
+        dictionary: what is known about each channel, see `dictionary_data`.
         sections: further results of the run.
         links: tables and other files of the run, relative to the page.
         warnings: what a reader must know before believing anything.
@@ -115,7 +119,7 @@ def report_html(
     return render(
         "report.html.j2",
         scripts=[_charting_library(), *map(asset, SCRIPTS)],
-        data=json_for_script(explorer_data(recording, channel_rows, thumbnails)),
+        data=json_for_script({**explorer_data(recording, channel_rows, thumbnails), "dictionary": dictionary}),
         recording=recording,
         network=model_line(recording.provenance["model"]),
         reference=has_reference(recording),
@@ -131,6 +135,7 @@ def report_html(
         sites=sites_table(site_rows),
         scores=[words_for(name) for name in (*SORT_ORDERS, *CATEGORIES) if name in channel_rows.columns],
         confidence=f"{100 * CONFIDENCE:.0f} %",
+        dictionary=dictionary,
         thumbnails=thumbnails,
         links=links,
         warnings=warnings,

@@ -52,8 +52,24 @@ class JoinSettings(RunSettings, on_resume=OnResume.INPUT):
     )
 
 
+class StepsSettings(RunSettings, on_resume=OnResume.INPUT):
+    """Several networks through which the same images go, one after the other."""
+
+    checkpoints: str | Sequence[str] | None = option(
+        default=None,
+        help="Checkpoints of the network, by a pattern such as 'run/epoch-*.pt': the same images through each, in the "
+        "order of the numbers in their names, and one comparison over steps.",
+        metavar="PATTERN",
+    )
+    sweep: str | None = option(
+        default=None,
+        help="Values of one argument of the network's builder: the same images through the network of each, likewise.",
+        metavar="KEY=VALUE,VALUE",
+    )
+
+
 class ExciteSettings(
-    ReportSettings, FigureSettings, ExecutionSettings, ReferenceSettings, RunSettings, on_resume=OnResume.FREE
+    ReportSettings, FigureSettings, ExecutionSettings, ReferenceSettings, StepsSettings, on_resume=OnResume.FREE
 ):
     """Record gates over images of some classes and draw the paper's "Role of Excitation"."""
 
