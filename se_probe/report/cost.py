@@ -12,17 +12,17 @@ from se_probe.recording.run_folder import COST_FACTS, JOINED_COST
 from se_probe.report.figures import joined_figures
 from se_probe.report.section import Section, sites_table
 
-_COLUMNS = {
-    "site": "site",
-    "channels": "channels",
-    "branches": "branches",
-    "reduction": "reduction",
-    "parameters": "Parameters",
-    "formula_parameters": "2 C² / r",
-    "squeeze": "Squeeze, additions",
-    "excitation": "Excitation, multiply-adds",
-    "scale": "Scale, multiplications",
-}
+_COLUMNS = [
+    "site",
+    "channels",
+    "branches",
+    "reduction",
+    "parameters",
+    "formula_parameters",
+    "squeeze",
+    "excitation",
+    "scale",
+]
 
 
 def cost_section(folder: Path) -> Section | None:
@@ -30,7 +30,7 @@ def cost_section(folder: Path) -> Section | None:
     place = folder / JOINED_COST
     try:
         facts = json.loads((place / COST_FACTS).read_text(encoding="utf-8"))
-        table = sites_table(pd.DataFrame(facts["sites"])[list(_COLUMNS)].rename(columns=_COLUMNS))
+        table = sites_table(pd.DataFrame(facts["sites"])[_COLUMNS])
         words = tuple(f"{line[:1].upper()}{line[1:]}." for line in facts["sentences"])
         told = str(facts["summary"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -21,7 +21,7 @@ def scale_section(folder: Path) -> Section | None:
     place = folder / JOINED_SCALE
     try:
         facts = json.loads((place / FACTS).read_text(encoding="utf-8"))
-        tests = overall_shifts(pd.read_csv(place / TABLES / "scale_tests.csv", keep_default_na=False, na_values=[""]))
+        tests = overall_shifts(pd.read_csv(place / TABLES / "scale_tests.csv", dtype={"kernels": str}))
         told = scale_summary(tests)
         factors = ", ".join(f"{float(factor):g}×" for factor in facts["scales"]["factors"])
         words = (

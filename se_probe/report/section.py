@@ -88,7 +88,7 @@ def _cell(value: Any, decimals: int | None) -> Cell:
         return Cell(str(value))
     number = float(value)
     if decimals is None and number.is_integer():
-        return Cell(f"{int(number)}", number)
+        return Cell(f"{int(number):,}", number)
     return Cell(_digits(number, 3 if decimals is None else decimals), number)
 
 

@@ -101,7 +101,7 @@ def test_costs_are_in_the_folder_and_the_report_of_the_run_that_they_join(run):
 
 
 def test_costs_of_another_network_or_of_none_are_refused(run, tmp_path):
-    with pytest.raises(SeProbeError, match=r"holds gates of demo:se at SE_2_1 .* and legacy_seresnet18 has no such"):
+    with pytest.raises(SeProbeError, match=r"holds gates of demo:se at SE_3_1 .* and legacy_seresnet18 has no such"):
         se_probe.cost("legacy_seresnet18", run=run, input_size=64, time=False)
     with pytest.raises(SeProbeError, match="no network was given"):
         se_probe.cost(time=False)
