@@ -91,10 +91,9 @@ def step_sentences(sites: pd.DataFrame, events: pd.DataFrame, accuracy: pd.DataF
     always = events[events["first_label"].eq(first)]
     number = len(events)
     if len(fallen):
-        names = ", ".join(
-            f"{row['site']} ({row['verdict']} at {row['first_label']})" for row in fallen.to_dict("records")
-        )
-        stopped = f"The gates of {len(fallen)} of {number} sites stop depending on the image: {names}"
+        groups = fallen.groupby(["verdict", "first_label"], sort=False)["site"]
+        parts = [f"{verdict} at {label} {', '.join(names)}" for (verdict, label), names in groups]
+        stopped = f"The gates of {len(fallen)} of {number} sites stop depending on the image: {'; '.join(parts)}"
     else:
         stopped = f"The gates of no site that was live stop depending on the image ({number} sites)"
     if len(always):

@@ -48,7 +48,7 @@ def test_sentences_name_sites_that_stop_and_those_that_never_moved():
     accuracy = pd.DataFrame({"label": ["epoch-0", "epoch-1", "epoch-2"], "images": 40, "top1": [0.5, 0.75, 0.6]})
     stopped, spread, right = step_sentences(TABLE, step_events(TABLE), accuracy)
     assert stopped == (
-        "The gates of 1 of 4 sites stop depending on the image: SE_3_1 (collapsed at epoch-1); those of SE_4_1 hardly "
+        "The gates of 1 of 4 sites stop depending on the image: collapsed at epoch-1 SE_3_1; those of SE_4_1 hardly "
         "do at the first step."
     )
     assert spread.startswith("The spread over images is 0.1 at epoch-0 and 0.033 at epoch-2")
