@@ -30,7 +30,7 @@ def cost_section(folder: Path) -> Section | None:
     place = folder / JOINED_COST
     try:
         facts = json.loads((place / COST_FACTS).read_text(encoding="utf-8"))
-        table = sites_table(pd.DataFrame(facts["sites"])[_COLUMNS])
+        table = sites_table(pd.DataFrame(facts["sites"])[_COLUMNS].dropna(axis="columns", how="all"))
         words = tuple(f"{line[:1].upper()}{line[1:]}." for line in facts["sentences"])
         told = str(facts["summary"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -40,11 +40,11 @@ def scale_section(folder: Path) -> Section | None:
 def _table(tests: pd.DataFrame) -> pd.DataFrame:
     rows = tests.to_dict("records")
     risen = tests["classes_risen"].map("{:g}".format) + " of " + tests["classes"].astype(str)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "site": tests["site"],
             "What moves": tests["quantity"],
-            "Kernels": tests["kernels"].fillna("–"),
+            "Kernels": tests["kernels"],
             "Verdict": tests["verdict"],
             "Shift, gate units": [with_limits(row["effect"], row["ci_low"], row["ci_high"], "+z.3f") for row in rows],
             "p (Holm)": tests["p_holm"],
@@ -52,3 +52,4 @@ def _table(tests: pd.DataFrame) -> pd.DataFrame:
             "Classes that rose": risen.where(tests["classes_risen"].notna(), "–"),
         }
     )
+    return table.dropna(axis="columns", how="all").fillna({"Kernels": "–"})

@@ -30,6 +30,7 @@ def test_the_section_has_the_counts_of_every_site(counted):
     for row in report.table().to_dict("records"):
         assert rows[row["site"]][headings.index("Parameters")] == f"{row['parameters']:,}"
         assert rows[row["site"]][headings.index("Squeeze")] == f"{row['squeeze']:,}"
+    assert "Multiplications for one image" in [heading.note for heading in section.table.headings]
     assert [figure.title for figure in section.figures] == ["Cost of the gates by site", "Cost by reduction ratio"]
     assert section.figures[0].files["csv"] == "cost/figures/cost_by_site.csv"
     assert all(line[0] != line[0].lower() or not line[0].isalpha() for line in section.words)
