@@ -25,7 +25,7 @@ EXTREMES = 6
 """Images shown at either end of a channel."""
 STANDING_OUT = 6
 """Channels listed for an image."""
-OTHER_BYTES = 4_000_000
+OTHER_BYTES = 1_000_000
 """Of the page, for the means and standard deviations of classes that were not chosen."""
 BYTES_A_CLASS = 16 / 3
 """For each gate: two 16-bit codes in base64."""
