@@ -36,11 +36,11 @@ build/notebooks/%.ipynb: notebooks/%.ipynb
 lowest:
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet uv
-	$(VENV)-lowest/bin/uv pip compile --quiet --resolution lowest-direct --extra data --extra notebook pyproject.toml \
+	$(VENV)-lowest/bin/uv pip compile --quiet --resolution lowest-direct --extra data --extra notebook --extra onnx pyproject.toml \
 		--output-file $(VENV)-lowest/versions.txt
 	$(VENV)-lowest/bin/python -m pip install --quiet --requirement $(VENV)-lowest/versions.txt
 	$(VENV)-lowest/bin/python -m pip install --quiet --no-deps --editable .
-	$(VENV)-lowest/bin/python -m pip install --quiet aiohttp hypothesis pytest pytest-xdist selenium
+	$(VENV)-lowest/bin/python -m pip install --quiet aiohttp hypothesis pytest pytest-xdist selenium webdataset
 	$(VENV)-lowest/bin/python -m pytest -n auto --dist loadfile -o filterwarnings=default  # old versions warn of newer ones
 
 # With the peers in an environment of their own, about half an hour on two cores.

@@ -52,5 +52,7 @@ from .runs.recorded import open_recording as open_recording
 from .runs.scale import scale as scale
 from .runs.scale_result import ScaleRun as ScaleRun
 from .runs.scale_result import open_scale_run as open_scale_run
+from .training import Watch as Watch
+from .training import watch as watch
 
 __version__: str

@@ -27,8 +27,8 @@ def kernel(tmp_path, monkeypatch):
     return AsyncKernelManager(kernel_name="python3", kernel_spec_manager=specs)
 
 
-def test_there_are_five_notebooks():
-    assert [path.name[:2] for path in NOTEBOOKS] == ["1-", "2-", "3-", "4-", "5-"]
+def test_there_are_six_notebooks():
+    assert [path.name[:2] for path in NOTEBOOKS] == ["1-", "2-", "3-", "4-", "5-", "6-"]
 
 
 @every_notebook

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from se_probe.analysis.comparison_summary import comparison_summary
 from se_probe.analysis.gates import site_gates, site_moments
 from se_probe.analysis.health import site_health
 from se_probe.analysis.shared_images import NarrowedRecording, SharedImages, shared_images
@@ -56,11 +57,13 @@ class Comparison:
     matches: pd.DataFrame
 
     def __repr__(self) -> str:
-        return "\n  ".join([f"<se_probe.Comparison {self._about()}>", *comparison_sentences(self)])
+        told = comparison_summary(self)
+        return "\n  ".join([f"<se_probe.Comparison {self._about()}>", *told.sentences, *told.claims])
 
     def _repr_html_(self) -> str:
         """Show the results in words in a notebook."""
-        items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in comparison_sentences(self))
+        told = comparison_summary(self)
+        items = "".join(f"<li>{html.escape(line)}</li>" for line in (*told.sentences, *told.claims))
         return f"<div><strong>Comparison</strong> {html.escape(self._about())}<ul>{items}</ul></div>"
 
     def _about(self) -> str:
@@ -94,7 +97,10 @@ def compare_recordings(recordings: Mapping[str, Recording], *, resamples: int = 
     """
     shared = shared_images(recordings)
     narrowed = {label: NarrowedRecording(recording, shared) for label, recording in recordings.items()}
-    sites = pd.concat([_profile(label, item, resamples, seed) for label, item in narrowed.items()], ignore_index=True)
+    sites = pd.concat(
+        [site_profile(label, item, resamples=resamples, seed=seed) for label, item in narrowed.items()],
+        ignore_index=True,
+    )
     views = {label: _views(item) for label, item in narrowed.items()}
     pairs = [_pair(first, other, views) for first, other in combinations(views, 2)]
     matches = [_matches(first, other, views) for first in views for other in views if first != other]
@@ -107,7 +113,8 @@ def compare_recordings(recordings: Mapping[str, Recording], *, resamples: int = 
     )
 
 
-def _profile(label: str, recording: NarrowedRecording, resamples: int, seed: int) -> pd.DataFrame:
+def site_profile(label: str, recording: NarrowedRecording, *, resamples: int = 999, seed: int = 0) -> pd.DataFrame:
+    """Return the rows of `Comparison.sites` of one run, called `label`."""
     specific = site_specificity(recording, resamples=resamples, seed=seed)
     health = site_health(recording)[["site", *_HEALTH]]
     prefix = "" if len(recording.classes) >= intervals.FEWEST_CLASSES else "chosen_"
@@ -173,39 +180,3 @@ def _with_facts(table: pd.DataFrame, sites: pd.DataFrame, *sides: str) -> pd.Dat
         facts = facts.rename(columns={"run": side, "site": f"{side}_site"})
         table = table.merge(facts, on=[side, f"{side}_site"], how="left", validate="many_to_one")
     return table
-
-
-def comparison_sentences(comparison: Comparison) -> list[str]:
-    """Say in plain words what the networks' gates do and how alike they are, a sentence a run and a pair."""
-    pairs = comparison.matches.groupby(["run", "other"], sort=False)
-    return [
-        *(_about_run(label, rows) for label, rows in comparison.sites.groupby("run", sort=False)),
-        *(_about_pair(str(run), str(other), rows) for (run, other), rows in pairs),
-    ]
-
-
-def _about_run(label: object, rows: pd.DataFrame) -> str:
-    counts = rows["verdict"].value_counts()
-    states = ", ".join(f"{verdict} at {number} of {len(rows)} sites" for verdict, number in counts.items())
-    highest = rows.sort_values("specificity", ascending=False).iloc[0]
-    still = rows["verdict"].isin(("collapsed", "constant", "saturated")).mean() >= 0.5
-    warning = "; most of its gates hardly move, so that its shares and similarities are those of next to no variance"
-    return (
-        f"{label}: gates {states}; their standard deviation over images is {rows['sd'].median():.2g} (median site), "
-        f"that between class means {rows['between_class_sd'].median():.2g}; ω² is "
-        f"{rows['specificity'].median():.2f} (median), highest at {highest['site']} with "
-        f"{highest['specificity']:.2f}{warning if still else ''}."
-    )
-
-
-def _about_pair(run: str, other: str, rows: pd.DataFrame) -> str:
-    known = rows.dropna(subset=["cka"])
-    if known.empty:
-        return f"{run} and {other}: no site can be matched, since gates do not vary."
-    apart = (known["run_depth"] - known["other_depth"]).abs().median()
-    both = ((known["run_verdict"] == "live") & (known["other_verdict"] == "live")).sum()
-    return (
-        f"{run} → {other}: the most alike site has a CKA of {known['cka'].median():.2f} (median; "
-        f"{known['cka'].min():.2f} to {known['cka'].max():.2f}) and lies {apart:.2f} of the depth away (median); in "
-        f"{both} of {len(known)} matches the gates of both sites are live."
-    )

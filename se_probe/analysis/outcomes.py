@@ -148,7 +148,7 @@ def cost_of(facts: Mapping[str, Any] | pd.DataFrame) -> Cost:
 
 def estimators(cost: Cost) -> str:
     """Return in words how intervals were made."""
-    return ESTIMATORS if cost == NLL else f"{cost.name}: paired bootstrap over images within classes"
+    return ESTIMATORS if cost == NLL else "paired bootstrap over images within classes"
 
 
 @dataclass(frozen=True)

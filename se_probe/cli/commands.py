@@ -75,8 +75,10 @@ def _parameter(item: Option) -> inspect.Parameter:
         return _keyword(item.name, Annotated[bool, typer.Option(names, **shared)], item.default)
     kind: Any = list[str] if item.kind is list else item.kind
     shared["metavar"] = item.metavar or "N"
-    if item.required:
-        return _keyword(item.name, Annotated[kind, typer.Argument(**shared)], inspect.Parameter.empty)
+    if item.unnamed:
+        if item.required:
+            return _keyword(item.name, Annotated[kind, typer.Argument(**shared)], inspect.Parameter.empty)
+        return _keyword(item.name, Annotated[kind | None, typer.Argument(**shared)], None)
     if item.envvar is not None:
         shared["envvar"] = item.envvar
     default = None if item.default is None or item.default == () else item.default

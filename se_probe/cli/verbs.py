@@ -47,7 +47,9 @@ def _excited(recording: Recording, shown: Terminal) -> None:
         print_json(_run_facts(recording))
     elif shown.verbose:
         shown.print(_spread_table(recording))
-    _open_report(recording.path.parent / "report.html", shown)
+    folder = recording.path.parent
+    of_steps = folder.name.startswith("step-") and not (folder / "report.html").exists()
+    _open_report((folder.parent if of_steps else folder) / "report.html", shown)
 
 
 def _ablated(ablation: Ablation, shown: Terminal) -> None:
@@ -275,6 +277,7 @@ add_verb(
         "se-probe excite --demo",
         "se-probe excite --classes goldfish,pug,plane,cliff --data imagenet/val",
         "se-probe excite --model torchvision:efficientnet_b0 --data imagenetv2",
+        "se-probe excite --model mine.py:net --data val --checkpoints 'run/epoch-*.pt'",
     ),
     as_json=AsJson,
     open_report=OpenReport,

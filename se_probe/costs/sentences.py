@@ -28,6 +28,17 @@ def cost_sentences(cost: NetworkCost) -> list[str]:
     return [*sentences, formula_sentence(cost)]
 
 
+def cost_summary(cost: NetworkCost, run_time: RunTime | None) -> str:
+    """Return one sentence on what the gates add to the network and, where it was measured, their share of run time."""
+    share = next((item for item in run_time.shares if item.part == "gate and product"), None) if run_time else None
+    timed = f"; {_share_sentence(share)}" if share is not None else ""
+    return (
+        f"The gates add {_more(cost.gates.parameters / cost.parameters_without)} parameters and "
+        f"{_more(cost.multiply_adds / cost.multiply_adds_without - 1)} multiply-adds to the network without "
+        f"them{timed}."
+    )
+
+
 def formula_sentence(cost: NetworkCost) -> str:
     """Return a sentence on the SENet paper's formula over the sites that have a reduction ratio."""
     pairs = list(zip(cost.sites, cost.site_costs, cost.table()["formula_parameters"].notna(), strict=True))

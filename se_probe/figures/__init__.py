@@ -8,14 +8,23 @@ from se_probe.figures.importance import intervention_savings, specificity_import
 from se_probe.figures.interventions import intervention_classes, intervention_cost
 from se_probe.figures.maps import gate_maps
 from se_probe.figures.profiles import decodability, depth_profile, health_profile
-from se_probe.figures.run_figures import EFFECT_FIGURES, INTERVENTION_FIGURES, RUN_FIGURES, RunFigure
+from se_probe.figures.run_figures import (
+    COST_FIGURES,
+    EFFECT_FIGURES,
+    INTERVENTION_FIGURES,
+    RUN_FIGURES,
+    SCALE_FIGURES,
+    RunFigure,
+)
 from se_probe.figures.save import save_figure
 from se_probe.figures.scale import scale_classes, scale_images, scale_response
 
 __all__ = [
+    "COST_FIGURES",
     "EFFECT_FIGURES",
     "INTERVENTION_FIGURES",
     "RUN_FIGURES",
+    "SCALE_FIGURES",
     "RunFigure",
     "channel_distribution",
     "class_heatmap",

@@ -23,6 +23,7 @@ PANELS = {
     "closed": "channels that stay closed",
 }
 SPREADS = ["between_class_sd", "within_class_sd"]
+UNITS = {**dict.fromkeys(SPREADS, "gate units"), "specificity": "share of variance"}
 OVER = {
     "classes": "Bands of ω²: 95 % interval over classes.",
     "images": "Bands of ω²: 95 % interval over images of these classes.",
@@ -50,12 +51,12 @@ def comparison_profiles(
     note = OVER[str(sites["specificity_over"].iloc[0])]
     if (sites["verdict"] != "live").any():
         note += " Hollow: most channels of the site hardly move."
-    wording = Wording(title, "relative depth of the site", "share, or gate units (SD)", caption, note, demo)
+    wording = Wording(title, "relative depth of the site", "", caption, note, demo)
     with framed(wording, looks, style.DOUBLE_COLUMN, (3, 2), sharex=True) as (figure, grid):
         for axes, (column, name) in zip(grid.ravel(), PANELS.items(), strict=True):
             for run, rows in sites.groupby("run", sort=False):
                 _profile(axes, rows, column, looks[str(run)])
-            axes.set_title(name)
+            axes.set(title=name, ylabel=UNITS.get(column, "share of channels"))
             if column in SPREADS:
                 axes.set_yscale("log")
                 axes.minorticks_off()

@@ -147,3 +147,31 @@ INTERVENTION_FIGURES = {
     ),
 }
 """Figures of interventions; of several replacements each has its own."""
+
+SCALE_FIGURES = {
+    "scale_response": RunFigure(
+        "Scale response of the gates",
+        "Mean at each scale, and mean absolute change from the smallest scale, with 95 % intervals over images.",
+    ),
+    "scale_images": RunFigure(
+        "Scale by image: attention",
+        "Images of the run at each scale, with the attention of the larger kernel and the difference of the kernels' "
+        "attention. After Li et al., Selective Kernel Networks.",
+    ),
+    "scale_classes": RunFigure(
+        "Scale by class: attention difference",
+        "Mean difference of the kernels' attention for every class at each scale. After Li et al., Selective Kernel "
+        "Networks.",
+    ),
+}
+"""Figures of a scale experiment."""
+
+COST_FIGURES = {
+    "cost_by_site": RunFigure(
+        "Cost of the gates by site", "Parameters of every gate, and its operations for one image."
+    ),
+    "cost_by_reduction": RunFigure(
+        "Cost by reduction ratio", "Parameters of the gates, and what they add to the network, at other ratios r."
+    ),
+}
+"""Figures of what gates cost."""

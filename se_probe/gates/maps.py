@@ -149,14 +149,14 @@ class GateMapper:
             rows = torch.as_tensor(wanted, dtype=torch.long).clone()
         except (TypeError, ValueError):
             raise SeProbeError(
-                f"the channels of {name} are no whole numbers in rows of equal length; expected a row of channels, "
-                f"or a row of them for each of the {images} images."
+                f"the channels of {name} are no whole numbers in rows of equal length; expected a row of channels, or "
+                f"a row of them for each of the {images} images."
             ) from None
         rows = rows.expand(images, -1) if rows.dim() == 1 else rows
         most = self._paths[name].site.channels
         if rows.dim() != 2 or len(rows) != images:
             raise SeProbeError(
-                f"the channels of {name} have shape {tuple(rows.shape)}; expected a sequence of channels, or a row of "
+                f"the channels of {name} have shape {tuple(rows.shape)}; expected a row of channels, or a row of "
                 f"them for each of the {images} images."
             )
         if rows.numel() and not 0 <= int(rows.min()) <= int(rows.max()) < most:

@@ -16,12 +16,13 @@ from se_probe.recording.guard import is_incomplete
 REPORTS = Path("reports")
 RECORDING, ABLATION = "recording.zarr", "ablation.zarr"
 FIGURES, TABLES, FACTS, FOLDED = "figures", "tables", "run.json", "folded"
-# A run of `fold` that joined this one.
-JOINED_FOLD = "fold"
+COST_FACTS = "cost.json"
+# Runs of `fold`, `scale` and `cost` that joined this one.
+JOINED_FOLD, JOINED_SCALE, JOINED_COST = JOINED = ("fold", "scale", "cost")
 # A recording of the same architecture with fresh weights.
 NULL = "null.zarr"
 REPORT = "report.html"
-_PARTS = (RECORDING, ABLATION, FIGURES, TABLES, FACTS, REPORT, FOLDED, JOINED_FOLD, NULL)
+_PARTS = (RECORDING, ABLATION, FIGURES, TABLES, FACTS, REPORT, FOLDED, *JOINED, NULL)
 # The parts that show that the folder holds a run, in the order in which they are removed, after all others.
 _EVIDENCE = (FOLDED, ABLATION, FACTS, RECORDING)
 

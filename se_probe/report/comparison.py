@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from se_probe.analysis.comparison import Comparison, comparison_sentences
+from se_probe.analysis.comparison import Comparison
+from se_probe.analysis.comparison_summary import comparison_sentences, comparison_summary
 from se_probe.recording import Recording
 from se_probe.report.facts import flat_facts, interval_texts, requirements
 from se_probe.report.figures import ReportFigure
@@ -87,7 +88,8 @@ def comparison_html(
         runs=[_run_facts(label, recording) for label, recording in recordings.items()],
         classes=list(classes.items()),
         over_classes=bool((comparison.sites["specificity_over"] == "classes").all()),
-        sentences=comparison_sentences(comparison),
+        summary=comparison_summary(comparison),
+        statements=comparison_sentences(comparison),
         sites=[(label, _sites(rows)) for label, rows in comparison.sites.groupby("run", sort=False)],
         matches=[_matches(rows) for _, rows in comparison.matches.groupby(["run", "other"], sort=False)],
         figures=figures,

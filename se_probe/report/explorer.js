@@ -7,7 +7,11 @@
   const data = JSON.parse(document.getElementById("explorer-data").textContent);
   const byId = (id) => document.getElementById(id);
   const dark = matchMedia("(prefers-color-scheme: dark)");
+  const dictionary = channelDictionary(data);
+  const maps = channelMaps(data.dictionary.maps);
   const chosen = [...data.classes.keys()].filter((group) => data.classes[group].chosen);
+  const ON_PIXELS = " Drawn over the pixels, because masking these moves the logit more than masking others.";
+  const ON_GRID = " Cells of the feature map alone: that the gate sees the pixels at the same place was not shown.";
   const DIFFERENCE = "difference";
   let offered = [...chosen]; // classes with a checkbox, the chosen ones first
   let shown = new Set(chosen);
@@ -57,13 +61,6 @@
   }
 
   // ---- small pieces of the page
-
-  function element(tag, text = "", className = "") {
-    const made = document.createElement(tag);
-    made.textContent = text;
-    made.className = className;
-    return made;
-  }
 
   function option(value, text) {
     const made = element("option", text);
@@ -277,6 +274,7 @@
     const scores = Object.entries(data.scores).map(([name, { label }]) => `${label} ${number(score(name)[channel])}`);
     const names = decode(site).categories.map(([name, values, places]) => `${data.categories[name]} ${values[places[column(channel)]]}`);
     byId("channel-scores").textContent = [...names, ...scores].join(" · ");
+    byId("channel-entry").replaceChildren(...dictionary.rows(sitePlace(), column(channel), neighbour));
     byId("channel-table").tBodies[0].replaceChildren(...offered.map(classRow));
     pictures();
     const chart = byId("chart");
@@ -297,7 +295,51 @@
     if (byId("fit").checked) facts.set("fit", "1");
     if (byId("size").value !== preferredSize()) facts.set("size", byId("size").value);
     if (groups().join() !== chosen.join()) facts.set("classes", groups().join());
+    if (byId("search").value.trim()) facts.set("search", byId("search").value.trim());
     return facts;
+  }
+
+  // A link to another channel that leaves everything else as it is.
+  function channelLink(text, name, branch, channel) {
+    const facts = address();
+    facts.set("site", name);
+    facts.set("channel", channel);
+    facts.set("branch", branch);
+    const link = element("a", text);
+    link.href = `#${facts}`;
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      selectSite(name, branch);
+      selectChannel(channel);
+      byId("channel-title").focus();
+    });
+    return link;
+  }
+
+  const sitePlace = () => data.sites.indexOf(state.site);
+  const neighbour = (channel) => channelLink(`channel ${channel}`, state.site.name, state.branch, channel);
+
+  // ---- search
+
+  function found({ place, column: at, name, evidence }, kind) {
+    const site = data.sites[place];
+    const [branch, channel] = [Math.floor(at / site.channels), at % site.channels];
+    const head = element("th");
+    head.scope = "row";
+    const words = site.branches.length > 1 ? `${site.name}, ${site.branches[branch]}, channel ${channel}` : `${site.name}, channel ${channel}`;
+    head.append(channelLink(words, site.name, branch, channel));
+    const row = element("tr");
+    row.append(head, element("td", `${kind} ${name}`), element("td", evidence));
+    return row;
+  }
+
+  function search() {
+    const kinds = dictionary.search(byId("search").value);
+    byId("found").hidden = !kinds.length;
+    byId("found-table").tBodies[0].replaceChildren(...kinds.flatMap(({ kind, found: items }) => items.map((item) => found(item, kind))));
+    const counted = kinds.map(({ kind, total, found: items }) => `${kind}: ${total.toLocaleString("en")} channels${total > items.length ? `, the strongest ${items.length} shown` : ""}`);
+    const none = byId("search").value.trim() ? "No channel is found by this word or class." : "";
+    byId("found-count").textContent = counted.join(" · ") || none;
   }
 
   const has = (id, value) => [...byId(id).options].some((item) => item.value === value);
@@ -314,6 +356,8 @@
     offered = [...chosen, ...groupsWanted.filter((group) => !chosen.includes(group))];
     shown = new Set(groupsWanted);
     classToggles();
+    byId("search").value = wanted.get("search") ?? "";
+    search();
   }
 
   function classRow(group) {
@@ -331,13 +375,36 @@
     const { extremeImages, extremeValues } = decode(state.site);
     const count = state.site.extremeCount;
     const start = 2 * count * column(state.channel);
-    const item = (_, index) => picture(data.images[extremeImages[start + index]], extremeValues[start + index]);
+    const item = (_, index) => picture(extremeImages[start + index], extremeValues[start + index]);
     const items = Array.from({ length: 2 * count }, item);
     byId("most").replaceChildren(...items.slice(0, count));
     byId("least").replaceChildren(...items.slice(count));
+    byId("map-note").replaceChildren(...mapNote(extremeImages[start]));
   }
 
-  function picture(image, value) {
+  // The sign of a map for the chosen branch: maps are of the last branch's logit less the first one's.
+  function mapSign() {
+    const last = state.site.branches.length - 1;
+    if (state.branch === last) return 1;
+    return state.branch === 0 ? -1 : 0;
+  }
+
+  const mapOf = (image) => maps.find(state.site.name, state.channel, image, mapSign());
+
+  function mapNote(image) {
+    if (!maps.any) return [];
+    const map = mapOf(image);
+    const others = maps.channels(state.site.name).filter((channel) => channel !== state.channel);
+    if (!map && !others.length) return ["This site has no maps."];
+    const links = others.flatMap((channel, index) => [index ? ", " : "", channelLink(channel, state.site.name, state.branch, channel)]);
+    const also = [map ? " Other channels of the site with maps: " : "Channels of this site with maps: ", ...links, "."];
+    if (!map) return also;
+    const scale = `Maps below the images: red raises the gate's logit, blue lowers it, by up to ${number(map.limit)} a cell.`;
+    return [scale, map.inPixels ? ON_PIXELS : ON_GRID, ...also];
+  }
+
+  function picture(place, value) {
+    const image = data.images[place];
     const item = element("li");
     const name = data.classes[image.class].name;
     let shape = element("span", image.path, "path");
@@ -351,7 +418,10 @@
     button.setAttribute("aria-label", `${name}, ${image.path}: show the channels in which it stands out`);
     button.append(shape);
     button.addEventListener("click", () => enlarge(image));
-    item.append(button, element("strong", gate(value)), " ", name);
+    item.append(button);
+    const map = mapOf(place);
+    if (map) item.append(maps.drawn(map, image.picture && thumbnail(image), `Where ${state.site.name}, channel ${state.channel} looks in ${image.path}`));
+    item.append(element("strong", gate(value)), " ", name);
     return item;
   }
 
@@ -463,6 +533,12 @@
     byId("less").value = data.classes.length > 1 ? 1 : 0;
   }
 
+  function notHere() {
+    const effects = dictionary.hasEffects ? [] : ["effects (excite --capture effect)"];
+    const missing = [...effects, ...(maps.any ? [] : ["maps (se-probe maps RUN)"])];
+    return missing.length ? `Not in this run: ${missing.join(", ")}.` : "";
+  }
+
   function siteOptions() {
     const stages = new Map();
     for (const site of data.sites) stages.set(site.stage, [...(stages.get(site.stage) ?? []), site]);
@@ -505,6 +581,10 @@
     for (const id of ["more", "less"]) on(id, "change", resort);
     on("other-class", "change", addClass);
     on("other-class", "input", (event) => event.inputType === undefined && addClass());
+    on("search", "input", () => {
+      search();
+      history.replaceState(null, "", `#${address()}`);
+    });
     on("close-image", "click", () => byId("image-panel").close());
     on("first", "input", (event) => {
       scrollTo(Number(event.target.value));
@@ -532,6 +612,8 @@
   );
   classOptions();
   classToggles();
+  byId("suggestions").replaceChildren(...dictionary.suggestions().map((name) => option(name, "")));
+  byId("not-here").textContent = notHere();
   listen();
   selectSite(data.start);
   started = true;

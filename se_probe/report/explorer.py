@@ -25,7 +25,7 @@ EXTREMES = 6
 """Images shown at either end of a channel."""
 STANDING_OUT = 6
 """Channels listed for an image."""
-OTHER_BYTES = 4_000_000
+OTHER_BYTES = 1_000_000
 """Of the page, for the means and standard deviations of classes that were not chosen."""
 BYTES_A_CLASS = 16 / 3
 """For each gate: two 16-bit codes in base64."""
@@ -206,10 +206,16 @@ def _reference_half(curves: xr.Dataset, recording: Recording) -> Packed | None:
     return packed(float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * error.values)
 
 
-def _extremes(gates: NDArray[np.floating]) -> Mapping[str, object]:
-    """Images with the highest gates, highest first, then those with the lowest, lowest first, for each column."""
+def extreme_images(gates: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Return for each column of gates (image, column) the `EXTREMES` highest images, highest first, then the lowest."""
     order = np.argsort(gates, axis=0, kind="stable")
     count = min(EXTREMES, len(order))
-    places = np.concatenate([order[::-1][:count], order[:count]]).T
+    return np.concatenate([order[::-1][:count], order[:count]]).T
+
+
+def _extremes(gates: NDArray[np.floating]) -> Mapping[str, object]:
+    """Images with the highest gates, highest first, then those with the lowest, lowest first, for each column."""
+    places = extreme_images(gates)
     values = np.take_along_axis(gates.T, places, axis=1)
+    count = places.shape[1] // 2
     return {"extremeImages": packed_integers(places), "extremeValues": packed(values), "extremeCount": count}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from se_probe.figures import EFFECT_FIGURES, INTERVENTION_FIGURES, RUN_FIGURES
+from se_probe.figures import EFFECT_FIGURES, INTERVENTION_FIGURES, RUN_FIGURES, RunFigure
+from se_probe.recording.run_folder import FIGURES
 from se_probe.report.page import data_uri
 
 _MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
+_MAPS = "gate_maps"
 _POINTS = 72
 _NARROW_INCHES = 4
 _DOWNLOADS = ("pdf", "svg", "png", "csv")
@@ -32,9 +35,11 @@ class ReportFigure:
 def run_figures(folder: Path) -> list[ReportFigure]:
     """Return the figures in `folder`, the papers' first, else in the order of their names.
 
-    Those of sections of their own are left to `effect_figures` and `intervention_figures`.
+    Those of sections of their own are left to `effect_figures` and `intervention_figures`, those of maps, which are
+    large, to the explorer, which shows maps itself.
     """
-    stems = [stem for stem in _stems(folder) if _kind(stem) not in EFFECT_FIGURES | INTERVENTION_FIGURES]
+    elsewhere = {*EFFECT_FIGURES, *INTERVENTION_FIGURES, _MAPS}
+    stems = [stem for stem in _stems(folder) if _kind(stem) not in elsewhere]
     papers = [stem for stem in RUN_FIGURES if stem in stems]
     return [_known(folder, stem) for stem in dict.fromkeys([*papers, *stems])]
 
@@ -49,7 +54,17 @@ def intervention_figures(folder: Path) -> list[ReportFigure]:
     return [_known(folder, stem) for kind in INTERVENTION_FIGURES for stem in _stems(folder) if _kind(stem) == kind]
 
 
-def report_figure(folder: Path, stem: str, title: str, note: str) -> ReportFigure:
+def joined_figures(place: Path, known: Mapping[str, RunFigure]) -> tuple[ReportFigure, ...]:
+    """Return the known figures of a result that joined a run; `place` is its folder in that of the run."""
+    folder = place / FIGURES
+    return tuple(
+        report_figure(folder, stem, known[stem].title, known[stem].note, part=f"{place.name}/")
+        for stem in known
+        if stem in _stems(folder)
+    )
+
+
+def report_figure(folder: Path, stem: str, title: str, note: str, part: str = "") -> ReportFigure:
     """Return a figure with the smallest of its pictures.
 
     Args:
@@ -57,11 +72,12 @@ def report_figure(folder: Path, stem: str, title: str, note: str) -> ReportFigur
         stem: their name without suffix.
         title: its heading.
         note: a sentence on what it shows.
+        part: begins the addresses of its files where the page is not in the folder above.
     """
     candidates = [path for suffix in _MEDIA_TYPES if (path := folder / f"{stem}.{suffix}").is_file()]
     # A drawing of very many points is smaller as pixels.
     smallest = min(candidates, key=lambda path: path.stat().st_size)
-    files = {kind: f"{folder.name}/{stem}.{kind}" for kind in _DOWNLOADS if (folder / f"{stem}.{kind}").is_file()}
+    files = {kind: f"{part}{folder.name}/{stem}.{kind}" for kind in _DOWNLOADS if (folder / f"{stem}.{kind}").is_file()}
     content = smallest.read_bytes()
     width = re.search(rb'<svg[^>]* width="([0-9.]+)pt"', content[:4000])
     narrow = width is not None and float(width[1]) / _POINTS <= _NARROW_INCHES

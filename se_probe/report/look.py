@@ -39,5 +39,4 @@ def gates_table(shown: pd.DataFrame) -> PageTable:
     """Return the gates of an image as a table of a page."""
     hidden = {"image", "branches"} if shown["branches"].max() > 1 else {"image", "branches", "branch"}
     table = shown.drop(columns=list(hidden)).dropna(axis="columns", how="all").rename(columns={"effect": "first_order"})
-    words = [name for name in ("word", "evidence") if name in table]
-    return sites_table(table.assign(**{name: table[name].fillna("–") for name in words}))
+    return sites_table(table)

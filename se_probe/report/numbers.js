@@ -2,10 +2,12 @@
 "use strict";
 const MISSING = 65535;
 
+const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+
 function codes(text) {
-  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-  const reader = new DataView(bytes.buffer);
-  return Uint16Array.from({ length: bytes.length / 2 }, (_, index) => reader.getUint16(2 * index, true));
+  const read = bytes(text);
+  const reader = new DataView(read.buffer);
+  return Uint16Array.from({ length: read.length / 2 }, (_, index) => reader.getUint16(2 * index, true));
 }
 
 function unpacked({ low, step, data: text }) {

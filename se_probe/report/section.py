@@ -72,13 +72,19 @@ def sites_table(table: pd.DataFrame, first: str = "site") -> PageTable:
     others = [name for name in table.columns if name != first]
     same = [name for name in others if len(table) > 1 and table[name].nunique(dropna=False) == 1]
     shown = [first, *(name for name in others if name not in same)]
-    columns = [[_cell(value, words_for(name).decimals) for value in table[name]] for name in shown]
+    columns = [_cells(table[name], words_for(name).decimals) for name in shown]
     headings = [
         Heading(words_for(name).label, words_for(name).note, all(cell.key is not None for cell in column))
         for name, column in zip(shown, columns, strict=True)
     ]
     common = [(words_for(name).label, _cell(table[name].iloc[0], words_for(name).decimals).text) for name in same]
     return PageTable(tuple(headings), tuple(zip(*columns, strict=True)), tuple(common), first == "site")
+
+
+def _cells(values: pd.Series, decimals: int | None) -> list[Cell]:
+    """Return a column; what is missing among texts is no number."""
+    cells = [_cell(value, decimals) for value in values]
+    return cells if all(cell.key is not None for cell in cells) else [Cell(cell.text) for cell in cells]
 
 
 def _cell(value: Any, decimals: int | None) -> Cell:
@@ -88,7 +94,7 @@ def _cell(value: Any, decimals: int | None) -> Cell:
         return Cell(str(value))
     number = float(value)
     if decimals is None and number.is_integer():
-        return Cell(f"{int(number)}", number)
+        return Cell(f"{int(number):,}", number)
     return Cell(_digits(number, 3 if decimals is None else decimals), number)
 
 

@@ -56,6 +56,11 @@ _COLUMNS = {
         "Share of the variance over images that lies between classes, corrected for bias; near 0 where classes do not "
         "differ. A share of a tiny variance means little: read it beside the standard deviations",
     ),
+    "parameters": ColumnWords("Parameters", "Parameters that only the gate needs", None),
+    "formula_parameters": ColumnWords("2 C² / r", "The SENet paper's formula for its two layers", None),
+    "squeeze": ColumnWords("Squeeze", "Additions for one image", None),
+    "excitation": ColumnWords("Excitation", "Multiply-adds for one image", None),
+    "scale": ColumnWords("Scale", "Multiplications for one image", None),
     "branch": ColumnWords("Branch", "", None),
     "channel": ColumnWords("Channel", "", None),
     "gate": ColumnWords("Gate"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -20,6 +20,8 @@ from se_probe.figures import model_line
 from se_probe.io.files import write_file
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.run_folder import FACTS, FIGURES, REPORT, TABLES
+from se_probe.report.cost import cost_section
+from se_probe.report.dictionary import dictionary_data
 from se_probe.report.effects import effects_section
 from se_probe.report.explorer import CONFIDENCE, chosen_images, explorer_data, has_reference
 from se_probe.report.facts import chosen_classes, flat_facts, requirements, run_measures, site_rows
@@ -27,13 +29,20 @@ from se_probe.report.figures import ReportFigure, run_figures
 from se_probe.report.folding import folding_section
 from se_probe.report.interventions import interventions_section
 from se_probe.report.page import asset, json_for_script, render
+from se_probe.report.scale import scale_section
 from se_probe.report.section import Section, sites_table
 from se_probe.report.thumbnails import Thumbnails, make_thumbnails
 from se_probe.report.words import CATEGORIES, SORT_ORDERS, words_for
 
 VEGA_LITE = "6.4"
-SCRIPTS = ("numbers.js", "chart.js", "table.js", "explorer.js")
-SECTIONS: tuple[Callable[[Path], Section | None], ...] = (effects_section, interventions_section, folding_section)
+SCRIPTS = ("numbers.js", "chart.js", "table.js", "maps.js", "dictionary.js", "explorer.js")
+SECTIONS: tuple[Callable[[Path], Section | None], ...] = (
+    effects_section,
+    interventions_section,
+    scale_section,
+    folding_section,
+    cost_section,
+)
 """Results that a run's folder may hold, in the order of their sections: each is read from the folder."""
 
 
@@ -69,6 +78,7 @@ def write_report(
         channel_rows=measures["channel_specificity.csv.gz"],
         figures=run_figures(folder / FIGURES),
         sections=read_sections(folder),
+        dictionary=dictionary_data(recording, folder / TABLES),
         thumbnails=make_thumbnails(recording, [str(path) for path in chosen_images(recording)["path"]], data),
         links=_links(folder, recording),
         warnings=run_facts(folder).get("warnings", []),
@@ -86,6 +96,7 @@ def report_html(
     channel_rows: pd.DataFrame,
     figures: Sequence[ReportFigure],
     thumbnails: Thumbnails,
+    dictionary: Mapping[str, Any],
     sections: Sequence[Section] = (),
     links: Sequence[str] = (),
     warnings: Sequence[str] = (),
@@ -100,6 +111,7 @@ def report_html(
         channel_rows: a row a site, branch and channel, with the scores that channels can be sorted by.
         figures: pictures of the recording, in the order in which they are shown.
         thumbnails: small pictures of the images whose gates are kept.
+        dictionary: what is known about each channel, see `dictionary_data`.
         sections: further results of the run.
         links: tables and other files of the run, relative to the page.
         warnings: what a reader must know before believing anything.
@@ -107,7 +119,7 @@ def report_html(
     return render(
         "report.html.j2",
         scripts=[_charting_library(), *map(asset, SCRIPTS)],
-        data=json_for_script(explorer_data(recording, channel_rows, thumbnails)),
+        data=json_for_script({**explorer_data(recording, channel_rows, thumbnails), "dictionary": dictionary}),
         recording=recording,
         network=model_line(recording.provenance["model"]),
         reference=has_reference(recording),
@@ -123,6 +135,7 @@ def report_html(
         sites=sites_table(site_rows),
         scores=[words_for(name) for name in (*SORT_ORDERS, *CATEGORIES) if name in channel_rows.columns],
         confidence=f"{100 * CONFIDENCE:.0f} %",
+        dictionary=dictionary,
         thumbnails=thumbnails,
         links=links,
         warnings=warnings,
@@ -144,23 +157,28 @@ def run_facts(folder: Path) -> dict[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
-def summary_of(recording: Recording, findings: Sequence[Finding], arguments: str | None = None) -> Summary | None:
+def summary_of(
+    recording: Recording, findings: Sequence[Finding], arguments: str | None = None, joining: str | None = None
+) -> Summary | None:
     """Return the summary of a run and of all results in its folder, None without findings.
 
     Args:
         recording: the recording.
         findings: claims and their verdicts.
-        arguments: the network and the images as a command line names them, for the command that is suggested.
+        arguments: the network and the images as a command line names them, for a command that records again.
+        joining: the run as a command line names it, for a command that joins it.
     """
     if not findings:
         return None
     folder = recording.path.parent
     images, classes = len(recording.images), len(recording.classes)
+    run = f"--run {shlex.quote(str(folder))}"
     told = summarise(
         findings,
         recorded=f"Recorded {len(recording.sites)} sites on {images:,} images of {classes:,} classes",
         warnings=run_facts(folder).get("warnings", []),
-        arguments=arguments or f"--run {shlex.quote(str(folder))}",
+        arguments=arguments or run,
+        joining=joining or run,
     )
     more = [sentence for section in read_sections(folder) for sentence in section.summary]
     return replace(told, sentences=(*told.sentences, *more))

@@ -35,7 +35,7 @@ from se_probe.recording.precision import float32_precision
 from se_probe.recording.run_folder import RunFolder
 from se_probe.runs.analyse import write_analysis
 from se_probe.runs.artifacts import Artifacts
-from se_probe.runs.joining import chosen_classes, join, require_same
+from se_probe.runs.joining import join, require_same, with_classes
 from se_probe.runs.machine import machine_of, require_one_process
 from se_probe.runs.plan import Plan, classes_within, label_of, load_network, open_data, plan_run, select_images
 from se_probe.runs.presets import DEFAULT_CHANNELS, preset_of
@@ -129,8 +129,7 @@ def _plan(settings: AblateSettings) -> _Planned:
         folder = RunFolder(joined.path.parent)
         if folder.ablation.exists() and not settings.overwrite:
             raise SeProbeError(f"{folder.path} holds interventions already; replace them with --overwrite.")
-        reference = joined.provenance["data"]["reference_per_class"]
-        settings = replace(settings, classes=chosen_classes(joined), reference_per_class=reference)
+        settings = with_classes(settings, joined)
     model = load_network(settings, preset.model)
     images = open_data(settings, model, unlabelled=metric is not None)
     selection = select_images(settings, images, preset)

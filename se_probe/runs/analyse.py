@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from se_probe.analysis.ablation import ablation_tables
 from se_probe.analysis.branches import branch_tables, has_branches
 from se_probe.analysis.effects import effect_tables
 from se_probe.analysis.factors import factor_tables, read_factors
-from se_probe.analysis.findings import Finding, Summary, findings
+from se_probe.analysis.findings import Finding, findings
 from se_probe.analysis.findings.context import COVARIATES
 from se_probe.demo.stimuli import factor_row
 from se_probe.errors import SeProbeError
@@ -27,8 +26,10 @@ from se_probe.io.progress import status
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.guard import is_incomplete
 from se_probe.recording.run_folder import RunFolder
+from se_probe.runs.joining import NAMED
 from se_probe.runs.options import OnResume
 from se_probe.runs.settings import AblateSettings
+from se_probe.runs.telling import tell_summary
 
 if TYPE_CHECKING:
     from se_probe.runs.artifacts import Artifacts
@@ -63,9 +64,11 @@ def write_analysis(
         from se_probe.report.write import run_facts, summary_of, write_report  # Matplotlib comes with it
 
         folder = recording.path.parent
-        told = summary_of(recording, found, arguments_of(run_facts(folder).get("options"), recording))
+        options = run_facts(folder).get("options")
+        told = summary_of(recording, found, arguments_of(options, recording), joining_of(options, recording))
         report = write_report(folder, findings=found, summary=told, data=data)
-    _tell_summary(found, told)
+    if told is not None:
+        tell_summary(told, (f"{finding.verdict}: {finding.claim} {finding.statement}" for finding in found))
     tell("report", report.resolve().as_uri())
     return report
 
@@ -128,30 +131,40 @@ def arguments_of(options: object, recording: Recording) -> str:
 
     A run of an earlier version has none there, and is named by what its recording says of both.
     """
-    if not isinstance(options, Mapping):
-        model, data = recording.provenance["model"]["name"], recording.provenance["data"].get("location")
-        options = {"model": model, "data": data, "demo": recording.demo and data is None}
-    words = [
+    known = _known_options(options, recording)
+    return shlex.join(
+        _given(known, [item.name for item in AblateSettings.options() if item.on_resume is OnResume.INPUT])
+    )
+
+
+def joining_of(options: object, recording: Recording) -> str:
+    """Return a run as a command line joins it, with what a recording may not choose named again.
+
+    A recording that was stopped cannot be joined: its network and images are named.
+    """
+    if not recording.complete:
+        return arguments_of(options, recording)
+    facts = recording.provenance
+    again = ["checkpoint", "model_args", "input_size", "random_weights"]
+    again += ["model"] * (facts["model"]["source"] not in NAMED) + ["data"] * (facts["data"]["title"] != "demo")
+    return shlex.join(["--run", str(recording.path.parent), *_given(_known_options(options, recording), again)])
+
+
+def _known_options(options: object, recording: Recording) -> Mapping[str, Any]:
+    if isinstance(options, Mapping):
+        return options
+    model, data = recording.provenance["model"]["name"], recording.provenance["data"].get("location")
+    return {"model": model, "data": data, "demo": recording.demo and data is None}
+
+
+def _given(options: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Return the options of some names that are not at their default, as a command line has them."""
+    return [
         word
         for item in AblateSettings.options()
-        if item.on_resume is OnResume.INPUT and options.get(item.name, item.default) != item.default
+        if item.name in names and options.get(item.name, item.default) != item.default
         for word in item.words(options[item.name])
     ]
-    return shlex.join(words)
-
-
-def _tell_summary(found: Sequence[Finding], told: Summary | None) -> None:
-    """Tell what was found: the summary, a line per finding, and with --verbose their full statements."""
-    if told is None:
-        return
-    for sentence in told.sentences:
-        tell("summary", sentence)
-    for line in told.claims:
-        tell("finding", line)
-    for finding in found:
-        tell("statement", f"{finding.verdict}: {finding.claim} {finding.statement}", logging.DEBUG)
-    if told.next:
-        tell("next", told.next)
 
 
 def write_interventions(ablation: Ablation, folder: RunFolder, artifacts: Artifacts, specificity: pd.DataFrame) -> None:

@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
 
-from se_probe.analysis.comparison import Comparison, compare_recordings, comparison_sentences
+from se_probe.analysis.comparison import Comparison, compare_recordings
+from se_probe.analysis.comparison_summary import comparison_sentences, comparison_summary
 from se_probe.errors import SeProbeError
 from se_probe.figures.comparison import alignment, comparison_profiles
 from se_probe.io.log import tell
@@ -20,6 +21,7 @@ from se_probe.report.comparison import comparison_html
 from se_probe.report.figures import ReportFigure, report_figure
 from se_probe.runs.artifacts import Artifacts, Drawn
 from se_probe.runs.settings import CompareSettings
+from se_probe.runs.telling import tell_summary
 from se_probe.runs.verb import verb
 
 PAGE = "comparison.html"
@@ -54,8 +56,6 @@ def compare(settings: CompareSettings) -> Path:
     tell("shared", f"{len(images)} chosen images of {images['class'].nunique()} classes, by path and class")
     for note in notes:
         tell("note", note)
-    for sentence in comparison_sentences(comparison):
-        tell("compared", sentence)
     folder.clear()
     artifacts = Artifacts(folder.path)
     figures = _draw(comparison, recordings, artifacts)
@@ -72,6 +72,7 @@ def compare(settings: CompareSettings) -> Path:
     links = [quote(path.relative_to(folder.path).as_posix()) for path in (*tables, facts)]
     content = comparison_html(comparison, recordings, figures=figures, links=links, notes=notes)
     page = artifacts.file(PAGE, content.encode())
+    tell_summary(comparison_summary(comparison), comparison_sentences(comparison))
     tell("report", page.resolve().as_uri())
     return page
 

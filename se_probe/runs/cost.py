@@ -13,20 +13,23 @@ import pandas as pd
 import torch
 
 from se_probe.costs import GateTimer, NetworkCost, RunTime, network_cost, reduction_sweep
-from se_probe.costs.sentences import cost_sentences, no_sweep_sentence, time_sentences
+from se_probe.costs.sentences import cost_sentences, cost_summary, no_sweep_sentence, time_sentences
 from se_probe.errors import SeProbeError
 from se_probe.figures.cost import cost_by_reduction, cost_by_site
 from se_probe.gates import GateSite, discover, require_gates
 from se_probe.io.progress import progress_bar
 from se_probe.models import LoadedModel, load_architecture
+from se_probe.recording import Recording
+from se_probe.recording.run_folder import COST_FACTS, JOINED_COST
+from se_probe.runs.analyse import write_analysis
 from se_probe.runs.artifacts import Artifacts, Drawn
+from se_probe.runs.joining import complete_run, recorded_network, require_same_sites
 from se_probe.runs.machine import device_of, require_one_process
 from se_probe.runs.settings import CostSettings
 from se_probe.runs.verb import verb
 from se_probe.trace.dry_pass import default_input_size
 
 TimeBy = Literal["all", "stage", "site"]
-FACTS = "cost.json"
 # How the sites that are timed together are named, beside all of them.
 GROUPS: Mapping[TimeBy, str | None] = {"all": None, "stage": "stage {0.stage}", "site": "{0.name}"}
 # Seconds of timing from which a progress bar is shown.
@@ -84,6 +87,8 @@ class CostReport:
             "sites": _records(cost.table().drop(columns=["network_parameters", "network_multiply_adds"])),
             "sweep": _records(self.sweep),
             "run_time": self.run_time.to_dict() if self.run_time else None,
+            "summary": cost_summary(self.cost, self.run_time),
+            "sentences": self.sentences(),
         }
 
 
@@ -91,23 +96,48 @@ class CostReport:
 def cost(settings: CostSettings) -> CostReport:
     """Say what the gates of a network cost in parameters, operations and run time. No weights are downloaded.
 
+    With `run`, tables and figures go into the folder `cost` in that run's, whose report then has a section on cost.
+
     Raises:
-        SeProbeError: the network cannot be built, has no gates or cannot be timed, or an argument is wrong.
+        SeProbeError: the network cannot be built, has no gates, cannot be timed or is not that of the run, or an
+            argument is wrong.
     """
     require_one_process("the measurement of costs")
+    settings, joined = _join(settings)
     name, network, size, demo = _subject(settings)
     discovery = discover(network, size)
     require_gates(name, discovery)
+    if joined is not None:
+        require_same_sites(joined, name, discovery.sites)
     counted = network_cost(network, discovery.sites, size)
     sweep = reduction_sweep(counted, settings.reductions)
     run_time = _timed(settings, network, discovery.sites, size) if settings.time else None
     report = CostReport(name, demo, counted, sweep, run_time)
-    return report if settings.out is None else _written(report, Path(settings.out))
+    if settings.out is not None:
+        report = _written(report, Path(settings.out))
+    if joined is not None:
+        write_analysis(joined, data=settings.data, progress=settings.progress)
+    return report
+
+
+def _join(settings: CostSettings) -> tuple[CostSettings, Recording | None]:
+    """Return settings completed by the run that they name, and its recording."""
+    if settings.run is None:
+        if settings.model is None:
+            raise SeProbeError("no network was given; expected its name, or a run of excite with --run.")
+        return settings, None
+    recording = complete_run(settings.run)
+    if settings.out is not None:
+        raise SeProbeError("both --run and --out were given; the costs of a run go into its folder, leave one out.")
+    model = recorded_network(recording) if settings.model is None else settings.model
+    return replace(settings, model=model, out=recording.path.parent / JOINED_COST), recording
 
 
 def _subject(settings: CostSettings) -> tuple[str, torch.nn.Module, tuple[int, ...], bool]:
     """Return the name, the network, the size of its input without the image axis, and whether it is the demo's."""
     model, device, asked = settings.model, settings.device, settings.input_size
+    if model is None:
+        raise TypeError("settings without a network")
     if isinstance(model, torch.nn.Module):
         if device is not None:
             raise SeProbeError(
@@ -155,5 +185,5 @@ def _written(report: CostReport, folder: Path) -> CostReport:
     if len(report.sweep):
         drawn.append(Drawn(cost_by_reduction(report.sweep, **about), report.sweep, "cost_by_reduction"))
     artifacts.figures(drawn)
-    artifacts.facts(report.to_dict(), FACTS)
+    artifacts.facts(report.to_dict(), COST_FACTS)
     return replace(report, files=tuple(artifacts.written))

@@ -25,6 +25,7 @@ from se_probe.runs.record import record_null, record_run, resumable, resumable_f
 from se_probe.runs.recorded import RunRecording
 from se_probe.runs.settings import ExciteSettings
 from se_probe.runs.shared_settings import DrawSettings
+from se_probe.runs.steps import record_steps
 from se_probe.runs.verb import verb
 
 
@@ -33,12 +34,16 @@ def excite(settings: ExciteSettings) -> RunRecording:
     """Record a network's gates over images of some classes, and draw the SENet paper's "Role of Excitation".
 
     Returns:
-        The recording. Its folder holds `recording.zarr`, `figures/`, `tables/`, `run.json` and `report.html`.
+        The recording. Its folder holds `recording.zarr`, `figures/`, `tables/`, `run.json` and `report.html`. Of
+        several checkpoints or a sweep it is the recording of the last, in `step-*/` beside the others, with the
+        comparison in the folder above.
 
     Raises:
         SeProbeError: an input cannot be used. Nothing was written, or the recording is marked as incomplete.
         InterruptedRun: the run was stopped by SIGINT or SIGTERM; the message says how it is continued.
     """
+    if settings.checkpoints is not None or settings.sweep is not None:
+        return RunRecording.of_run(record_steps(settings).last, settings.data)
     with ranks_of_environment() as ranks, silence(not ranks.first):
         with ranks.first_alone("plan"):
             plan, shown, folder, url = _plan(settings, ranks)

@@ -5,22 +5,26 @@ The result is written into the run's folder, where the report finds it (`report.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from se_probe.errors import SeProbeError
+from se_probe.gates import GateSite
 from se_probe.images import Selection
 from se_probe.models import LoadedModel
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.provenance import selection_digest
 from se_probe.recording.run_folder import RunFolder, choose_folder
 from se_probe.runs.record import folder_of
-from se_probe.runs.settings import JoinSettings
+from se_probe.runs.settings import AblateSettings, JoinSettings, ScaleSettings
 
 # Sources of networks that a name alone may load: a recording may come from others and must not choose code to run.
 NAMED = ("timm", "torchvision", "demo", "photo")
 
 S = TypeVar("S", bound=JoinSettings)
+R = TypeVar("R", AblateSettings, ScaleSettings)
 
 
 def join(settings: S) -> tuple[S, Recording | None]:
@@ -33,9 +37,7 @@ def join(settings: S) -> tuple[S, Recording | None]:
     """
     if settings.run is None:
         return settings, None
-    recording = open_recording(settings.run)
-    if not recording.complete:
-        raise SeProbeError(f"{settings.run} was stopped before its end; complete it with excite --resume first.")
+    recording = complete_run(settings.run)
     data = recording.provenance["data"]
     changed: dict[str, Any] = {"per_class": data["per_class"], "seed": data["seed"]}
     if settings.model is None:
@@ -48,6 +50,18 @@ def join(settings: S) -> tuple[S, Recording | None]:
             )
         changed["demo"] = True
     return replace(settings, **changed), recording
+
+
+def complete_run(run: str | Path) -> Recording:
+    """Return the recording of a run.
+
+    Raises:
+        SeProbeError: there is none, or it was stopped before its end.
+    """
+    recording = open_recording(run)
+    if not recording.complete:
+        raise SeProbeError(f"{run} was stopped before its end; complete it with excite --resume first.")
+    return recording
 
 
 def recorded_network(recording: Recording) -> str:
@@ -86,6 +100,24 @@ def chosen_classes(recording: Recording) -> list[str]:
     """Return the chosen classes of a recording as `--classes` takes them: wnids where they have some, else names."""
     wnids = recording.classes.set_index("name")["wnid"]
     return [str(wnids[name]) if isinstance(wnids.get(name), str) else name for name in recording.chosen]
+
+
+def with_classes(settings: R, recording: Recording) -> R:
+    """Return settings that choose the classes of a recording, and as many images of the others."""
+    others = recording.provenance["data"]["reference_per_class"]
+    return replace(settings, classes=chosen_classes(recording), reference_per_class=others)
+
+
+def require_same_sites(recording: Recording, name: str, sites: Sequence[GateSite]) -> None:
+    """Raise SeProbeError unless a network, whose weights do not matter, has the gates of a recording."""
+    found = {site.name: (site.channels, site.branches) for site in sites}
+    for site in recording.sites:
+        if found.get(site.name) != (site.channels, site.branches):
+            raise SeProbeError(
+                f"{recording.path} holds gates of {recording.provenance['model']['name']} at {site.name} with "
+                f"{site.branches} × {site.channels} channels, and {name} has no such site; give the recorded network "
+                "(--model-arg), or a recording of this one."
+            )
 
 
 def require_same(recording: Recording, model: LoadedModel, selection: Selection | None = None) -> None:

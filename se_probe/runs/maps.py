@@ -26,9 +26,11 @@ from se_probe.io.log import tell
 from se_probe.io.progress import progress_bar, status
 from se_probe.models import LoadedModel
 from se_probe.recording import Recording
-from se_probe.recording.run_folder import RunFolder
+from se_probe.recording.run_folder import TABLES, RunFolder
+from se_probe.report.channel_maps import FILE, maps_file
 from se_probe.runs.analyse import write_analysis
 from se_probe.runs.artifacts import Artifacts, Drawn
+from se_probe.runs.channel_maps import channel_maps
 from se_probe.runs.joining import chosen_classes, join, require_same
 from se_probe.runs.machine import Machine, machine_of, require_one_process
 from se_probe.runs.plan import load_network, open_data, select_images
@@ -89,7 +91,11 @@ def maps(settings: MapsSettings) -> MapRun:
     artifacts.tables({TABLE: table})
     with status("drawing maps", shown=settings.progress):
         drawn = {site: _drawn(plan, site, settings.channels, table) for site in plan.sites}
+        noted = channel_maps(
+            plan.recording, plan.model, plan.selection, plan.mapper, batch_size=machine.batch_size or 1
+        )
     artifacts.figures(drawn.values())
+    artifacts.file(f"{TABLES}/{FILE}", maps_file(noted))
     better = int(table["better_than_random"].sum())
     tell("maps", f"{len(table)} sites; better than random in pixels at {better} of them ({plan.folder.tables / TABLE})")
     if settings.report:

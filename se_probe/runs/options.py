@@ -63,7 +63,7 @@ class Option:
         choices: the values that it may have.
         word: one value that is a word where the others are numbers, such as "auto".
         read: reads a text, given in Python or on the command line; a mapping's reader gets a list of texts.
-        flag: its name on the command line, by default `--name`.
+        flag: its name on the command line, by default `--name`; "" where its value stands there alone.
         metavar: what stands for its value in the help.
         envvar: environment variable that gives the value where none is given.
         on_command_line: whether the command line has it.
@@ -98,6 +98,11 @@ class Option:
     def required(self) -> bool:
         """Whether it has no default."""
         return self.default is MISSING
+
+    @property
+    def unnamed(self) -> bool:
+        """Whether its value stands on the command line without a flag."""
+        return self.required or not self.flag
 
     @property
     def kind(self) -> type:
@@ -174,7 +179,7 @@ class Option:
             )
         if isinstance(value, Sequence) and not isinstance(value, str):
             value = ",".join(str(item) for item in value)
-        return [str(value)] if self.required else [self.flag, str(value)]
+        return [str(value)] if self.unnamed else [self.flag, str(value)]
 
 
 def option(*, help: str, default: Any = MISSING, kw_only: bool = True, **declared: Any) -> Any:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from se_probe.analysis.scale import example_images
+from se_probe.analysis.scale_summary import scale_summary
 from se_probe.analysis.shifts import overall_shifts, shift_sentences
 from se_probe.errors import SeProbeError
 from se_probe.images.loader import Transform
 from se_probe.images.zoom import Drawings, Enlarge, resampling
 from se_probe.io.log import tell
 from se_probe.io.progress import status
+from se_probe.recording import Recording
+from se_probe.recording.run_folder import JOINED_SCALE
+from se_probe.runs.analyse import write_analysis
 from se_probe.runs.artifacts import Artifacts
 from se_probe.runs.conditions import (
     THUMBNAILS,
@@ -27,12 +31,14 @@ from se_probe.runs.conditions import (
     transformed,
     write_thumbnails,
 )
+from se_probe.runs.joining import join, require_same, result_folder, with_classes
 from se_probe.runs.machine import machine_of, require_one_process
 from se_probe.runs.plan import Plan, label_of, load_network, open_data, plan_run, select_images
 from se_probe.runs.presets import preset_of
-from se_probe.runs.record import folder_of, tell_warnings
+from se_probe.runs.record import tell_warnings
 from se_probe.runs.scale_result import ScaleRun, scale_tables, scales_drawn
 from se_probe.runs.settings import SCALE_METHODS, ScaleSettings
+from se_probe.runs.telling import tell_summary
 from se_probe.runs.verb import verb
 
 
@@ -42,7 +48,7 @@ def scale(settings: ScaleSettings) -> ScaleRun:
 
     Returns:
         The run. Its folder holds a recording for each scale in `scale-<scale>/`, `figures/`, `tables/` and
-        `run.json`.
+        `run.json`. With `run` it is the folder `scale` in that run's, whose report then has a section on scale.
 
     Raises:
         SeProbeError: an input cannot be used. Recordings that were begun are marked as incomplete.
@@ -50,26 +56,43 @@ def scale(settings: ScaleSettings) -> ScaleRun:
     Source: Li et al., Selective Kernel Networks, arXiv 1903.06586, the analysis of attention weights.
     """
     require_one_process("the scale experiment")
-    plan, scales, parts = _plan(settings)
-    run = _record_all(plan, settings, scales, parts)
+    plan = _plan(settings)
+    run = _record_all(plan)
     with status("testing and drawing", shown=settings.progress):
-        _finish(run, plan)
+        _finish(run, plan.run)
+    if plan.joined is not None:
+        write_analysis(plan.joined, data=plan.settings.data, progress=settings.progress)
     return run
 
 
-def _plan(settings: ScaleSettings) -> tuple[Plan, list[float], Parts]:
-    """Return what is recorded, at which scales, and where."""
+@dataclass(frozen=True)
+class _Planned:
+    """A run of `scale`: what is recorded at which scales, where, and the recording of a run that is joined."""
+
+    settings: ScaleSettings
+    run: Plan
+    scales: list[float]
+    parts: Parts
+    joined: Recording | None
+
+
+def _plan(settings: ScaleSettings) -> _Planned:
+    settings, joined = join(settings)
+    if joined is not None:
+        settings = with_classes(settings, joined)
     preset = preset_of(settings.preset)
     scales = _ascending(preset.scales if settings.scales is None else settings.scales, settings)
     machine = machine_of(settings, settings.batch_size)
     label = f"scale-{label_of(settings.network(preset.model))}"
-    parts = Parts(folder_of(settings, label), "scale")
+    parts = Parts(result_folder(settings, joined, JOINED_SCALE, label), "scale")
     parts.require_free(label, map(str, scales), overwrite=settings.overwrite)
     model = load_network(settings, preset.model)
     selection = select_images(settings, open_data(settings, model), preset)
+    if joined is not None:
+        require_same(joined, model, selection)
     plan = plan_run(settings, model, selection, machine, "scale")
     tell("scales", f"{', '.join(f'{item:g}×' for item in scales)}: {SCALE_METHODS[settings.by]}")
-    return plan, scales, parts
+    return _Planned(settings, plan, scales, parts, joined)
 
 
 def _ascending(scales: Sequence[float], settings: ScaleSettings) -> list[float]:
@@ -97,19 +120,19 @@ def _at(plan: Plan, factor: float, by: str, then: Transform) -> Condition:
     return Condition(str(factor), replace(plan.selection, images=images), then, facts)
 
 
-def _record_all(plan: Plan, settings: ScaleSettings, scales: Sequence[float], parts: Parts) -> ScaleRun:
+def _record_all(plan: _Planned) -> ScaleRun:
+    run, by, parts = plan.run, plan.settings.by, plan.parts
     parts.clear()
-    by, path = settings.by, parts.folder.path
-    conditions = {factor: _at(plan, factor, by, plan.model.transform) for factor in scales}
-    recordings, _ = record_conditions(plan, parts, conditions, exact=settings.exact)
-    paths = example_images(recordings[scales[0]])
+    conditions = {factor: _at(run, factor, by, run.model.transform) for factor in plan.scales}
+    recordings, _ = record_conditions(run, parts, conditions, exact=plan.settings.exact)
+    paths = example_images(recordings[plan.scales[0]])
     thumbnails: dict[tuple[str, float], NDArray[np.uint8]] = {}
-    for factor in scales:
-        shown = _at(plan, factor, by, thumbnail)
+    for factor in plan.scales:
+        shown = _at(run, factor, by, thumbnail)
         pictures = transformed(shown.selection, shown.transform, paths)
         thumbnails |= {(path, factor): pictures[path].numpy() for path in paths}
-    write_thumbnails(path / THUMBNAILS, thumbnails)
-    return ScaleRun(path, by, recordings, thumbnails)
+    write_thumbnails(parts.folder.path / THUMBNAILS, thumbnails)
+    return ScaleRun(parts.folder.path, by, recordings, thumbnails)
 
 
 def _finish(run: ScaleRun, plan: Plan) -> None:
@@ -125,8 +148,8 @@ def _finish(run: ScaleRun, plan: Plan) -> None:
     scales = {"factors": list(run.recordings), "by": run.by, "method": SCALE_METHODS[run.by]}
     more = {"warnings": [*warnings, *blur], "options": plan.options, "scales": scales, "complete": True}
     artifacts.facts({**plan.provenance, **more})
-    for line in shift_sentences(overall_shifts(run.tests)):
-        tell("finding", line)
+    overall = overall_shifts(run.tests)
+    tell_summary(scale_summary(overall), shift_sentences(overall))
 
 
 def _blur(plan: Plan, run: ScaleRun) -> list[str]:

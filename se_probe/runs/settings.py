@@ -46,14 +46,30 @@ class JoinSettings(RunSettings, on_resume=OnResume.INPUT):
 
     run: str | Path | None = option(
         default=None,
-        help="A run of excite to join: its network, classes and images are taken, nothing of it is recorded again, and "
-        "its report shows the results. Code (--model) and folders of images (--data) are named again.",
+        help="A run of excite to join: its network, classes and images are taken, and its report shows the results. "
+        "Code (--model) and folders of images (--data) are named again.",
         metavar="RUN",
     )
 
 
+class StepsSettings(RunSettings, on_resume=OnResume.INPUT):
+    """Several networks through which the same images go, one after the other."""
+
+    checkpoints: str | Sequence[str] | None = option(
+        default=None,
+        help="Checkpoints of the network, by a pattern such as 'run/epoch-*.pt': the same images through each, in the "
+        "order of the numbers in their names, and one comparison over steps.",
+        metavar="PATTERN",
+    )
+    sweep: str | None = option(
+        default=None,
+        help="Values of one argument of the network's builder: the same images through the network of each, likewise.",
+        metavar="KEY=VALUE,VALUE",
+    )
+
+
 class ExciteSettings(
-    ReportSettings, FigureSettings, ExecutionSettings, ReferenceSettings, RunSettings, on_resume=OnResume.FREE
+    ReportSettings, FigureSettings, ExecutionSettings, ReferenceSettings, StepsSettings, on_resume=OnResume.FREE
 ):
     """Record gates over images of some classes and draw the paper's "Role of Excitation"."""
 
@@ -105,7 +121,7 @@ class ExciteSettings(
     )
 
 
-class ScaleSettings(FastSettings, ReferenceSettings, RunSettings):
+class ScaleSettings(FastSettings, ReferenceSettings, JoinSettings):
     """Record the same images at several scales and test whether attention moves to the larger kernel (SKNet)."""
 
     demo_model: ClassVar[str] = "demo:sk"
@@ -317,8 +333,26 @@ class LookSettings(FolderSettings, MachineSettings, ArchitectureSettings, Networ
 class CostSettings(ArchitectureSettings, panel=Panel.SPEED):
     """Say what the gates of a network cost: parameters, operations, run time. No weights are downloaded."""
 
-    model: str | torch.nn.Module | LoadedModel = option(
-        help="A network, named as in excite --model.", kw_only=False, metavar="NAME", panel=Panel.WHAT
+    model: str | torch.nn.Module | LoadedModel | None = option(
+        default=None,
+        help="A network, named as in excite --model. Default: that of --run.",
+        kw_only=False,
+        metavar="NAME",
+        panel=Panel.WHAT,
+        flag="",
+    )
+    run: str | Path | None = option(
+        default=None,
+        help="A run of excite to join: its network is taken, and its report shows the costs. Code is named again.",
+        metavar="RUN",
+        panel=Panel.WHAT,
+    )
+    data: str | Path | None = option(
+        default=None,
+        help="The images of --run, for the thumbnails in its report.",
+        metavar="DIR",
+        envvar="SE_PROBE_DATA",
+        panel=Panel.WHERE,
     )
     reductions: Sequence[int] = option(
         default=(4, 8, 16, 32),
@@ -346,7 +380,8 @@ class CostSettings(ArchitectureSettings, panel=Panel.SPEED):
     )
     out: str | Path | None = option(
         default=None,
-        help="Folder for the figures with their CSV, and cost.json. Default: nothing is written.",
+        help="Folder for the figures with their CSV, and cost.json. Default: cost in the folder of --run; else nothing "
+        "is written.",
         metavar="DIR",
         panel=Panel.WHERE,
     )

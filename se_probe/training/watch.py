@@ -143,7 +143,10 @@ class Watch:
     def _read(self, module: nn.Module, _args: Any, _output: Any) -> None:
         if not module.training:
             return
-        gates = self._recorder.gates
+        try:
+            gates = self._recorder.gates
+        except SeProbeError as error:
+            raise SeProbeError(COMPILED) from error
         self._disarm()
         self._flush()
         self._pending = _Transfer(self._step, torch.cat([values.flatten(1) for values in gates.values()], dim=1))

@@ -8,7 +8,14 @@ import pandas as pd
 from tests.analysis.scaled import KernelSite, ScaledStandIn
 
 LABELS = ["pug"] * 14 + ["cliff"] * 12 + ["tabby"] * 6
-SITES = [KernelSite("SE_2_1", 2, 1, 6), KernelSite("SE_3_1", 3, 1, 4)]
+
+
+@dataclass(frozen=True)
+class BoundedSite(KernelSite):
+    bounded: bool = True
+
+
+SITES = [BoundedSite("SE_2_1", 2, 1, 6), BoundedSite("SE_3_1", 3, 1, 4)]
 
 
 @dataclass

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from se_probe.analysis.comparison import compare_recordings, comparison_sentences
+from se_probe.analysis.comparison import compare_recordings
 from se_probe.analysis.health import site_health
 from se_probe.analysis.specificity import site_specificity
 from tests.analysis.comparable import CLASSES, ORDER, image_table, network
@@ -98,22 +98,10 @@ def test_a_site_that_never_varies_has_no_match():
     assert "SE_3_1" not in set(comparison.matches.query("run == 'b'")["other_site"])
 
 
-def test_words_put_the_size_beside_the_share(compared):
-    _, comparison = compared
-    about = comparison_sentences(comparison)
-    assert len(about) == 3 + 6
-    assert about[0].startswith("live: gates live at 3 of 3 sites; their standard deviation over images is 0.")
-    assert about[0].count("hardly move") == 0
-    assert about[1].startswith("collapsed: gates collapsed at 3 of 3 sites; ")
-    assert about[1].endswith(
-        "; most of its gates hardly move, so that its shares and similarities are those of next to no variance."
-    )
-    assert about[3].startswith("live → collapsed: the most alike site has a CKA of 1.00 (median; ")
-    assert about[3].endswith("in 0 of 3 matches the gates of both sites are live.")
-
-
 def test_a_notebook_sees_words_and_no_markup_of_names():
     comparison = compare_recordings({"<b>a": network(IMAGES, seed=1), "b": network(IMAGES, seed=2)}, **FAST)
-    assert repr(comparison).startswith("<se_probe.Comparison <b>a, b: 36 shared images>\n  <b>a: gates live at")
+    assert repr(comparison).startswith(
+        "<se_probe.Comparison <b>a, b: 36 shared images>\n  The gates of <b>a and b are live"
+    )
     assert "<b>a" not in comparison._repr_html_()
-    assert "&lt;b&gt;a: gates live at" in comparison._repr_html_()
+    assert "<li>&lt;b&gt;a: 3 of 3 sites live, " in comparison._repr_html_()

@@ -28,6 +28,13 @@ def plain_page(plain_run) -> Path:
 
 
 @pytest.fixture(scope="session")
+def dictionary_page(tmp_path_factory) -> Path:
+    """The plain run with words, effects, factors and maps of channels."""
+    folder = tmp_path_factory.mktemp("dictionary")
+    return write_report(runs.with_dictionary(runs.run(folder)), data=folder / "data")
+
+
+@pytest.fixture(scope="session")
 def hostile_page(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("hostile")
     run = runs.run(folder, runs.HOSTILE, runs.HOSTILE_MODEL, runs.HOSTILE_FILE)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 from torch import nn
@@ -12,6 +13,8 @@ import se_probe
 from se_probe.analysis.findings import Finding
 from se_probe.labels import label_space_from_names
 from se_probe.models import LoadedModel
+from se_probe.recording import open_recording
+from se_probe.report.channel_maps import FILE, SiteMaps, maps_file
 
 SIDE = 32
 
@@ -107,6 +110,27 @@ def run(folder: Path, names=PLAIN, model_name="gated", last_name=None, **options
     chosen = {"data": data, "model": network(names, model_name), **QUIET, **options}
     se_probe.excite(["0", "1", "2"], out=folder / "run", **chosen)
     return folder / "run"
+
+
+def with_dictionary(run: Path) -> Path:
+    """Put tables of the first site into a run's folder: a word, effects, factors, and maps in three images."""
+    rows = pd.DataFrame({"site": "SE_2_1", "branch": 0, "channel": range(12)})
+    words = rows.assign(word=None, auc=0.7, sibling_auc=0.6, difference=0.25, q=0.5)
+    words.loc[3, ["word", "auc", "q"]] = [HOSTILE[2], 0.95, 0.01]
+    effects = pd.concat([rows.assign(**{"class": name, "mean": 0.0, "q": 0.5}) for name in ("tabby", "cliff")])
+    effects.loc[7, "q"] = 0.01
+    effects.loc[7, "mean"] = [-0.5, 0.25]
+    effects = effects.assign(ci_low=effects["mean"] - 0.125, ci_high=effects["mean"] + 0.125)
+    factors = rows.assign(factor="size", share=0.3, q=0.01)
+    tables = {"words": words, "effects": effects, "factors": factors}
+    for name, table in tables.items():
+        table.to_csv(run / "tables" / f"channel_{name}.csv.gz", index=False)
+    order = np.argsort(open_recording(run).gates("SE_2_1").to_numpy()[:, 0], kind="stable")
+    images = open_recording(run).gates("SE_2_1")["image"].to_numpy()[order[[-1, -2, 0]]]
+    shares = np.stack([np.full((4, 4), level, dtype=np.float32) for level in (1, 0.5, -1)])
+    maps = {"SE_2_1": SiteMaps(np.array([0]), images[None], shares[None])}
+    (run / "tables" / FILE).write_bytes(maps_file(maps))
+    return run
 
 
 def demo_run(folder: Path) -> Path:

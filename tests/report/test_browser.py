@@ -196,6 +196,67 @@ def test_channels_are_sorted_by_the_difference_of_two_classes(page, plain_run):
     assert page.texts("#channel-title") == [f"Channel {difference.argmax()} of SE_2_1"]
 
 
+def test_the_dictionary_says_what_is_known_of_a_channel(browser, dictionary_page):
+    def facts():
+        terms = browser.texts("#channel-entry dt")
+        return dict(zip(terms, browser.texts("#channel-entry dd"), strict=True))
+
+    browser.open(dictionary_page, "#site=SE_2_1&channel=3")
+    assert facts()["Word"].startswith(
+        f"{runs.HOSTILE[2]} AUC 0.950 against all other classes, 0.600 against its siblings"
+    )
+    assert facts()["Helps"] == "no class, with 5 % false discoveries"
+    assert facts()["Explained by"] == "size 30 %"
+    browser.open(dictionary_page, "#site=SE_2_1&channel=7")
+    assert facts()["Word"] == "none survives: the best node has AUC 0.700, q 0.500"
+    assert facts()["Helps"] == "tabby −0.500 (−0.625 to −0.375)"
+    assert facts()["Hurts"] == "cliff +0.250 (+0.125 to +0.375)"
+    browser.choose("#site", "SK_3_1")
+    assert set(facts()) <= {"Moves with"}
+    assert browser.errors() == []
+    assert browser.requests() == []
+
+
+def test_channels_are_found_by_word_class_and_effect_and_the_address_keeps_the_search(browser, dictionary_page):
+    browser.open(dictionary_page, "#site=SK_3_1&channel=1")
+    browser.press("#search", "BOLD")
+    assert browser.texts("#found-table tbody th") == ["SE_2_1, channel 3"]
+    assert browser.texts("#found-table tbody td") == [f"word {runs.HOSTILE[2]}", "AUC 0.950, q 0.010"]
+    browser.find("#search").clear()
+    browser.press("#search", "helps tab")
+    assert browser.texts("#found-table tbody th") == ["SE_2_1, channel 7"]
+    browser.press("#found-table a", ENTER)
+    assert browser.texts("#channel-title") == ["Channel 7 of SE_2_1"]
+    assert browser.run("return document.activeElement.id") == "channel-title"
+    address = browser.driver.current_url
+    assert "search=helps+tab" in address
+    browser.open(dictionary_page, address.partition("html")[2])
+    assert browser.texts("#found-table tbody th") == ["SE_2_1, channel 7"]
+    browser.press("#search", "xx")
+    assert browser.texts("#found-count") == ["No channel is found by this word or class."]
+    assert not browser.find("#found").is_displayed()
+    assert browser.errors() == []
+
+
+def test_maps_are_drawn_below_the_images_of_which_there_are_any(browser, dictionary_page):
+    browser.open(dictionary_page, "#site=SE_2_1&channel=0")
+    assert browser.run("return document.querySelectorAll('#most canvas, #least canvas').length") == 3
+    colours = browser.run(
+        "return [...document.querySelectorAll('.map canvas')]"
+        ".map(canvas => [...canvas.getContext('2d').getImageData(0, 0, 1, 1).data])"
+    )
+    highest, half, lowest = colours
+    assert highest[0] > max(half[0], highest[2])  # red raises
+    assert lowest[2] > lowest[0]  # blue lowers
+    assert {colour[3] for colour in colours} == {255}  # cells of the grid: nothing was tested in pixels
+    assert "by up to 1.000 a cell" in browser.texts("#map-note")[0]
+    browser.open(dictionary_page, "#site=SE_2_1&channel=1")
+    assert browser.run("return document.querySelectorAll('.map').length") == 0
+    browser.find("#map-note a").click()
+    assert browser.texts("#channel-title") == ["Channel 0 of SE_2_1"]
+    assert browser.errors() == []
+
+
 def test_an_image_is_enlarged_and_leads_to_the_channels_in_which_it_stands_out(page):
     page.choose("#site", "SE_2_1")
     page.find("#most button").click()
@@ -235,7 +296,7 @@ def test_hostile_names_stay_text(browser, hostile_page):
     browser.open(hostile_page)
     browser.choose("#site", "SE_2_1")
     browser.choose("#order", "between_class_sd")
-    assert browser.run("return document.scripts.length") == 6
+    assert browser.run("return document.scripts.length") == 8
     assert browser.run("return document.querySelectorAll('img[src=x], [onerror], body b').length") == 0
     assert browser.texts("h1") == [runs.HOSTILE_MODEL]
     assert browser.texts("#classes label")[:3] == list(runs.HOSTILE)

@@ -50,7 +50,7 @@ def test_nothing_is_loaded_from_outside(page):
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules.pop("default-src") == "'none'"
     assert rules.pop("img-src") == "data:"
-    assert len(re.findall(r"'sha256-[\w+/]+=*'", rules.pop("script-src"))) == 5
+    assert len(re.findall(r"'sha256-[\w+/]+=*'", rules.pop("script-src"))) == 7
     assert len(re.findall(r"'sha256-[\w+/]+=*'", rules.pop("style-src"))) == 1
     assert rules == {"base-uri": "'none'", "form-action": "'none'"}
 

@@ -11,7 +11,7 @@ import se_probe
 from se_probe.cli import app
 from se_probe.demo import stimulus_factors
 from se_probe.errors import SeProbeError
-from se_probe.runs.analyse import arguments_of
+from se_probe.runs.analyse import arguments_of, joining_of
 from tests.told import told
 
 
@@ -30,6 +30,47 @@ def test_the_next_command_names_the_network_and_the_images_of_the_run(run):
     assert shlex.split(arguments_of(None, run)) == ["--model", "demo:se", "--demo"]
 
 
+def test_a_command_that_joins_the_run_names_its_folder_alone_where_that_is_enough(run):
+    options = json.loads((run.path.parent / "run.json").read_text())["options"]
+    for known in (options, None):
+        assert shlex.split(joining_of(known, run)) == ["--run", str(run.path.parent)]
+
+
+class Foreign:
+    """A recording of code and a folder of the user's own, which it may not choose again."""
+
+    complete = True
+    demo = False
+
+    def __init__(self, path, source="file", title="photographs"):
+        self.path = path
+        self.provenance = {"model": {"name": "net.py:build", "source": source}, "data": {"title": title}}
+
+
+def test_code_weights_and_images_that_a_recording_may_not_choose_are_named_again(tmp_path):
+    options = {
+        "model": "net.py:build", "data": "my photos", "checkpoint": "w.safetensors", "model_args": {"width": 8},
+        "input_size": 64, "per_class": 5, "seed": 3, "classes": "a,b",
+    }  # fmt: skip
+    recording = Foreign(tmp_path / "recording.zarr")
+    words = shlex.split(joining_of(options, recording))
+    assert words[:2] == ["--run", str(tmp_path)]
+    pairs = set(zip(words[2::2], words[3::2], strict=True))
+    assert pairs == {
+        ("--model", "net.py:build"), ("--data", "my photos"), ("--checkpoint", "w.safetensors"),
+        ("--model-arg", "width=8"), ("--input-size", "64"),
+    }  # fmt: skip
+    named = Foreign(tmp_path / "recording.zarr", source="timm")
+    assert shlex.split(joining_of({"model": "seresnet50", "data": "d"}, named)) == [
+        "--run",
+        str(tmp_path),
+        "--data",
+        "d",
+    ]
+    recording.complete = False
+    assert shlex.split(joining_of({"model": "net.py:build"}, recording)) == ["--model", "net.py:build"]
+
+
 def test_a_summary_then_a_line_a_finding_then_the_report(run):
     with told() as lines:
         page = se_probe.write_analysis(run, progress=False)
@@ -43,6 +84,7 @@ def test_a_summary_then_a_line_a_finding_then_the_report(run):
             words = shlex.split(line[10:])
             command = get_command(app).commands[words[1]]
             command.make_context(words[1], words[2:])
+            assert words[1] == "excite" or words[2:4] == ["--run", str(run.path.parent)]
 
 
 def test_the_demos_factors_are_known_and_those_of_a_file_take_their_place(run, tmp_path):

@@ -8,6 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 import se_probe
+from se_probe.analysis.scale_summary import scale_summary
+from se_probe.analysis.shifts import overall_shifts
 from se_probe.cli import app
 from se_probe.errors import SeProbeError
 
@@ -65,6 +67,48 @@ def test_a_fold_is_in_the_report_of_the_run_that_it_joins(run):
     assert "Folding: " in " ".join(result.output.split())
 
 
+def test_a_scale_experiment_is_in_the_folder_and_the_report_of_the_run_that_it_joins(run):
+    before = contents(run / "recording.zarr")
+    found = se_probe.scale(run=run, scales=(1, 2), exact=True, **QUIET)
+    assert contents(run / "recording.zarr") == before
+    assert found.path == run / "scale"
+    recording = se_probe.open_recording(run)
+    assert found.base.provenance["data"]["selection_sha256"] == recording.provenance["data"]["selection_sha256"]
+    for site in recording.sites:
+        np.testing.assert_allclose(found.base.gates(site.name).values, recording.gates(site.name).values, atol=1e-5)
+    page = (run / "report.html").read_text()
+    assert 'id="scale"' in page
+    assert 'href="scale/figures/scale_response.pdf"' in page
+    assert (run / "scale" / "figures" / "scale_response.pdf").is_file()
+    sentence = scale_summary(overall_shifts(found.tests)).sentences[0]
+    assert page.count(sentence.replace("'", "&#39;")) == 2  # in the summary and in the section
+    with pytest.raises(SeProbeError, match="already holds a run"):
+        se_probe.scale(run=run, **QUIET)
+
+
+def test_costs_are_in_the_folder_and_the_report_of_the_run_that_they_join(run):
+    done = CliRunner().invoke(app, ["cost", "--run", str(run), "--no-time", "--no-progress"])
+    assert done.exit_code == 0, done.output
+    facts = json.loads((run / "cost" / "cost.json").read_text())
+    alone = se_probe.cost("demo:se", time=False)
+    assert facts == alone.to_dict()
+    page = (run / "report.html").read_text()
+    assert 'id="cost"' in page
+    assert 'href="cost/figures/cost_by_site.csv"' in page
+    more = 100 * alone.cost.gates.parameters / (alone.cost.parameters - alone.cost.gates.parameters)
+    assert page.count(f"The gates add +{more:.2f} % parameters") == 1
+    assert [path.name for path in (run / "cost" / "figures").glob("*.csv")]
+
+
+def test_costs_of_another_network_or_of_none_are_refused(run, tmp_path):
+    with pytest.raises(SeProbeError, match=r"holds gates of demo:se at SE_3_1 .* and legacy_seresnet18 has no such"):
+        se_probe.cost("legacy_seresnet18", run=run, input_size=64, time=False)
+    with pytest.raises(SeProbeError, match="no network was given"):
+        se_probe.cost(time=False)
+    with pytest.raises(SeProbeError, match="both --run and --out were given"):
+        se_probe.cost(run=run, out=tmp_path, time=False)
+
+
 def test_neither_code_nor_a_folder_of_images_is_taken_from_a_recording(tmp_path, run):
     attributes = run / "recording.zarr" / ".zattrs"
     saved = attributes.read_text()
@@ -81,7 +125,7 @@ def test_neither_code_nor_a_folder_of_images_is_taken_from_a_recording(tmp_path,
                 changed["provenance"][group] |= values
             changed["provenance"]["demo"] = False
             attributes.write_text(json.dumps(changed))
-            for verb in (se_probe.ablate, se_probe.fold):
+            for verb in (se_probe.ablate, se_probe.fold, se_probe.scale):
                 with pytest.raises(SeProbeError, match=expected):
                     verb(run=run, **QUIET)
     finally:

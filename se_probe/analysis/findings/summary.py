@@ -26,7 +26,12 @@ class Summary:
 
 
 def summary(
-    findings: Sequence[Finding], *, recorded: str = "", warnings: Sequence[str] = (), arguments: str = "--run RUN"
+    findings: Sequence[Finding],
+    *,
+    recorded: str = "",
+    warnings: Sequence[str] = (),
+    arguments: str = "--run RUN",
+    joining: str | None = None,
 ) -> Summary:
     """Summarise the findings of a run.
 
@@ -35,6 +40,7 @@ def summary(
         recorded: what was recorded, in a sentence, such as the network and the numbers of images and classes.
         warnings: what a reader must know before believing anything: shuffled labels, skipped images.
         arguments: what follows the verb in a command on the same network and images.
+        joining: what follows it where the command joins the run; `arguments` by default.
 
     Returns:
         Bad news of the gates first (collapsed, saturated, constant, not to be judged), then the warnings, then what
@@ -53,7 +59,7 @@ def summary(
     return Summary(
         (*urgent, *told[: max(MOST_SENTENCES - len(urgent), 0)]),
         tuple(f"{finding.title}: {finding.verdict}; {finding.result}" for finding in claims),
-        _next(findings, arguments),
+        _next(findings, arguments, arguments if joining is None else joining),
     )
 
 
@@ -64,11 +70,12 @@ def _claims_counted(claims: Sequence[Finding]) -> str:
     return f"Of {len(claims)} claims about gates: {parts}." if claims else ""
 
 
-def _next(findings: Sequence[Finding], arguments: str) -> str | None:
+def _next(findings: Sequence[Finding], arguments: str, joining: str) -> str | None:
     """More images where the health of gates cannot be judged, else what acts on it, else what settles a claim."""
     order = sorted(findings, key=lambda finding: (finding.key != "gates-alive", finding.key in HEALTH))
     command = next((finding.next_command for finding in order if finding.next_command), None)
     if command is None:
         return None
     verb, _, options = command.partition(" ")
-    return " ".join(part for part in ("se-probe", verb, arguments, options) if part)
+    given = arguments if verb == "excite" else joining
+    return " ".join(part for part in ("se-probe", verb, given, options) if part)

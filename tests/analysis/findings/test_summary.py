@@ -61,6 +61,13 @@ def test_too_few_images_ask_for_more():
     assert told.next == "se-probe excite --demo --per-class 50"
 
 
+def test_a_run_is_joined_by_what_acts_on_it_and_recorded_again_for_more_images():
+    given = {"arguments": "--demo", "joining": "--run reports/x"}
+    assert summary(LIVE, **given).next == "se-probe ablate --run reports/x --with mean --sites stages"
+    few = summary(findings(recording(classes=1, images=2)), **given)
+    assert few.next == "se-probe excite --demo --per-class 50"
+
+
 def test_measured_interventions_leave_nothing_to_run():
     worth = dict(zip(SITES, (0.2, 0.2, 0.15, 0.15, 0.1, 0.1, 0.001, 0.001), strict=True))
     told = summary(findings(recording(0.1, classes=12), ablation=planted(worth, images=100)))

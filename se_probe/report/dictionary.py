@@ -1,0 +1,156 @@
+"""The dictionary of channels on a page: word, effects, neighbours, factors and maps, with the evidence for each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from se_probe.analysis.effects import AGREEMENT, OF_CLASSES
+from se_probe.analysis.stats.neighbours import by_chance, neighbours
+from se_probe.analysis.stats.states import STATIC_SD
+from se_probe.analysis.words import DISCOVERY_RATE
+from se_probe.gates import GateSite
+from se_probe.gates.effects import OUTCOMES
+from se_probe.recording import Recording
+from se_probe.report.channel_maps import maps_data
+from se_probe.report.page import MISSING, packed, packed_integers
+
+WORDS, FACTORS = "channel_words.csv.gz", "channel_factors.csv.gz"
+NEIGHBOURS = 4
+CLASSES = 2
+"""Classes that a channel helps most, and as many that it hurts."""
+MOST_FACTORS = 3
+_EVIDENCE = ("auc", "sibling_auc", "difference", "q")
+_KEYS = ["branch", "channel"]
+Floats = NDArray[np.float64]
+
+
+def dictionary_data(recording: Recording, tables: Path) -> dict[str, Any]:
+    """Return what a run knows about each of its channels, as JSON-able values with packed numbers.
+
+    Args:
+        recording: the recording.
+        tables: folder of the run's tables; what they lack is left out.
+
+    Returns:
+        `words`, `classes` and `factors`, names that codes of the sites refer to; `outcome`, whose change effects are;
+        `maps`, see `maps_data`; and `sites`, in the order of the recording. Numbers of a site run over (branch,
+        channel): `word`, 65535 for none, with `auc`, `siblings`, `difference` and `q`; `neighbours`; `factors`;
+        `effects`: the `CLASSES` that are helped most, then those that are hurt most, with the mean effect and half its
+        interval, of those with a false-discovery rate of 5 %. A part that is not known is None.
+    """
+    words, factors, effects = (_table(tables / name) for name in (WORDS, FACTORS, OF_CLASSES))
+    names = {
+        "words": _names(words, "word"),
+        "factors": _names(factors, "factor"),
+        "classes": _names(effects, "class"),
+    }
+    first = recording.gates(recording.sites[0].name)
+    places = {int(image): place for place, image in enumerate(first["image"].to_numpy())}
+    return {
+        **names,
+        "outcome": OUTCOMES.get(recording.effects.get("outcome", ""), "the answer"),
+        "images": len(places),
+        "maps": maps_data(recording, tables, places),
+        "sites": [
+            {
+                "word": _words(_of(words, site), site, names["words"]),
+                "effects": _effects(_of(effects, site), site, names["classes"]),
+                "factors": _factors(_of(factors, site), site, names["factors"]),
+                "unsuitable": site.name in _unsuitable(tables),
+                **_neighbours(recording, site),
+            }
+            for site in recording.sites
+        ],
+    }
+
+
+def _table(path: Path) -> pd.DataFrame | None:
+    return pd.read_csv(path) if path.is_file() else None
+
+
+def _names(table: pd.DataFrame | None, column: str) -> list[str]:
+    return [] if table is None else [str(name) for name in table[column].dropna().unique()]
+
+
+def _of(table: pd.DataFrame | None, site: GateSite) -> pd.DataFrame | None:
+    """The rows of a site, None where there are none."""
+    if table is None:
+        return None
+    rows = table[table["site"] == site.name]
+    return rows if len(rows) else None
+
+
+def _unsuitable(tables: Path) -> set[str]:
+    """Sites whose first-order effects do not agree with replacement."""
+    held = _table(tables / AGREEMENT)
+    return set() if held is None else set(held.loc[~held["holds"], "site"])
+
+
+def _columns(site: GateSite) -> pd.MultiIndex:
+    return pd.MultiIndex.from_product([range(site.branches), range(site.channels)], names=_KEYS)
+
+
+def _words(rows: pd.DataFrame | None, site: GateSite, names: list[str]) -> dict[str, Any] | None:
+    if rows is None:
+        return None
+    rows = rows.set_index(_KEYS).reindex(_columns(site))
+    codes = pd.Index(names).get_indexer(pd.Index(rows["word"]))
+    numbers = {name: packed(rows[name].to_numpy(dtype=np.float64)) for name in _EVIDENCE}
+    return {"codes": packed_integers(np.where(codes < 0, MISSING, codes)), **numbers}
+
+
+def _effects(rows: pd.DataFrame | None, site: GateSite, names: list[str]) -> dict[str, Any] | None:
+    if rows is None:
+        return None
+    mean, low, high, q = (_wide(rows, "class", name, site, names) for name in ("mean", "ci_low", "ci_high", "q"))
+    known = q <= DISCOVERY_RATE
+    codes = np.concatenate([_largest(np.where(known, sign * mean, 0), CLASSES) for sign in (-1, 1)], axis=1)
+    return {
+        "codes": packed_integers(codes),
+        "mean": packed(_at(mean, codes)),
+        "half": packed(_at((high - low) / 2, codes)),
+    }
+
+
+def _factors(rows: pd.DataFrame | None, site: GateSite, names: list[str]) -> dict[str, Any] | None:
+    if rows is None:
+        return None
+    share, q = (_wide(rows, "factor", name, site, names) for name in ("share", "q"))
+    codes = _largest(np.where(q <= DISCOVERY_RATE, share, 0), MOST_FACTORS)
+    return {"codes": packed_integers(codes), "share": packed(_at(share, codes))}
+
+
+def _neighbours(recording: Recording, site: GateSite) -> dict[str, Any]:
+    """Channels of the same site, and of the same branch, whose gates go with each channel's."""
+    gates = recording.gates(site.name).to_numpy().reshape(-1, site.branches, site.channels)
+    found = [neighbours(gates[:, branch], NEIGHBOURS, least_sd=STATIC_SD) for branch in range(site.branches)]
+    codes, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    moving = int((gates.std(axis=0) >= STATIC_SD).sum(axis=1).max())
+    return {
+        "neighbours": {"codes": packed_integers(np.where(codes < 0, MISSING, codes)), "r": packed(values)},
+        "byChance": round(by_chance(len(gates), moving), 4),
+    }
+
+
+def _wide(rows: pd.DataFrame, over: str, column: str, site: GateSite, names: list[str]) -> Floats:
+    """A column of numbers as `(branch and channel, name)`."""
+    wide = rows.pivot_table(index=_KEYS, columns=over, values=column, sort=False)
+    return wide.reindex(index=_columns(site), columns=names).to_numpy(dtype=np.float64)
+
+
+def _largest(values: Floats, count: int) -> NDArray[np.int64]:
+    """Places of the largest positive values of each row, `MISSING` where there are fewer."""
+    filled = np.pad(np.nan_to_num(values), ((0, 0), (0, count)))
+    order = np.argsort(-filled, axis=1, kind="stable")[:, :count]
+    return np.where(np.take_along_axis(filled, order, axis=1) > 0, order, MISSING)
+
+
+def _at(values: Floats, codes: NDArray[np.int64]) -> Floats:
+    """Values at places, NaN where there is none."""
+    padded = np.pad(values, ((0, 0), (0, 1)), constant_values=np.nan)
+    return np.take_along_axis(padded, np.minimum(codes, values.shape[1]), axis=1)
