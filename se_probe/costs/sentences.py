@@ -30,7 +30,7 @@ def cost_sentences(cost: NetworkCost) -> list[str]:
 
 def cost_summary(cost: NetworkCost, run_time: RunTime | None) -> str:
     """Return one sentence on what the gates add to the network and, where it was measured, their share of run time."""
-    share = next((item for item in run_time.shares if item.part == "gate and product"), None) if run_time else None
+    share = next((item for item in run_time.shares if item.replaced == "gate and product"), None) if run_time else None
     timed = f"; {_share_sentence(share)}" if share is not None else ""
     return (
         f"The gates add {_more(cost.gates.parameters / cost.parameters_without)} parameters and "
