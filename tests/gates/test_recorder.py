@@ -274,7 +274,7 @@ def test_signals_of_branches_in_timm():
 
 def test_an_unknown_capture():
     network = build(networks.Functional)
-    message = "'logits' cannot be captured; expected some of gate, original, logit, squeeze, feature."
+    message = "'logits' cannot be captured; expected some of gate, original, logit, squeeze, feature, effect."
     with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
         GateRecorder(network, find_gates(network, SIZE), ["logits"])
 

@@ -89,6 +89,15 @@ def test_a_signal_to_the_workers_too(data, expected, tmp_path, number):
     assert_same(run(data, path, resume=True), expected)
 
 
+@pytest.fixture
+def interruptible():
+    """Take SIGINT as a terminal gives it: a process that a script started in the background may ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_interrupt_does_not_wait(data, tmp_path):
     def interrupt():
         before = signal.getsignal(signal.SIGINT)
