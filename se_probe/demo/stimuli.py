@@ -158,7 +158,10 @@ def draw_background(class_name: str, instance: int, *, size: int = STIMULUS_SIZE
     """Draw the same picture as `draw` without its object.
 
     Args:
-        class_name, instance, size, **factors: as in `draw`.
+        class_name: a name in `DEMO_CLASSES`.
+        instance: number of the instance.
+        size: side of the picture in pixels.
+        **factors: fields of `StimulusFactors` to set.
     """
     chosen = _overridden(stimulus_factors(class_name, instance), factors)
     ground = paint_background(chosen.background, chosen.background_colour, size, chosen.seed)
@@ -169,7 +172,10 @@ def object_mask(class_name: str, instance: int, *, size: int = STIMULUS_SIZE, **
     """Return the object's coverage of each pixel in the picture of `draw`: `(size, size)`, uint8, 0 to 255.
 
     Args:
-        class_name, instance, size, **factors: as in `draw`.
+        class_name: a name in `DEMO_CLASSES`.
+        instance: number of the instance.
+        size: side of the picture in pixels.
+        **factors: fields of `StimulusFactors` to set.
     """
     chosen = _overridden(stimulus_factors(class_name, instance), factors)
     alpha, _ = _object_layers(class_name, chosen, size)

@@ -34,7 +34,9 @@ def class_heatmap(
 
     Args:
         means: table of `clustered_class_means`: a mean gate for each class and channel, in display order.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
     """
     site, channels = str(means["site"].iloc[0]), int(means["site_channels"].iloc[0])
     values = means.pivot(index="row", columns="column", values="mean").to_numpy()
@@ -76,7 +78,9 @@ def class_similarity_matrix(
         pairs: table of `pair_table`: the distance of each pair of classes, in gate units.
         linkage: `(classes - 1, 4)`, the clustering as SciPy's `linkage` gives it.
         site: name of the site.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
     """
     distances = pairs.pivot(index="row", columns="column", values="distance").to_numpy()
     names = pairs.drop_duplicates("row").sort_values("row")["class"].tolist()
@@ -118,7 +122,9 @@ def channel_distribution(
 
     Args:
         gates: table of `channel_gates`: the gate of each image in one channel, with its class.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
     """
     first = gates.iloc[0]
     names = list(gates["class"].unique())

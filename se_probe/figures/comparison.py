@@ -45,7 +45,9 @@ def comparison_profiles(
 
     Args:
         sites: table of `Comparison.sites`: one row per run and site.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
     """
     looks = class_styles(list(sites["run"].unique()))
     note = OVER[str(sites["specificity_over"].iloc[0])]
@@ -98,7 +100,9 @@ def alignment(
 
     Args:
         table: the rows of `Comparison.alignment` on one pair of runs.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
 
     Source: Kornblith et al., Similarity of neural network representations revisited, ICML 2019.
     """

@@ -33,7 +33,9 @@ def cost_by_site(
 
     Args:
         table: table of `cost_table`: one row per site.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
     """
     looks = {COUNTED: COUNTED_LOOK}
     if table["formula_parameters"].notna().any():
@@ -52,7 +54,9 @@ def cost_by_reduction(
 
     Args:
         sweep: table of `reduction_sweep`: one row per ratio.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
     """
     looks = {COUNTED: COUNTED_LOOK, "(2 / r) Σ C²": FORMULA_LOOK, **INCREASES}
     note = "Dark: the network as it is." if sweep["current"].any() else None

@@ -32,7 +32,9 @@ def effect_agreement(
 
     Args:
         sample: table of `effect_sample` with the `correlation`, `slope` and `holds` of each site.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
     """
     shown = _spread(sample)
     looks = {USED: look(0).points(), EXACT: style.REFERENCE}
@@ -70,7 +72,9 @@ def effects_by_site(
 
     Args:
         table: table of sites of `effect_tables`.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
     """
     looks = {PLAIN: look(0), INTERVAL: BAND, PARTIAL: look(4, dashed=True)}
 
@@ -109,7 +113,9 @@ def selectivity_effect(
 
     Args:
         channels: table of channels of `effect_tables`.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
     """
     shown = _spread(channels)
     wording = Wording(title, "share between classes, ω²", "effect", caption, _note(channels, shown), demo)

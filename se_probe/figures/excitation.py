@@ -38,7 +38,9 @@ def role_of_excitation(
 
     Args:
         curves: table of `excitation_curves`: a mean gate for each site, class and channel.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
 
     Source: Hu et al., Squeeze-and-Excitation Networks, "Role of Excitation".
     """
@@ -62,7 +64,9 @@ def within_class(
     Args:
         curves: table of `within_class_curves`: mean and standard deviation for each site, class and channel.
         order: the chosen classes, which gives each class the style that it has in `role_of_excitation`.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
 
     Source: Hu et al., Squeeze-and-Excitation Networks, the within-class figure of the appendix.
     """

@@ -41,7 +41,9 @@ def intervention_savings(
 
     Args:
         table: rows of `ablation_sites_table` with one replacement and the columns of `with_savings`.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
     """
     shown = table[table["parameters_saved"].gt(0) & table["multiply_adds_saved"].gt(0)]
     groups = present_scopes(shown)
@@ -123,7 +125,9 @@ def specificity_importance(
     Args:
         table: table of `site_importance`: one row per site.
         correlations: Spearman's correlation over sites by column of the measure, which its panel states.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
     """
     cost = cost_of(table)
     wording = Wording(title, "class specificity", cost.loss_in_unit, caption, hollow_note(table), demo)

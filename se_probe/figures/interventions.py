@@ -46,7 +46,9 @@ def intervention_cost(
 
     Args:
         table: rows of `ablation_sites_table` with one replacement; top-1 as a share, NLL in nats.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
     """
     order = site_order(table)
     columns = present_scopes(table)
@@ -127,7 +129,9 @@ def intervention_classes(
 
     Args:
         table: rows of `ablation_classes_table` with one replacement; changes of NLL in nats.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
     """
     cost = cost_of(table)
     alone = table[(table["scope"] == SITE) & table[cost.change].notna()]

@@ -36,7 +36,9 @@ def named_channels(
 
     Args:
         words: first table of `word_tables`: one row per site.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
     """
     looks = {NAMED: look(0)}
     if "null_named_share" in words:
@@ -59,7 +61,9 @@ def known_factors(
 
     Args:
         factors: first table of `factor_tables`: one row per site and factor.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
     """
     sites, names = (list(dict.fromkeys(factors[column])) for column in ("site", "factor"))
     values = factors.pivot(index="factor", columns="site", values="share").loc[names, sites].to_numpy()

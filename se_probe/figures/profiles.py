@@ -56,7 +56,9 @@ def depth_profile(
     Args:
         specificity: table of `site_specificity`: one row per site.
         least_spread: standard deviation, in gate units, below which a gate counts as independent of the image.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
     """
 
     def share(axes: Axes, table: pd.DataFrame) -> None:
@@ -92,7 +94,9 @@ def decodability(
 
     Args:
         table: table of `site_decodability`: one row per site.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
     """
     looks = {ACCURACY: look(0), INTERVAL: BAND}
     if "null_accuracy" in table:
@@ -129,7 +133,9 @@ def health_profile(
 
     Args:
         health: table of `site_health`: one row per site.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
     """
     looks = {words: style.area_style(colour) for words, colour in STATES.values()}
     panels = {"channels, share": _states}

@@ -36,7 +36,9 @@ def scale_response(
 
     Args:
         response: table of `response`: a row for each site and scale, with 95 % limits over images.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
     """
     looks = _scale_styles(response)
     sites = list(response["site"].unique())
@@ -90,7 +92,9 @@ def scale_classes(
     Args:
         classes: table of `class_values` for the sites to show: the mean attention difference of each class, site and
             scale, with 95 % limits over images where single images were kept.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
 
     Source: Li et al., Selective Kernel Networks, the per-class figure of the attention analysis.
     """
@@ -157,7 +161,9 @@ def scale_images(
     Args:
         examples: table of `example_values`: a row for each image, scale and value shown.
         thumbnails: pictures `(side, side, 3)`, 8-bit, by path and scale.
-        demo, title, caption: see `Wording`.
+        demo: whether the network or the images are the demo's; the figure is then marked.
+        title: heading of the figure.
+        caption: line below the heading.
 
     Source: Li et al., Selective Kernel Networks, the per-image figure of the attention analysis.
     """
