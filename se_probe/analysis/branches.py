@@ -11,7 +11,14 @@ import pandas as pd
 
 from se_probe.analysis.gates import class_spreads, several_images
 from se_probe.analysis.protocols import GateRecording, RecordingLike, SiteLike
-from se_probe.analysis.stats.moments import Floats, components, equal_weight_mean, omega_squared, sample_variance
+from se_probe.analysis.stats.moments import (
+    Floats,
+    Moments,
+    components,
+    equal_weight_mean,
+    omega_squared,
+    sample_variance,
+)
 from se_probe.analysis.stats.states import branch_entropy
 from se_probe.errors import SeProbeError
 
@@ -116,7 +123,7 @@ def _groups(
     kept = several_images(count)
     for branch, group in np.ndindex(site.branches, groups):
         means = mean[:, branch, group].T
-        parts = components(count[kept], means[:, kept], m2[kept, branch, group].T)
+        parts = components(Moments(count[kept], means[:, kept], m2[kept, branch, group].T))
         dependence = {
             "channels": len(means),
             "mean": float(means.mean()),

@@ -136,7 +136,7 @@ def _views(recording: NarrowedRecording) -> _Views:
         values, moments = site_gates(recording, site).values, site_moments(recording, site)
         taken = np.linspace(0, len(values) - 1, min(len(values), MOST_IMAGES)).round().astype(int)
         grams.append(centred_gram(values[taken]))
-        distances.append(squared_distance(rms_distance(moments.mean.T), moments.count, moments.m2.T))
+        distances.append(squared_distance(rms_distance(moments.mean.T), moments))
     return _Views([site.name for site in recording.sites], grams, distances)
 
 

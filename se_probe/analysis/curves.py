@@ -9,6 +9,8 @@ import xarray as xr
 from se_probe.analysis.protocols import RecordingLike
 from se_probe.analysis.sampling import sample_channels, select_sites
 from se_probe.analysis.stats.moments import (
+    Floats,
+    Moments,
     equal_weight_mean,
     equal_weight_standard_error,
     equal_weight_variance,
@@ -51,11 +53,15 @@ def reference_statistics(moments: xr.Dataset) -> xr.Dataset:
     """
     count, mean, m2 = moments["count"], moments["mean"], moments["m2"]
     over = ["class"]
+
+    def variance(*arrays: Floats) -> Floats:
+        return equal_weight_variance(Moments(*arrays))
+
     reference = xr.Dataset(
         {
             "count": count.sum("class"),
             "mean": xr.apply_ufunc(equal_weight_mean, mean, input_core_dims=[over]),
-            "variance": xr.apply_ufunc(equal_weight_variance, count, mean, m2, input_core_dims=[over, over, over]),
+            "variance": xr.apply_ufunc(variance, count, mean, m2, input_core_dims=[over, over, over]),
             "standard_error": xr.apply_ufunc(equal_weight_standard_error, count, m2, input_core_dims=[over, over]),
         }
     )

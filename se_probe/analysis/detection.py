@@ -15,8 +15,8 @@ import pandas as pd
 from se_probe.analysis.changed import PLAIN, Changes, condition_gates, conditions_of
 from se_probe.analysis.protocols import SiteLike
 from se_probe.analysis.scale import matched_images
-from se_probe.analysis.stats.detection import Moments, left_out_distances, paired_curve
-from se_probe.analysis.stats.moments import Floats
+from se_probe.analysis.stats.detection import left_out_distances, paired_curve
+from se_probe.analysis.stats.moments import Floats, Moments
 
 if TYPE_CHECKING:
     from se_probe.recording import Recording
@@ -72,8 +72,8 @@ def _distance(plain: Recording, changed: Recording, site: SiteLike, rows: pd.Dat
     classes = len(names)
     moments = Moments(
         recorded["count"].to_numpy(),
-        recorded["mean"].to_numpy().reshape(classes, -1),
-        recorded["m2"].to_numpy().reshape(classes, -1),
+        recorded["mean"].to_numpy().reshape(classes, -1).T,
+        recorded["m2"].to_numpy().reshape(classes, -1).T,
     )
     labels = np.array([names.index(name) for name in rows["class"]], dtype=np.int64)
     before, after = (

@@ -121,17 +121,16 @@ def channel_effects(recording: EffectRecording, sites: Sequence[str] | None = No
 
 
 def _class_rows(moments: SiteMoments, names: set[str] | None) -> pd.DataFrame:
-    kept = [place for place, name in enumerate(moments.names) if names is None or name in names]
-    count, mean, m2 = moments.count[kept], moments.mean[:, kept], moments.m2[:, kept]
-    low, high, p = class_effects(count, mean, m2)
-    columns, classes = mean.shape
-    place = _places(moments.site, classes)
+    if names is not None:
+        moments = moments.of_classes(np.flatnonzero([name in names for name in moments.names]))
+    low, high, p = class_effects(moments)
+    columns, classes = moments.mean.shape
     return pd.DataFrame(
         {
             "site": moments.site.name,
-            **place,
-            "class": np.tile(np.array([moments.names[place] for place in kept], dtype=object), columns),
-            "mean": _short(mean),
+            **_places(moments.site, classes),
+            "class": np.tile(np.array(moments.names, dtype=object), columns),
+            "mean": _short(moments.mean),
             "ci_low": _short(low),
             "ci_high": _short(high),
             "q": _short(false_discovery(p.ravel())),
@@ -169,8 +168,8 @@ def _site_tables(
     def measured(site: SiteLike) -> tuple[dict[str, Any], pd.DataFrame, SelectivityAndSize]:
         gate, effect = site_moments(recording, site), site_moments(effects, site)
         groups = class_groups(len(gate.names))
-        found = selectivity_and_size(gate.count, (gate.mean, gate.m2), (effect.mean, effect.m2), groups)
-        sizes = effect_size(effect.count, effect.mean, effect.m2)
+        found = selectivity_and_size(gate, effect, groups)
+        sizes = effect_size(effect)
         return _site_row(gate, sizes, found), _channel_rows(gate, sizes, found), found
 
     rows, channels, found = zip(*each_site(measured, sites), strict=True)

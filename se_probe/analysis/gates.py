@@ -1,9 +1,9 @@
 """Arrays that the measures read of a site, its absolute spread, and measuring several sites at a time."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,14 @@ from threadpoolctl import threadpool_limits
 
 from se_probe.analysis.protocols import GateRecording, RecordingLike, SiteLike
 from se_probe.analysis.sampling import select_sites
-from se_probe.analysis.stats.moments import Components, Floats, between_class_sd, components, equal_weight_mean
+from se_probe.analysis.stats.moments import (
+    Components,
+    Floats,
+    Moments,
+    between_class_sd,
+    components,
+    equal_weight_mean,
+)
 from se_probe.analysis.stats.states import FEWEST_STATE_IMAGES, channel_states, site_verdict
 from se_probe.errors import SeProbeError
 
@@ -24,22 +31,20 @@ MOST_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
-class SiteMoments:
-    """Moments of all classes at a site, for the kernels.
+class SiteMoments(Moments):
+    """Moments `(column, class)` of all classes at a site, for the kernels; a column is a channel of a branch.
 
     Attributes:
         site: the site.
         names: the classes that have two images or more; every class where none has.
-        count: images of each, `(class,)`.
-        mean: mean gates, `(column, class)`, a column a channel of a branch, branch-major.
-        m2: sums of squared deviations, likewise.
     """
 
     site: SiteLike
     names: list[str]
-    count: NDArray[np.int64]
-    mean: Floats
-    m2: Floats
+
+    def of_classes(self, index: NDArray[np.int64]) -> Self:
+        """The moments of some of the classes."""
+        return replace(super().of_classes(index), names=[self.names[position] for position in index])
 
     @cached_property
     def mean_gate(self) -> Floats:
@@ -49,7 +54,7 @@ class SiteMoments:
     @cached_property
     def components(self) -> Components:
         """Variance between and within classes of each column."""
-        return components(self.count, self.mean, self.m2)
+        return components(self)
 
     @cached_property
     def total_sd(self) -> Floats:
@@ -109,7 +114,7 @@ def site_moments(recording: RecordingLike, site: SiteLike) -> SiteMoments:
     kept = several_images(count)
     mean, m2 = (moments[name].to_numpy()[kept].reshape(kept.size, -1).T for name in ("mean", "m2"))
     names = [str(name) for name in moments["class"].to_numpy()[kept]]
-    return SiteMoments(site, names, count[kept], mean.astype(np.float64, copy=False), m2.astype(np.float64, copy=False))
+    return SiteMoments(count[kept], mean.astype(np.float64, copy=False), m2.astype(np.float64, copy=False), site, names)
 
 
 def site_gates(recording: GateRecording, site: SiteLike) -> SiteGates:

@@ -13,7 +13,7 @@ from se_probe.analysis.gates import chosen_sites, each_site, site_facts, site_mo
 from se_probe.analysis.protocols import GateRecording, RecordingLike, SiteLike
 from se_probe.analysis.sampling import sample_channels
 from se_probe.analysis.stats import similarity as kernels
-from se_probe.analysis.stats.moments import Floats
+from se_probe.analysis.stats.moments import Floats, Moments
 from se_probe.analysis.stats.paired import holm
 from se_probe.analysis.stats.similarity import Clustering
 from se_probe.labels.wordnet import wordnet_paths
@@ -45,13 +45,14 @@ def class_similarity(recording: RecordingLike, site: str, classes: Sequence[str]
     (found,) = chosen_sites(recording, [site])
     moments = select_classes(recording.moments(found.name).compute(), classes)
     means, m2 = (moments[name].to_numpy().reshape(moments.sizes["class"], -1) for name in ("mean", "m2"))
+    noise = Moments(moments["count"].to_numpy(), means.T, m2.T)
     names = [str(name) for name in moments["class"].to_numpy()]
     distances = kernels.rms_distance(means)
     matrices = {
         "correlation": kernels.correlation(means),
         "deviation": kernels.deviation_correlation(means),
         "distance": distances,
-        "squared_distance": kernels.squared_distance(distances, moments["count"].to_numpy(), m2),
+        "squared_distance": kernels.squared_distance(distances, noise),
     }
     dims = ("class", "other")
     return xr.Dataset({name: (dims, matrix) for name, matrix in matrices.items()}, {"class": names, "other": names})
@@ -188,7 +189,7 @@ def _measured(recording: GateRecording, site: SiteLike) -> tuple[dict[str, objec
     distances = kernels.rms_distance(moments.mean.T)
     correlation, correlation_error = kernels.pair_mean(kernels.correlation(moments.mean.T))
     square, square_error = kernels.pair_mean(distances**2)
-    true_square, _ = kernels.pair_mean(kernels.squared_distance(distances, moments.count, moments.m2.T))
+    true_square, _ = kernels.pair_mean(kernels.squared_distance(distances, moments))
     row = {
         **site_facts(moments),
         "correlation": correlation,

@@ -95,7 +95,7 @@ def specificity_tables(
 
     def measured(site: SiteLike) -> tuple[dict[str, object], pd.DataFrame]:
         moments, gates = site_moments(recording, site), site_gates(recording, site)
-        f, p = anova_type_test(moments.count, moments.mean, moments.m2)
+        f, p = anova_type_test(moments)
         chosen = bootstrap_test(gates.groups, resamples=resamples, seed=seed)
         row = _site(moments, gates, p, resamples, seed) | {"chosen_p": chosen.site}
         return row, _channels(moments, f, reliable(p), chosen.channel, seed)
@@ -112,9 +112,8 @@ def reliable(p: Floats) -> Floats:
 
 
 def _channels(moments: SiteMoments, f: Floats, p: Floats, chosen_p: Floats, seed: int) -> pd.DataFrame:
-    arrays = (moments.count, moments.mean, moments.m2)
-    share, stands_out = omega_squared_over_classes(*arrays), selectivity(*arrays)
-    by_chance = selectivity_by_chance(*arrays, seed=seed)
+    share, stands_out = omega_squared_over_classes(moments), selectivity(moments)
+    by_chance = selectivity_by_chance(moments, seed=seed)
     return channel_facts(moments).assign(
         omega_squared=share.estimate,
         ci_low=share.low,
@@ -135,7 +134,7 @@ def _channels(moments: SiteMoments, f: Floats, p: Floats, chosen_p: Floats, seed
 
 
 def _site(moments: SiteMoments, gates: SiteGates, p: Floats, resamples: int, seed: int) -> dict[str, object]:
-    share = omega_squared_over_classes(moments.count, moments.mean, moments.m2, pool=True)
+    share = omega_squared_over_classes(moments, pool=True)
     chosen = omega_squared_over_images(gates.groups, resamples=resamples, seed=seed)
     q = false_discovery(reliable(p))
     known = q[np.isfinite(q)]

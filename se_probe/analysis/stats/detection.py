@@ -7,20 +7,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from se_probe.analysis.stats.intervals import CONFIDENCE, Interval
-from se_probe.analysis.stats.moments import Floats
+from se_probe.analysis.stats.moments import Floats, Moments
 
 ROUNDING = 1e-5
 """Smallest standard deviation within classes that counts, as a share of the root mean square of all values: what a
 channel moves by less is the rounding of float32, up to which gates are recorded."""
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Moments of classes: `count` (class,), `mean` and `m2`, the sums of squared deviations, (class, column)."""
-
-    count: NDArray[np.int64]
-    mean: Floats
-    m2: Floats
 
 
 def left_out_distances(
@@ -35,20 +26,20 @@ def left_out_distances(
     Args:
         values: the images' values, plain or changed, `(image, column)`.
         plain: the values with which they entered the moments, `(image, column)`.
-        labels: the class of each, a row of the moments.
-        moments: of all classes, those images among them.
+        labels: the class of each, its index in the moments.
+        moments: of all classes, those images among them, `(column, class)`.
 
     Source: Lee et al., A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks,
     NeurIPS 2018, section 2.1, with the diagonal of its covariance, which is what class moments hold.
     """
-    centre = moments.mean.mean(axis=0)
-    mean = moments.mean - centre
+    centre = moments.mean.mean(axis=-1)
+    mean = moments.mean.T - centre
     points, own = (np.asarray(item, dtype=np.float64) - centre for item in (values, plain))
     count = moments.count.astype(np.float64)
     of_own = count[labels][:, None]
     others = np.maximum(of_own - 1, 1)
     deviation = own - mean[labels]
-    m2 = moments.m2.sum(axis=0) - np.where(of_own > 1, of_own / others, 0.0) * deviation**2
+    m2 = moments.m2.sum(axis=-1) - np.where(of_own > 1, of_own / others, 0.0) * deviation**2
     freedom = np.sum(np.maximum(count - 1, 0)) - (of_own > 1)
     level = np.mean(np.square(moments.mean))
     variance = np.maximum(m2 / np.maximum(freedom, 1), ROUNDING**2 * level + np.finfo(np.float64).tiny)

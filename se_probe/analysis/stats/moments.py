@@ -1,16 +1,37 @@
 """Moments of classes and variance between and within them, on plain arrays: this file imports numpy and nothing else.
 
-A class is described by `count` n, `mean`, and `m2`, the sum of squared deviations from the mean (Chan, Golub, LeVeque
-1983). The last axis runs over classes. Every class has the same weight, so that nothing depends on how many images of
-each were taken.
+The last axis runs over classes. Every class has the same weight, so that nothing depends on how many images of each
+were taken.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Moments of classes.
+
+    Attributes:
+        count: images of each class, `(class,)`.
+        mean: class means, `(…, class)`.
+        m2: sums of squared deviations from the class means, `(…, class)`.
+
+    Source: Chan, Golub and LeVeque, Algorithms for Computing the Sample Variance, The American Statistician 37 (1983).
+    """
+
+    count: NDArray[np.int64]
+    mean: Floats
+    m2: Floats
+
+    def of_classes(self, index: NDArray[np.int64]) -> Self:
+        """The moments of some of the classes."""
+        return replace(self, count=self.count[index], mean=self.mean[..., index], m2=self.m2[..., index])
 
 
 def unbiased_variance(count: ArrayLike, m2: ArrayLike) -> Floats:
@@ -50,18 +71,13 @@ def equal_weight_standard_error(count: ArrayLike, m2: ArrayLike) -> Floats:
     return np.asarray(np.sqrt(np.sum(variances, axis=-1)) / variances.shape[-1])
 
 
-def equal_weight_variance(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Floats:
+def equal_weight_variance(moments: Moments) -> Floats:
     """Unbiased variance over images of the mixture in which every class has the same weight.
 
     Law of total variance: the sum of `components`; NaN where any class has fewer than two images.
-
-    Args:
-        count: images of each class, `(class,)`.
-        mean: class means, `(…, class)`.
-        m2: sums of squared deviations from the class means, `(…, class)`.
     """
-    parts = components(count, mean, m2)
-    return np.asarray(parts.within + (parts.between if np.shape(mean)[-1] > 1 else 0.0))
+    parts = components(moments)
+    return np.asarray(parts.within + (parts.between if moments.count.size > 1 else 0.0))
 
 
 @dataclass(frozen=True)
@@ -81,23 +97,18 @@ class Components:
         return Components(np.asarray(np.sum(self.between)), np.asarray(np.sum(self.within)))
 
 
-def components(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Components:
+def components(moments: Moments) -> Components:
     """Split the variance of images into a part between and a part within classes.
 
     `within` = mean of s²_k; `between` = (1/K) Σ (m_k − m̄)² − (K − 1)/K · mean of s²_k/n_k, without the noise of the
     class means. NaN where a class has one image, and `between` for a single class.
 
-    Args:
-        count: images of each class, `(class,)`.
-        mean: class means, `(…, class)`.
-        m2: sums of squared deviations from the class means, `(…, class)`.
-
     Source: the method of moments for one-way layouts (Searle, Casella, McCulloch, Variance Components, 1992).
     """
-    means = np.asarray(mean, dtype=np.float64)
-    classes = means.shape[-1]
+    count, m2, classes = moments.count, moments.m2, moments.count.size
     noise = np.mean(variance_of_mean(count, m2), axis=-1)
-    between = np.var(means, axis=-1) - (classes - 1) / classes * noise if classes > 1 else np.full_like(noise, np.nan)
+    spread = np.var(moments.mean, axis=-1)
+    between = spread - (classes - 1) / classes * noise if classes > 1 else np.full_like(noise, np.nan)
     return Components(np.asarray(between), np.asarray(np.mean(unbiased_variance(count, m2), axis=-1)))
 
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from se_probe.analysis.stats.moments import Floats, unbiased_variance
+from se_probe.analysis.stats.moments import Floats, Moments, unbiased_variance
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Selectivity:
     d_prime_error: Floats
 
 
-def selectivity(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Selectivity:
+def selectivity(moments: Moments) -> Selectivity:
     """Compare the class with the highest mean with all others, which have equal weights (class axis last).
 
     index = (µ_max − µ_rest) / (µ_max + µ_rest), which is made for activations that rest at 0 and small for gates about
@@ -35,19 +35,13 @@ def selectivity(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Selectivity
     that of the equal-weight mixture of the other classes. Both choose the highest class from the same images, and so
     are above 0 by chance too: `selectivity_by_chance` says how far. NaN for one class.
 
-    Args:
-        count: images of each class, `(class,)`.
-        mean: class means, `(…, class)`.
-        m2: sums of squared deviations from the class means, `(…, class)`.
-
     Source: Morcos et al., On the importance of single directions for generalization, ICLR 2018; Green and
     Swets, Signal Detection Theory (1966), with unequal variances as in Simpson and Fitter, Psychological
     Bulletin 80 (1973). Errors by the delta method.
     """
-    means = np.asarray(mean, dtype=np.float64)
-    images = np.broadcast_to(np.asarray(count, dtype=np.float64), means.shape)
-    others = max(means.shape[-1] - 1, 1)
-    variance = unbiased_variance(images, m2)
+    means, images = moments.mean, moments.count
+    others = max(images.size - 1, 1)
+    variance = unbiased_variance(images, moments.m2)
     noise = variance / images
     best = np.argmax(means, axis=-1)
     top, top_variance, top_noise = (_at(values, best) for values in (means, variance, noise))
@@ -68,14 +62,12 @@ def selectivity(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Selectivity
     highest = np.where(defined, top, np.nan)
     index = (highest - rest) / (highest + rest)
     index_error = 2 * np.sqrt(rest**2 * top_noise + highest**2 * rest_noise) / (highest + rest) ** 2
-    if means.shape[-1] < 2:
+    if images.size < 2:
         index, index_error, d_prime, d_prime_error = (np.full(top.shape, np.nan) for _ in range(4))
     return Selectivity(best, index, index_error, d_prime, d_prime_error)
 
 
-def selectivity_by_chance(
-    count: ArrayLike, mean: ArrayLike, m2: ArrayLike, *, draws: int = 999, seed: int = 0
-) -> tuple[Floats, Floats]:
+def selectivity_by_chance(moments: Moments, *, draws: int = 999, seed: int = 0) -> tuple[Floats, Floats]:
     """Index and d′ that `selectivity` would give on average if classes did not differ at all, a channel each.
 
     The more so the more classes and the fewer images there are. Under this null all classes have the channel's mean and
@@ -83,20 +75,18 @@ def selectivity_by_chance(
     class has one image, the index also where a class mean is negative.
 
     Args:
-        count: images of each class, `(class,)`.
-        mean: class means, `(…, class)`.
-        m2: sums of squared deviations from the class means, `(…, class)`.
+        moments: moments of the classes.
         draws: number of simulated draws.
         seed: seed of the random numbers.
     """
-    means, images = np.asarray(mean, dtype=np.float64), np.asarray(count, dtype=np.float64)
-    within = np.mean(unbiased_variance(images, m2), axis=-1)
-    if means.shape[-1] < 2 or images.min() < 2:
+    means, images = moments.mean, moments.count
+    within = np.mean(unbiased_variance(images, moments.m2), axis=-1)
+    if images.size < 2 or images.min() < 2:
         return np.full_like(within, np.nan), np.full_like(within, np.nan)
     rng = np.random.default_rng(seed)
     drawn = rng.normal(size=(draws, images.size)) / np.sqrt(images)
     spreads = rng.chisquare(images - 1, size=drawn.shape)
-    by_chance = selectivity(images, drawn, spreads)
+    by_chance = selectivity(Moments(images, drawn, spreads))
     top, rest = _at(drawn, by_chance.best), _over_rest(drawn, by_chance.best)
     centre, sd = means.mean(axis=-1), np.sqrt(within)
     safe = np.where((means.min(axis=-1) >= 0) & (centre > 0), centre, np.nan)

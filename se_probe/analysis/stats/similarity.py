@@ -12,7 +12,7 @@ from scipy.spatial import distance
 
 from se_probe.analysis.stats.class_tests import TIE
 from se_probe.analysis.stats.intervals import fisher, jackknife_error, student
-from se_probe.analysis.stats.moments import Floats, variance_of_mean
+from se_probe.analysis.stats.moments import Floats, Moments, variance_of_mean
 
 FEWEST_CLASSES = 4
 CLOSE = 1e-5
@@ -86,21 +86,16 @@ def rms_distance(means: ArrayLike) -> Floats:
     return np.asarray(np.sqrt(squares / rows.shape[1]))
 
 
-def squared_distance(distances: Floats, count: ArrayLike, m2: ArrayLike) -> Floats:
-    """Unbiased mean squared difference of the true means of every pair of classes, from `rms_distance`.
+def squared_distance(distances: Floats, moments: Moments) -> Floats:
+    """Unbiased mean squared difference of the true means of every pair of classes.
 
-    What the noise of both means adds on average is taken away, so it can fall below 0; NaN for a class with one image,
-    and 0 on the diagonal.
-
-    Args:
-        distances: `rms_distance` of the class means, `(class, class)`.
-        count: images of each class, `(class,)`.
-        m2: sums of squared deviations, `(class, column)`.
+    From the `rms_distance` of the class means what their noise adds on average is subtracted, so it can fall below 0;
+    NaN for a class with one image, and 0 on the diagonal. Moments are `(column, class)`.
 
     Source: Walther et al., Reliability of dissimilarity measures for multi-voxel pattern analysis, NeuroImage 137
     (2016), here by subtraction of the known noise.
     """
-    noise = np.mean(variance_of_mean(np.asarray(count)[:, None], m2), axis=1)
+    noise = np.mean(variance_of_mean(moments.count, moments.m2), axis=0)
     return np.where(np.eye(len(noise), dtype=bool), 0.0, distances**2 - (noise[:, None] + noise))
 
 
