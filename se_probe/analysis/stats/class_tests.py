@@ -105,7 +105,7 @@ def false_discovery(p: Floats) -> Floats:
 
 
 def _resampled(rest: Sequence[Floats], resamples: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Sum of squares between classes and noise of their means, `(resample, column)`, a class at a time to save memory."""
+    """Sum of squares between classes and noise of their means, `(resample, column)`, summed class by class."""
     total, squares, noise = (np.zeros((resamples, rest[0].shape[1])) for _ in range(3))
     for own in rest:
         images = len(own)

@@ -23,15 +23,15 @@ from se_probe.analysis.stats.rank_correlation import (
 )
 
 LEAST_CORRELATION = 0.8
-"""First-order effects below it share less than two thirds of the variance of exact ones."""
+"""Below it first-order effects share less than two thirds of the variance of exact ones."""
 SLOPES = (0.5, 1.5)
-"""Slopes between which a first-order effect has about the size of the exact one."""
+"""Slopes of the exact on the first-order effect between which their sizes are comparable."""
 DRAWS = 200
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How exact effects follow first-order ones: Pearson's correlation, least-squares slope, root mean square error."""
+    """Agreement of exact with first-order effects: Pearson's correlation, least-squares slope, RMS error."""
 
     correlation: float
     slope: float
@@ -39,7 +39,7 @@ class Agreement:
 
     @property
     def holds(self) -> bool:
-        """Whether first-order effects may stand for exact ones: by `LEAST_CORRELATION` and `SLOPES`."""
+        """Whether first-order effects can replace exact ones, by `LEAST_CORRELATION` and `SLOPES`."""
         return self.correlation >= LEAST_CORRELATION and SLOPES[0] <= self.slope <= SLOPES[1]
 
 
@@ -54,9 +54,9 @@ def agreement(first_order: ArrayLike, exact: ArrayLike) -> Agreement:
 
 
 def class_effects(moments: Moments) -> tuple[Floats, Floats, Floats]:
-    """Limits of the mean effect in each class, for other images of it, and p of no effect (class axis last).
+    """Limits of the mean effect in each class over images, and p of no effect, by Student's t of n − 1 degrees.
 
-    Student's t of n − 1 degrees of freedom. p is NaN where effects do not vary.
+    p is NaN where effects do not vary.
     """
     images, means = moments.count, moments.mean
     error = standard_error(images, moments.m2)
@@ -67,7 +67,7 @@ def class_effects(moments: Moments) -> tuple[Floats, Floats, Floats]:
 
 
 def effect_size(moments: Moments) -> Floats:
-    """Root mean square effect over images, classes with equal weights (class axis last)."""
+    """Root mean square effect over images, classes with equal weights."""
     return np.asarray(np.sqrt(np.mean(moments.mean**2 + moments.m2 / moments.count, axis=-1)))
 
 
@@ -83,13 +83,12 @@ def share_of_half(sizes: Floats) -> float:
 
 @dataclass(frozen=True)
 class SelectivityAndSize:
-    """Rank correlations over the channels of a site, for other classes.
+    """Rank correlations over the channels of a site, with limits for another draw of classes.
 
     Attributes:
         plain: of class selectivity, ω² of the gate, with the size of its effect.
-        partial: likewise with the standard deviation of the gate held fixed.
-        draws: both as other classes might have given them, `(2, draw)`; those of sites with the same classes belong
-            together.
+        partial: the same with the standard deviation of the gate held fixed.
+        draws: draws of both, `(2, draw)`, matched between sites with the same classes.
     """
 
     plain: RankCorrelation
@@ -100,17 +99,16 @@ class SelectivityAndSize:
 def selectivity_and_size(gate: Moments, effect: Moments, groups: NDArray[np.int64]) -> SelectivityAndSize:
     """Correlate class selectivity with the size of the effect over channels.
 
-    Channels see the same images, so that they are no independent draws: classes are left out by groups, for all
-    channels and both measures at once, and measures are drawn with the jackknife's covariance. The channels are those
-    of the network. NaN limits for fewer than `FEWEST_CLASSES` classes.
+    Channels see the same images and are not independent: classes are left out by groups, for all channels and both
+    measures at once, and measures are drawn with the jackknife's covariance. NaN limits for fewer than `FEWEST_CLASSES`
+    classes.
 
     Args:
         gate: moments of the gates, `(channel, class)`.
         effect: moments of their effects, for the same classes.
         groups: group of each class, see `stats.class_groups`.
 
-    Source: the question is that of Morcos et al., On the importance of single directions for generalization, ICLR
-    2018; `stats.rank_correlation` for the draws.
+    Source: after Morcos et al., On the importance of single directions for generalization, ICLR 2018.
     """
     whole = _measures(gate, effect)
     values = _correlations(whole)

@@ -1,7 +1,6 @@
-"""Moments of classes and variance between and within them, on plain arrays: this file imports numpy and nothing else.
+"""Moments of classes, and variance between and within them, on plain arrays; imports numpy only.
 
-The last axis runs over classes. Every class has the same weight, so that nothing depends on how many images of each
-were taken.
+The last axis runs over classes. Classes have equal weights, whatever their numbers of images.
 """
 
 from dataclasses import dataclass, replace
@@ -58,7 +57,7 @@ def sample_variance(values: ArrayLike) -> Floats:
 
 
 def equal_weight_mean(mean: ArrayLike) -> Floats:
-    """Mean over classes in which every class counts the same.
+    """Mean over classes with equal weights.
 
     Source: the "all" curve of Hu et al., Squeeze-and-Excitation Networks, "Role of Excitation".
     """
@@ -72,7 +71,7 @@ def equal_weight_standard_error(count: ArrayLike, m2: ArrayLike) -> Floats:
 
 
 def equal_weight_variance(moments: Moments) -> Floats:
-    """Unbiased variance over images of the mixture in which every class has the same weight.
+    """Unbiased variance over images of the equal-weight mixture of classes.
 
     Law of total variance: the sum of `components`; NaN where any class has fewer than two images.
     """
@@ -82,7 +81,7 @@ def equal_weight_variance(moments: Moments) -> Floats:
 
 @dataclass(frozen=True)
 class Components:
-    """Unbiased estimates of variance components, one a channel.
+    """Unbiased estimates of the variance components of each channel.
 
     Attributes:
         between: variance of the true class means, `(1/K) Σ (µ_k − µ̄)²`; its estimate can fall below 0.
@@ -115,8 +114,8 @@ def components(moments: Moments) -> Components:
 def omega_squared(parts: Components) -> Floats:
     """Share of the variance over images that lies between classes, ω² = between / (between + within); at most 1.
 
-    Near 0, and as often below as above it, where classes do not differ, whatever the number of images; NaN where
-    nothing varies. A share of a tiny variance means little: show the spread in gate units beside it.
+    Centred on 0 where classes do not differ, whatever the number of images; NaN where nothing varies. A share of a tiny
+    variance means little: show the spread in gate units beside it.
 
     Source: Hays, Statistics for Psychologists (1963), whose ω² = (SSB − (K − 1) MSW) / (SST + MSW) it is for equal
     counts.

@@ -1,4 +1,4 @@
-"""Class selectivity index and d′ of a channel, and their values by chance, from class moments."""
+"""Class selectivity index and d′ of channels, and their values by chance, from class moments."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from se_probe.analysis.stats.moments import Floats, Moments, unbiased_variance
 
 @dataclass(frozen=True)
 class Selectivity:
-    """The class with the highest mean against the rest, one entry a channel.
+    """The class with the highest mean against the rest, for each channel.
 
     Attributes:
         best: index of that class.
@@ -28,12 +28,11 @@ class Selectivity:
 
 
 def selectivity(moments: Moments) -> Selectivity:
-    """Compare the class with the highest mean with all others, which have equal weights (class axis last).
+    """Compare the class with the highest mean with the equal-weight mixture of all others.
 
-    index = (µ_max − µ_rest) / (µ_max + µ_rest), which is made for activations that rest at 0 and small for gates about
-    0.5. d′ = (µ_max − µ_rest) / √((σ²_max + σ²_rest)/2), which can be large where the gate hardly moves; σ²_rest is
-    that of the equal-weight mixture of the other classes. Both choose the highest class from the same images, and so
-    are above 0 by chance too: `selectivity_by_chance` says how far. NaN for one class.
+    index = (µ_max − µ_rest) / (µ_max + µ_rest), made for activations that rest at 0, and small for gates about 0.5.
+    d′ = (µ_max − µ_rest) / √((σ²_max + σ²_rest)/2), which can be large where the gate hardly moves. The highest class
+    is chosen from the same images, so both are above 0 by chance too, see `selectivity_by_chance`. NaN for one class.
 
     Source: Morcos et al., On the importance of single directions for generalization, ICLR 2018; Green and
     Swets, Signal Detection Theory (1966), with unequal variances as in Simpson and Fitter, Psychological
@@ -48,7 +47,7 @@ def selectivity(moments: Moments) -> Selectivity:
     rest = _over_rest(means, best)
     deviation = means - rest[..., None]
     rest_noise = _over_rest(noise, best) / others
-    # Class means of the rest vary by their noise too; that part is not variance over images.
+    # Class means of the rest also vary by noise, which is not variance over images.
     rest_variance = _over_rest(variance + deviation**2, best) - rest_noise * (others - 1)
     pooled = (top_variance + rest_variance) / 2
     spread_of_variance = 2 * variance**2 / np.maximum(images - 1, 1)
@@ -68,11 +67,11 @@ def selectivity(moments: Moments) -> Selectivity:
 
 
 def selectivity_by_chance(moments: Moments, *, draws: int = 999, seed: int = 0) -> tuple[Floats, Floats]:
-    """Index and d′ that `selectivity` would give on average if classes did not differ at all, a channel each.
+    """Expected index and d′ of `selectivity` for each channel if classes did not differ.
 
-    The more so the more classes and the fewer images there are. Under this null all classes have the channel's mean and
-    its variance within classes, and gates are normal; d′ then depends on the counts alone. NaN for one class or where a
-    class has one image, the index also where a class mean is negative.
+    Under this null all classes have the channel's mean and its variance within classes, and gates are normal; d′ then
+    depends on the counts alone. NaN for one class or where a class has one image, the index also where a class mean is
+    negative.
 
     Args:
         moments: moments of the classes.
@@ -90,7 +89,7 @@ def selectivity_by_chance(moments: Moments, *, draws: int = 999, seed: int = 0) 
     top, rest = _at(drawn, by_chance.best), _over_rest(drawn, by_chance.best)
     centre, sd = means.mean(axis=-1), np.sqrt(within)
     safe = np.where((means.min(axis=-1) >= 0) & (centre > 0), centre, np.nan)
-    # A channel at a time as one number: the mean over draws of the index of its drawn means.
+    # For each channel, the mean over draws of the index of its drawn means.
     ratio = (sd / safe)[..., None]
     index = np.mean(ratio * (top - rest) / (2 + ratio * (top + rest)), axis=-1)
     return np.asarray(index), np.where(within > 0, np.mean(by_chance.d_prime), np.nan)
