@@ -1,4 +1,4 @@
-"""Arrays that the measures read of a site, its absolute spread, and measuring several sites at a time."""
+"""Moments and gates of a site for the kernels, the first columns of tables, and measuring sites in parallel."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -27,16 +27,16 @@ from se_probe.errors import SeProbeError
 
 Measured = TypeVar("Measured")
 MOST_AT_ONCE = 8
-"""Sites that are measured at once; each holds some hundred megabytes where a recording has a thousand classes."""
+"""Sites measured in parallel; each takes some hundred megabytes for a thousand classes."""
 
 
 @dataclass(frozen=True)
 class SiteMoments(Moments):
-    """Moments `(column, class)` of all classes at a site, for the kernels; a column is a channel of a branch.
+    """Moments `(column, class)` of a site; a column is a channel of a branch.
 
     Attributes:
         site: the site.
-        names: the classes that have two images or more; every class where none has.
+        names: the classes with two images or more; every class where none has.
     """
 
     site: SiteLike
@@ -58,7 +58,7 @@ class SiteMoments(Moments):
 
     @cached_property
     def total_sd(self) -> Floats:
-        """Standard deviation over images of all classes with equal weights; within the class where there is one."""
+        """Standard deviation over images, classes with equal weights; of a single class, within it."""
         between = np.nan_to_num(np.maximum(self.components.between, 0.0))
         return np.asarray(np.sqrt(self.components.within + between))
 
@@ -71,11 +71,11 @@ class SiteMoments(Moments):
 
 @dataclass(frozen=True)
 class SiteGates:
-    """Gates of the chosen classes at a site, for the kernels.
+    """Gates of the chosen classes at a site.
 
     Attributes:
         values: `(image, column)`, columns as in `SiteMoments`.
-        labels: class of each image, a place in `names`.
+        labels: class of each image, an index of `names`.
         names: the classes, in the order chosen.
     """
 
@@ -89,8 +89,8 @@ class SiteGates:
         return self.by_class(self.values)
 
     def by_class(self, values: NDArray[np.floating]) -> list[NDArray[np.floating]]:
-        """Split values with a row an image by class."""
-        return [values[self.labels == place] for place in range(len(self.names))]
+        """Split an array with an image axis by class."""
+        return [values[self.labels == index] for index in range(len(self.names))]
 
 
 def chosen_sites(recording: RecordingLike, names: Sequence[str] | None) -> list[SiteLike]:
@@ -103,7 +103,7 @@ def chosen_sites(recording: RecordingLike, names: Sequence[str] | None) -> list[
 
 
 def several_images(count: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Places of the classes with two images or more, whose variance is known; every class where none has."""
+    """Indices of the classes with two images or more, whose variance is known; every class where none has."""
     return np.flatnonzero(count >= 2) if np.any(count >= 2) else np.arange(count.size)
 
 
@@ -118,11 +118,7 @@ def site_moments(recording: RecordingLike, site: SiteLike) -> SiteMoments:
 
 
 def site_gates(recording: GateRecording, site: SiteLike) -> SiteGates:
-    """Read the gates of a site; a chosen class without images is left out.
-
-    Raises:
-        SeProbeError: there is no image of any chosen class.
-    """
+    """Read the gates of a site, without chosen classes that have no image; refuse a site without any image."""
     gates = recording.gates(site.name).compute()
     if not gates.sizes["image"]:
         raise SeProbeError(
@@ -136,39 +132,41 @@ def site_gates(recording: GateRecording, site: SiteLike) -> SiteGates:
 
 
 def image_numbers(gates: xr.DataArray) -> NDArray[np.int64]:
-    """Row in the recording's table of images of each image; their order where gates have no coordinate `image`."""
+    """Row of each image in the recording's table of images; its position where gates have no coordinate `image`."""
     return gates["image"].to_numpy() if "image" in gates.coords else np.arange(gates.sizes["image"])
 
 
+def columns_of(site: SiteLike) -> pd.DataFrame:
+    """One row a column of a site: `site`, `branch`, `channel`."""
+    branch, channel = np.divmod(np.arange(site.branches * site.channels), site.channels)
+    return pd.DataFrame({"site": site.name, "branch": branch, "channel": channel})
+
+
 def channel_facts(moments: SiteMoments) -> pd.DataFrame:
-    """One row a column: `site`, `branch`, `channel`, and the spread of its gate in gate units.
+    """`columns_of` a site with the spread of each gate in gate units.
 
     `between_class_sd`: standard deviation between the true means of classes, without the noise of the means.
     `within_class_sd`: over images of a class, root mean square over classes. `state`: see `stats.states`.
     """
-    site = moments.site
-    return pd.DataFrame(
-        {
-            "site": site.name,
-            "branch": np.repeat(np.arange(site.branches), site.channels),
-            "channel": np.tile(np.arange(site.channels), site.branches),
-            "between_class_sd": between_class_sd(moments.components, len(moments.names)),
-            "within_class_sd": np.sqrt(moments.components.within),
-            "state": moments.states,
-        }
+    return columns_of(moments.site).assign(
+        between_class_sd=between_class_sd(moments.components, len(moments.names)),
+        within_class_sd=np.sqrt(moments.components.within),
+        state=moments.states,
     )
 
 
+def place_of(site: SiteLike) -> dict[str, object]:
+    """First columns of rows about a site: `site`, `stage`, `block`."""
+    return {"site": site.name, "stage": site.stage, "block": site.block}
+
+
 def site_facts(moments: SiteMoments) -> dict[str, object]:
-    """First columns of every row about a site: its place, the classes and images seen, and its absolute spread.
+    """First columns of the measures of a site: `place_of`, `classes` and `images` seen, and its absolute spread.
 
     `between_class_sd` and `within_class_sd` as in `class_spreads`. `verdict`: see `stats.states.site_verdict`.
     """
-    site = moments.site
     return {
-        "site": site.name,
-        "stage": site.stage,
-        "block": site.block,
+        **place_of(moments.site),
         "classes": len(moments.names),
         "images": int(moments.count.sum()),
         **class_spreads(moments.components, len(moments.names)),
@@ -179,7 +177,7 @@ def site_facts(moments: SiteMoments) -> dict[str, object]:
 def class_spreads(parts: Components, classes: int) -> dict[str, float]:
     """`between_class_sd` and `within_class_sd` as in `channel_facts`, root mean square over the columns of `parts`.
 
-    The former is 0 in about half of all cases where the classes do not differ.
+    The former is 0 in about half of all cases if classes do not differ.
     """
     pooled, columns = parts.pooled(), parts.within.size
     return {
@@ -189,20 +187,10 @@ def class_spreads(parts: Components, classes: int) -> dict[str, float]:
 
 
 def channel_gates(recording: GateRecording, site: str, channel: int, branch: int = 0) -> pd.DataFrame:
-    """Gate of every image of the chosen classes in one channel of a site.
+    """Gate of every image of the chosen classes in one channel of a site, one row an image, classes in their order.
 
-    Args:
-        recording: the recording.
-        site: name of the site.
-        channel: the channel, from 0.
-        branch: the branch, from 0.
-
-    Returns:
-        One row an image, chosen classes in their order: `site`, `activation`, `branch`, `channel`, `class`,
-        `image`, its row in the recording's table of images, and `gate`.
-
-    Raises:
-        SeProbeError: an unknown site, or a channel or branch that it does not have.
+    Columns: `site`, `activation`, `branch`, `channel`, `class`, `image`, its row in the recording's table of images,
+    and `gate`. An unknown site, channel or branch is refused.
     """
     (found,) = chosen_sites(recording, [site])
     for kind, number, size in (("channel", channel, found.channels), ("branch", branch, found.branches)):
@@ -221,15 +209,15 @@ def channel_gates(recording: GateRecording, site: str, channel: int, branch: int
             "gate": gates.to_numpy().astype(np.float64),
         }
     )
-    order = {name: place for place, name in enumerate(recording.chosen)}
+    order = {name: position for position, name in enumerate(recording.chosen)}
     return table.sort_values("class", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
 def each_site(measure: Callable[[SiteLike], Measured], sites: Sequence[SiteLike]) -> list[Measured]:
-    """Return what a function gives for each site, in order.
+    """Measure sites in threads and return the results in order.
 
-    Sites are measured in threads, each with a single thread of the linear algebra library: matrices are too small for
-    more, and sums do not depend on the number of cores.
+    The linear algebra library gets a single thread, because matrices are small and sums must not depend on the number
+    of cores.
     """
     at_once = min(MOST_AT_ONCE, cpu_count())
     with threadpool_limits(1, "blas"):
