@@ -36,7 +36,7 @@ class SiteMoments(Moments):
 
     Attributes:
         site: the site.
-        names: the classes with two images or more; every class where none has.
+        names: the classes.
     """
 
     site: SiteLike
@@ -45,6 +45,11 @@ class SiteMoments(Moments):
     def of_classes(self, index: NDArray[np.int64]) -> Self:
         """The moments of some of the classes."""
         return replace(super().of_classes(index), names=[self.names[position] for position in index])
+
+    def several(self) -> Self:
+        """The moments of the classes with two images or more, whose variance is known; of all where none has."""
+        several = self.count >= 2
+        return self.of_classes(np.flatnonzero(several)) if several.any() and not several.all() else self
 
     @cached_property
     def mean_gate(self) -> Floats:
@@ -102,19 +107,17 @@ def chosen_sites(recording: RecordingLike, names: Sequence[str] | None) -> list[
     return list(recording.sites) if names is None else select_sites(recording.sites, names)
 
 
-def several_images(count: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Indices of the classes with two images or more, whose variance is known; every class where none has."""
-    return np.flatnonzero(count >= 2) if np.any(count >= 2) else np.arange(count.size)
+def class_moments(recording: RecordingLike, site: SiteLike) -> SiteMoments:
+    """Read the moments of every class seen at a site."""
+    moments = recording.moments(site.name).compute()
+    names = [str(name) for name in moments["class"].to_numpy()]
+    mean, m2 = (moments[name].to_numpy().astype(np.float64).reshape(len(names), -1).T for name in ("mean", "m2"))
+    return SiteMoments(moments["count"].to_numpy(), mean, m2, site, names)
 
 
 def site_moments(recording: RecordingLike, site: SiteLike) -> SiteMoments:
-    """Read the moments of a site."""
-    moments = recording.moments(site.name).compute()
-    count = moments["count"].to_numpy()
-    kept = several_images(count)
-    mean, m2 = (moments[name].to_numpy()[kept].reshape(kept.size, -1).T for name in ("mean", "m2"))
-    names = [str(name) for name in moments["class"].to_numpy()[kept]]
-    return SiteMoments(count[kept], mean.astype(np.float64, copy=False), m2.astype(np.float64, copy=False), site, names)
+    """Read the moments of the classes with two images or more at a site; of every class where none has."""
+    return class_moments(recording, site).several()
 
 
 def site_gates(recording: GateRecording, site: SiteLike) -> SiteGates:

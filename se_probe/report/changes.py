@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from se_probe.analysis.changed import MOVES
-from se_probe.analysis.detection import ALL_SITES, ENERGY, GATES, POOLED, SOFTMAX
+from se_probe.analysis.change import ALL_SITES, ENERGY, GATES, MOVES, POOLED, SOFTMAX
 from se_probe.figures import model_line
 from se_probe.recording import Recording
 from se_probe.report.figures import ReportFigure
