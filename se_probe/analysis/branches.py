@@ -106,7 +106,7 @@ def branch_tables(recording: GateRecording, cardinality: Mapping[str, int] | Non
 
 def _groups(
     recording: RecordingLike, site: SiteLike, groups: int
-) -> Iterator[tuple[int, int, Floats, dict[str, float]]]:
+) -> Iterator[tuple[int, int, Floats, dict[str, object]]]:
     """Branch and group, the means (channel, class) of its channels, and how they depend on the class."""
     moments = class_moments(recording, site)
     several = moments.several()
@@ -115,7 +115,7 @@ def _groups(
         own = columns[branch, group]
         means = moments.mean[own]
         parts = Components(several.components.between[own], several.components.within[own])
-        dependence = {
+        dependence: dict[str, object] = {
             "channels": len(means),
             "mean": float(means.mean()),
             **class_spreads(parts, len(several.names)),

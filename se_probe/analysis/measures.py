@@ -4,11 +4,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from se_probe.analysis.decodability import site_decodability
 from se_probe.analysis.health import channel_health, site_health
 from se_probe.analysis.protocols import GateRecording
 from se_probe.analysis.similarity import site_similarity
-from se_probe.analysis.specificity import specificity_tables
+from se_probe.analysis.specificity import site_decodability, specificity_tables
 from se_probe.analysis.words import word_tables
 from se_probe.errors import SeProbeError
 

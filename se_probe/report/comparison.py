@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from se_probe.analysis.comparison import Comparison
-from se_probe.analysis.comparison_summary import comparison_sentences, comparison_summary
+from se_probe.analysis.comparison import Comparison, comparison_sentences, comparison_summary
 from se_probe.recording import Recording
 from se_probe.report.facts import flat_facts, interval_texts, requirements
 from se_probe.report.figures import ReportFigure

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from se_probe.analysis.scale_summary import scale_summary
-from se_probe.analysis.shifts import overall_shifts
+from se_probe.analysis.shifts import overall_shifts, scale_summary
 from se_probe.figures import SCALE_FIGURES
 from se_probe.recording.run_folder import FACTS, JOINED_SCALE, TABLES
 from se_probe.report.figures import joined_figures

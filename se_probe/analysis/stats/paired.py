@@ -114,7 +114,7 @@ def pattern_test(differences: Strata, *, seed: int = 0) -> float:
     return float(_share_of_patterns(lambda signs: np.sum(signs @ gram * signs, axis=1) >= limit, len(gram), seed))
 
 
-def _share_of_patterns(extreme: Callable[[Floats], NDArray[np.bool_]], units: int, seed: int) -> Floats:
+def _share_of_patterns(extreme: Callable[[NDArray[np.floating]], NDArray[np.bool_]], units: int, seed: int) -> Floats:
     """p: the share of sign patterns `(pattern, unit)` that are `extreme`, of all of them or of a sample."""
     if units <= EXACT_UNITS:
         patterns = np.arange(2**units)[:, None] >> np.arange(units) & 1
