@@ -18,9 +18,7 @@ from se_probe.analysis.changed import PLAIN, change_accuracy, change_channels, c
 from se_probe.analysis.detection import ALL_SITES, change_detection
 from se_probe.errors import SeProbeError
 from se_probe.figures import model_line
-from se_probe.figures.change_detection import change_detection_figure
-from se_probe.figures.change_images import change_images
-from se_probe.figures.change_response import change_response
+from se_probe.figures.changes import change_detection_figure, change_images, change_response
 from se_probe.io.files import reading
 from se_probe.io.log import tell
 from se_probe.recording import Recording, open_recording

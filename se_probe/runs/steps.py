@@ -15,7 +15,7 @@ import pandas as pd
 from se_probe.analysis.steps import step_accuracy, step_events, step_sentences, step_sites
 from se_probe.errors import SeProbeError
 from se_probe.figures import model_line
-from se_probe.figures.steps import steps_figure
+from se_probe.figures.comparison import steps_figure
 from se_probe.io.log import tell
 from se_probe.io.progress import status
 from se_probe.io.urls import is_url
