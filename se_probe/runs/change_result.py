@@ -24,8 +24,8 @@ from se_probe.io.log import tell
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.guard import is_incomplete
 from se_probe.recording.run_folder import FIGURES
-from se_probe.report.changes import change_html
 from se_probe.report.figures import report_figure
+from se_probe.report.pages import change_html
 from se_probe.runs.artifacts import Artifacts, Drawn
 from se_probe.runs.conditions import THUMBNAILS, read_thumbnails
 

@@ -23,7 +23,7 @@ from se_probe.models import parse_model_args
 from se_probe.recording import Recording
 from se_probe.recording.run_folder import FIGURES
 from se_probe.report.figures import report_figure
-from se_probe.report.steps import steps_html
+from se_probe.report.pages import steps_html
 from se_probe.runs.artifacts import Artifacts, Drawn
 from se_probe.runs.conditions import Parts
 from se_probe.runs.machine import machine_of, require_one_process
