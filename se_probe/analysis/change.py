@@ -253,7 +253,7 @@ def _distance(plain: Recording, changed: Recording, site: SiteLike, rows: pd.Dat
 
 def _compared(plain: pd.DataFrame, changed: pd.DataFrame, facts: Mapping[str, Any]) -> pd.DataFrame:
     curve = paired_curve(plain.to_numpy(), changed.to_numpy())
-    names = [(str(score), str(site)) for score, site in plain.columns.to_flat_index()]
+    names = [(str(name[0]), str(name[1])) for name in plain.columns]
     interval, table = curve.interval(), []
     for index, (score, site) in enumerate(names):
         row = {**facts, "score": score, "site": site, "images": len(plain), **_with_limits("auc", interval, index)}

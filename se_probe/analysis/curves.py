@@ -121,7 +121,7 @@ def excitation_curves(
 
     Returns:
         One row a site, branch, channel and class (`CURVE_COLUMNS`): `branch` is 0 where none compete, `position` is
-        the channel's place on the x axis, `role` is "class" or "reference" (all classes), `std` is over images.
+        the channel's position on the x axis, `role` is "class" or "reference" (all classes), `std` is over images.
 
     Raises:
         SeProbeError: an unknown site, a class without images, or fewer than one channel.
