@@ -75,11 +75,7 @@ class OwnFunction:
     function: Callable[..., Any] = field(compare=False, repr=False)
 
     def __call__(self, image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
-        """Return what the function makes of an image.
-
-        Raises:
-            SeProbeError: it fails, or returns no such image.
-        """
+        """Return what the function makes of an image."""
         arguments = (image.copy(), strength, rng)[: len(signature(self.function).parameters)]
         try:
             changed = self.function(*arguments)
@@ -127,11 +123,7 @@ class Change:
 
 
 def own_function(spec: str) -> OwnFunction:
-    """Return the function that `path/to/file.py:function` names.
-
-    Raises:
-        SeProbeError: there is no such file or function, or the file fails.
-    """
+    """Return the function that `path/to/file.py:function` names."""
     return OwnFunction(spec, function_from_file(spec, "changes an image"))
 
 
@@ -142,9 +134,6 @@ def parse_changes(given: Sequence[str]) -> list[Change]:
     """Return changes from texts such as "noise:1,3,5", "grey" or "mine.py:fog:0.5", the strengths in ascending order.
 
     Strengths at which nothing changes are left out, and so is what is given twice.
-
-    Raises:
-        SeProbeError: a change is unknown, a strength is out of range, or nothing is left.
     """
     changes = [change for text in given for change in _parsed(text.strip())]
     if not changes:
@@ -202,9 +191,6 @@ def changed_transform(
             transform of a classifier.
         preprocessing: the network's, with "interpolation" and "mean".
         seed: of random changes.
-
-    Raises:
-        SeProbeError: the transform cannot be taken apart where the picture is there.
     """
     if change.name == CROP and change.own is None:
         return Enlarge(change.strength, resampling(preprocessing), transform)
@@ -215,11 +201,7 @@ def changed_transform(
 
 
 def picture_steps(transform: Transform) -> tuple[tuple[Callable[..., Any], ...], tuple[Callable[..., Any], ...]]:
-    """Return the steps of a transform that make the picture which the network sees, and those that make a tensor of it.
-
-    Raises:
-        SeProbeError: the transform has no such steps.
-    """
+    """Return the steps of a transform that make the picture which the network sees, and those that make a tensor of it."""
     steps = _steps(transform)
     first = next((place for place, step in enumerate(steps) if makes_tensor(step)), None)
     if first is None:
@@ -285,9 +267,6 @@ def pictured(transform: Transform, then: Transform) -> Transform:
     Args:
         transform: a network's transform, or one of `changed_transform`.
         then: what is made of the picture.
-
-    Raises:
-        SeProbeError: as for `picture_steps`.
     """
     if isinstance(transform, Changed):
         return replace(transform, after=(then,))

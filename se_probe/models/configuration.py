@@ -18,11 +18,7 @@ _IMAGENET_1K = "imagenet-1k"
 
 
 def network_config(network: torch.nn.Module, name: str) -> Mapping[str, object]:
-    """Return the network's `pretrained_cfg` or `default_cfg` as a mapping, empty when it has neither.
-
-    Raises:
-        SeProbeError: the attribute is neither a dictionary nor a dataclass; `name` is the network's in the message.
-    """
+    """Return the network's `pretrained_cfg` or `default_cfg` as a mapping, empty when it has neither."""
     for attribute in ("pretrained_cfg", "default_cfg"):
         config = getattr(network, attribute, None)
         if is_dataclass(config) and not isinstance(config, type):
@@ -47,9 +43,6 @@ def timm_preprocessing(
         name: what messages call the network.
         source: says where the configuration comes from.
         model_args: the builder's arguments; `img_size` replaces the configured size, `in_chans` the channels.
-
-    Raises:
-        SeProbeError: timm cannot read the configuration, or a number in it is impossible.
     """
     config = network_config(network, name)
     try:

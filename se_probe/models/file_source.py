@@ -23,9 +23,6 @@ def build_from_file(spec: str, model_args: Mapping[str, object]) -> BuiltNetwork
 
     The file runs as `function_from_file` runs it. Its preprocessing and labels come from the network's
     `pretrained_cfg`.
-
-    Raises:
-        SeProbeError: the file or function is missing or fails, or returns no nn.Module.
     """
     path, function_name = _path_and_name(spec)
     with _importable(path.parent):

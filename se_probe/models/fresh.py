@@ -15,9 +15,6 @@ def fresh_weights(model: LoadedModel, seed: int) -> LoadedModel:
     """Return a copy of a network whose layers are initialised again, from `seed`.
 
     Every module draws its parameters by its own `reset_parameters`; batch norms forget their statistics.
-
-    Raises:
-        SeProbeError: a module holds parameters and has no `reset_parameters`, so that they would stay trained.
     """
     network = copy.deepcopy(model.network)
     with torch.random.fork_rng(devices=[]), torch.no_grad():

@@ -29,11 +29,7 @@ _HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
 def build_timm(name: str, model_args: Mapping[str, object], *, pretrained: bool) -> BuiltNetwork:
-    """Build the timm network `name` (`architecture` or `architecture.tag`), downloading weights if need be.
-
-    Raises:
-        SeProbeError: timm has no such network or tag, refuses an argument, or the weights cannot be obtained.
-    """
+    """Build the timm network `name` (`architecture` or `architecture.tag`), downloading weights if need be."""
     refuse_weight_arguments(model_args)
     config = _registered_config(name)
     network = _with_weights(name, model_args, config) if pretrained else _create(name, model_args)
@@ -55,9 +51,6 @@ def build_hub(hub_id: str, model_args: Mapping[str, object], *, pretrained: bool
     """Build a network that timm reads from the hub repository `ORG/NAME` or `ORG/NAME@REVISION`.
 
     The repository names the architecture, so its `config.json` is needed even when the weights are not.
-
-    Raises:
-        SeProbeError: the repository or its weights cannot be obtained, or timm cannot build what it describes.
     """
     refuse_weight_arguments(model_args)
     wanted = f"{'the weights' if pretrained else 'the configuration'} of hf-hub:{hub_id}"

@@ -21,11 +21,7 @@ _BUILD_ERRORS = (TypeError, ValueError, RuntimeError, AssertionError, NotImpleme
 
 
 def build_torchvision(name: str, model_args: Mapping[str, object], *, pretrained: bool) -> BuiltNetwork:
-    """Build a torchvision classification network, with its default weights when `pretrained`.
-
-    Raises:
-        SeProbeError: torchvision has no such network, refuses an argument, or the weights cannot be obtained.
-    """
+    """Build a torchvision classification network, with its default weights when `pretrained`."""
     refuse_weight_arguments(model_args)
     weights = _default_weights(name)
     if pretrained:

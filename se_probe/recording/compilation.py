@@ -72,9 +72,6 @@ def compiled(hooked: HookedNetwork, size: tuple[int, ...]) -> ForwardPass:
     Args:
         hooked: the network, inside `hooks()`.
         size: `(batch, channels, height, width)` of its input.
-
-    Raises:
-        Exception: the network cannot be traced or compiled, for any of the compiler's many reasons.
     """
     # Traced on noise: a value that the graph took for a constant then shows on images.
     noise = torch.randn(size, generator=torch.Generator().manual_seed(0))

@@ -86,11 +86,7 @@ def settled_effects(
     ranks: Ranks,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Return the facts of a recording's effects: those at `path`, or else those of a first look, which are kept there.
-
-    Raises:
-        SeProbeError: a class has no output unit, or no image of the first look can be decoded.
-    """
+    """Return the facts of a recording's effects: those at `path`, or else those of a first look, which are kept there."""
 
     def look() -> str:
         attributes = root_attributes(path)

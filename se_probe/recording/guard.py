@@ -19,12 +19,7 @@ ROOT_ATTRIBUTES = ".zattrs"
 
 
 def root_attributes(store: Path) -> dict[str, Any]:
-    """Return the attributes of a recording's root.
-
-    Raises:
-        SeProbeError: there is no recording at `store`, a later version of se-probe wrote it, it is damaged, or it
-            holds something else than folders and regular files.
-    """
+    """Return the attributes of a recording's root."""
     path = store / ROOT_ATTRIBUTES
     attributes = None
     if os.path.lexists(path):
@@ -46,11 +41,7 @@ def root_attributes(store: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        SeProbeError: it cannot be read, or is no JSON.
-    """
+    """Read a JSON file."""
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:

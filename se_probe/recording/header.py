@@ -154,11 +154,7 @@ class Header:
 
 
 def header_of(attributes: dict[str, Any]) -> Header:
-    """Read the header from the attributes of a recording's root.
-
-    Raises:
-        SeProbeError: something is missing, of another form, contradicts the rest, or a name is no name.
-    """
+    """Read the header from the attributes of a recording's root."""
     try:
         _require_form(attributes, _FORM, "")
         header = Header(

@@ -88,12 +88,7 @@ def layout_of(header: Header) -> dict[str, ArrayLayout]:
 
 
 def check_arrays(store: Path, header: Header) -> None:
-    """Check every array of a complete recording before one of them is read.
-
-    Raises:
-        SeProbeError: an array is missing, does not belong there, or its metadata are not what was written; the
-            message names the first problem.
-    """
+    """Check every array of a complete recording before one of them is read."""
     problem = next(array_problems(store, header), None)
     if problem is not None:
         raise SeProbeError(f"{store} is damaged: {problem}. Copy the recording anew, or record it again.")

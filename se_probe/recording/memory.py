@@ -30,11 +30,7 @@ class OutOfMemoryRetry(Generic[Passed]):
         self._most: int | None = None
 
     def __call__(self, images: torch.Tensor, units: Sequence[int]) -> list[Passed]:
-        """Return the passes of a batch, in order.
-
-        Raises:
-            SeProbeError: memory does not hold the pass of a single image.
-        """
+        """Return the passes of a batch, in order."""
         passed: list[Passed] = []
         first = 0
         while first < len(images):

@@ -25,9 +25,6 @@ def copy_down(url: str, store: str) -> Path:
     Args:
         url: a run's folder, or the recording in it.
         store: name of a recording in a run's folder.
-
-    Raises:
-        SeProbeError: there is no recording, it cannot be read, or it is larger than the free disk.
     """
     with storage_errors(url):
         system, root = url_to_fs(url)
@@ -62,11 +59,7 @@ def require_free(url: str, store: str) -> None:
 
 
 def copy_up(folder: Path, url: str, store: str) -> None:
-    """Copy a run's folder to a URL, and replace a recording that is there.
-
-    Raises:
-        SeProbeError: it cannot be written; the folder stays as it is.
-    """
+    """Copy a run's folder to a URL, and replace a recording that is there."""
     facts = folder / store / ROOT_ATTRIBUTES
     # To open and close the lock's file would release the lock.
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != facts and path.suffix != ".lock"]

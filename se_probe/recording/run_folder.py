@@ -91,11 +91,7 @@ class RunFolder:
         return is_incomplete(self.recording)
 
     def held(self) -> AbstractContextManager[None]:
-        """Keep other runs from writing into the folder until figures, tables and report are written.
-
-        Raises:
-            SeProbeError: another run is writing there, or the folder cannot be written.
-        """
+        """Keep other runs from writing into the folder until figures, tables and report are written."""
         return only_writer(self.path / FACTS)
 
     def clear(self) -> None:
@@ -103,9 +99,6 @@ class RunFolder:
 
         Each goes in one step, the recording last: a process that is killed meanwhile leaves the earlier recording
         whole, or none.
-
-        Raises:
-            SeProbeError: another run is recording into the folder, or a part cannot be removed.
         """
         if self.path.is_dir():
             with writing(self.path), only_writer(self.recording):
@@ -124,10 +117,6 @@ def choose_folder(name: str, out: Path | None, *, overwrite: bool, resume: bool 
         out: the folder that was asked for, None for one of the run's own.
         overwrite: whether a run that is there is to be replaced.
         resume: whether it is to be continued: without `out` the last run of that name, if there is one.
-
-    Raises:
-        SeProbeError: `out` holds a run already and neither `overwrite` nor `resume` was asked for, or both were; or
-            it is a file, cannot be looked at, or holds files of another origin where a run's would be.
     """
     if overwrite and resume:
         raise SeProbeError("both --overwrite and --resume were asked for; choose to start again or to continue.")

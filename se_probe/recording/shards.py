@@ -159,11 +159,7 @@ class ShardWriter:
         self._flush()
 
     def add(self, batch: RecordedBatch) -> None:
-        """Add the next batch, of later places than those before.
-
-        Raises:
-            SeProbeError: the disk is full or the like; whole shards stay.
-        """
+        """Add the next batch, of later places than those before."""
         self._held.append(batch)
         if sum(item.count for item in self._held) >= self._shard_images:
             self._flush()
@@ -203,11 +199,7 @@ def shard_paths(path: Path) -> list[Path]:
 
 
 def read_shards(path: Path, header: Header) -> Iterator[Shard]:
-    """Read the shards of a recording in the selection's order.
-
-    Raises:
-        DamagedShardError: one is not as it was written, belongs to another run, or covers what another covers too.
-    """
+    """Read the shards of a recording in the selection's order."""
     last = 0
     for file in shard_paths(path):
         shard = Shard.read(file, header)

@@ -98,12 +98,7 @@ def complete(path: Path) -> None:
 
 
 def read_incomplete(path: Path, header: Header) -> xr.DataTree:
-    """Return what an incomplete recording holds, in memory.
-
-    Raises:
-        DamagedShardError: a shard is not as it was written.
-        SeProbeError: no image was recorded yet.
-    """
+    """Return what an incomplete recording holds, in memory."""
     content = _content_of_shards(path, header)
     if content.images.empty:
         raise SeProbeError(f"{path} holds no image yet: its run was stopped before; continue it with --resume.")
@@ -172,11 +167,7 @@ def tidy(path: Path) -> None:
 
 
 def gathered_metadata(path: Path) -> dict[str, Any]:
-    """Return the metadata of a recording's groups and arrays by their files' names, as zarr gathers them in one file.
-
-    Raises:
-        SeProbeError: a file is damaged.
-    """
+    """Return the metadata of a recording's groups and arrays by their files' names, as zarr gathers them in one file."""
     files = sorted(file for name in _METADATA for file in path.rglob(name))
     return {file.relative_to(path).as_posix(): read_json(file) for file in files}
 

@@ -119,11 +119,6 @@ def unpack(archive: Path, folder: Path, most: int, progress: Callable[[int], Non
         folder: the folder to make.
         most: bytes that all files together may have.
         progress: called with the number of bytes written so far.
-
-    Raises:
-        SeProbeError: the archive cannot be read, or holds a link, a device, a path that leads out of the folder, or
-            more bytes than are allowed.
-        OSError: the folder cannot be written.
     """
     folder.mkdir()
     written = 0
