@@ -12,15 +12,9 @@ from huggingface_hub.errors import HFValidationError
 from timm.models import PretrainedCfg
 
 from se_probe.errors import SeProbeError, one_line
-from se_probe.models.availability import (
-    cached_hub_file,
-    hub_failure,
-    require_hub,
-    require_url,
-    url_failure,
-)
-from se_probe.models.configuration import network_config, output_labels, timm_preprocessing
-from se_probe.models.network import BuiltNetwork
+from se_probe.models.availability import cached_hub_file, hub_failure, require_hub, require_url, url_failure
+from se_probe.models.configuration import configured_model, network_config
+from se_probe.models.network import LoadedModel
 from se_probe.models.spec import describe_call, near_names, refuse_weight_arguments
 
 _BUILD_ERRORS = (TypeError, ValueError, RuntimeError, AssertionError, NotImplementedError, AttributeError)
@@ -28,7 +22,7 @@ _BUILD_ERRORS = (TypeError, ValueError, RuntimeError, AssertionError, NotImpleme
 _HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
-def build_timm(name: str, model_args: Mapping[str, object], *, pretrained: bool) -> BuiltNetwork:
+def build_timm(name: str, model_args: Mapping[str, object], *, pretrained: bool) -> LoadedModel:
     """Build the timm network `name` (`architecture` or `architecture.tag`), downloading weights if need be."""
     refuse_weight_arguments(model_args)
     config = _registered_config(name)
@@ -36,18 +30,11 @@ def build_timm(name: str, model_args: Mapping[str, object], *, pretrained: bool)
     configured = f"{config.architecture}.{config.tag}" if config.tag else name
     # A tag names weights; a network with others goes by its architecture.
     resolved = configured if pretrained else name.partition(".")[0]
-    phrase = f"pretrained {config.tag}" if config.tag else "pretrained"
-    return BuiltNetwork(
-        network,
-        resolved,
-        "timm",
-        phrase + _untrained_classifier(network, config.num_classes),
-        timm_preprocessing(network, configured, source=f"timm {configured}", model_args=model_args),
-        output_labels(network, name),
-    )
+    weights = f"pretrained {config.tag or ''}".rstrip() + _untrained_classifier(network, config.num_classes)
+    return configured_model(network, resolved, "timm", weights, model_args, configuration=f"timm {configured}")
 
 
-def build_hub(hub_id: str, model_args: Mapping[str, object], *, pretrained: bool) -> BuiltNetwork:
+def build_hub(hub_id: str, model_args: Mapping[str, object], *, pretrained: bool) -> LoadedModel:
     """Build a network that timm reads from the hub repository `ORG/NAME` or `ORG/NAME@REVISION`.
 
     The repository names the architecture, so its `config.json` is needed even when the weights are not.
@@ -63,14 +50,8 @@ def build_hub(hub_id: str, model_args: Mapping[str, object], *, pretrained: bool
     else:
         failure = partial(_unreadable, folder)
         network = _create(f"local-dir:{folder}", model_args, failure=failure, pretrained=pretrained)
-    return BuiltNetwork(
-        network,
-        name,
-        "hf-hub",
-        f"pretrained {hub_id}" + _untrained_classifier(network, network_config(network, name)["num_classes"]),
-        timm_preprocessing(network, name, source=f"config.json of {name}", model_args=model_args),
-        output_labels(network, name),
-    )
+    weights = f"pretrained {hub_id}" + _untrained_classifier(network, network_config(network, name)["num_classes"])
+    return configured_model(network, name, "hf-hub", weights, model_args, configuration=f"config.json of {name}")
 
 
 def _registered_config(name: str) -> PretrainedCfg:
