@@ -201,7 +201,7 @@ def changed_transform(
 
 
 def picture_steps(transform: Transform) -> tuple[tuple[Callable[..., Any], ...], tuple[Callable[..., Any], ...]]:
-    """Return the steps of a transform that make the picture which the network sees, and those that make a tensor of it."""
+    """Split a transform into the steps that make the picture and those that make a tensor of it."""
     steps = _steps(transform)
     first = next((place for place, step in enumerate(steps) if makes_tensor(step)), None)
     if first is None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -69,7 +70,7 @@ def class_mean_deviation(expected: Signals, found: Signals, classes: Sequence[st
 
 @dataclass(frozen=True)
 class TrialImages:
-    """Images `(n, 3, H, W)`, on the host, the class of each, and the images as a device decodes them, on it."""
+    """Images `(n, 3, H, W)` on the host, the class of each, and the same images decoded on a device."""
 
     images: torch.Tensor
     classes: Sequence[str]
@@ -79,29 +80,30 @@ class TrialImages:
 def trial_images(
     model: LoadedModel, selection: Selection, count: int, decoder: DeviceDecoder | None = None
 ) -> TrialImages:
-    """Return images of a run on which ways of running are compared; one of noise where none is wanted or decodable.
+    """Return images on which two ways to run a network are compared; one of noise where none is wanted or decodable.
 
     Args:
-        model: the network, whose transform the images pass.
+        model: the network.
         selection: the images of the run.
-        count: how many are taken, spread evenly, of the chosen classes where there are any; of a stream the first.
+        count: number of images, spread evenly over the chosen classes where there are any; of a stream the first.
         decoder: decodes them on a device too.
     """
     noise = TrialImages(torch.randn(1, *model.input_size, generator=torch.Generator().manual_seed(0)), [""])
     if not count:
         return noise
-    chosen = [entry for entry in selection.entries if entry.role == "chosen"] or selection.entries
-    chosen = sorted(chosen, key=lambda entry: entry.position)
+    entries = selection.entries
+    places = [place for place, entry in enumerate(entries) if entry.role == "chosen"] or list(range(len(entries)))
+    places.sort(key=lambda place: entries[place].position)
     if selection.images.streamed:
-        chosen = chosen[:count]
-    elif len(chosen) > count:
-        chosen = [chosen[index * len(chosen) // count] for index in range(count)]
-    part = replace(selection, entries=tuple(chosen))
-    batch = next(batches(part, model.transform, batch_size=count, workers=0))
+        places = places[:count]
+    elif len(places) > count:
+        places = [places[index * len(places) // count] for index in range(count)]
+    load = partial(batches, selection, model.transform, batch_size=count, workers=0, places=places)
+    batch = next(load())
     if not batch.indices:
         return noise
-    classes = [chosen[index].sample.image_class.name for index in batch.indices]
+    classes = [entries[place].sample.image_class.name for place in batch.indices]
     if decoder is None:
         return TrialImages(batch.images, classes)
-    decoded = next(batches(part, model.transform, batch_size=count, workers=0, decoder=decoder))
+    decoded = next(load(decoder=decoder))
     return TrialImages(batch.images, classes, decoded.images if decoded.indices == batch.indices else None)

@@ -167,7 +167,7 @@ def tidy(path: Path) -> None:
 
 
 def gathered_metadata(path: Path) -> dict[str, Any]:
-    """Return the metadata of a recording's groups and arrays by their files' names, as zarr gathers them in one file."""
+    """Return the metadata of all groups and arrays by file name, as zarr's consolidated metadata holds them."""
     files = sorted(file for name in _METADATA for file in path.rglob(name))
     return {file.relative_to(path).as_posix(): read_json(file) for file in files}
 
