@@ -22,7 +22,7 @@ ACCEPTED = TOLERANCE / 2
 def deviation(expected: Signals, found: Signals) -> float:
     """Return the largest difference between signals, relative to the largest value where that exceeds 1.
 
-    A value that is NaN in one and not in the other counts as an infinite difference.
+    A value that is NaN in only one of them counts as an infinite difference.
     """
     return max((_deviation(values, found[key]) for key, values in expected.items()), default=0.0)
 
@@ -39,15 +39,12 @@ def _deviation(expected: torch.Tensor, found: torch.Tensor) -> float:
 
 
 def class_mean_deviation(expected: Signals, found: Signals, classes: Sequence[str]) -> dict[str, Any]:
-    """Return the differences of class means and of single gates, in gate units.
+    """Return the largest and rms differences of class means and the largest of a single gate, in gate units.
 
     Args:
-        expected, found: signals of the same images.
+        expected: signals of some images.
+        found: signals of the same images.
         classes: class of each image.
-
-    Returns:
-        Largest and root-mean-square differences of class means and largest difference of a single gate, with
-        the numbers of images and classes that they were measured on.
     """
     names = list(dict.fromkeys(classes))
     members = torch.tensor([[name == other for other in classes] for name in names], dtype=torch.float64)
