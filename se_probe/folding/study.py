@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from se_probe.ablation.metric import Metric
-from se_probe.ablation.sources import mean_of_class_means
+from se_probe.ablation.planning import mean_of_class_means
 from se_probe.costs.timing import Timing, paired_timing
 from se_probe.folding.evaluation import Images, confirm, first_choice, reference_tensor, scores
 from se_probe.folding.loss import FEWEST_MEASURED, Loss, above_chance, least_limit, loss_of, metric_loss
