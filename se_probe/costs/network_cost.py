@@ -1,4 +1,4 @@
-"""Parameters, additions and multiply-adds of each site's gate path, and those that other reduction ratios would have."""
+"""Parameters, additions and multiply-adds of each site's gate path, also for other reduction ratios."""
 
 from __future__ import annotations
 

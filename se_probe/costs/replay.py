@@ -1,6 +1,6 @@
 """Replay a forward pass from its elementary operations, whole or without the gate paths.
 
-Without a gate path the gate is a constant, whatever modules or functions compute it. All other operations run as before.
+Without its gate path a gate is a constant, whatever modules or functions compute it. Other operations run as before.
 """
 
 from __future__ import annotations

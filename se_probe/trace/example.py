@@ -149,6 +149,10 @@ def _other(image: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
 
 def noise_for(network: nn.Module, size: Sequence[int], images: int = IMAGES, seed: int = 0) -> torch.Tensor:
     """Return a batch of noise on a network's device and in its dtype, `(images, *size)`, the same for a seed."""
+    return torch.randn(images, *size, generator=torch.Generator().manual_seed(seed)).to(reference_tensor(network))
+
+
+def reference_tensor(network: nn.Module) -> torch.Tensor:
+    """Return a tensor with the device and the dtype that a network's input should have."""
     parameter = next((item for item in network.parameters() if item.is_floating_point()), torch.empty(0))
-    values = torch.randn(images, *size, generator=torch.Generator().manual_seed(seed))
-    return values.to(device=parameter.device, dtype=parameter.dtype)
+    return parameter.detach()
