@@ -98,7 +98,7 @@ def _changes_its_argument(node: fx.Node) -> bool:
 def _skip_product(graph: fx.Graph, node: fx.Node, product: Product) -> None:
     """Replace a product by its feature map; a product fused with an addition stays."""
     if product.operation.name == "mul":
-        node.replace_all_uses_with(node.args[1 - product.operand])  # type: ignore[arg-type]  # both operands are nodes
+        node.replace_all_uses_with(node.args[product.feature_operand])  # type: ignore[arg-type]  # a node
         graph.erase_node(node)
 
 

@@ -23,8 +23,8 @@ from se_probe.folding.absorb import RefusedError, Scaling, absorb_after, absorb_
 from se_probe.folding.locate import ProductNode, locate
 from se_probe.folding.rebuild import RebuildError, edited
 from se_probe.gates import Constant, GateRecorder, GateSite, intervene
-from se_probe.gates.chosen import choose_sites
-from se_probe.gates.refusals import check_recordable, module_of
+from se_probe.gates.discovery import choose_sites
+from se_probe.gates.hooks import check_recordable, module_of
 from se_probe.gates.site import hook_point_of
 from se_probe.trace.flow import Flow, Operand, Value, follow
 from se_probe.trace.watching import storage_of, tensors_in

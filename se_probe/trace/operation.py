@@ -10,6 +10,9 @@ from typing import Any
 
 import torch
 
+# Positions of the two multiplied operands; einsum and matmul become bmm.
+PRODUCTS = {"mul": (0, 1), "addcmul": (1, 2), "bmm": (0, 1), "baddbmm": (1, 2)}
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -57,6 +60,12 @@ class Product:
     image_axis: int = 0
     view: tuple[int, ...] | None = None
     written_out: bool = False
+
+    @property
+    def feature_operand(self) -> int:
+        """Position of the feature map among the arguments."""
+        first, second = PRODUCTS[self.operation.name]
+        return first if self.operand == second else second
 
     def read(self, args: Sequence[Any], shape: tuple[int, ...]) -> torch.Tensor:
         """Return the gate from the arguments of the multiplication, `(image, *shape)`."""

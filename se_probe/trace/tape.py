@@ -93,7 +93,6 @@ class Tape:
         """Return a tensor's shape."""
         return self.input_shape if ref.operation is None else self.steps[ref.operation].shapes[ref.part or 0]
 
-
     def run(self, operations: Iterable[Operation], values: Mapping[Ref, torch.Tensor]) -> dict[Ref, torch.Tensor]:
         """Run operations in order from given tensors, and return all tensors."""
         known = dict(values)
@@ -137,7 +136,7 @@ class TapeMode(WatchMode):
         last: Operation | None = None,
     ) -> None:
         super().__init__()
-        self.tape = Tape(tuple(batch.shape), counts=self._counts)
+        self.tape = Tape(tuple(batch.shape), counts=self.counts)
         self._operations, self._values = operations, values
         self._last = last
         self._sources = {ref.operation for ref in values}
@@ -196,4 +195,3 @@ class TapeMode(WatchMode):
 
 def _region(tensor: torch.Tensor) -> tuple[Any, ...]:
     return tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.dtype
-

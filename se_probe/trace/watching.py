@@ -19,13 +19,11 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from se_probe.trace.operation import Operation, operation_name
+from se_probe.trace.operation import PRODUCTS, Operation, operation_name
 
 Fact = TypeVar("Fact")
 # A product: path of the innermost module around it, index of the module's call, index of the product in the call.
 Key = tuple[str, int, int]
-# Positions of the two multiplied operands; einsum and matmul become bmm.
-PRODUCTS = {"mul": (0, 1), "addcmul": (1, 2), "bmm": (0, 1), "baddbmm": (1, 2)}
 
 
 def product_operands(func: Any, args: Sequence[Any]) -> tuple[int, int] | None:
@@ -118,7 +116,7 @@ class WatchMode(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self._operation = Operation("", 0)
-        self._counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -126,8 +124,8 @@ class WatchMode(TorchDispatchMode):
             with self:
                 return decomposed(func, args, kwargs)
         name = operation_name(func)
-        self._operation = Operation(name, self._counts[name])
-        self._counts[name] += 1
+        self._operation = Operation(name, self.counts[name])
+        self.counts[name] += 1
         return self.run(func, args, kwargs)
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -18,7 +18,7 @@ from se_probe.analysis.stats.moments import Floats
 from se_probe.analysis.stats.states import FEWEST_STATE_IMAGES, STATES, channel_states, site_verdict
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateRecorder, GateSite
-from se_probe.gates.chosen import choose_sites
+from se_probe.gates.discovery import choose_sites
 from se_probe.io.log import tell
 
 Log = Callable[[Mapping[str, Any]], object]
