@@ -91,7 +91,7 @@ def measure(
 
 def table(rows: pd.DataFrame) -> str:
     """Return the rows as the table of the README."""
-    lines = ["| site | way | highest − random | lowest − random | ms a map |", "|---|---|---|---|---|"]
+    lines = ["| site | method | highest − random | lowest − random | ms per map |", "|---|---|---|---|---|"]
     for row in rows.to_dict("records"):
         ends = [
             f"{row[f'{end}_minus_random']:+.2f} ({row[f'{end}_ci_low']:+.2f} to {row[f'{end}_ci_high']:+.2f})"

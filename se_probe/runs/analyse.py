@@ -61,7 +61,8 @@ def write_analysis(
     with status("measuring gates", shown=progress):
         found = _measured(recording, data, factors)
     with status("writing the report", shown=progress):
-        from se_probe.report.write import run_facts, summary_of, write_report  # Matplotlib comes with it
+        from se_probe.report.facts import run_facts
+        from se_probe.report.write import summary_of, write_report  # Matplotlib comes with it
 
         folder = recording.path.parent
         options = run_facts(folder).get("options")

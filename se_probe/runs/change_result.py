@@ -18,16 +18,14 @@ from se_probe.analysis.changed import PLAIN, change_accuracy, change_channels, c
 from se_probe.analysis.detection import ALL_SITES, change_detection
 from se_probe.errors import SeProbeError
 from se_probe.figures import model_line
-from se_probe.figures.change_detection import change_detection_figure
-from se_probe.figures.change_images import change_images
-from se_probe.figures.change_response import change_response
+from se_probe.figures.changes import change_detection_figure, change_images, change_response
 from se_probe.io.files import reading
 from se_probe.io.log import tell
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.guard import is_incomplete
 from se_probe.recording.run_folder import FIGURES
-from se_probe.report.changes import change_html
 from se_probe.report.figures import report_figure
+from se_probe.report.pages import change_html
 from se_probe.runs.artifacts import Artifacts, Drawn
 from se_probe.runs.conditions import THUMBNAILS, read_thumbnails
 

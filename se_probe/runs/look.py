@@ -181,7 +181,7 @@ def _written(found: Look, settings: LookSettings, model: LoadedModel) -> Look:
     """Write the page, the figures and the tables."""
     from se_probe.figures.maps import GatePanel, image_maps  # these bring Matplotlib
     from se_probe.report.figures import report_figure
-    from se_probe.report.look import LookedImage, gates_table, look_html
+    from se_probe.report.pages import LookedImage, gates_table, look_html
     from se_probe.runs.artifacts import Artifacts, Drawn
 
     folder = choose_folder("look", Path(settings.out or "."), overwrite=settings.overwrite)
