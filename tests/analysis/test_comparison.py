@@ -7,7 +7,7 @@ import pytest
 from se_probe.analysis.comparison import compare_recordings
 from se_probe.analysis.health import site_health
 from se_probe.analysis.specificity import site_specificity
-from tests.analysis.comparable import CLASSES, ORDER, image_table, network
+from tests.analysis.image_recording import CLASSES, ORDER, image_table, network
 
 IMAGES = image_table(dict.fromkeys(ORDER, range(12)))
 FAST = {"resamples": 19}

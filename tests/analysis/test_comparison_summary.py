@@ -3,7 +3,7 @@
 import pytest
 
 from se_probe.analysis.comparison import compare_recordings, comparison_sentences, comparison_summary
-from tests.analysis.comparable import ORDER, image_table, network
+from tests.analysis.image_recording import ORDER, image_table, network
 
 IMAGES = image_table(dict.fromkeys(ORDER, range(12)))
 

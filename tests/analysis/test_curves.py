@@ -13,11 +13,11 @@ from se_probe.analysis import (
     within_class_curves,
 )
 from se_probe.errors import SeProbeError
-from tests.analysis.stand_in import Site, StandIn, resnet50_sites
+from tests.analysis.raw_recording import GateSite, random_recording, resnet50_sites
 
 COUNTS = {"goldfish": 5, "pug": 4, "airliner": 6, "cliff": 3, "tabby": 8}
 CHOSEN = ["cliff", "goldfish", "airliner"]
-RECORDING = StandIn([*resnet50_sites(12), Site("SK_5_4", 5, 4, 12, branches=2)], CHOSEN, COUNTS)
+RECORDING = random_recording([*resnet50_sites(12), GateSite("SK_5_4", 5, 4, 12, branches=2)], CHOSEN, COUNTS)
 
 
 def test_one_row_a_site_channel_and_class():
@@ -62,7 +62,7 @@ def test_reference_is_the_plain_mean_of_class_means():
 
 
 def test_default_sites_are_those_of_the_paper():
-    recording = StandIn(resnet50_sites(), CHOSEN, COUNTS)
+    recording = random_recording(resnet50_sites(), CHOSEN, COUNTS)
     curves = excitation_curves(recording)
     assert curves["site"].unique().tolist() == ["SE_2_3", "SE_3_4", "SE_4_6", "SE_5_1", "SE_5_2", "SE_5_3"]
 
@@ -101,15 +101,15 @@ def test_default_within(chosen, expected):
 
 
 def test_one_image_gives_a_mean_and_no_deviation():
-    recording = StandIn([Site("SE_2_1", 2, 1, 4)], ["pug"], {"pug": 1, "cliff": 1})
+    recording = random_recording([GateSite("SE_2_1", 2, 1, 4)], ["pug"], {"pug": 1, "cliff": 1})
     curves = excitation_curves(recording)
     assert curves["mean"].notna().all()
     assert curves["std"].isna().all()
     assert curves["standard_error"].isna().all()
 
 
-SMALL = StandIn(
-    [Site("SE_2_1", 2, 1, 6), Site("SK_2_2", 2, 2, 5, branches=3)],
+SMALL = random_recording(
+    [GateSite("SE_2_1", 2, 1, 6), GateSite("SK_2_2", 2, 2, 5, branches=3)],
     ["goldfish"],
     {"goldfish": 4, "pug": 9, "cliff": 3},
 )
@@ -140,7 +140,7 @@ def test_reference_weighs_classes_equally(site):
 
 
 def test_reference_has_no_variance_when_a_class_has_one_image():
-    recording = StandIn([Site("SE_2_1", 2, 1, 4)], ["goldfish"], {"goldfish": 5, "pug": 1})
+    recording = random_recording([GateSite("SE_2_1", 2, 1, 4)], ["goldfish"], {"goldfish": 5, "pug": 1})
     result = reference_statistics(recording.moments("SE_2_1"))
     assert np.isnan(result["variance"]).all()
     assert np.isnan(result["standard_error"]).all()

@@ -6,7 +6,8 @@ import pytest
 
 from se_probe.analysis.scale import image_values
 from se_probe.analysis.shifts import overall_shifts, shift_sentences, shift_tests
-from tests.analysis.scaled import KernelSite, ScaledStandIn, attention, sk_site
+from tests.analysis.image_recording import ImageRecording, attention, sk_site
+from tests.analysis.raw_recording import GateSite
 
 SITES = [sk_site("SK_2_1"), sk_site("SK_3_1", 3), sk_site("SK_4_1", 4), sk_site("SK_5_1", 5)]
 SHIFTS = {"SK_2_1": 0.03, "SK_3_1": -0.02, "SK_4_1": 0.0, "SK_5_1": 0.0}
@@ -29,7 +30,7 @@ def planted(classes=12, images=6, *, scales=(1.0, 1.5, 2.0), seed=0, sites=SITES
             )
             for site in sites
         }
-        recordings[scale] = ScaledStandIn(list(sites), labels, raw)
+        recordings[scale] = ImageRecording(list(sites), labels, raw)
     return recordings
 
 
@@ -62,7 +63,7 @@ def test_null_data_are_called_shifts_at_most_at_the_nominal_rate():
         rng = np.random.default_rng(seed)
         labels = [f"class {number}" for number in range(3) for _ in range(6)]
         runs = {
-            scale: ScaledStandIn(
+            scale: ImageRecording(
                 sites, labels, {site.name: attention(rng.normal(0.5, 0.1, 18), rng, 18, 4) for site in sites}
             )
             for scale in (1.0, 2.0)
@@ -88,10 +89,10 @@ def test_too_few_images_give_no_verdict(classes, images):
 
 
 def test_equal_kernels_are_said_to_be_so():
-    site = KernelSite("SA_2_1", 2, 1, 4, 2, "softmax over branches", family="split attention")
+    site = GateSite("SA_2_1", 2, 1, 4, 2, "softmax over branches", family="split attention")
     rng = np.random.default_rng(0)
     runs = {
-        s: ScaledStandIn([site], ["pug"] * 20, {"SA_2_1": attention(np.full(20, 0.5), rng, 20, 4)}) for s in (1.0, 2.0)
+        s: ImageRecording([site], ["pug"] * 20, {"SA_2_1": attention(np.full(20, 0.5), rng, 20, 4)}) for s in (1.0, 2.0)
     }
     tests = shift_tests(image_values(runs))
     assert tests["verdict"].tolist() == ["cannot be judged"]
@@ -102,10 +103,10 @@ def test_equal_kernels_are_said_to_be_so():
 
 def test_sigmoid_gates_open_or_close():
     rng = np.random.default_rng(1)
-    sites = [KernelSite("SE_2_1", 2, 1, 5), KernelSite("SE_2_2", 2, 2, 5)]
+    sites = [GateSite("SE_2_1", 2, 1, 5), GateSite("SE_2_2", 2, 2, 5)]
     base = rng.uniform(0.3, 0.6, (40, 5))
     runs = {
-        s: ScaledStandIn(
+        s: ImageRecording(
             sites, ["pug"] * 40, {"SE_2_1": base + 0.05 * s, "SE_2_2": base - 0.02 * s + rng.normal(0, 0.01, (40, 5))}
         )
         for s in (1.0, 2.0)
@@ -123,7 +124,7 @@ def test_a_shift_below_the_smallest_that_counts_is_none_or_open_and_never_found(
         base = rng.uniform(0.3, 0.6, (images, 5))
         moved = base + 0.0008 + rng.normal(0, 0.001, (images, 1))
         runs = {
-            s: ScaledStandIn([KernelSite("SE_2_1", 2, 1, 5)], ["pug"] * images, {"SE_2_1": gates})
+            s: ImageRecording([GateSite("SE_2_1", 2, 1, 5)], ["pug"] * images, {"SE_2_1": gates})
             for s, gates in ((1.0, base), (2.0, moved))
         }
         (row,) = shift_tests(image_values(runs)).to_dict("records")

@@ -6,10 +6,10 @@ import pytest
 
 from se_probe.analysis import class_table, recording_tables, site_table
 from se_probe.io.files import write_csv
-from tests.analysis.stand_in import Site, StandIn
+from tests.analysis.raw_recording import GateSite, random_recording
 
-SITES = [Site("SE_2_1", 2, 1, 6), Site("SK_3_1", 3, 1, 4, branches=2, family="SK", reduction=None)]
-RECORDING = StandIn(SITES, ["pug", "goldfish"], {"goldfish": 4, "pug": 9, "cliff": 3})
+SITES = [GateSite("SE_2_1", 2, 1, 6), GateSite("SK_3_1", 3, 1, 4, branches=2, family="SK", reduction=None)]
+RECORDING = random_recording(SITES, ["pug", "goldfish"], {"goldfish": 4, "pug": 9, "cliff": 3})
 
 
 def test_class_table_covers_every_site_branch_and_channel():
@@ -43,14 +43,14 @@ def test_branches_of_a_softmax_average_to_their_share():
 
 
 def test_image_spread_uses_the_classes_that_have_one():
-    recording = StandIn(SITES[:1], ["pug"], {"pug": 7, "cliff": 1})
+    recording = random_recording(SITES[:1], ["pug"], {"pug": 7, "cliff": 1})
     row = site_table(recording).iloc[0]
     expected = recording.raw["SE_2_1"]["pug"].var(axis=0, ddof=1).mean() ** 0.5
     assert row["within_class_sd"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_spreads_that_do_not_exist_are_nan():
-    row = site_table(StandIn(SITES[:1], ["pug"], {"pug": 1})).iloc[0]
+    row = site_table(random_recording(SITES[:1], ["pug"], {"pug": 1})).iloc[0]
     assert np.isnan(row["between_class_sd"])
     assert np.isnan(row["within_class_sd"])
 
