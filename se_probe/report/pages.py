@@ -7,10 +7,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from se_probe.analysis.changed import MOVES
-from se_probe.analysis.comparison import Comparison
-from se_probe.analysis.comparison_summary import comparison_sentences, comparison_summary
-from se_probe.analysis.detection import ALL_SITES, ENERGY, GATES, POOLED, SOFTMAX
+from se_probe.analysis.change import ALL_SITES, ENERGY, GATES, MOVES, POOLED, SOFTMAX
+from se_probe.analysis.comparison import Comparison, comparison_sentences, comparison_summary
 from se_probe.figures import model_line
 from se_probe.recording import Recording
 from se_probe.report.facts import interval_texts, repeatable

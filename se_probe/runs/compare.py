@@ -9,8 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
 
-from se_probe.analysis.comparison import Comparison, compare_recordings
-from se_probe.analysis.comparison_summary import comparison_sentences, comparison_summary
+from se_probe.analysis.comparison import Comparison, compare_recordings, comparison_sentences, comparison_summary
 from se_probe.errors import SeProbeError
 from se_probe.figures.comparison import alignment, comparison_profiles
 from se_probe.io.log import tell
