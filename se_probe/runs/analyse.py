@@ -17,7 +17,7 @@ from se_probe.analysis.branches import branch_tables, has_branches
 from se_probe.analysis.covariates import factor_tables, read_factors
 from se_probe.analysis.effects import effect_tables
 from se_probe.analysis.findings import Finding, findings
-from se_probe.analysis.findings.context import COVARIATES
+from se_probe.analysis.findings.depth import COVARIATES
 from se_probe.demo.stimuli import factor_row
 from se_probe.errors import SeProbeError
 from se_probe.images.decode import UndecodableImageError

@@ -16,8 +16,8 @@ from se_probe.io.log import tell
 from se_probe.io.progress import status
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.run_folder import FIGURES, RunFolder, choose_folder
-from se_probe.report.comparison import comparison_html
 from se_probe.report.figures import ReportFigure, report_figure
+from se_probe.report.pages import comparison_html
 from se_probe.runs.artifacts import Artifacts, Drawn
 from se_probe.runs.settings import CompareSettings
 from se_probe.runs.telling import tell_summary
