@@ -22,7 +22,6 @@ from se_probe.analysis.stats.detection import left_out_distances, paired_curve
 from se_probe.analysis.stats.intervals import NORMAL, Interval
 from se_probe.analysis.stats.moments import Floats
 from se_probe.analysis.stats.paired import (
-    Strata,
     flip_interval,
     holm,
     image_strata,
@@ -135,7 +134,7 @@ def change_channels(recordings: Changes) -> pd.DataFrame:
         for key, facts in _conditions(recordings):
             after = matched_gates(recordings[key], site, rows[key]).to_numpy().reshape(len(rows), -1)
             units = image_strata(after - before, labels)
-            reach = NORMAL * _error(units)
+            reach = NORMAL * units.standard_error
             table = pd.DataFrame({"shift": units.mean, "ci_low": units.mean - reach, "ci_high": units.mean + reach})
             shift_sd = np.divide(units.mean, sd, out=np.full_like(sd, np.nan), where=sd > 0)
             tables.append(columns_of(site).join(table).assign(sd=sd, shift_sd=shift_sd, **facts))
@@ -143,13 +142,8 @@ def change_channels(recordings: Changes) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)[columns]
 
 
-def _error(units: Strata) -> Floats:
-    variances = [group.var(axis=0, ddof=1) / len(group) if len(group) > 1 else np.nan for group in units.groups]
-    return np.asarray(np.sqrt(sum(variances)) / len(units.groups))
-
-
 def change_accuracy(recordings: Changes, *, seed: int = 0) -> pd.DataFrame:
-    """Compare what the network says of the same images, plain and changed.
+    """Compare the network's answers on the same images, plain and changed.
 
     Returns:
         A row a change: `CONDITION`, `images`, `labelled` (images whose class the network has a unit for); over these,

@@ -42,8 +42,8 @@ def class_similarity(recording: RecordingLike, site: str, classes: Sequence[str]
     Raises:
         SeProbeError: an unknown site, or a class without images.
     """
-    (found,) = chosen_sites(recording, [site])
-    moments = select_classes(recording.moments(found.name).compute(), classes)
+    (chosen,) = chosen_sites(recording, [site])
+    moments = select_classes(recording.moments(chosen.name).compute(), classes)
     means, m2 = (moments[name].to_numpy().reshape(moments.sizes["class"], -1) for name in ("mean", "m2"))
     noise = Moments(moments["count"].to_numpy(), means.T, m2.T)
     names = [str(name) for name in moments["class"].to_numpy()]
@@ -91,9 +91,9 @@ def clustered_class_means(
         `mean`, and the positions `row` and `column` of the class and the channel in an average-linkage clustering by
         the root mean square difference of their means.
     """
-    (found,) = chosen_sites(recording, [site])
+    (chosen,) = chosen_sites(recording, [site])
     moments = select_classes(recording.moments(site).compute(), classes)
-    picked = sample_channels(found.channels, channels, seed)
+    picked = sample_channels(chosen.channels, channels, seed)
     means = moments["mean"].isel(channel=picked).to_numpy().reshape(moments.sizes["class"], -1).astype(np.float64)
     names = moments["class"].to_numpy().astype(str)
     rows = _leaves(means) if order is None else np.array([list(order).index(name) for name in names])
@@ -101,11 +101,11 @@ def clustered_class_means(
     return pd.DataFrame(
         {
             "site": site,
-            "activation": found.activation,
-            "site_channels": found.channels,
+            "activation": chosen.activation,
+            "site_channels": chosen.channels,
             "class": np.repeat(names, size),
-            "branch": np.tile(np.repeat(np.arange(found.branches), len(picked)), len(names)),
-            "channel": np.tile(picked, len(names) * found.branches),
+            "branch": np.tile(np.repeat(np.arange(chosen.branches), len(picked)), len(names)),
+            "channel": np.tile(picked, len(names) * chosen.branches),
             "mean": means.ravel(),
             "row": np.repeat(rows, size),
             "column": np.tile(_leaves(means.T), len(names)),
