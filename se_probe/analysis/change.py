@@ -51,16 +51,15 @@ def change_sites(recordings: Changes, *, seed: int = 0) -> pd.DataFrame:
 
     `recordings` are by label, the plain images under `PLAIN`.
 
-    Returns:
-        A row a change and site: `CONDITION`; `site`, `stage`, `block`, `depth` (0 … 1), `images`, `classes`. `moved`,
-        the mean over images and channels of the absolute difference to the same image's gate, in gate units, classes
-        with equal weights, with 95 % limits (studentized bootstrap over images, or over classes where there are ten);
-        `sd`, the standard deviation of the plain images' gates over images, root mean square over channels; `moved_sd`,
-        `moved` over `sd`, with the same limits over the same `sd`. `pattern_p` of the test that no channel's mean moves
-        (`pattern_test`), `pattern_p_holm` over the sites of a change, and `pattern`: "moves" where that is below 0.05
-        and `moved` reaches 0.001, "no shift found", or "cannot be judged". Last the quantity that `shift_tests` follows
-        (the mean gate, or the attention of the largest kernel less that of the smallest), with its `effect`, `ci_low`,
-        `ci_high`, `p`, `p_holm` and `verdict`.
+    A row a change and site: `CONDITION`; `site`, `stage`, `block`, `depth` (0 … 1), `images`, `classes`. `moved`, the
+    mean over images and channels of the absolute difference to the same image's gate, in gate units, classes with equal
+    weights, with 95 % limits (studentized bootstrap over images, or over classes where there are ten); `sd`, the
+    standard deviation of the plain images' gates over images, root mean square over channels; `moved_sd`, `moved` over
+    `sd`, with the same limits over the same `sd`. `pattern_p` of the test that no channel's mean moves
+    (`pattern_test`), `pattern_p_holm` over the sites of a change, and `pattern`: "moves" where that is below 0.05 and
+    `moved` reaches 0.001, "no shift found", or "cannot be judged". Last the quantity that `shift_tests` follows (the
+    mean gate, or the attention of the largest kernel less that of the smallest), with its `effect`, `ci_low`,
+    `ci_high`, `p`, `p_holm` and `verdict`.
     """
     rows, plain = matched_images(recordings, verb="change"), recordings[PLAIN]
     before = {site.name: matched_gates(plain, site, rows[PLAIN]) for site in plain.sites}
@@ -121,10 +120,9 @@ def _level_shifts(values: pd.DataFrame, rows: pd.DataFrame, sites: Sequence[Site
 def change_channels(recordings: Changes) -> pd.DataFrame:
     """Measure how far a change moves every channel, on average over images, classes with equal weights.
 
-    Returns:
-        A row a change, site, branch and channel: `CONDITION`, `site`, `branch`, `channel`; `shift` in gate units with
-        its 95 % limits over images of these classes (normal, stratified by class), not corrected for their number;
-        `sd` over the plain images, and `shift_sd`, `shift` over `sd` (NaN where the plain gate does not move).
+    A row a change, site, branch and channel: `CONDITION`, `site`, `branch`, `channel`; `shift` in gate units with its
+    95 % limits over images of these classes (normal, stratified by class), not corrected for their number; `sd` over
+    the plain images, and `shift_sd`, `shift` over `sd` (NaN where the plain gate does not move).
     """
     rows, plain = matched_images(recordings, verb="change"), recordings[PLAIN]
     labels, tables = _labels(rows), []
@@ -145,11 +143,10 @@ def change_channels(recordings: Changes) -> pd.DataFrame:
 def change_accuracy(recordings: Changes, *, seed: int = 0) -> pd.DataFrame:
     """Compare the network's answers on the same images, plain and changed.
 
-    Returns:
-        A row a change: `CONDITION`, `images`, `labelled` (images whose class the network has a unit for); over these,
-        classes with equal weights, `plain_top1`, `top1`, `top1_change` with 95 % limits (`flip_interval`), `p` of the
-        sign-flip test and `p_holm` over changes; over all images `agreement`, the share of images that keep their
-        first choice, with limits (`share_interval`). NaN where there is no such image.
+    A row a change: `CONDITION`, `images`, `labelled` (images whose class the network has a unit for); over these,
+    classes with equal weights, `plain_top1`, `top1`, `top1_change` with 95 % limits (`flip_interval`), `p` of the
+    sign-flip test and `p_holm` over changes; over all images `agreement`, the share of images that keep their first
+    choice, with limits (`share_interval`). NaN where there is no such image.
     """
     rows, table = matched_images(recordings, verb="change"), []
     plain = recordings[PLAIN].images.loc[rows[PLAIN]].reset_index(drop=True)
@@ -198,11 +195,10 @@ def change_detection(recordings: Changes, energies: Mapping[str, pd.Series]) -> 
 
     Recordings have the squeeze captured where sites have one; energies are by path.
 
-    Returns:
-        A row a change, score and site (`ALL_SITES` for scores of the output too): `CONDITION`, `score`, `site`,
-        `images`, `auc`, `auc_ci_low`, `auc_ci_high`; for gates also `minus_softmax`, `minus_energy` and
-        `minus_pooled`, the AUC less that of the other score (the last at the same site), with limits. Limits are for
-        another draw of images of these classes.
+    A row a change, score and site (`ALL_SITES` for scores of the output too): `CONDITION`, `score`, `site`, `images`,
+    `auc`, `auc_ci_low`, `auc_ci_high`; for gates also `minus_softmax`, `minus_energy` and `minus_pooled`, the AUC less
+    that of the other score (the last at the same site), with limits. Limits are for another draw of images of these
+    classes.
     """
     rows = matched_images(recordings, verb="change")
     scores = {key: _scores(recordings, key, rows, energies[key]) for key in recordings}

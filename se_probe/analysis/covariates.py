@@ -155,11 +155,10 @@ def factor_tables(
     `factors` are those of `read_factors`, for each image whose gates were kept; p is from `permutations` of the images
     within classes.
 
-    Returns:
-        `site_factors.csv`: one row a site and factor, `share` pooled over channels, and the row "all factors" for all
-        together. `channel_factors.csv.gz`: one row a site, branch, channel and factor, with `share`, `p` (permutation)
-        and `q` (false-discovery adjusted over the channels of a site). Shares are adjusted R², centred on 0 where a
-        factor explains nothing. They add up only where factors are independent.
+    `site_factors.csv`: one row a site and factor, `share` pooled over channels, and the row "all factors" for all
+    together. `channel_factors.csv.gz`: one row a site, branch, channel and factor, with `share`, `p` (permutation) and
+    `q` (false-discovery adjusted over the channels of a site). Shares are adjusted R², centred on 0 where a factor
+    explains nothing. They add up only where factors are independent.
     """
     columns = {name: _numbers(factors, own) for name, own in _groups(factors).items()}
 

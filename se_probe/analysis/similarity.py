@@ -86,10 +86,9 @@ def clustered_class_means(
 ) -> pd.DataFrame:
     """Mean gate of classes in sampled channels of a site, ordered by clustering, or with rows in a given `order`.
 
-    Returns:
-        One row a class, branch and channel: `site`, `activation`, `site_channels`, `class`, `branch`, `channel`,
-        `mean`, and the positions `row` and `column` of the class and the channel in an average-linkage clustering by
-        the root mean square difference of their means.
+    One row a class, branch and channel: `site`, `activation`, `site_channels`, `class`, `branch`, `channel`, `mean`,
+    and the positions `row` and `column` of the class and the channel in an average-linkage clustering by the root mean
+    square difference of their means.
     """
     (chosen,) = chosen_sites(recording, [site])
     moments = select_classes(recording.moments(site).compute(), classes)

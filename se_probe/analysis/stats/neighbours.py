@@ -14,13 +14,8 @@ _AT_ONCE = 512
 def neighbours(values: Floats, count: int, *, least_sd: float = 0.0) -> tuple[NDArray[np.int64], Floats]:
     """Find for each column the others with the largest absolute correlation above `by_chance`, strongest first.
 
-    Args:
-        values: `(row, column)`.
-        count: most neighbours of a column.
-        least_sd: columns with a smaller standard deviation neither have nor are neighbours.
-
-    Returns:
-        Indices of the columns, −1 for none, and Pearson's correlations, NaN for none, both `(column, count)`.
+    Values are `(row, column)`; columns with a standard deviation below `least_sd` neither have nor are neighbours.
+    Gives indices of columns, −1 for none, and Pearson's correlations, NaN for none, both `(column, count)`.
     """
     rows, columns = values.shape
     indices, correlations = np.full((columns, count), -1), np.full((columns, count), np.nan)
