@@ -212,8 +212,8 @@ def channel_gates(recording: GateRecording, site: str, channel: int, branch: int
             "gate": gates.to_numpy().astype(np.float64),
         }
     )
-    order = {name: position for position, name in enumerate(recording.chosen)}
-    return table.sort_values("class", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+    order = list(recording.chosen)
+    return table.sort_values("class", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
 
 
 def each_site(measure: Callable[[SiteLike], Measured], sites: Sequence[SiteLike]) -> list[Measured]:
