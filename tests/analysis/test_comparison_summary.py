@@ -2,8 +2,7 @@
 
 import pytest
 
-from se_probe.analysis.comparison import compare_recordings
-from se_probe.analysis.comparison_summary import comparison_sentences, comparison_summary
+from se_probe.analysis.comparison import compare_recordings, comparison_sentences, comparison_summary
 from tests.analysis.comparable import ORDER, image_table, network
 
 IMAGES = image_table(dict.fromkeys(ORDER, range(12)))

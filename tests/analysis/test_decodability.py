@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from se_probe.analysis.decodability import site_decodability
+from se_probe.analysis.specificity import site_decodability
 from se_probe.analysis.stats.decoding import decode
 from tests.analysis.raw_recording import RawRecording, mixed_recording
 

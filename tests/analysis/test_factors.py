@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from se_probe.analysis.factors import factor_tables, read_factors
+from se_probe.analysis.covariates import factor_tables, read_factors
 from se_probe.analysis.stats.regression import explained_by_column, explained_share
 from se_probe.errors import SeProbeError
 from tests.analysis.raw_recording import GateSite, RawRecording

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from se_probe.analysis.scale_summary import scale_summary
+from se_probe.analysis.shifts import scale_summary
 
 LARGER, SMALLER, NONE_FOUND = "moves to the larger kernel", "moves to the smaller kernel", "no shift found"
 

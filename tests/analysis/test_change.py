@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from se_probe.analysis.change_sentences import change_sentences
-from se_probe.analysis.changed import change_accuracy, change_channels, change_sites
-from se_probe.analysis.detection import change_detection
+from se_probe.analysis.change import (
+    change_accuracy,
+    change_channels,
+    change_detection,
+    change_sentences,
+    change_sites,
+)
 from se_probe.errors import SeProbeError
 from tests.analysis.changed_run import LABELS, changed_recordings
 
