@@ -31,19 +31,14 @@ MASKS = ("highest", "lowest", "random")
 
 @dataclass(frozen=True)
 class ImageMap:
-    """Where one gate looks in one image.
+    """Where one gate looks in one image."""
 
-    Attributes:
-        site, channel: the gate.
-        place: the image's position in the selection.
-        shares: `(height, width)`, what each position of the feature map adds to the logit.
-        bias, logit, residual: as in `GateMap`.
-    """
-
+    # site, channel: the gate.
     site: str
     channel: int
-    place: int
-    shares: NDArray[np.float32]
+    place: int  # the image's position in the selection
+    shares: NDArray[np.float32]  # `(height, width)`, what each position of the feature map adds to the logit
+    # bias, logit, residual: as in `GateMap`.
     bias: float
     logit: float
     residual: float
@@ -125,13 +120,7 @@ def mask_images(
     """Mask images by the maps of gates, and return site → changes of their logits.
 
     Args:
-        model: the network, on its device.
-        mapper: of that network.
-        selection: the images.
-        channels: site → channels.
         seed: of the random areas, which do not depend on the batches.
-        batch_size: images in one forward pass.
-        workers: processes that decode images.
         progress: called with the number of images of every pass.
     """
     changes: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
@@ -170,14 +159,8 @@ def logits_masked(
     """Return the logits of channels with each mask, `(mask, image, channel)`.
 
     Args:
-        mapper: of the network.
-        images: `(image, 3, height, width)`.
-        blurred: what fills the masks.
-        site: the site.
-        channels: `(image, channel)`.
         maps: `(image, channel, …)` on any grid; random areas have the same grain.
         draws: a generator for each image.
-        progress: called with the number of images of every pass.
     """
     rows = []
     for number in range(channels.shape[1]):

@@ -46,14 +46,7 @@ class Samples:
 
 
 def samples_of(selection: Selection, places: Sequence[int], inputs: torch.Tensor, untouched: object) -> Samples:
-    """Return the samples of a batch.
-
-    Args:
-        selection: the images.
-        places: positions of the batch's images in the selection.
-        inputs: input of the network.
-        untouched: output of the untouched network.
-    """
+    """Return the samples of a batch."""
     samples = [selection.entries[place].sample for place in places]
     indices = [sample.image_class.index for sample in samples]
     units = torch.tensor([-1 if index is None else index for index in indices])

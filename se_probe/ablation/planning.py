@@ -85,21 +85,14 @@ def plan_interventions(sites: Sequence[GateSite], which: Sequence[str] = SCOPES)
 
 @dataclass(frozen=True)
 class ReplacementSpec:
-    """A replacement as text, parsed.
+    """A replacement as text, parsed."""
 
-    Attributes:
-        text: as given on the command line.
-        kind: its word.
-        classes: the two classes of a swap.
-        replacement: the replacement; None where it is made from a recording, from other images or from the network.
-        side: side of a tile, whose replacement needs the network (`of`).
-    """
-
-    text: str
-    kind: Kind
-    classes: tuple[str, str] | None = None
+    text: str  # as given on the command line
+    kind: Kind  # its word
+    classes: tuple[str, str] | None = None  # the two classes of a swap
+    # The replacement; None where it is made from a recording, from other images or from the network.
     replacement: Replacement | None = None
-    side: int | None = None
+    side: int | None = None  # side of a tile, whose replacement needs the network (`of`)
 
     @property
     def by_class(self) -> bool:
@@ -193,11 +186,6 @@ def shuffled(places: Sequence[int], seed: int) -> dict[int, int]:
 def swapped(classes: Mapping[int, ImageClass], pair: tuple[ImageClass, ImageClass], seed: int) -> dict[int, int]:
     """Return for each image of two classes a donor of the other class, taken in turn from a random order.
 
-    Args:
-        classes: position of an image in the selection → its class.
-        pair: the two classes.
-        seed: of the random orders.
-
     Raises:
         SeProbeError: a class has no image.
     """
@@ -217,13 +205,7 @@ def _drawn(receivers: Sequence[int], donors: Sequence[int], seed: int) -> Iterat
 def donated(
     gates: Mapping[str, NDArray[np.floating]], places: Sequence[int], donors: Mapping[int, int]
 ) -> dict[str, PerLabel]:
-    """Return replacements that give each image its donor's gates; labels are positions in the selection.
-
-    Args:
-        gates: site → gates of the images, as `gather_gates` returns them.
-        places: positions of these images in the selection.
-        donors: receiver → donor.
-    """
+    """Return replacements that give each image its donor's gates; labels are positions in the selection."""
     row = {place: number for number, place in enumerate(places)}
     rows = [row[donor] for donor in donors.values()]
     labels = [str(receiver) for receiver in donors]

@@ -104,9 +104,7 @@ def scores(
 
     Args:
         networks: the networks; the untouched one first, if the score needs its output.
-        images: the images.
         score: maps an output to a number for each image: `first_choice` or a metric.
-        watch: called with the outputs of every batch.
 
     Raises:
         SeProbeError: an output has no score.
@@ -128,13 +126,7 @@ def scores(
 
 
 def confirm(networks: Sequence[Run], images: Images, score: Score | None = None) -> tuple[list[NDArray[Any]], float]:
-    """Return the scores of several networks, and the largest deviation of the last one's outputs from the one before.
-
-    Args:
-        networks: as for `scores`.
-        images: the images.
-        score: as for `scores`; the first choice by default.
-    """
+    """Return the scores of several networks, and the largest deviation of the last one from the one before."""
     deviations: list[torch.Tensor] = []
 
     def watch(outputs: list[Any]) -> None:

@@ -20,22 +20,14 @@ FEWEST_MEASURED = 20
 
 @dataclass(frozen=True)
 class Loss:
-    """The loss of a changed network against the untouched one, on the same images, in percentage points.
+    """The loss of a changed network against the untouched one, on the same images, in percentage points."""
 
-    Attributes:
-        images: number of images.
-        before: top-1 accuracy of the untouched network in per cent; 100 where agreement is counted.
-        after: top-1 accuracy of the changed network in per cent, or its agreement with the untouched one.
-        lost: images that only the untouched network gets right.
-        won: images that only the changed network gets right.
-        low, high: 95 % interval of the loss (`flip_interval`, images as units).
-    """
-
-    images: int
-    before: float
-    after: float
-    lost: int
-    won: int
+    images: int  # number of images
+    before: float  # top-1 accuracy of the untouched network in per cent; 100 where agreement is counted
+    after: float  # top-1 accuracy of the changed network in per cent, or its agreement with the untouched one
+    lost: int  # images that only the untouched network gets right
+    won: int  # images that only the changed network gets right
+    # low, high: 95 % interval of the loss (`flip_interval`, images as units).
     low: float
     high: float
 
@@ -65,15 +57,10 @@ class Loss:
 
 @dataclass(frozen=True)
 class MetricLoss(Loss):
-    """The loss by a metric: `before` and `after` are means, `lost` and `won` count worse and better images.
+    """The loss by a metric: `before` and `after` are means, `lost` and `won` count worse and better images."""
 
-    Attributes:
-        value: the loss, in the metric's unit.
-        measured_in: that unit, "" for none.
-    """
-
-    value: float
-    measured_in: str
+    value: float  # the loss, in the metric's unit
+    measured_in: str  # that unit, "" for none
 
     @property
     def points(self) -> float:
@@ -99,13 +86,7 @@ def loss_of(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Loss:
 
 
 def metric_loss(metric: Metric, before: NDArray[np.float64], after: NDArray[np.float64]) -> MetricLoss:
-    """Return the loss by a metric, with the interval of `paired_interval`, images as units; NaN is not counted.
-
-    Args:
-        metric: the metric.
-        before: its numbers for the untouched network, `(image,)`.
-        after: its numbers for the changed network, `(image,)`.
-    """
+    """Return the loss by a metric, with the interval of `paired_interval`, images as units; NaN is not counted."""
     known = ~np.isnan(before)
     losses = ((after - before) if metric.lower_is_better else (before - after))[known]
     interval = paired_interval(Strata((losses[:, None],), "image"))

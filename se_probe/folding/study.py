@@ -169,12 +169,7 @@ class Study:
         return run
 
     def measure(self, images: Images, before: NDArray[Any]) -> LossMeasure:
-        """Return what is lost: the metric, top-1 accuracy if it exceeds chance, else agreement.
-
-        Args:
-            images: the images.
-            before: scores of the untouched network on them.
-        """
+        """Return what is lost: the metric, top-1 accuracy if it exceeds chance, else agreement."""
         if self.metric is not None:
             self.measure_name = self.metric.name
             level = f"{np.nanmean(before):.4g} {self.metric.unit}".rstrip()
@@ -192,12 +187,7 @@ class Study:
 
     @keep_freed_memory()
     def search(self, max_loss: float, say: Callable[[str], None]) -> Search:
-        """Search on the first half among the sites that can be folded; there are no trials if images are too few.
-
-        Args:
-            max_loss: as for `search`.
-            say: called with lines on what is tried.
-        """
+        """Search on the first half among the sites that can be folded; there are no trials if images are too few."""
         images = len(self.first.units())
         if images < FEWEST_MEASURED if self.metric else least_limit(images) > max_loss:
             return Search((), ())

@@ -38,17 +38,11 @@ WHY = {
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Products that are no gates, or modules that look like gates but were not called.
+    """Products that are no gates, or modules that look like gates but were not called."""
 
-    Attributes:
-        kind: a key of `WHY`.
-        module: path of the module.
-        count: number of such products in one forward pass.
-    """
-
-    kind: str
-    module: str
-    count: int
+    kind: str  # a key of `WHY`
+    module: str  # path of the module
+    count: int  # number of such products in one forward pass
 
     @property
     def why(self) -> str:

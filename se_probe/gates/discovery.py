@@ -136,8 +136,6 @@ def choose_sites(network: nn.Module, sites: Iterable[GateSite | str] | None = No
     """Return sites of a network; if they are named or not given, a dry pass finds them.
 
     Args:
-        network: the network.
-        sites: sites, or their names; None for all.
         example: `input_size` or `inputs` of the dry pass, as for `find_gates`; None is left out.
 
     Raises:

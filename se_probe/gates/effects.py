@@ -115,11 +115,6 @@ def _checked_outcome(outcome: Outcome, output: Any, labels: torch.Tensor | None)
 def outcome_of(outcome: Outcome, output: Any, labels: torch.Tensor | None) -> torch.Tensor:
     """Return the outcome of each image, `(image,)`, without waiting for the device; see `gate_effects`.
 
-    Args:
-        outcome: as for `gate_effects`.
-        output: the network's output.
-        labels: output unit of each image's class.
-
     Raises:
         SeProbeError: the output is not logits, or labels are missing.
     """

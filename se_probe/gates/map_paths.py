@@ -35,25 +35,15 @@ _NORMALISING = {
 
 @dataclass(frozen=True)
 class Factor:
-    """A product of a site: how its feature map comes from the sources, and its factor from the logits.
-
-    Attributes:
-        product: the product.
-        shape: canonical shape of its factor without the image axis.
-        feature: the multiplied map, and `relabelling`, the views and copies from the sources to it.
-        axes: axes of images, height and width of the map.
-        split: the map's image axis, and the number of positions per image on it.
-        logit: the input of the gate function, and `tail`, the operations from there to the factor.
-        factor: the factor.
-    """
+    """A product of a site: how its feature map comes from the sources, and its factor from the logits."""
 
     product: Product
-    shape: tuple[int, ...]
-    feature: Ref
+    shape: tuple[int, ...]  # canonical shape of its factor without the image axis
+    feature: Ref  # the multiplied map, and `relabelling`, the views and copies from the sources to it
     relabelling: tuple[Operation, ...]
-    axes: tuple[int, int, int]
-    split: tuple[int, int]
-    logit: Ref
+    axes: tuple[int, int, int]  # axes of images, height and width of the map
+    split: tuple[int, int]  # the map's image axis, and the number of positions per image on it
+    logit: Ref  # the input of the gate function, and `tail`, the operations from there to the factor
     tail: tuple[Operation, ...]
     factor: Ref
 
@@ -82,25 +72,15 @@ class Factor:
 
 @dataclass(frozen=True)
 class MapPath:
-    """The operations from the map that a gate multiplies to its logit.
-
-    Attributes:
-        site: the site.
-        sources: the tensors of which the map consists.
-        operations: the operations from there to the logit, in order.
-        factors: the products of the site.
-        complement: whether its branches are s and 1 - s, of one logit.
-        last: its last product.
-        made: number of operations of each name in a pass up to there.
-    """
+    """The operations from the map that a gate multiplies to its logit."""
 
     site: GateSite
-    sources: tuple[Ref, ...]
-    operations: tuple[Operation, ...]
-    factors: tuple[Factor, ...]
-    complement: bool
-    last: Operation
-    made: Mapping[str, int]
+    sources: tuple[Ref, ...]  # the tensors of which the map consists
+    operations: tuple[Operation, ...]  # the operations from there to the logit, in order
+    factors: tuple[Factor, ...]  # the products of the site
+    complement: bool  # whether its branches are s and 1 - s, of one logit
+    last: Operation  # its last product
+    made: Mapping[str, int]  # number of operations of each name in a pass up to there
 
     @property
     def needed(self) -> set[Operation]:
@@ -120,13 +100,7 @@ class MapPath:
 def find_paths(
     network: nn.Module, sites: Iterable[GateSite], input_size: Sequence[int]
 ) -> tuple[list[MapPath], dict[str, str]]:
-    """Return the paths of sites, found in one pass over noise, and name of a site → why it has none.
-
-    Args:
-        network: the network.
-        sites: the sites.
-        input_size: size of its input without the image axis.
-    """
+    """Return the paths of sites, found in one pass over noise, and name of a site → why it has none."""
     tape = dry_pass(network, input_size, _taped)
     paths, refused = [], {}
     for site in sites:

@@ -54,10 +54,6 @@ class PassFollower:
     of it), the calls of the multiplying modules until each was made as often as in the dry pass. Passes in other
     threads are ignored.
 
-    Args:
-        network: the network, in evaluation mode, not wrapped.
-        sites: the sites to follow.
-
     Attributes:
         in_training: whether the network may be in training mode.
     """

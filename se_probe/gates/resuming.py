@@ -204,16 +204,12 @@ class PassLog(CallMode):
 
 @dataclass(frozen=True)
 class Prefix:
-    """What a pass that is resumed at a site may leave out.
+    """What a pass that is resumed at a site may leave out."""
 
-    Attributes:
-        entries: path of a module → for each of its calls that the pass makes, in order, the number of the call whose
-            output it returns without running, or None if it runs.
-        needed: numbers of those calls whose outputs are read again.
-    """
-
+    # Path of a module → for each of its calls that the pass makes, in order, the number of the call whose output it
+    # returns without running, or None if it runs.
     entries: dict[str, list[int | None]]
-    needed: frozenset[int]
+    needed: frozenset[int]  # numbers of those calls whose outputs are read again
 
     @property
     def left_out(self) -> set[int]:

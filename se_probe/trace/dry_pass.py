@@ -94,12 +94,6 @@ def dry_pass(
 ) -> Watched:
     """Call `watch` with an unwrapped network, in evaluation mode, and a batch of noise; return its result.
 
-    Args:
-        network: the network.
-        size: size of its input without the image axis.
-        watch: makes one pass.
-        images: number of images.
-
     Raises:
         SeProbeError: the pass failed.
     """

@@ -20,16 +20,12 @@ IMAGES = 2
 
 @dataclass(frozen=True)
 class Example:
-    """The arguments of one call of a network.
+    """The arguments of one call of a network."""
 
-    Attributes:
-        args, kwargs: positional and keyword arguments.
-        images: number of images, on the first axis of every tensor whose first axis has this length.
-    """
-
+    # args, kwargs: positional and keyword arguments.
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
-    images: int
+    images: int  # number of images, on the first axis of every tensor whose first axis has this length
 
     def call(self, network: Callable[..., Any]) -> Any:
         """Call a network."""
@@ -92,7 +88,6 @@ def example_of(network: nn.Module, inputs: Any) -> Example:
     """Return an example of two different images from a network's input.
 
     Args:
-        network: the network.
         inputs: a tensor, a tuple or list of positional arguments, or a dict of keyword arguments (of the one
             positional argument where the network takes no such keywords). Images are on the first axis.
 
@@ -143,14 +138,7 @@ def _other(image: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
 
 
 def noise_for(network: nn.Module, size: Sequence[int], images: int = IMAGES, seed: int = 0) -> torch.Tensor:
-    """Return noise on a network's device and in its dtype, `(images, *size)`.
-
-    Args:
-        network: the network.
-        size: size of its input without the image axis.
-        images: number of images.
-        seed: determines the noise.
-    """
+    """Return noise on a network's device and in its dtype, `(images, *size)`."""
     return torch.randn(images, *size, generator=torch.Generator().manual_seed(seed)).to(reference_tensor(network))
 
 

@@ -22,35 +22,25 @@ SCALING = {"mul", "div", "add", "sub"}
 
 @dataclass(frozen=True)
 class Lineage:
-    """History of a storage that depends on the input.
+    """History of a storage that depends on the input."""
 
-    Attributes:
-        operation: last operation that computed it; of copies only "stack" and "cat" count.
-        activation: last bounding function, "scaled X" after an affine map of one, None if unbounded.
-        competitors: length of the axis of a softmax.
-        squeezed: whether it has had no spatial extent since the squeeze.
-        width: narrowest layer output since the squeeze, in units; None before the first layer.
-        mixing: kinds of layers since the squeeze: "convolution", "channel convolution", "linear".
-        bounded_by: the operation that bounded it, if `activation` names one, and the number of its units.
-        squeezed_by: the operation that removed its spatial extent, and the number of its units; the operation that
-            joined several such before the first layer; None if they were joined later.
-        kernels: extents of the last spatial convolution, (k - 1) * dilation + 1; one for each part of a stack,
-            empty if a part has several.
-        activated_by: the bounding operation that `activation` names, also after affine maps.
-        complement: whether it is 1 minus the output of the bounding operation.
-    """
-
-    operation: str | None = None
-    activation: str | None = None
-    competitors: int | None = None
-    squeezed: bool = False
-    width: int | None = None
+    operation: str | None = None  # last operation that computed it; of copies only "stack" and "cat" count
+    activation: str | None = None  # last bounding function, "scaled X" after an affine map of one, None if unbounded
+    competitors: int | None = None  # length of the axis of a softmax
+    squeezed: bool = False  # whether it has had no spatial extent since the squeeze
+    width: int | None = None  # narrowest layer output since the squeeze, in units; None before the first layer
+    # Kinds of layers since the squeeze: "convolution", "channel convolution", "linear".
     mixing: frozenset[str] = frozenset()
+    # The operation that bounded it, if `activation` names one, and the number of its units.
     bounded_by: tuple[Operation, int] | None = None
+    # The operation that removed its spatial extent, and the number of its units; the operation that joined several such
+    # before the first layer; None if they were joined later.
     squeezed_by: tuple[Operation, int] | None = None
+    # Extents of the last spatial convolution, (k - 1) * dilation + 1; one for each part of a stack, empty if a part has
+    # several.
     kernels: tuple[int, ...] = ()
-    activated_by: Operation | None = None
-    complement: bool = False
+    activated_by: Operation | None = None  # the bounding operation that `activation` names, also after affine maps
+    complement: bool = False  # whether it is 1 minus the output of the bounding operation
 
 
 def derive(
@@ -59,10 +49,7 @@ def derive(
     """Return the lineage of an operation's output.
 
     Args:
-        at: the operation.
-        args: its arguments.
         inputs: its tensors that depend on the network's input, with their lineage.
-        output: the tensor that it computed or changed.
     """
     name, lineages = at.name, [lineage for _, lineage in inputs]
     bounded = _bounded(at, args, lineages, output)

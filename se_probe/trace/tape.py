@@ -27,24 +27,16 @@ class Ref:
 
 @dataclass(frozen=True)
 class TapeStep:
-    """An operation of a pass.
-
-    Attributes:
-        operation: the operation.
-        func: the function that is called.
-        args, kwargs: its arguments, with a `Ref` for every tensor that the pass computed.
-        shapes: shapes of its outputs.
-        data: whether it depends on the network's input.
-        view: whether it returns a view of its argument.
-    """
+    """An operation of a pass."""
 
     operation: Operation
-    func: Any
+    func: Any  # the function that is called
+    # args, kwargs: its arguments, with a `Ref` for every tensor that the pass computed.
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
-    shapes: tuple[tuple[int, ...], ...]
-    data: bool
-    view: bool
+    shapes: tuple[tuple[int, ...], ...]  # shapes of its outputs
+    data: bool  # whether it depends on the network's input
+    view: bool  # whether it returns a view of its argument
 
     @property
     def name(self) -> str:
@@ -69,20 +61,13 @@ class TapeStep:
 
 @dataclass
 class Tape:
-    """A recorded pass.
+    """A recorded pass."""
 
-    Attributes:
-        input_shape: shape of the network's input.
-        steps: the operations in order.
-        counts: number of operations of each name.
-        values: copies of the requested tensors.
-        factors: copies of the factors of the requested products.
-    """
-
-    input_shape: tuple[int, ...]
-    steps: dict[Operation, TapeStep] = field(default_factory=dict)
-    counts: Mapping[str, int] = field(default_factory=dict)
-    values: dict[Ref, torch.Tensor] = field(default_factory=dict)
+    input_shape: tuple[int, ...]  # shape of the network's input
+    steps: dict[Operation, TapeStep] = field(default_factory=dict)  # the operations in order
+    counts: Mapping[str, int] = field(default_factory=dict)  # number of operations of each name
+    values: dict[Ref, torch.Tensor] = field(default_factory=dict)  # copies of the requested tensors
+    # Copies of the factors of the requested products.
     factors: dict[Operation, torch.Tensor] = field(default_factory=dict)
 
     def depends(self, ref: Ref) -> bool:
