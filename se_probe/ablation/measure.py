@@ -120,8 +120,7 @@ def _values(output: object, samples: Samples, metric: Metric | None) -> torch.Te
 def log_probabilities(output: object, images: int) -> torch.Tensor:
     """Return `(image, class)` log probabilities, in float64 where the device has it.
 
-    Raises:
-        SeProbeError: the output is not logits.
+    Raise SeProbeError if the output is not logits.
     """
     if not (isinstance(output, torch.Tensor) and output.dim() == 2 and len(output) == images and output.shape[1] > 1):
         shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
@@ -158,8 +157,7 @@ def outcomes(changed: torch.Tensor, clean: torch.Tensor, units: torch.Tensor) ->
 def require_measurable(model: LoadedModel, selection: Selection, metric: Metric | None = None) -> None:
     """Measure the first images once, so that a run fails before anything is recorded.
 
-    Raises:
-        SeProbeError: the network does not return logits, or the metric fails or returns no finite number.
+    Raise SeProbeError if the network does not return logits, or the metric fails or returns no finite number.
     """
     for batch in batches(selection, model.transform, batch_size=TRIED, workers=0):
         if batch.indices:

@@ -94,11 +94,6 @@ class ReplacementSpec:
     replacement: Replacement | None = None
     side: int | None = None  # side of a tile, whose replacement needs the network (`of`)
 
-    @property
-    def by_class(self) -> bool:
-        """Whether it needs the class of each image, which a network in use does not know."""
-        return self.kind in {"class-mean", "swap"}
-
     def of(self, network: nn.Module) -> ReplacementSpec:
         """Return the spec with the replacement for a network."""
         return self if self.side is None else replace(self, replacement=Tile(network, self.side))
@@ -116,8 +111,7 @@ class ReplacementSpec:
 def parse_replacement(text: str) -> ReplacementSpec:
     """Parse a replacement of the command line, from `identity` to `tile:7`.
 
-    Raises:
-        SeProbeError: the text is unknown, or its argument cannot be parsed.
+    Raise SeProbeError if the text is unknown, or its argument cannot be parsed.
     """
     kind, _, argument = text.partition(":")
     match kind:
@@ -186,8 +180,7 @@ def shuffled(places: Sequence[int], seed: int) -> dict[int, int]:
 def swapped(classes: Mapping[int, ImageClass], pair: tuple[ImageClass, ImageClass], seed: int) -> dict[int, int]:
     """Return for each image of two classes a donor of the other class, taken in turn from a random order.
 
-    Raises:
-        SeProbeError: a class has no image.
+    Raise SeProbeError if a class has no image.
     """
     first, second = ([place for place, item in classes.items() if item == one] for one in pair)
     for image_class, members in zip(pair, (first, second), strict=True):

@@ -19,8 +19,7 @@ from se_probe.costs.network_cost import check_flow
 from se_probe.costs.replay import ReplayedPass
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
-from se_probe.trace.dry_pass import dry_pass, left_alone, unwrap
-from se_probe.trace.example import noise_for
+from se_probe.trace.dry_pass import dry_pass, left_alone, noise_for, unwrap
 from se_probe.trace.watching import tensors_in
 
 CONFIDENCE = 0.95

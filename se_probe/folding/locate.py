@@ -48,12 +48,11 @@ def locate(
 ) -> list[ProductNode]:
     """Return the multiplications of a site, in the order of its products.
 
+    Raise RefusedError if the module cannot be traced, or a product is not found exactly once.
+
     Args:
         call: positional and keyword arguments of its call in a probed pass.
         gates: its gates in that pass, `(image, channel)` or `(image, branch, channel)`.
-
-    Raises:
-        RefusedError: the module cannot be traced, or a product is not found exactly once.
     """
     interpreter = _Interpreter(module)
     args, kwargs = call

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from se_probe.costs.timing import Timing
-from se_probe.folding.loss import Loss, MetricLoss
+from se_probe.folding.evaluation import Loss, MetricLoss
 from se_probe.folding.study import Trial
 
 

@@ -14,8 +14,18 @@ from numpy.typing import NDArray
 from se_probe.ablation.metric import Metric
 from se_probe.ablation.planning import mean_of_class_means
 from se_probe.costs.timing import Timing, paired_timing
-from se_probe.folding.evaluation import Images, confirm, first_choice, scores
-from se_probe.folding.loss import FEWEST_MEASURED, Loss, above_chance, least_limit, loss_of, metric_loss
+from se_probe.folding.evaluation import (
+    FEWEST_MEASURED,
+    Images,
+    Loss,
+    above_chance,
+    confirm,
+    first_choice,
+    least_limit,
+    loss_of,
+    metric_loss,
+    scores,
+)
 from se_probe.folding.surgery import Folded, fold_gates
 from se_probe.gates import Constant, GateSite, intervene
 from se_probe.images import Selection
@@ -23,7 +33,7 @@ from se_probe.models import LoadedModel
 from se_probe.recording import Recording, record
 from se_probe.recording.memory import keep_freed_memory
 from se_probe.recording.run_folder import RunFolder
-from se_probe.trace.example import reference_tensor
+from se_probe.trace.dry_pass import reference_tensor
 
 PROBE_IMAGES = 4
 

@@ -13,8 +13,7 @@ from torch.func import functional_call
 
 from se_probe.errors import SeProbeError
 from se_probe.gates.naming import FAMILIES
-from se_probe.trace.dry_pass import watched_pass
-from se_probe.trace.example import Example
+from se_probe.trace.dry_pass import Example, watched_pass
 from se_probe.trace.geometry import nearly_equal
 from se_probe.trace.products import Event, Trace
 from se_probe.trace.watching import CallMode, Key, product_operands
@@ -58,8 +57,7 @@ class LeftOut:
 def decide(network: nn.Module, example: Example, watched: Trace) -> tuple[list[Event], tuple[LeftOut, ...]]:
     """Return the products that multiply by gates, and what is left out.
 
-    Raises:
-        SeProbeError: data flow and passes disagree, or the axes of a product are unknown.
+    Raise SeProbeError if data flow and passes disagree, or the axes of a product are unknown.
     """
     _refuse_unknown_axes(watched.events)
     kinds = _by_geometry(watched.events)

@@ -145,10 +145,6 @@ class PassFollower:
         self._in_call, self._depth = True, hooks.active_modes()
         self._begin(batch, elsewhere=False)
 
-    def _leave_network(self) -> None:
-        self._in_call = self._running = False
-        self.leave_pass()
-
     def _begin(self, batch: Any = None, *, elsewhere: bool) -> None:
         if self.network.training and not self.in_training:
             raise SeProbeError(hooks.TRAINING)
@@ -217,7 +213,8 @@ class _ModuleHooks:
         if threading.get_ident() == self._thread:
             self._left = hooks.pop_mode(self)
             for root in reversed(self.roots):
-                root._leave_network()
+                root._in_call = root._running = False
+                root.leave_pass()
 
     def _end(self, *_hook: Any) -> None:
         """Check a call that has ended."""

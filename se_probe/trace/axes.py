@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from se_probe.trace.dry_pass import left_alone, meta_copy
-from se_probe.trace.example import Example
+from se_probe.trace.dry_pass import Example, left_alone, meta_copy
 from se_probe.trace.watching import CallMode, Key, product_operands
 
 Shape = tuple[int, ...]

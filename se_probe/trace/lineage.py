@@ -125,7 +125,9 @@ def _activation(name: str, args: Sequence[Any], lineages: Sequence[Lineage]) -> 
     if name in BOUNDING:
         return BOUNDING[name]
     if name in {"hardtanh", "clamp"}:
-        return _clamped(args[1:3])
+        low, high = (*args[1:3], None, None)[:2]
+        clamped = low == 0 and high is not None
+        return None if not clamped else "hard-sigmoid" if high == 1 else CLAMPED
     if name in COPYING or (name == "rsub" and args[1] == 1):
         return known
     if known is None or name not in SCALING or len(lineages) > 1:
@@ -133,9 +135,3 @@ def _activation(name: str, args: Sequence[Any], lineages: Sequence[Lineage]) -> 
     if known == CLAMPED:
         return "hard-sigmoid"
     return known if known.startswith("scaled") else f"scaled {known}"
-
-
-def _clamped(bounds: Sequence[Any]) -> str | None:
-    if len(bounds) < 2 or bounds[0] != 0 or bounds[1] is None:
-        return None
-    return "hard-sigmoid" if bounds[1] == 1 else CLAMPED

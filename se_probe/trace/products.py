@@ -13,8 +13,7 @@ import torch
 from torch import nn
 
 from se_probe.trace.axes import MATRIX_PRODUCTS, Experiments, Shapes, aligned_shapes, experiment, experiment_inside
-from se_probe.trace.dry_pass import watched_pass
-from se_probe.trace.example import Example
+from se_probe.trace.dry_pass import Example, watched_pass
 from se_probe.trace.geometry import Geometry, by_shape, geometry, is_normalised, split_images
 from se_probe.trace.lineage import Lineage, derive
 from se_probe.trace.operation import Operation, Product
@@ -97,11 +96,10 @@ class _Pair:
 def trace(network: nn.Module, example: Example) -> Trace:
     """Trace the products of feature maps and broadcast factors in one pass.
 
+    Raise SeProbeError if the pass failed.
+
     Args:
         example: two images. On `meta` only shapes are followed.
-
-    Raises:
-        SeProbeError: the pass failed.
     """
     traced = _pass(network, example, experiment(network, example))
     # A network that takes one size only may have modules that take others.
@@ -129,19 +127,13 @@ class _Stored:
 
 
 class Trace(CallMode):
-    """A pass in which data is followed from the input and the factors of products are read.
-
-    Attributes:
-        experiments: the passes over other sizes before it.
-        events: the products in network order.
-        unreached: (path, index) of the module calls with products that no larger input reaches → their arguments,
-            shapes only.
-    """
+    """A pass in which data is followed from the input and the factors of products are read."""
 
     def __init__(self, example: Example, experiments: Experiments) -> None:
         super().__init__()
         self.experiments = experiments
-        self.events: list[Event] = []
+        self.events: list[Event] = []  # in network order
+        # (path, index) of the module calls with products that no larger input reaches → their arguments, shapes only.
         self.unreached: dict[tuple[str, int], Example] = {}
         self._images = example.images
         self._stored: ByStorage[_Stored] = ByStorage()

@@ -136,11 +136,13 @@ class TapeMode(WatchMode):
             self.tape.factors[operation] = args[self._products[operation]].clone()
         if operation == self._last:
             raise LastOperation
-        data = not reads_shape_only(operation.name) and any(map(self._is_data, tensors_in((args, kwargs))))
+        read = [self._storages.get(tensor) for tensor in tensors_in((args, kwargs))]
+        data = not reads_shape_only(operation.name) and any(stored is not None and stored.data for stored in read)
         kept = self._operations is None or operation in self._operations
         given = tree_map_only(torch.Tensor, self._ref, (args, kwargs)) if kept else ((), {})
         output = func(*args, **kwargs)
-        self._forget_written(func, args)
+        if func._schema.is_mutable and read and read[0] is not None:
+            read[0].refs.clear()
         if not kept and operation not in self._sources:
             return output
         parts = [output] if isinstance(output, torch.Tensor) else list(output) if output is not None else []
@@ -159,16 +161,6 @@ class TapeMode(WatchMode):
         stored.refs.setdefault(_region(tensor), ref)
         if ref in self._values:
             self.tape.values[ref] = tensor.clone()
-
-    def _forget_written(self, func: Any, args: tuple[Any, ...]) -> None:
-        if func._schema.is_mutable and args and isinstance(args[0], torch.Tensor):
-            stored = self._storages.get(args[0])
-            if stored is not None:
-                stored.refs.clear()
-
-    def _is_data(self, tensor: torch.Tensor) -> bool:
-        stored = self._storages.get(tensor)
-        return stored is not None and stored.data
 
     def _ref(self, tensor: torch.Tensor) -> Any:
         stored = self._storages.get(tensor)

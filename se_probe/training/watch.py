@@ -172,15 +172,13 @@ class Watch:
         self._window.append(pending.arrive())
         while sum(item.images for item in self._window) - self._window[0].images >= self._images:
             self._window.popleft()
-        for row in _rows_of(self.sites, list(self._window)):
-            self._tell({"step": pending.step, **row})
-
-    def _tell(self, row: dict[str, Any]) -> None:
-        self.rows.append(row)
-        for log in self._logs:
-            log(row)
-        if line := self._alarms[row["site"]].after(row):
-            self._say(line)
+        for numbers in _rows_of(self.sites, list(self._window)):
+            row = {"step": pending.step, **numbers}
+            self.rows.append(row)
+            for log in self._logs:
+                log(row)
+            if line := self._alarms[row["site"]].after(row):
+                self._say(line)
 
 
 def watch(
