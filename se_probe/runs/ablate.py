@@ -28,8 +28,8 @@ from se_probe.io.log import tell
 from se_probe.io.progress import progress_bar
 from se_probe.labels import ImageClass
 from se_probe.recording import Recording, open_recording
+from se_probe.recording.engine import float32_precision
 from se_probe.recording.memory import keep_freed_memory
-from se_probe.recording.precision import float32_precision
 from se_probe.recording.run_folder import RunFolder
 from se_probe.runs.analyse import write_analysis
 from se_probe.runs.artifacts import Artifacts

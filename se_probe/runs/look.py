@@ -22,7 +22,7 @@ from se_probe.analysis.words import word_tables
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateMapper, GateSite, discover, gate_effects, require_gates
 from se_probe.images.decode import UndecodableImageError, decode_rgb
-from se_probe.images.zoom import Drawings
+from se_probe.images.open import Drawings
 from se_probe.io.log import tell
 from se_probe.io.progress import status
 from se_probe.models import LoadedModel

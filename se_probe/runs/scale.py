@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from se_probe.analysis.scale import example_images
-from se_probe.analysis.scale_summary import scale_summary
-from se_probe.analysis.shifts import overall_shifts, shift_sentences
+from se_probe.analysis.shifts import overall_shifts, scale_summary, shift_sentences
 from se_probe.errors import SeProbeError
+from se_probe.images.changes import Enlarge, resampling
 from se_probe.images.loader import Transform
-from se_probe.images.zoom import Drawings, Enlarge, resampling
+from se_probe.images.open import Drawings
 from se_probe.io.log import tell
 from se_probe.io.progress import status
 from se_probe.recording import Recording
