@@ -11,7 +11,7 @@ from torch._inductor import config as inductor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from se_probe.errors import first_line
-from se_probe.recording.deviation import ACCEPTED, deviation
+from se_probe.recording.fast_copy import ACCEPTED, deviation
 from se_probe.recording.forward import ForwardPass, HookedNetwork, Signals, filled, run_in_batches, seconds
 
 # Compiling takes at least this many seconds.

@@ -1,8 +1,10 @@
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from se_probe.recording.fast_copy import fold_batch_norms
+from se_probe.recording.fast_copy import deviation, fold_batch_norms
 from tests.recording.living import living
 
 
@@ -65,3 +67,20 @@ def test_what_cannot_be_folded_is_left_alone():
     expected = network(batch)
     assert fold_batch_norms(network, batch) == 0
     assert torch.equal(network(batch), expected)
+
+
+def test_the_largest_difference_relative_where_values_exceed_one():
+    expected = {("gate", "a"): torch.tensor([[0.5, 0.25]]), ("feature_after", "a"): torch.tensor([[-200.0, 3.0]])}
+    found = {("gate", "a"): torch.tensor([[0.5, 0.75]]), ("feature_after", "a"): torch.tensor([[-150.0, 3.0]])}
+    assert deviation(expected, expected) == 0
+    assert deviation(expected, found) == 0.5
+    found["gate", "a"] = expected["gate", "a"]
+    assert deviation(expected, found) == pytest.approx(50 / 200)
+
+
+def test_nan_agrees_with_nan_only():
+    nan = {("gate", "a"): torch.tensor([[math.nan, 1.0]])}
+    number = {("gate", "a"): torch.tensor([[0.0, 1.0]])}
+    assert deviation(nan, nan) == 0
+    assert deviation(nan, number) == math.inf
+    assert deviation(number, nan) == math.inf
