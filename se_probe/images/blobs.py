@@ -24,12 +24,12 @@ _PAUSES = (0.2, 1.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Blob(ABC):
-    """The bytes of one file; it can be pickled, so that worker processes can read it.
+    """The bytes of one file; it can be pickled for worker processes.
 
     Attributes:
         path: the file that holds them.
-        offset: where in that file they begin, None where they are all of it.
-        size: their number, None where the file has to be asked.
+        offset: where they begin in that file, None for the whole file.
+        size: their number, None where it is not known yet.
         data: the bytes, where they were read already.
     """
 
@@ -39,12 +39,7 @@ class Blob(ABC):
     data: bytes | None = field(default=None, repr=False)
 
     def read(self) -> bytes:
-        """Return the bytes.
-
-        Raises:
-            OSError: the file cannot be read, or is too large.
-            SeProbeError: its store cannot be reached.
-        """
+        """Return the bytes; OSError where they cannot be read, SeProbeError where their store cannot be reached."""
         if self.data is not None:
             return self.data
         if (size := self.length()) > LARGEST:

@@ -35,10 +35,9 @@ class Matched:
 
 
 def match_labels(texts: Iterable[str], labels: LabelSpace | None, where: str) -> Matched:
-    """Match each label text of the data to a class; all texts are of one kind.
+    """Match each label text of the data to a class; all texts are of one kind: indices, WordNet ids or names.
 
-    An index is the number of the network's output unit. WordNet ids and names that the network does not know
-    become classes without an output unit.
+    An index is an output unit. WordNet ids and names that the network does not know become classes without a unit.
     """
     ordered = sorted(set(texts))
     kind = _kind(ordered, labels, where)
@@ -49,12 +48,15 @@ def match_labels(texts: Iterable[str], labels: LabelSpace | None, where: str) ->
 
 
 def label_disagreement(labels: Sequence[int | None], predictions: Sequence[int]) -> str | None:
-    """Return a warning where only shuffled labels or an untrained network explain how predictions disagree with labels.
+    """Return a warning where labels are shuffled or the network is untrained, judging by its top-1 predictions.
 
-    Asked of at least 50 labelled images of at least 5 classes. The line is given when the top-1 accuracy is not
-    above what predictions that ignore the labels would give (one-sided binomial test at 0.001), or is below a
-    quarter of what it would be if each class had the name that the network most often gives it (asked with 5
-    images a class or more). Labels are output units; None stands for an image whose class has none.
+    At least 50 labelled images of at least 5 classes are needed. The warning is given when the accuracy is not above
+    that of predictions that ignore the labels (one-sided binomial test at 0.001), or, with 5 images a class or more,
+    below a quarter of what the best renaming of classes would reach.
+
+    Args:
+        labels: output unit of each image's class, None for a class without one.
+        predictions: predicted output unit of each image.
 
     Raises:
         ValueError: there are not as many predictions as labels.

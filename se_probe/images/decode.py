@@ -30,13 +30,12 @@ class UndecodableImageError(Exception):
 def decode_rgb(opener: Callable[[], Image.Image]) -> Image.Image:
     """Open an image and decode it to 8-bit RGB.
 
-    As in the evaluation code of timm and torchvision, an orientation in the EXIF data is not applied and an
-    alpha channel is dropped. Sixteen-bit grey values are scaled to eight bits. Animations give their
-    first frame.
+    As in the evaluation code of timm and torchvision, an EXIF orientation is ignored and an alpha channel is dropped.
+    Sixteen-bit grey values are scaled to eight bits. Of an animation the first frame is taken.
 
     Raises:
-        UndecodableImageError: the file is missing, empty, damaged, truncated, not an image, extremely
-            elongated, or so large that Pillow treats it as a decompression bomb.
+        UndecodableImageError: the file is missing, damaged, truncated, no image, extremely elongated, or so large that
+            Pillow treats it as a decompression bomb.
         SeProbeError: the store that holds it cannot be reached; the image itself may be sound.
     """
     with pillow_settings():

@@ -65,9 +65,9 @@ def is_image(name: str) -> bool:
 
 
 def readable(name: str) -> str:
-    """Return a file's name as text that every table, page and terminal can show in one line.
+    """Return a file's name as one line of printable text.
 
-    Control characters and bytes that are not UTF-8 become `\\x0a`, `\\xff`; every other name stays as it is.
+    Control characters and bytes that are not UTF-8 become `\\x0a`, `\\xff`; other names stay as they are.
     """
     return _UNREADABLE.sub(_escaped, name)
 

@@ -80,7 +80,6 @@ def _location(place: str | Path) -> str | None:
 
 
 def _indices_as_wnids(layout: Layout, where: str) -> Layout:
-    """Return a layout of folders named by ImageNet-1k's indices with their WordNet ids, which any network knows."""
     wnids = {str(image_class.index): image_class.wnid for image_class in imagenet().classes}
     other = next((text for text in layout.labelled.values() if text not in wnids), None)
     if other is not None:

@@ -93,9 +93,9 @@ def _named(blobs: Mapping[str, Blob], root: str, shown: str) -> Iterator[tuple[s
 
 
 def list_shards(place: str, where: str) -> Listing:
-    """List the files in the tars of a folder or of a pattern such as `data/val-{000..007}.tar`.
+    """List the files in the tars of a folder or of a pattern such as `data/val-{000..007}.tar`; no command is run.
 
-    Each tar counts as a folder of its name. A pattern never runs a command.
+    Each tar counts as a folder of its name.
     """
     if Path(place).expanduser().is_dir() or not place.endswith(".tar"):
         return list_place(place)
@@ -109,7 +109,6 @@ def list_shards(place: str, where: str) -> Listing:
 
 
 def _expanded(pattern: str, where: str) -> list[str]:
-    """Expand ranges (`{000..007}`) and lists (`{a,b}`) in braces."""
     before, braces, after = _BRACES.split(pattern, maxsplit=1) if _BRACES.search(pattern) else (pattern, None, "")
     if braces is None and not set(pattern) & set("{}$"):
         return [pattern]

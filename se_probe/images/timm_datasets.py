@@ -95,8 +95,6 @@ class _Rows:
 
 @dataclass(frozen=True)
 class _RowStream:
-    """Images of a streamed data set."""
-
     rows: Any = field(repr=False)
 
     def stream(self) -> Iterator[Callable[[], Image.Image]]:

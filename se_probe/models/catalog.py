@@ -23,13 +23,7 @@ _NEWER = "it is newer than the table in the package; se-probe gates NAME examine
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """A pretrained network with gates.
-
-    Attributes:
-        spec: what `load_model` takes.
-        weights: the known weight tags.
-        families: the number of gates of each family.
-    """
+    """A pretrained network with gates: its name for `load_model`, its weight tags, the number of gates by family."""
 
     spec: str
     weights: tuple[str, ...]
@@ -48,13 +42,7 @@ class CatalogEntry:
 
 @dataclass(frozen=True)
 class Catalog:
-    """The networks that match a pattern.
-
-    Attributes:
-        entries: those with gates.
-        without_gates: how many have none.
-        unexamined: those whose gates the table does not know, each with the reason.
-    """
+    """The networks with gates that match a pattern, the number of those without, and why others were not examined."""
 
     entries: tuple[CatalogEntry, ...]
     without_gates: int

@@ -44,13 +44,8 @@ def configured_model(
 ) -> LoadedModel:
     """Return a network with timm's evaluation transform and the labels that its configuration states.
 
-    Args:
-        network: carries the configuration.
-        name: the network's.
-        source: "timm", "file" and so on.
-        weights: where its parameters come from.
-        model_args: the builder's arguments; `img_size` replaces the configured size, `in_chans` the channels.
-        configuration: where the configuration comes from, the network's own `pretrained_cfg` by default.
+    `model_args` are the builder's: `img_size` replaces the configured size, `in_chans` the channels. `configuration`
+    says where the configuration comes from, the network's own `pretrained_cfg` by default.
     """
     model_args = model_args or {}
     config = network_config(network, name)

@@ -30,13 +30,8 @@ def compile_if_possible(
 ) -> tuple[ForwardPass, dict[str, Any]]:
     """Return a compiled network, or the same one where it cannot be compiled, and what was measured.
 
-    Args:
-        hooked: the network, inside `hooks()`.
-        images: images to compare on.
-        size: images in one forward pass.
-        expected: signals that the compiled network must reproduce, None to skip that check.
-        total: number of images of the run.
-        say: called with each line of the log.
+    `hooked` is inside `hooks()`. The compiled network must reproduce the `expected` signals of `images`, if given; the
+    run has `total` images.
     """
     batch = filled(images[:size], size)
     before = seconds(hooked, batch) / size
@@ -64,14 +59,9 @@ def compile_if_possible(
 
 
 def compiled(hooked: HookedNetwork, size: tuple[int, ...]) -> ForwardPass:
-    """Trace a network with its hooks, compile the graph, and return a function that runs it.
+    """Trace a network inside `hooks()`, compile the graph for one input size, and return a function that runs it.
 
-    The recorder is traced too, so that its copies of gates become outputs of the graph. A smaller batch is filled up,
-    because the graph has one batch size.
-
-    Args:
-        hooked: the network, inside `hooks()`.
-        size: `(batch, channels, height, width)` of its input.
+    The recorder is traced too, so that its copies of gates become outputs of the graph. Smaller batches are filled up.
     """
     # Traced on noise, so that a value wrongly taken for a constant shows on images.
     noise = torch.randn(size, generator=torch.Generator().manual_seed(0))

@@ -95,11 +95,7 @@ def trial_images(
 ) -> TrialImages:
     """Return images on which two ways to run a network are compared; one of noise where none is wanted or decodable.
 
-    Args:
-        model: the network.
-        selection: the images of the run.
-        count: number of images, spread evenly over the chosen classes where there are any; of a stream the first.
-        decoder: decodes them on a device too.
+    They are spread evenly over the chosen classes, where there are any; of a stream they are the first.
     """
     noise = TrialImages(torch.randn(1, *model.input_size, generator=torch.Generator().manual_seed(0)), [""])
     if not count:
@@ -124,13 +120,7 @@ def trial_images(
 
 @dataclass(frozen=True)
 class Engine:
-    """A prepared way to run batches.
-
-    Attributes:
-        run: maps images on any device to the network's output and the signals of all sites.
-        batch_size: images in one forward pass.
-        facts: what was chosen and measured, for the provenance.
-    """
+    """A way to run batches; `facts` says for the provenance what was chosen and measured."""
 
     run: ForwardPass
     batch_size: int
@@ -158,7 +148,7 @@ def engine(
         trial: images on which ways to run the network are compared.
         execution: how it is run.
         batch_size: images in one forward pass, None for a measured choice.
-        images: number of images of the run, for the estimate whether compiling pays.
+        images: number of images of the run, which decides whether compiling pays.
         say: called with each line of the log.
     """
     plain = HookedNetwork(network, sites, capture, predictions=execution.predictions)
@@ -219,13 +209,7 @@ def _deviation(
 
 
 def class_mean_deviation(expected: Signals, found: Signals, classes: Sequence[str]) -> dict[str, Any]:
-    """Return the largest and rms differences of class means and the largest of a single gate, in gate units.
-
-    Args:
-        expected: signals of some images.
-        found: signals of the same images.
-        classes: class of each image.
-    """
+    """Return the largest and rms differences of class means and the largest of a single gate, in gate units."""
     names = list(dict.fromkeys(classes))
     members = torch.tensor([[name == other for other in classes] for name in names], dtype=torch.float64)
     weights = members / members.sum(1, keepdim=True)
@@ -258,11 +242,6 @@ def fastest_batch_size(
     """Return the batch size with the most images a second, and the images a second of each size that was tried.
 
     Sizes grow until two in a row gain less than 3 %, the device's memory is full, or the time is up.
-
-    Args:
-        run: runs a batch.
-        input_size: `(channels, height, width)`.
-        clock: returns seconds.
     """
     rates: dict[int, float] = {}
     best = SIZES[0]

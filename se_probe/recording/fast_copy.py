@@ -130,7 +130,6 @@ def _copy(plain: HookedNetwork, image: torch.Tensor, *, channels_last: bool, fol
 
 
 def _converted(copy: FastCopy, plain: HookedNetwork, dtype: torch.dtype) -> FastCopy:
-    """Return a copy in another dtype; the plain network itself stays as it is."""
     network = deepcopy(plain.network) if copy.hooked is plain else copy.hooked.network
     return replace(copy, hooked=plain.with_copy(network.to(dtype), channels_last=copy.hooked.channels_last))
 

@@ -122,7 +122,7 @@ class Header:
         selected: number of selected images.
         provenance: how the recording is made.
         effects: how effects were recorded (see `se_probe.recording.effects`), empty where they were not.
-        run: identifies the run in each of its shards; "" in the first schema.
+        run: identifies the run in each of its shards; "" in the first schemas.
         schema: version of the recording's format.
     """
 

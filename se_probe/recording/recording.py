@@ -234,5 +234,4 @@ def _listed(sites: Sequence[GateSite]) -> str:
 
 
 def _with_places(data: Labelled) -> Labelled:
-    """Number the channels and branches."""
     return data.assign_coords({dim: np.arange(data.sizes[dim]) for dim in ("branch", "channel") if dim in data.dims})

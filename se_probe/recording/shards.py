@@ -57,15 +57,7 @@ class RecordedBatch:
 def recorded_batch(
     model: LoadedModel, selection: Selection, blocks: Sequence[SignalColumns], batch: Batch, results: Results
 ) -> RecordedBatch:
-    """Combine a batch and its results; images with NaN or infinite signals are skipped, with the site as reason.
-
-    Args:
-        model: the network.
-        selection: all images of the run.
-        blocks: the columns of the results.
-        batch: the images.
-        results: one row an image.
-    """
+    """Combine a batch and its results; images with NaN or infinite signals are skipped, with the site as reason."""
     columns = results.columns
     sound = np.isfinite(columns).all(axis=1)
     skipped = [_skip(selection, skip.index, skip.reason) for skip in batch.skipped]
@@ -205,13 +197,7 @@ def _checksum(arrays: Mapping[str, NDArray[Any]], facts: dict[str, Any]) -> str:
 
 
 class ShardWriter:
-    """Writes a shard whenever enough images are collected, and at the end or at a stop.
-
-    Args:
-        folder: the folder of shards.
-        shard_images: number of images, recorded or skipped, in a shard.
-        run: identifies the run in each shard.
-    """
+    """Writes a shard whenever `shard_images` images are collected, recorded or skipped, and at the end or at a stop."""
 
     def __init__(self, folder: Path, shard_images: int, run: str) -> None:
         self._folder, self._shard_images, self._run = folder, shard_images, run

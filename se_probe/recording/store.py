@@ -74,12 +74,7 @@ def create(path: Path, header: Header) -> None:
 
 
 def complete(path: Path) -> None:
-    """Assemble a recording from its shards, mark it as complete, and remove them.
-
-    Raises:
-        SeProbeError: the shards do not cover the selection, or none of a chosen class's images was recorded.
-        OSError: it cannot be written; the shards stay.
-    """
+    """Assemble a recording from its shards, mark it as complete, and remove them; on an error the shards stay."""
     header = header_of(root_attributes(path))
     content = _content_of_shards(path, header)
     covered = len(content.images) + len(content.skipped)
@@ -200,7 +195,6 @@ def _write_arrays(path: Path, header: Header, content: Content) -> dict[str, Arr
 
 
 def _arrays_of(header: Header, part: Part) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a part by their paths in the recording."""
     rows, columns = part
     signals = split(columns, header.signals)
     return {"gates/image": rows} | {f"gates/{block.site}/{block.signal}": signals[block] for block in header.signals}
