@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from se_probe.errors import SeProbeError, first_line
 
-if TYPE_CHECKING:  # Importing it takes half a second, which commands that only look for a file do not need.
+if TYPE_CHECKING:  # Importing it takes half a second.
     import pandas as pd
 
 try:
@@ -94,7 +94,7 @@ def remove(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what a process that was killed during `remove` has left in a folder."""
+    """Delete what processes killed during `remove` have left in a folder."""
     for hidden in folder.glob(".*.removed"):
         _delete(hidden)
 
@@ -172,17 +172,17 @@ def only_writer(path: Path) -> Iterator[None]:
     The system releases the lock when the process ends, even if it is killed. The file `.<name>.lock` beside `path` is
     removed at the end; one left by a killed process locks nothing.
     """
-    place = path.absolute()
-    if place in _locked:
+    absolute = path.absolute()
+    if absolute in _locked:
         raise _taken(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _lock(path)
-    _locked.add(place)
+    _locked.add(absolute)
     try:
         yield
     finally:
-        _locked.discard(place)
+        _locked.discard(absolute)
         with suppress(OSError):
             _lock_file(path).unlink(missing_ok=True)
         os.close(descriptor)
@@ -191,7 +191,7 @@ def only_writer(path: Path) -> Iterator[None]:
 def _lock(path: Path) -> int:
     locks: Any = fcntl
     while True:
-        # A record lock instead of flock, because decoding processes do not inherit it and so cannot keep it.
+        # Not flock: decoding processes would inherit the lock and keep it.
         descriptor = os.open(_lock_file(path), os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if locks is not None:
