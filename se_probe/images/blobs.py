@@ -52,11 +52,11 @@ class Blob(ABC):
 
     @abstractmethod
     def length(self) -> int:
-        """Return the number of bytes; OSError where the file cannot be accessed."""
+        """Return the number of bytes; raise OSError where the file cannot be accessed."""
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Return a cheap fingerprint of the contents: the size, and a digest of both ends or the store's own tag."""
+        """Return a cheap fingerprint of the contents: the size and a digest of both ends, or the store's tag."""
 
     @abstractmethod
     def stream(self) -> AbstractContextManager[IO[bytes]]:
@@ -71,7 +71,7 @@ class FileBlob(Blob):
     """A file on disk, or a part of it."""
 
     def length(self) -> int:
-        """Return the number of bytes; OSError also for a pipe, which would block."""
+        """Return the number of bytes; raise OSError also for a pipe, which would block."""
         facts = os.stat(self.path)
         if not stat.S_ISREG(facts.st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
@@ -87,7 +87,7 @@ class FileBlob(Blob):
             return _fingerprint(size, first, stream.read(min(size, _END)))
 
     def stream(self) -> IO[bytes]:
-        """Open the file; OSError where it is no regular file."""
+        """Open the file; raise OSError where it is no regular file."""
         FileBlob(path=self.path).length()
         return open(self.path, "rb")
 
@@ -99,13 +99,7 @@ class FileBlob(Blob):
 
 @dataclass(frozen=True, kw_only=True)
 class StoreBlob(Blob):
-    """A file in the store of a URL, by its path there, or a part of it.
-
-    Attributes:
-        url: a URL of that store.
-        size: number of bytes, as listed.
-        tag: the store's own version of the contents: an ETag, a checksum or a time.
-    """
+    """A file in the store of a URL, or a part of it; `tag` is its version there: an ETag, a checksum or a time."""
 
     url: str
     size: int
@@ -125,7 +119,7 @@ class StoreBlob(Blob):
         return stream
 
     def _read(self) -> bytes:
-        """Read the bytes; raise OSError for a missing file, SeProbeError where the store fails three times."""
+        """Read the bytes, in three attempts."""
         for pause in (*_PAUSES, None):
             try:
                 return self._fetched()

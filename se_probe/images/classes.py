@@ -1,4 +1,4 @@
-"""Match the labels that data carries to the classes of a network, and check that predictions agree with them."""
+"""Match the labels of data to the classes of a network, and check that predictions agree with them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Matched:
     labels: LabelSpace
 
     def summary(self, images: int) -> str:
-        """Return how many classes and images there are, and how many classes the network does not know."""
+        """Return the numbers of classes, images and classes unknown to the network, as text."""
         foreign = sum(image_class.index is None for image_class in self.by_text.values())
         unknown = f", {foreign} of the classes without a known output unit" if foreign else ""
         return f"({len(self.by_text)} classes, {images} images{unknown})"
@@ -94,7 +94,7 @@ def _kind_of(text: str, labels: LabelSpace | None) -> str:
     if is_wnid(text):
         return "wnid"
     numeric = text.isdecimal() and text.isascii()
-    # Where the network's own classes are called by numbers, a number is first of all such a name.
+    # A number is a name first where the network's own classes are called by numbers.
     named = numeric and labels is not None and any(text in c.lemmas for c in labels.candidates(text))
     return "index" if numeric and not named else "class name"
 
@@ -128,7 +128,7 @@ def _refuse_shared_classes(by_text: Mapping[str, ImageClass], labels: LabelSpace
     known = frozenset(labels.classes if labels else ())
     first: dict[ImageClass | str, str] = {}
     for text, image_class in by_text.items():
-        # A class that only the data knows is reached by its name, however that is spelt.
+        # A class that only the data has is identified by its name in any spelling.
         named = image_class not in known and image_class.wnid is None and image_class.index is None
         earlier = first.setdefault(name_key(text) if named else image_class, text)
         if earlier != text:
@@ -138,7 +138,7 @@ def _refuse_shared_classes(by_text: Mapping[str, ImageClass], labels: LabelSpace
 
 
 def _rename_foreign(by_text: Mapping[str, ImageClass], labels: LabelSpace | None) -> dict[str, ImageClass]:
-    # The network's classes keep their names, so that a class resolved in the network's labels equals the data's.
+    # The network's classes keep their names, so that they equal those resolved in the network's labels.
     known = frozenset(labels.classes if labels else ())
     names = Counter(image_class.name.lower() for image_class in known | frozenset(by_text.values()))
     return {
@@ -158,7 +158,7 @@ def _joined(by_text: Mapping[str, ImageClass], labels: LabelSpace | None, where:
 
 
 def _renamed_accuracy(pairs: Sequence[tuple[int, int]]) -> float:
-    """Return the accuracy if each class had the name that is predicted most often for it, each name given once."""
+    """Return the accuracy after a greedy one-to-one renaming of classes to predictions."""
     taken: set[int] = set()
     named: set[int] = set()
     correct = 0

@@ -27,7 +27,7 @@ _EXPECTED = (
 
 
 class NoLabelFileError(SeProbeError):
-    """No file names any of the images, and labels are needed."""
+    """No file labels the images."""
 
 
 def read_tiny_annotations(text: str) -> dict[str, str]:
@@ -107,7 +107,7 @@ def _contradiction(file: str, name: str, one: str, other: str) -> SeProbeError:
 def _texts(listing: Listing) -> list[tuple[str, str]]:
     texts = []
     for name, blob in ({name: listing.files[name] for name in listing.others} | dict(listing.beside)).items():
-        # Any file may be beside the images; one that cannot be read, or is no text, says nothing about them.
+        # Files beside the images may be anything; those that are no text are not label files.
         with suppress(OSError, SeProbeError):
             if name.lower().endswith(_TEXT_SUFFIXES) and blob.length() <= _LARGEST_TEXT:
                 texts.append((name, read_text(blob, name)))
@@ -142,7 +142,7 @@ def _by_name(rows: Iterable[_Row], key: Callable[[str], str]) -> dict[str, list[
 
 
 def _are_labels(rows: Sequence[_Row], named: Mapping[str, Iterable[str]], labels: LabelSpace | None) -> bool:
-    """Return whether every line has a label; the first may be a header instead."""
+    """Return whether every line has a label, except perhaps the first, a header."""
     stems = {_stem(image) for image in named}
     header = len(rows) > 1 and _stem(rows[0].name) not in stems
     lines = rows[1:] if header and not _is_number(rows[0].label) else rows
@@ -156,7 +156,7 @@ def _is_number(label: str) -> bool:
 
 
 class _Row(NamedTuple):
-    """The parts of a line; `separated` by a tab or comma and not by a space."""
+    """The parts of a line, and whether a tab, comma or semicolon separates them, not a space."""
 
     name: str
     label: str
@@ -177,7 +177,7 @@ def _name_and_label(line: str) -> _Row:
 
 
 def _base(name: str) -> str:
-    # Composed, because a label file and a file system may write one accent in two ways.
+    # Composed, because file systems may store accents decomposed.
     return PurePosixPath(unicodedata.normalize("NFC", name)).name
 
 

@@ -1,4 +1,4 @@
-"""List the images of a place: a folder in any layout or a tar, on disk or behind a URL of fsspec's, or shards."""
+"""List the files of a folder, a tar or shards, on disk or behind an fsspec URL."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TAGS = ("ETag", "etag", "md5Hash", "crc32c", "checksum", "LastModified", "mtime
 
 
 def list_place(place: str | Path) -> Listing:
-    """Return the files of a folder or tar, on disk or behind a URL (`file://` is a path like any other)."""
+    """Return the files of a folder or tar, on disk or behind a URL."""
     if not is_url(place):
         return list_files(Path(place).expanduser())
     url, shown = str(place), shown_url(str(place))
@@ -49,7 +49,7 @@ def list_place(place: str | Path) -> Listing:
 
 
 def shown_url(url: str) -> str:
-    """Return a URL without what may be secret in it: a password before the host, a signature after the path."""
+    """Return a URL without possible secrets: a password before the host, a signature after the path."""
     return readable((_SIGNED if _WEB.match(url) else _PASSWORD).sub("", url))
 
 
@@ -69,20 +69,20 @@ def _store_listing(url: str, shown: str, system: Any, root: str) -> Listing:
 
 
 def _blob(url: str, path: str, facts: Mapping[str, Any]) -> StoreBlob:
-    """Return a file of a store with its size and version as listed, whichever of the usual keys holds the version."""
+    """Return a file of a store with its size, and its version under the first of the usual keys."""
     tag = next((str(facts[key]) for key in _TAGS if facts.get(key)), "")
     return StoreBlob(url=url, path=path, size=int(facts.get("size") or 0), tag=tag)
 
 
 def _strict(system: Any) -> dict[str, str]:
-    """Return the option that makes fsspec's own walk raise at an unreadable folder instead of skipping it."""
+    """Return the option that makes fsspec's own walk raise at unreadable folders."""
     walks = type(system).find is AbstractFileSystem.find
     walks |= getattr(type(system), "_find", None) is AsyncFileSystem._find
     return {"on_error": "raise"} if walks else {}
 
 
 def _named(blobs: Mapping[str, Blob], root: str, shown: str) -> Iterator[tuple[str, Blob]]:
-    """Name each file by its path below the root; some stores list an empty entry for a folder."""
+    """Yield each file with its path below the root, without the entries that some stores list for folders."""
     prefix = f"{root}/" if root else ""
     for path, blob in sorted(blobs.items()):
         if not path.startswith(prefix):
@@ -163,7 +163,7 @@ def _require_ranges(system: Any, path: str, shown: str) -> None:
 
 
 def _why(error: FileNotFoundError) -> str:
-    """Return a web server's status, because fsspec reports every failure as a missing file."""
+    """Return the reason: fsspec reports every status of a web server as a missing file."""
     cause = error.__cause__
     status = getattr(cause, "status", None)
     return f"the server answers {status}" if status else first_line(cause if isinstance(cause, Exception) else error)

@@ -22,7 +22,7 @@ from se_probe.errors import SeProbeError, one_line
 
 # Averaged weights first, as timm reads its own training checkpoints.
 _CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")
-# DataParallel, torch.compile, Lightning modules and networks kept as the backbone of another.
+# DataParallel, torch.compile, Lightning modules, and backbones.
 _PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.")
 _NAMES_SHOWN = 3
 _REMEDY = "save its state_dict() or a safetensors file and give that"
@@ -96,7 +96,7 @@ def _read_torch(path: Path) -> object:
 
 
 def _blocked(path: Path) -> str:
-    """Return what keeps a file from being read as tensors alone, by name where PyTorch's zip format lists it."""
+    """Return what keeps a file from being read as tensors alone."""
     names: Sequence[str] = ()
     with suppress(Exception):  # for the message only
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
@@ -142,7 +142,7 @@ def _require_fit(
 
 
 def _class_count_hint(shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> str | None:
-    """Return the remedy where every misfit is the same change of the first dimension, as in a classifier."""
+    """Return a remedy where all misfits are the same change of the first dimension, as in a classifier."""
     counts = {(given[:1], wanted[:1]) for given, wanted in shapes}
     if len(counts) != 1 or any(given[1:] != wanted[1:] for given, wanted in shapes):
         return None
@@ -195,7 +195,7 @@ def _check_pickle(path: Path, stream: IO[bytes]) -> None:
 
 def _globals(stream: IO[bytes]) -> Iterator[str]:
     """Yield the globals of a pickle as `module name`, without calling anything."""
-    # A damaged pickle ends the search; its reader fails at the same place.
+    # A damaged pickle ends the search; PyTorch fails at the same place.
     with suppress(*_DAMAGED):
         for code, argument, _ in pickletools.genops(stream):
             if code.name == "GLOBAL":
