@@ -15,7 +15,7 @@ from se_probe.images.listing import Listing, readable
 from se_probe.images.public import fetched_folder, full_name, is_public_name, public_set
 from se_probe.images.remote import list_place, list_shards, shown_url
 from se_probe.images.timm_datasets import is_dataset_name, open_hugging_face
-from se_probe.io.urls import is_url
+from se_probe.io.files import is_url
 from se_probe.labels import LabelSpace, imagenet
 
 

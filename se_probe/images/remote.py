@@ -17,7 +17,7 @@ from fsspec.spec import AbstractFileSystem
 from se_probe.errors import SeProbeError, first_line
 from se_probe.images.blobs import Blob, FileBlob, StoreBlob
 from se_probe.images.listing import Listing, folder_listing, list_files, readable, tar_listing
-from se_probe.io.urls import is_url, storage_errors
+from se_probe.io.files import is_url, storage_errors
 
 _WEB = re.compile(r"(?:(?:simplecache|filecache|blockcache)::)?https?://", re.IGNORECASE)
 _PASSWORD = re.compile(r"(?<=://)[^/@:]*:[^/@]*@")

@@ -1,4 +1,4 @@
-"""Write files atomically, lock them for one writer, and delete them in one step."""
+"""Write files atomically, lock them for one writer, delete them in one step; report errors of disks and stores."""
 
 from __future__ import annotations
 
@@ -162,6 +162,27 @@ def reading(path: Path) -> Iterator[None]:
         raise SeProbeError(
             f"{path} cannot be read ({type(error).__name__}: {first_line(error)}); expected what se-probe wrote. See "
             "what is wrong with se-probe verify, and copy or record it again."
+        ) from error
+
+
+def is_url(place: str | Path) -> bool:
+    """Return whether a place is a URL and no path."""
+    return "://" in str(place)
+
+
+@contextmanager
+def storage_errors(url: str) -> Iterator[None]:
+    """Turn what fsspec raises within the block into one line about the URL."""
+    try:
+        yield
+    except ImportError as error:
+        raise SeProbeError(
+            f"{url} cannot be reached: the package for its kind of store is not installed ({first_line(error)})."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise SeProbeError(
+            f"{url} cannot be reached ({first_line(error)}); expected a URL that fsspec knows, its package and your "
+            "permission."
         ) from error
 
 

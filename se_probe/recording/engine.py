@@ -16,8 +16,7 @@ from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
 from se_probe.images import DeviceDecoder, Selection, batches
 from se_probe.models import LoadedModel
-from se_probe.recording.compilation import compile_if_possible
-from se_probe.recording.fast_copy import FastCopy, fast_copy
+from se_probe.recording.fast_copy import FastCopy, compile_if_possible, fast_copy
 from se_probe.recording.forward import (
     ForwardPass,
     HookedNetwork,

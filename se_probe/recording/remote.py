@@ -15,7 +15,7 @@ from typing import Any
 from fsspec.core import url_to_fs
 
 from se_probe.errors import SeProbeError
-from se_probe.io.urls import storage_errors
+from se_probe.io.files import storage_errors
 from se_probe.recording.guard import ROOT_ATTRIBUTES
 
 
