@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 import se_probe
-from se_probe.ablation.masking import blur, logits_masked
+from se_probe.ablation.maps import blur, logits_masked
 from se_probe.analysis import sample_channels
 from se_probe.analysis.map_faithfulness import Masked, map_faithfulness
 from se_probe.gates import GateMapper, GateSite

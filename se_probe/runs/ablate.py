@@ -15,12 +15,10 @@ from se_probe.ablation import (
     open_ablation,
     plan_interventions,
 )
-from se_probe.ablation.measure import Labels, passes_of, require_measurable
+from se_probe.ablation.measure import Labels, gather_gates, passes_of, require_measurable
 from se_probe.ablation.metric import Metric, read_metric
-from se_probe.ablation.planning import SCOPES
-from se_probe.ablation.replacing import ReplacementSpec, parse_replacement
-from se_probe.ablation.sources import donated, gather_gates, shuffled, swapped
-from se_probe.ablation.writing import AblationWriter
+from se_probe.ablation.planning import SCOPES, ReplacementSpec, donated, parse_replacement, shuffled, swapped
+from se_probe.ablation.results import AblationWriter
 from se_probe.costs import cost_table
 from se_probe.errors import SeProbeError
 from se_probe.gates import Replacement

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from se_probe.analysis.change_sentences import change_sentences
-from se_probe.analysis.changed import PLAIN
+from se_probe.analysis.change import PLAIN, change_sentences
 from se_probe.analysis.scale import example_images
 from se_probe.images import Selection
 from se_probe.images.changes import Change, changed_transform, parse_changes, pictured

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from se_probe.ablation.mapping import map_images
+from se_probe.ablation.maps import map_images
 from se_probe.gates import GateMapper
 from se_probe.images import Selection
 from se_probe.models import LoadedModel

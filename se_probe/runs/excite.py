@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from se_probe.analysis import select_sites
-from se_probe.analysis.factors import read_factors
+from se_probe.analysis.covariates import read_factors
 from se_probe.gates import signals_of
 from se_probe.io.files import is_url
 from se_probe.io.log import silence, tell

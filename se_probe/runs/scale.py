@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from se_probe.analysis.scale import example_images
-from se_probe.analysis.scale_summary import scale_summary
-from se_probe.analysis.shifts import overall_shifts, shift_sentences
+from se_probe.analysis.shifts import overall_shifts, scale_summary, shift_sentences
 from se_probe.errors import SeProbeError
 from se_probe.images.changes import Enlarge, resampling
 from se_probe.images.loader import Transform
