@@ -274,7 +274,7 @@ def provenance_of(
             "reference_per_class": selection.reference_per_class,
             "seed": selection.seed,
             "images_selected": len(selection.entries),
-            "selection_sha256": _selection_digest(selection),
+            "selection_sha256": selection_digest(selection),
         },
         "settings": dict(settings),
         "spatial_maps": dict(spatial_maps),
@@ -287,7 +287,7 @@ def provenance_of(
     }
 
 
-def _selection_digest(selection: Selection) -> str:
+def selection_digest(selection: Selection) -> str:
     """Return the SHA-256 of which images are selected, in order: paths, classes and roles."""
     digest = hashlib.sha256()
     for entry in selection.entries:

@@ -181,11 +181,12 @@ def _write_arrays(path: Path, header: Header, content: Content) -> dict[str, Arr
     encoding: dict[str, dict[str, Any]] = defaultdict(dict)
     digests: dict[str, ArrayDigest] = {}
     for name, layout in layout_of(header).items():
+        values: Any = tree[name].values
         group, _, array = name.rpartition("/")
-        rows = _CHUNK_ROWS if layout.row and layout.length == "rows" else max(1, min(_CHUNK_LABELS, len(tree[name])))
+        rows = _CHUNK_ROWS if layout.row and layout.length == "rows" else max(1, min(_CHUNK_LABELS, len(values)))
         encoding[f"/{group}"][array] = {"chunks": (rows, *layout.row)}
         digests[name] = ArrayDigest()
-        digests[name].update(tree[name].values)
+        digests[name].update(values)
     tree.to_zarr(path, mode="a", zarr_format=ZARR_FORMAT, consolidated=False, encoding=encoding)
     for part in parts:
         for name, values in _arrays_of(header, part).items():
