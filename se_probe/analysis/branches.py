@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from se_probe.analysis.gates import class_moments, class_spreads, place_of
+from se_probe.analysis.gates import class_moments, class_spreads, competes, place_of, site_gates
 from se_probe.analysis.protocols import GateRecording, RecordingLike, SiteLike
 from se_probe.analysis.stats.moments import Components, Floats, equal_weight_mean, omega_squared, sample_variance
 from se_probe.analysis.stats.states import branch_entropy
@@ -43,13 +43,14 @@ def split_entropy(recording: GateRecording) -> pd.DataFrame:
     rows = []
     for site in recording.sites:
         numbers = dict.fromkeys(("entropy", "entropy_sd", "entropy_of_mean"), np.nan)
-        if site.branches > 1 and site.activation.startswith("softmax"):
-            gates = recording.gates(site.name).compute()
-            by_image = gates.isel(branch=0).copy(data=branch_entropy(gates.values)).mean("channel")
-            by_class = gates.groupby("class").mean("image").mean("class").transpose("branch", "channel")
-            numbers["entropy"] = float(by_image.groupby("class").mean().mean())
-            numbers["entropy_sd"] = float(np.sqrt(sample_variance(by_image.values)))
-            numbers["entropy_of_mean"] = float(branch_entropy(by_class.values[None]).mean())
+        if competes(site):
+            gates = site_gates(recording, site)
+            shares = gates.values.reshape(-1, site.branches, site.channels)
+            by_image = branch_entropy(shares).mean(axis=1)
+            mean = np.mean([group.mean(axis=0, dtype=np.float64) for group in gates.by_class(shares)], axis=0)
+            numbers["entropy"] = float(np.mean([group.mean() for group in gates.by_class(by_image)]))
+            numbers["entropy_sd"] = float(np.sqrt(sample_variance(by_image)))
+            numbers["entropy_of_mean"] = float(branch_entropy(mean[None]).mean())
         rows.append({**_facts(site), **numbers})
     return pd.DataFrame(rows)
 

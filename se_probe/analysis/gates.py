@@ -98,6 +98,11 @@ class SiteGates:
         return [values[self.labels == index] for index in range(len(self.names))]
 
 
+def competes(site: SiteLike) -> bool:
+    """Whether the branches of a site compete by a softmax."""
+    return site.branches > 1 and site.activation.startswith("softmax")
+
+
 def chosen_sites(recording: RecordingLike, names: Sequence[str] | None) -> list[SiteLike]:
     """The sites called `names`, all where None.
 

@@ -10,6 +10,7 @@ from se_probe.analysis.gates import (
     SiteGates,
     channel_facts,
     chosen_sites,
+    competes,
     each_site,
     site_facts,
     site_gates,
@@ -86,7 +87,7 @@ def _by_image(site: SiteLike, gates: SiteGates) -> dict[str, Floats]:
     """Open and closed gates of each image, `(image, column)`, and its entropy, `(image, channel)`."""
     values = gates.values
     entropy = np.full((len(values), site.channels), np.nan)
-    if site.branches > 1 and site.activation.startswith("softmax"):
+    if competes(site):
         entropy = branch_entropy(values.reshape(-1, site.branches, site.channels))
     saturated = (np.where(site.bounded, own, np.nan) for own in (values >= OPEN, values <= CLOSED))
     return dict(zip(("open_share", "closed_share", "entropy"), (*saturated, entropy), strict=True))

@@ -34,6 +34,10 @@ def planted(classes=12, images=6, *, scales=(1.0, 1.5, 2.0), seed=0, sites=SITES
     return recordings
 
 
+def at_two_scales(sites, labels, raw):
+    return {scale: ImageRecording(sites, labels, own) for scale, own in zip((1.0, 2.0), raw, strict=True)}
+
+
 @pytest.mark.parametrize(("classes", "unit"), [(20, "class"), (4, "image")])
 def test_planted_shifts_are_found(classes, unit):
     tests = overall_shifts(shift_tests(image_values(planted(classes, 18)))).set_index("site")
@@ -62,12 +66,8 @@ def test_null_data_are_called_shifts_at_most_at_the_nominal_rate():
     for seed in range(40):
         rng = np.random.default_rng(seed)
         labels = [f"class {number}" for number in range(3) for _ in range(6)]
-        runs = {
-            scale: ImageRecording(
-                sites, labels, {site.name: attention(rng.normal(0.5, 0.1, 18), rng, 18, 4) for site in sites}
-            )
-            for scale in (1.0, 2.0)
-        }
+        raw = [{site.name: attention(rng.normal(0.5, 0.1, 18), rng, 18, 4) for site in sites} for _ in range(2)]
+        runs = at_two_scales(sites, labels, raw)
         wrong += shift_tests(image_values(runs))["verdict"].str.startswith("moves").any()
     assert wrong <= 6
 
@@ -91,9 +91,8 @@ def test_too_few_images_give_no_verdict(classes, images):
 def test_equal_kernels_are_said_to_be_so():
     site = GateSite("SA_2_1", 2, 1, 4, 2, "softmax over branches", family="split attention")
     rng = np.random.default_rng(0)
-    runs = {
-        s: ImageRecording([site], ["pug"] * 20, {"SA_2_1": attention(np.full(20, 0.5), rng, 20, 4)}) for s in (1.0, 2.0)
-    }
+    raw = [{"SA_2_1": attention(np.full(20, 0.5), rng, 20, 4)} for _ in range(2)]
+    runs = at_two_scales([site], ["pug"] * 20, raw)
     tests = shift_tests(image_values(runs))
     assert tests["verdict"].tolist() == ["cannot be judged"]
     assert tests[["effect", "p", "p_holm", "risen"]].isna().all(axis=None)
@@ -105,12 +104,8 @@ def test_sigmoid_gates_open_or_close():
     rng = np.random.default_rng(1)
     sites = [GateSite("SE_2_1", 2, 1, 5), GateSite("SE_2_2", 2, 2, 5)]
     base = rng.uniform(0.3, 0.6, (40, 5))
-    runs = {
-        s: ImageRecording(
-            sites, ["pug"] * 40, {"SE_2_1": base + 0.05 * s, "SE_2_2": base - 0.02 * s + rng.normal(0, 0.01, (40, 5))}
-        )
-        for s in (1.0, 2.0)
-    }
+    raw = [{"SE_2_1": base + 0.05 * s, "SE_2_2": base - 0.02 * s + rng.normal(0, 0.01, (40, 5))} for s in (1, 2)]
+    runs = at_two_scales(sites, ["pug"] * 40, raw)
     tests = shift_tests(image_values(runs))
     assert tests["verdict"].tolist() == ["opens", "closes"]
     np.testing.assert_allclose(tests["effect"], [0.05, -0.02], atol=0.003)
@@ -123,10 +118,7 @@ def test_a_shift_below_the_smallest_that_counts_is_none_or_open_and_never_found(
         rng = np.random.default_rng(0)
         base = rng.uniform(0.3, 0.6, (images, 5))
         moved = base + 0.0008 + rng.normal(0, 0.001, (images, 1))
-        runs = {
-            s: ImageRecording([GateSite("SE_2_1", 2, 1, 5)], ["pug"] * images, {"SE_2_1": gates})
-            for s, gates in ((1.0, base), (2.0, moved))
-        }
+        runs = at_two_scales([GateSite("SE_2_1", 2, 1, 5)], ["pug"] * images, [{"SE_2_1": base}, {"SE_2_1": moved}])
         (row,) = shift_tests(image_values(runs)).to_dict("records")
         assert row["p_holm"] < 0.05
         verdicts[images] = row["verdict"]
