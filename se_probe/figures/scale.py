@@ -23,11 +23,7 @@ NAME_CHARACTERS = 16
 
 
 def scale_response(
-    response: pd.DataFrame,
-    *,
-    demo: bool,
-    title: str = "Scale response of the gates",
-    caption: str | None = None,
+    response: pd.DataFrame, *, demo: bool, title: str = "Scale response of the gates", caption: str | None = None
 ) -> Figure:
     """Draw the mean at each scale above, and the mean absolute change from the smallest scale below, over sites.
 

@@ -155,14 +155,9 @@ def _standing_out(recording: Recording) -> list[list[tuple[int, int, float, floa
 def _site(recording: Recording, site: GateSite, rows: pd.DataFrame, scores: Sequence[str]) -> dict[str, Any]:
     curves = _curves(recording, site)
     ordered = rows.sort_values(list(KEYS[1:]))
+    facts = ("name", "module", "family", "stage", "activation", "bounded", "channels")
     return {
-        "name": site.name,
-        "module": site.module,
-        "family": site.family,
-        "stage": site.stage,
-        "activation": site.activation,
-        "bounded": site.bounded,
-        "channels": site.channels,
+        **{name: getattr(site, name) for name in facts},
         "branches": [_branch_name(site, branch) for branch in range(site.branches)],
         "mean": packed(curves["mean"].values),
         "sd": packed(np.sqrt(curves["variance"].values)),

@@ -43,18 +43,15 @@ def saturated_before_last(evidence: Evidence) -> Finding:
     share, interval = float(site.health["open_share"]), evidence.limits_over_images(site, "open_share")
     judged = (other for other in evidence.sites if _no_saturation(other) is None)
     most = max(judged, key=lambda other: float(other.health["open_share"]) + float(other.health["closed_share"]))
-    statement = (
-        f"At {site.name} {percent(share)} of all gates, over channels and images of the chosen classes, are {OPEN:g} "
-        f"or more (95 % interval over images {percent(interval[0])} to {percent(interval[1])}; most are more than "
-        f"{percent(MOST_GATES)}) and {percent(site.health['closed_share'])} are {CLOSED:g} or less; the gates of "
-        f"{percent(site.still)} of its channels hardly move. The site with most gates near 1 or 0 is "
-        f"{most.name}: {percent(most.health['open_share'])} and {percent(most.health['closed_share'])}."
-    )
     return replace(
         claim,
         verdict=above(interval, MOST_GATES),
         result=f"{percent(share)} of the gates of {site.name} are near 1, bar {percent(MOST_GATES)}",
-        statement=statement,
+        statement=f"At {site.name} {percent(share)} of all gates, over channels and images of the chosen classes, are "
+        f"{OPEN:g} or more (95 % interval over images {percent(interval[0])} to {percent(interval[1])}; most are more "
+        f"than {percent(MOST_GATES)}) and {percent(site.health['closed_share'])} are {CLOSED:g} or less; the gates of "
+        f"{percent(site.still)} of its channels hardly move. The site with most gates near 1 or 0 is "
+        f"{most.name}: {percent(most.health['open_share'])} and {percent(most.health['closed_share'])}.",
         value=share,
         interval=interval,
         sites=names([other for other in evidence.sites if other in (site, most)]),
@@ -80,18 +77,15 @@ def same_pattern_last(evidence: Evidence, recording: GateRecording) -> Finding:
     given = moments, site_gates(recording, site.site), evidence.groups
     (correlation, interval), (log_scale, log_limits) = pattern_correlation(*given), pattern_scale(*given)
     factor, least, most = np.exp([log_scale, *log_limits])
-    statement = (
-        f"At {site.name} the mean gates of a class correlate over channels with those of the other classes by "
-        f"{correlation:.2f} (without the noise of the means; {evidence.classes} classes, 95 % interval over "
-        f"classes {limits(interval, 2)}; similar above {SIMILAR:g}). 95 % of the classes scale the pattern of "
-        f"the others by a factor of {factor:.2f} ({least:.2f} to {most:.2f}) or less, up or down; modest below "
-        f"{MODEST_SCALE:g}. The gates of {percent(site.still)} of its channels hardly move."
-    )
     return replace(
         claim,
         verdict=all_of([above(interval, SIMILAR), below(log_limits, float(np.log(MODEST_SCALE)))]),
         result=f"correlation {correlation:.2f} ({limits(interval, 2)}), bar {SIMILAR:g}",
-        statement=statement,
+        statement=f"At {site.name} the mean gates of a class correlate over channels with those of the other classes "
+        f"by {correlation:.2f} (without the noise of the means; {evidence.classes} classes, 95 % interval over "
+        f"classes {limits(interval, 2)}; similar above {SIMILAR:g}). 95 % of the classes scale the pattern of "
+        f"the others by a factor of {factor:.2f} ({least:.2f} to {most:.2f}) or less, up or down; modest below "
+        f"{MODEST_SCALE:g}. The gates of {percent(site.still)} of its channels hardly move.",
         value=correlation,
         interval=interval,
         sites=(site.name,),
