@@ -24,12 +24,12 @@ def name_points(
 ) -> None:
     """Write each name near its point, clear of points, interval bars and other names.
 
-    A thin line joins a name that is further off with its point. The figure must be laid out. `bars` are interval bars
-    as (x from, x to, y from, y to), in data units. A name without any room overlaps others: none is left out.
+    A thin line joins a distant name with its point. The figure must be laid out. `bars` are interval bars as (x from,
+    x to, y from, y to), in data units. A name for which there is no room overlaps others: none is left out.
     """
     half = POINT_SIDE / 2
-    places = axes.transData.transform(np.column_stack([x, y]))
-    taken = [Bbox.from_bounds(left - half, below - half, POINT_SIDE, POINT_SIDE) for left, below in places]
+    points = axes.transData.transform(np.column_stack([x, y]))
+    taken = [Bbox.from_bounds(left - half, below - half, POINT_SIDE, POINT_SIDE) for left, below in points]
     for left, right, low, high in bars:
         ends = axes.transData.transform(np.column_stack([np.r_[left, right], np.r_[low, high]]))
         for (x0, y0), (x1, y1) in zip(ends[: len(x)], ends[len(x) :], strict=True):
@@ -52,8 +52,8 @@ def _placed(axes: Axes, point: tuple[float, float], name: str, taken: Sequence[B
 
 
 def _box(label: Annotation) -> Bbox:
-    """Where the name itself lies; a line to its point may cross others."""
-    label.get_window_extent()  # puts the name in its place
+    """The extent of the name alone, without the line to its point, which may cross others."""
+    label.get_window_extent()  # positions the name
     return Text.get_window_extent(label)
 
 

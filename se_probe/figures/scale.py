@@ -48,7 +48,6 @@ def scale_response(
 
 
 def _scale_styles(table: pd.DataFrame) -> dict[float, CurveStyle]:
-    """Return the style of each scale, the same in all figures."""
     scales = sorted(table["scale"].unique())
     return dict(zip(scales, style.class_styles([str(scale) for scale in scales]).values(), strict=True))
 

@@ -155,10 +155,11 @@ def _standing_out(recording: Recording) -> list[list[tuple[int, int, float, floa
 def _site(recording: Recording, site: GateSite, rows: pd.DataFrame, scores: Sequence[str]) -> dict[str, Any]:
     curves = _curves(recording, site)
     ordered = rows.sort_values(list(KEYS[1:]))
+    extents = [f" (extent {kernel})" for kernel in site.kernels or ()] or [""] * site.branches
     facts = ("name", "module", "family", "stage", "activation", "bounded", "channels")
     return {
         **{name: getattr(site, name) for name in facts},
-        "branches": [_branch_name(site, branch) for branch in range(site.branches)],
+        "branches": [f"branch {branch}{extent}" for branch, extent in enumerate(extents)],
         "mean": packed(curves["mean"].values),
         "sd": packed(np.sqrt(curves["variance"].values)),
         "referenceHalf": _reference_half(curves, recording),
@@ -171,10 +172,6 @@ def _site(recording: Recording, site: GateSite, rows: pd.DataFrame, scores: Sequ
 def _categories(values: pd.Series[Any]) -> dict[str, object]:
     codes, names = pd.factorize(values.astype(str))
     return {"names": [str(name) for name in names], "data": packed_integers(codes)}
-
-
-def _branch_name(site: GateSite, branch: int) -> str:
-    return f"branch {branch}" + (f" (extent {site.kernels[branch]})" if site.kernels else "")
 
 
 def _curves(recording: Recording, site: GateSite) -> xr.Dataset:

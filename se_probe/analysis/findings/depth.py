@@ -162,12 +162,12 @@ def context_sentences(tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
     The `null_…` columns of `beside_null` in tables of `measure_tables` give a sentence on the null, the table of
     `site_covariates` as `site_covariates.csv` one on the images.
     """
-    told = {}
+    sentences = {}
     if "null_omega_squared" in tables.get(SPECIFICITY, ()):
-        told["class-specific-late"] = _null_sentence(tables)
+        sentences["class-specific-late"] = _null_sentence(tables)
     if COVARIATES in tables and tables[COVARIATES]["explained"].notna().any():
-        told["more-variance-within-classes-late"] = _covariates_sentence(tables[COVARIATES])
-    return told
+        sentences["more-variance-within-classes-late"] = _covariates_sentence(tables[COVARIATES])
+    return sentences
 
 
 def _null_sentence(tables: Mapping[str, pd.DataFrame]) -> str:

@@ -1,4 +1,4 @@
-"""Read what findings rest on: variance between and within classes at every site, and the state of its gates."""
+"""What findings rest on: variance between and within classes at every site, and the state of its gates."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -148,7 +148,7 @@ def enough_images(moments: SiteMoments) -> SiteMoments:
 
 
 def _components(moments: SiteMoments, groups: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Between and within with all classes, then without each group; NaN for fewer than three classes."""
+    """Variance between and within classes: of all, then without each group; NaN for fewer than three classes."""
     if len(moments.names) < 3:
         return np.full(1, np.nan), np.full(1, np.nan)
     whole = moments.components.pooled()
@@ -169,7 +169,7 @@ def _state_limits(moments: SiteMoments) -> tuple[tuple[float, float], tuple[int,
 
 
 def _sd_limits(moments: SiteMoments) -> tuple[Floats, Floats]:
-    """95 % limits of the standard deviation of each column over images of classes of the kind, as if gates were normal.
+    """95 % limits of the standard deviation of each column over images of other such classes, for normal gates.
 
     The variance is a sum of two mean squares, within classes and of class means, each of which is χ² distributed.
     Images of one class give no upper limit, because classes may differ; single images of classes give none at all.
