@@ -47,7 +47,7 @@ def intervention_savings(
 
     Rows that save nothing are left out. The upper panels show single sites, named unless there are very many; sites
     that save the same stand side by side. The lower panels show sites from the last backwards and whole stages. One's
-    own measure stands in the place of accuracy.
+    own measure replaces accuracy.
 
     Args:
         table: rows of `ablation_sites_table` with one replacement and the columns of `with_savings`.
@@ -110,8 +110,8 @@ def specificity_importance(
 ) -> Figure:
     """Draw the rise of NLL when a site alone is replaced, with its 95 % interval, over two measures of specificity.
 
-    Sites whose gates are not live have hollow points. ω² has its interval over classes. One's own measure has its loss
-    in the place of the rise of NLL.
+    Sites whose gates are not live have hollow points. ω² has its interval over classes. The loss by one's own measure
+    replaces the rise of NLL.
 
     Args:
         table: table of `site_importance`: one row per site.

@@ -1,4 +1,4 @@
-"""What interventions cost: accuracy and NLL by site, and NLL by class; or one's own measure in their place."""
+"""What interventions cost: accuracy and NLL by site and NLL by class, or a measure of one's own."""
 
 import textwrap
 from dataclasses import replace

@@ -32,12 +32,12 @@ def effects_section(folder: Path) -> Section | None:
         return None
     agreement = pd.read_csv(tables / "effect_agreement.csv")
     shown = agreement[_AGREEMENT_COLUMNS].rename(columns={"correlation": "agreement"})
-    held = int(agreement["holds"].sum())
-    summary = f"First-order effects of channels agree with replacement at {held} of {len(agreement)} sites"
-    if held and (tables / "effect_sites.csv").is_file():
+    agreeing = int(agreement["holds"].sum())
+    summary = f"First-order effects of channels agree with replacement at {agreeing} of {len(agreement)} sites"
+    if agreeing and (tables / "effect_sites.csv").is_file():
         of_sites = pd.read_csv(tables / "effect_sites.csv")[_EFFECT_COLUMNS]
         shown = shown.merge(of_sites.rename(columns={"correlation": "effect_selectivity"}), on="site", how="left")
-    if held and (tables / "effect_overall.csv").is_file():
+    if agreeing and (tables / "effect_overall.csv").is_file():
         half = pd.read_csv(tables / "effect_overall.csv")["half_share"].iloc[0]
         summary += f"; half of the effect is carried by {100 * half:.0f} % of a site's channels"
     shown["holds"] = shown["holds"].map({True: "yes", False: "no: not used"})
@@ -46,7 +46,7 @@ def effects_section(folder: Path) -> Section | None:
         "where the gate helps. It is the first term of a Taylor series, from one backward pass for all channels, and "
         "includes what the gate does to the gates of later sites.",
         f"It was compared with exact replacement of {agreement['channels'].iloc[0]} channels at every site in "
-        f"{agreement['images'].iloc[0]} images: it holds at {held} of {len(agreement)} sites. Effects of several "
+        f"{agreement['images'].iloc[0]} images: it holds at {agreeing} of {len(agreement)} sites. Effects of several "
         "channels add up to first order only.",
     )
     figures = known_figures(folder / FIGURES, EFFECT_FIGURES)
