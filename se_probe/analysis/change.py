@@ -50,9 +50,7 @@ Changes: TypeAlias = "Mapping[str, Recording]"
 def change_sites(recordings: Changes, *, seed: int = 0) -> pd.DataFrame:
     """Test at every site whether a change moves its gates, and measure how far.
 
-    Args:
-        recordings: label → recording of the same images, the plain ones under `PLAIN`.
-        seed: seed of the random numbers.
+    `recordings` are by label, the plain images under `PLAIN`.
 
     Returns:
         A row a change and site: `CONDITION`; `site`, `stage`, `block`, `depth` (0 … 1), `images`, `classes`. `moved`,
@@ -64,9 +62,6 @@ def change_sites(recordings: Changes, *, seed: int = 0) -> pd.DataFrame:
         and `moved` reaches 0.001, "no shift found", or "cannot be judged". Last the quantity that `shift_tests` follows
         (the mean gate, or the attention of the largest kernel less that of the smallest), with its `effect`, `ci_low`,
         `ci_high`, `p`, `p_holm` and `verdict`.
-
-    Raises:
-        SeProbeError: no image is in every recording.
     """
     rows, plain = matched_images(recordings, verb="change"), recordings[PLAIN]
     before = {site.name: matched_gates(plain, site, rows[PLAIN]) for site in plain.sites}
@@ -131,9 +126,6 @@ def change_channels(recordings: Changes) -> pd.DataFrame:
         A row a change, site, branch and channel: `CONDITION`, `site`, `branch`, `channel`; `shift` in gate units with
         its 95 % limits over images of these classes (normal, stratified by class), not corrected for their number;
         `sd` over the plain images, and `shift_sd`, `shift` over `sd` (NaN where the plain gate does not move).
-
-    Raises:
-        SeProbeError: no image is in every recording.
     """
     rows, plain = matched_images(recordings, verb="change"), recordings[PLAIN]
     labels, tables = _labels(rows), []
@@ -210,9 +202,7 @@ def change_detection(recordings: Changes, energies: Mapping[str, pd.Series]) -> 
     features is the same for the squeeze, from which the gate is computed; "all sites" sums over all sites. Softmax is
     the negative highest probability, energy −log Σ exp of the logits.
 
-    Args:
-        recordings: label → recording of the same images, with the squeeze captured where sites have one.
-        energies: label → energies by path.
+    Recordings have the squeeze captured where sites have one; energies are by path.
 
     Returns:
         A row a change, score and site (`ALL_SITES` for scores of the output too): `CONDITION`, `score`, `site`,

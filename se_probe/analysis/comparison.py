@@ -87,15 +87,10 @@ class _Views:
 
 
 def compare_recordings(recordings: Mapping[str, Recording], *, resamples: int = 999, seed: int = 0) -> Comparison:
-    """Compare recordings on the images that all of them have.
+    """Compare two or more recordings, by label, on the images that all of them have.
 
     CKA is over the shared chosen images, on gates flattened over branches; RSA is the rank correlation of the
     unbiased squared distances between class means over all shared classes (NaN for fewer than ten).
-
-    Args:
-        recordings: label → recording, two or more.
-        resamples: bootstrap resamples.
-        seed: seed of the random numbers.
 
     Raises:
         SeProbeError: fewer than two recordings, or too few images in common.

@@ -152,21 +152,14 @@ def factor_tables(
 ) -> dict[str, pd.DataFrame]:
     """Measure the share of the gates' variance within classes that each factor explains alone.
 
-    Args:
-        recording: the recording.
-        factors: a row for each image whose gates were kept, by its number in the recording, see `read_factors`.
-        sites: names of the sites; None: all.
-        permutations: permutations of the images within classes, for p.
-        seed: seed of the random numbers.
+    `factors` are those of `read_factors`, for each image whose gates were kept; p is from `permutations` of the images
+    within classes.
 
     Returns:
         `site_factors.csv`: one row a site and factor, `share` pooled over channels, and the row "all factors" for all
         together. `channel_factors.csv.gz`: one row a site, branch, channel and factor, with `share`, `p` (permutation)
         and `q` (false-discovery adjusted over the channels of a site). Shares are adjusted R², centred on 0 where a
         factor explains nothing. They add up only where factors are independent.
-
-    Raises:
-        SeProbeError: an unknown site, or an image without factors.
     """
     columns = {name: _numbers(factors, own) for name, own in _groups(factors).items()}
 

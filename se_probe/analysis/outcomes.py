@@ -211,16 +211,10 @@ def outcome_changes(ablation: AblationLike) -> Changes:
 
 
 def estimate(changes: Changes, name: str, label: int | None = None, *, seed: int = 0) -> Interval:
-    """A measure under each intervention with its limits.
+    """A measure under each intervention with its limits, over one class or over all with equal weights (None).
 
     NaN limits where the spread over images is unknown because every image has the same change of NLL or the same KL,
     most often 0 with unchanged outputs. All NaN where no image counts.
-
-    Args:
-        changes: changes under the interventions.
-        name: a key of `changes.values`.
-        label: a class, as an index of `changes.classes`; None: all classes, with equal weights.
-        seed: seed of the random numbers.
     """
     counted = changes.counted(name) & ((changes.labels == label) | (label is None))
     if not counted.any():

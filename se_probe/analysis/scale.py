@@ -61,9 +61,6 @@ def image_values(recordings: Scales) -> pd.DataFrame:
     Returns:
         One row a scale, site and image: `scale`, `path`, `class`, `SITE_COLUMNS`, `value` (`site_value`), and `change`,
         the mean over branches and channels of the absolute difference to the same image's gates at the smallest scale.
-
-    Raises:
-        SeProbeError: no image is there at every scale.
     """
     rows = matched_images(recordings)
     first = recordings[min(recordings)]
@@ -131,19 +128,13 @@ def _class_errors(recording: Recording, site: SiteLike) -> pd.Series:
 
 
 def example_values(recordings: Scales, values: pd.DataFrame, paths: Sequence[str], points: int = 16) -> pd.DataFrame:
-    """Values of single images for their figure.
-
-    Args:
-        recordings: scale → recording.
-        values: the table of `image_values`.
-        paths: paths of the images.
-        points: approximate number of channels to show.
+    """Values of the images at `paths` for their figure, with about `points` channels; `values` are `image_values`.
 
     Returns:
         One row a value: `path`, `class`, `scale`, `part`, `site`, `kernels`, `channel`, `site_channels`, `value`.
         Part "channels": attention of the larger kernel at `middle_unit`, for every nth channel, n = channels /
-        `points` (the paper's every 16th of 256). Part "units": the `ATTENTION` of `values`, the table of
-        `image_values`, at `stage_ends`; it has no channel.
+        `points` (the paper's every 16th of 256). Part "units": the `ATTENTION` of `values` at `stage_ends`; it has no
+        channel.
     """
     sites = recordings[min(recordings)].sites
     (middle,) = select_sites(sites, [middle_unit(sites)])

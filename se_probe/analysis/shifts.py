@@ -81,16 +81,9 @@ def _pair_tests(values: pd.DataFrame, pair: tuple[float, float], seed: int) -> p
 def shift_estimates(
     differences: pd.DataFrame, classes: pd.Series, quantities: pd.Series, seed: int = 0
 ) -> pd.DataFrame:
-    """Test whether paired differences are 0 on average, with Holm's correction over the columns.
+    """Test whether paired differences `(image, site)` are 0 on average: `ESTIMATES`, a row a site.
 
-    Args:
-        differences: a row an image, a column a site, in gate units.
-        classes: class of each image.
-        quantities: `ATTENTION` or `GATE` for each site.
-        seed: seed of the random numbers.
-
-    Returns:
-        One row a site, the columns `ESTIMATES` of `shift_tests`.
+    `classes` is the class of each image, `quantities` are `ATTENTION` or `GATE` for each site.
     """
     if differences.shape[1] == 0:
         return pd.DataFrame(columns=list(ESTIMATES))

@@ -84,15 +84,7 @@ def clustered_class_means(
     *,
     order: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Mean gate of classes in sampled channels of a site, ordered by clustering.
-
-    Args:
-        recording: the recording.
-        site: name of the site.
-        classes: names of the classes; None: all seen.
-        channels: number of channels to sample; None: all.
-        seed: seed of the sampled channels.
-        order: names of the classes in the order of their rows; None: by clustering.
+    """Mean gate of classes in sampled channels of a site, ordered by clustering, or with rows in a given `order`.
 
     Returns:
         One row a class, branch and channel: `site`, `activation`, `site_channels`, `class`, `branch`, `channel`,

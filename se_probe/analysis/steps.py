@@ -21,18 +21,12 @@ STILL = ("saturated", "collapsed", "constant")
 def step_sites(recordings: Mapping[str, Recording], steps: Mapping[str, float], *, seed: int = 0) -> pd.DataFrame:
     """Measure every site at every step, on the images that all recordings have.
 
-    Args:
-        recordings: label → recording, two or more, in the order of steps.
-        steps: label → step.
-        seed: seed of the random numbers.
+    Recordings are by label, two or more, in the order of steps.
 
     Returns:
         A row a step and site: `label`, `step`, and the columns of `Comparison.sites` (`site`, `depth`, `mean_gate`,
         `sd`, `dynamic`, `open`, `closed`, `constant`, `verdict`, `specificity` with its limits, …); where effects were
         captured, `effect`, the mean absolute effect over images and channels.
-
-    Raises:
-        SeProbeError: too few images in common.
     """
     shared, tables = shared_images(recordings), []
     for label, recording in recordings.items():

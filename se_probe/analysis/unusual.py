@@ -50,9 +50,7 @@ class UnusualGates:
 def unusual_gates(recording: GateRecording, gates: Mapping[str, ArrayLike]) -> UnusualGates:
     """Compare gates of images with the distribution over all classes of a recording, channel by channel.
 
-    Args:
-        recording: a recording of the same network.
-        gates: site name → `(image, channel)` or `(image, branch, channel)`.
+    `gates` are `(image, channel)` or `(image, branch, channel)`, by the names of all sites of the recording.
 
     Raises:
         SeProbeError: the sites or their numbers of channels are not those of the recording.
@@ -96,9 +94,7 @@ def _beyond(deviation: Floats) -> NDArray[np.int64]:
 def gate_rows(site: SiteLike, **columns: ArrayLike) -> pd.DataFrame:
     """Return values of a site's gates as a table: `image` (from 0), `site`, `branch`, `channel`, and the columns.
 
-    Args:
-        site: the site.
-        columns: name → `(image, channel)` or `(image, branch, channel)`, or the same for all images without `image`.
+    Columns are `(image, channel)` or `(image, branch, channel)`, or without `image` where all images share them.
     """
     facts = columns_of(site)
     values = {name: np.asarray(column, dtype=np.float64).reshape(-1, len(facts)) for name, column in columns.items()}

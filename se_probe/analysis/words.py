@@ -81,11 +81,7 @@ def word_tables(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Name for each channel the WordNet node whose classes significantly open its gate.
 
-    Args:
-        recording: a recording whose classes have WordNet ids; classes without one belong to no node.
-        sites: names of the sites; None: all.
-        permutations: permutations of the classes, see `stats.enrichment.largest_by_chance`.
-        seed: seed of the random numbers.
+    Classes without a WordNet id belong to no node.
 
     Returns:
         Of sites, one row each. After the facts of `site_facts`: `channels` with a test, `named`, those with a word,
@@ -97,9 +93,6 @@ def word_tables(
         `p`, which accounts for the choice of the node. `difference`: mean gate of the node's classes less that of all
         others. `sibling_auc`: as `auc`, against the other classes of the next wider node only; near 0.5, the gate
         follows the wider node. `node_classes`: number of its classes. Missing where no node has enough classes.
-
-    Raises:
-        SeProbeError: an unknown site.
 
     Source: `stats.enrichment`; WordNet 3.0.
     """

@@ -57,7 +57,7 @@ def anova_type_test(moments: Moments) -> tuple[Floats, Floats]:
 
 
 def bootstrap_test(groups: Sequence[NDArray[np.floating]], *, resamples: int = 999, seed: int = 0) -> ClassTest:
-    """Test whether the mean gates of classes differ.
+    """Test whether the mean gates of classes differ; `groups` has an array `(image, column)` for each class.
 
     The statistic is that of `anova_type_test`, for the site with numerator and denominator summed over columns. Images
     are resampled within each class about the class's own mean, so that classes keep their variances and the shapes of
@@ -65,11 +65,6 @@ def bootstrap_test(groups: Sequence[NDArray[np.floating]], *, resamples: int = 9
 
     NaN for fewer than two classes, a class with one image, and where nothing varies; for single channels also beyond
     `FEWEST_CARRIERS` and `MOST_UNEVEN`, where no test holds its level.
-
-    Args:
-        groups: an array `(image, column)` for each class.
-        resamples: bootstrap resamples.
-        seed: seed of the random numbers.
 
     Source: Konietschke, Bathke, Harrar and Pauly, Parametric and nonparametric bootstrap methods for general MANOVA,
     Journal of Multivariate Analysis 140 (2015); for the effective number Kish, Survey Sampling (1965), section 11.7.

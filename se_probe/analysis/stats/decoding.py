@@ -41,17 +41,10 @@ def decode(
 ) -> Decoding:
     """Classify images by their gates, with stratified cross-validation of a multinomial logistic regression.
 
-    Gates are standardised by the training folds; classes have equal weights. There are at most as many folds as the
-    smallest class has images; NaN for fewer than two classes or a class with one image. Each limit is the wider of two:
-    Nadeau and Bengio's corrected t over test folds, which allows for their shared training images but is too short
-    where all folds agree, and Wilson's for the number of images.
-
-    Args:
-        gates: `(image, column)`.
-        labels: class of each image, 0 … K − 1.
-        folds: folds of the cross-validation.
-        repeats: repetitions with other folds.
-        seed: seed of the random numbers.
+    Gates `(image, column)` are standardised by the training folds; classes have equal weights. There are at most as
+    many folds as the smallest class has images; NaN for fewer than two classes or a class with one image. Each limit is
+    the wider of two: Nadeau and Bengio's corrected t over test folds, which allows for their shared training images but
+    is too short where all folds agree, and Wilson's for the number of images.
 
     Source: Alain and Bengio, Understanding intermediate layers using linear classifier probes (2016); Nadeau
     and Bengio, Inference for the generalization error, Machine Learning 52 (2003); Brodersen et al.,

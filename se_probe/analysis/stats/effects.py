@@ -97,16 +97,11 @@ class SelectivityAndSize:
 
 
 def selectivity_and_size(gate: Moments, effect: Moments, groups: NDArray[np.int64]) -> SelectivityAndSize:
-    """Correlate class selectivity with the size of the effect over channels.
+    """Correlate class selectivity with the size of the effect over channels, from moments `(channel, class)` of both.
 
-    Channels see the same images and are not independent: classes are left out by groups, for all channels and both
-    measures at once, and measures are drawn with the jackknife's covariance. NaN limits for fewer than `FEWEST_CLASSES`
-    classes.
-
-    Args:
-        gate: moments of the gates, `(channel, class)`.
-        effect: moments of their effects, for the same classes.
-        groups: group of each class, see `stats.class_groups`.
+    Channels see the same images and are not independent: classes are left out by `groups` (`intervals.class_groups`),
+    for all channels and both measures at once, and measures are drawn with the jackknife's covariance. NaN limits for
+    fewer than `FEWEST_CLASSES` classes.
 
     Source: after Morcos et al., On the importance of single directions for generalization, ICLR 2018.
     """

@@ -35,10 +35,7 @@ def best_group(means: ArrayLike, members: ArrayLike, by_chance: ArrayLike) -> Be
     the largest z over groups under random permutations of the classes, accounts for the choice among nested groups. It
     is exact for channels without ties, and conservative with ties.
 
-    Args:
-        means: class means, `(channel, class)`.
-        members: which classes belong to which group, bool `(group, class)`; every group has members and others.
-        by_chance: `largest_by_chance` of these groups.
+    Means are `(channel, class)`, members bool `(group, class)`; `by_chance` is `largest_by_chance` of these groups.
 
     Source: Mann and Whitney, Annals of Mathematical Statistics 18 (1947); Westfall and Young, Resampling-Based Multiple
     Testing (1993), for the maximum.
@@ -61,12 +58,9 @@ def best_group(means: ArrayLike, members: ArrayLike, by_chance: ArrayLike) -> Be
 
 
 def area_under_curve(means: ArrayLike, inside: ArrayLike, outside: ArrayLike) -> Floats:
-    """Probability that a class `inside` has a higher mean than one `outside`, ties counted half.
+    """Probability that a class `inside` has a higher mean than one `outside`, ties counted half; NaN without either.
 
-    Args:
-        means: class means, `(channel, class)`.
-        inside: classes of the group, bool `(channel, class)` or `(class,)`.
-        outside: the classes to compare with, of the same shape; NaN where there are none.
+    Means are `(channel, class)`; the groups are bool `(channel, class)` or `(class,)`.
     """
     values = np.asarray(means, dtype=np.float64)
     within, beyond = (np.broadcast_to(np.asarray(own, dtype=bool), values.shape) for own in (inside, outside))
@@ -78,13 +72,7 @@ def area_under_curve(means: ArrayLike, inside: ArrayLike, outside: ArrayLike) ->
 
 
 def largest_by_chance(members: ArrayLike, *, permutations: int = 9_999, seed: int = 0) -> Floats:
-    """Return the largest z over groups (see `best_group`) under random permutations of the classes, in ascending order.
-
-    Args:
-        members: as in `best_group`.
-        permutations: number of random permutations.
-        seed: seed of the random numbers.
-    """
+    """Largest z over groups, see `best_group`, under random permutations of the classes, in ascending order."""
     rng = np.random.default_rng(seed)
     groups = np.asarray(members, dtype=np.float64)
     ranks = np.arange(1, groups.shape[1] + 1, dtype=np.float64)

@@ -110,12 +110,7 @@ def pooled_components_without(moments: Moments, groups: NDArray[np.int64]) -> Co
 
 
 def jackknife_limits(whole: float, without: Floats, groups: NDArray[np.int64]) -> tuple[float, float]:
-    """95 % limits of a number from its values without each group of classes, with Student's t of G − 1 degrees.
-
-    Args:
-        whole: the number from all classes.
-        without: the number without each group, `(G,)`.
-        groups: group of each class, 0 … G − 1.
+    """95 % limits of a number from its values `without` each of the G `groups` of classes, with Student's t.
 
     Source: Busing, Meijer and van der Leeden, Delete-m jackknife for unequal m, Statistics and Computing 9
     (1999), equation 8; with groups of one class it is Tukey's (1958).
@@ -163,16 +158,11 @@ def omega_squared_over_classes(moments: Moments, *, pool: bool = False) -> Inter
 def omega_squared_over_images(
     groups: Sequence[NDArray[np.floating]], *, resamples: int = 999, seed: int = 0
 ) -> Interval:
-    """ω² pooled over all columns, with an interval for the draw of images of these same classes.
+    """ω² pooled over columns, with an interval for another draw of images, from `(image, column)` of each class.
 
     Images are resampled within each class. Percentiles of the deviations from the share of the images themselves, taken
     as the population, are added to the estimate, on the scale −log(1 − ω²). In simulation a nominal 95 % covers 94 to
     96 % on the gates of a real network. NaN limits where nothing varies within classes or one has a single image.
-
-    Args:
-        groups: an array `(image, column)` for each class.
-        resamples: bootstrap resamples.
-        seed: seed of the random numbers.
 
     Source: Davison and Hinkley, Bootstrap Methods and their Application (1997), sections 3.2 and 5.2.
     """

@@ -36,12 +36,8 @@ def rank_correlation(
     Errors also pull the estimate towards 0. NaN limits for fewer than `FEWEST` units, NaN where a measure does not
     vary.
 
-    Args:
-        first: one measure, `(unit,)`.
-        other: the other, `(unit,)`.
-        first_draws: draws of the first, such as `jackknife_draws` or bootstrap replicates, `(draw, unit)`; None:
-            without error.
-        other_draws: as many of the other.
+    Measures are `(unit,)`, their draws `(draw, unit)`, such as `jackknife_draws` or bootstrap replicates; without draws
+    a measure has no error.
 
     Source: Bonett and Wright, Sample size requirements for estimating Pearson, Kendall and Spearman correlations,
     Psychometrika 65 (2000).
@@ -63,11 +59,7 @@ def jackknife_draws(whole: Floats, without: Floats, draws: int, *, seed: int = 0
 
     Ranks cannot be jackknifed themselves: a single swap in one of G replicates would count G-fold.
 
-    Args:
-        whole: measures from all data, `(unit,)`.
-        without: measures without each group of the data, `(group, unit)`; groups are the same for all units.
-        draws: number of draws.
-        seed: seed of the random numbers.
+    `without` holds the measures without each group of the data, `(group, unit)`; groups are the same for all units.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 11.5.
     """

@@ -15,10 +15,7 @@ def explained_share(gates: NDArray[np.floating], labels: NDArray[np.int64], cova
     The adjusted R² after class means are subtracted from both, with sums of squares pooled over columns and N − K and
     N − K − rank degrees of freedom. NaN where no degree of freedom is left or nothing varies within classes.
 
-    Args:
-        gates: `(image, column)`.
-        labels: class of each image, 0 … K − 1.
-        covariates: `(image, covariate)`.
+    Gates are `(image, column)`, labels 0 … K − 1, covariates `(image, covariate)`.
 
     Source: Ezekiel, Methods of Correlation Analysis (1930).
     """
@@ -37,17 +34,7 @@ def explained_by_column(
     """Share of the variance of each column within classes that covariates explain, and its p value.
 
     The share is that of `explained_share` for one column; p = (1 + as large) / (1 + permutations) over permutations of
-    the images within each class.
-
-    Args:
-        gates: `(image, column)`.
-        labels: class of each image, 0 … K − 1.
-        covariates: `(image, covariate)`.
-        permutations: number of random permutations.
-        seed: seed of the random numbers.
-
-    Returns:
-        Share and p of each column; NaN where `explained_share` is.
+    the images within each class. Both are NaN where `explained_share` is.
 
     Source: Anderson and Robinson, Permutation tests for linear models, Aust. N. Z. J. Stat. 43 (2001).
     """

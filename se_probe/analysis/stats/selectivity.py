@@ -72,11 +72,6 @@ def selectivity_by_chance(moments: Moments, *, draws: int = 999, seed: int = 0) 
     Under this null all classes have the channel's mean and its variance within classes, and gates are normal; d′ then
     depends on the counts alone. NaN for one class or where a class has one image, the index also where a class mean is
     negative.
-
-    Args:
-        moments: moments of the classes.
-        draws: number of simulated draws.
-        seed: seed of the random numbers.
     """
     means, images = moments.mean, moments.count
     within = np.mean(unbiased_variance(images, moments.m2), axis=-1)

@@ -156,18 +156,15 @@ def cluster(distances: Floats) -> Clustering:
 def matrix_correlations(
     firsts: Sequence[Floats], second: Floats, *, permutations: int | None = None, seed: int = 0
 ) -> list[MatrixCorrelation]:
-    """Spearman correlation over all pairs of classes of each of several square distance matrices with another.
+    """Spearman correlation over all pairs of classes of several distance matrices `(class, class)` with another.
 
     Pairs share classes, so neither p value nor interval treats them as independent: p shuffles the classes of the
-    other matrix (one-sided: more alike than by chance), the interval is a delete-one-class jackknife on Fisher's
-    scale. All NaN for fewer than `FEWEST_CLASSES` classes, or where either matrix has only ties.
+    other matrix (one-sided: more alike than by chance; all of `firsts` share the shuffles), the interval is a
+    delete-one-class jackknife on Fisher's scale. All NaN for fewer than `FEWEST_CLASSES` classes, or where either
+    matrix has only ties.
 
-    Args:
-        firsts: distances of classes, `(class, class)` each; they share the shuffles.
-        second: distances of the same classes.
-        permutations: of the classes; None: 9,999, so that p is below 0.01 after correction over a hundred sites, and
-            1,999 above `MANY_CLASSES` classes, enough for twenty.
-        seed: seed of the random numbers.
+    The default number of permutations is 9,999, so that p is below 0.01 after correction over a hundred sites, and
+    1,999 above `MANY_CLASSES` classes, enough for twenty.
 
     Source: Mantel, The detection of disease clustering, Cancer Research 27 (1967); Arvesen, Annals of Mathematical
     Statistics 40 (1969).
