@@ -42,7 +42,7 @@ from se_probe.runs.artifacts import Artifacts, Drawn
 from se_probe.runs.presets import DEFAULT_CHANNELS
 from se_probe.runs.shared_settings import DrawSettings
 
-# Above so many classes, heat maps and trees show the chosen ones: a thousand names cannot be read.
+# With more classes, heat maps and trees show only the chosen ones: a thousand names cannot be read.
 MOST_CLASSES = 100
 
 
@@ -62,14 +62,13 @@ def draw(
         recording: the recording.
         folder: where `figures/` is made.
         sites: sites to show; the last of each stage and all of the last stage by default.
-        classes: classes of the recording's moments to show, the chosen ones by default.
+        classes: classes to show, the chosen ones by default.
         channels: number of channels to show, None or "all" for all.
         within: classes of the within-class figure.
         seed: decides which channels are sampled.
 
     Raises:
-        SeProbeError: an option is out of range, a site or class that the recording does not have, or a folder that
-            cannot be written.
+        SeProbeError: an option is out of range, the recording lacks a site or class, or the folder cannot be written.
     """
     given = DrawSettings(sites=sites, classes=classes, channels=channels, within=within, seed=seed)
     return Artifacts(Path(folder)).figures(curves_drawn(recording, given))
@@ -79,7 +78,7 @@ def curves_drawn(recording: Recording, shown: DrawSettings) -> list[Drawn]:
     """Draw class means by channel, and the spread within classes.
 
     Raises:
-        SeProbeError: a site or class that the recording does not have.
+        SeProbeError: the recording lacks a site or class.
     """
     labels = recorded_labels(recording)
     present = [name for name in recording.chosen if name in set(recording.classes["name"])]
@@ -102,7 +101,7 @@ def _resolved(labels: LabelSpace, classes: str | Sequence[str] | None) -> list[s
 
 
 def recorded_labels(recording: Recording) -> LabelSpace:
-    """Return the classes of a recording with every name that reaches them."""
+    """Return the classes of a recording as a label space, with all their names."""
     table = recording.classes[["name", "index", "wnid"]].astype(object)
     classes = []
     for name, index, wnid in table.where(table.notna(), None).itertuples(index=False, name=None):
@@ -112,11 +111,10 @@ def recorded_labels(recording: Recording) -> LabelSpace:
 
 
 def measures_drawn(recording: Recording, tables: Mapping[str, pd.DataFrame]) -> list[Drawn]:
-    """Draw what the measures say of a recording, from the tables of `measure_tables`.
+    """Draw the measures of a recording, from the tables of `measure_tables`.
 
-    Every figure of `RUN_FIGURES` and `EFFECT_FIGURES` that has a table, and for the site whose class means lie furthest
-    apart the heat map of its means, the similarity of classes, and the gates of its channel with the largest share of
-    variance between classes.
+    These are the figures of `RUN_FIGURES` and `EFFECT_FIGURES` that have a table, and three of the site whose class
+    means differ most: its class means, the similarity of classes, and its most class-specific channel.
     """
     network = model_line(recording.provenance["model"], complete=recording.complete)
     caption = f"{network} · {len(recording.images)} images of {len(recording.classes)} classes"
@@ -162,7 +160,7 @@ def interventions_drawn(
         tables: those of `ablation_tables`.
         model: the network and its weights, in words.
         demo: whether the network or the images are the demo's.
-        specificity: table of `site_specificity` of the same network, for the figure of specificity and importance.
+        specificity: table of `site_specificity`, for the figure of specificity and importance.
     """
     sites, classes = tables["ablation_sites.csv"], tables["ablation_classes.csv"]
     replacements = list(sites["replacement"].unique())
@@ -182,10 +180,10 @@ def interventions_drawn(
 def _drawn_interventions(
     rows: pd.DataFrame, classes: pd.DataFrame, specificity: pd.DataFrame | None, about: dict[str, Any]
 ) -> list[Drawn]:
-    """The figures of one replacement that its rows have the numbers for."""
+    """Draw the figures of one replacement that its rows have numbers for."""
     change = cost_of(rows).change
     alone = rows[(rows["scope"] == ALONE) & rows[change].notna()]
-    placed = rows[rows["scope"].isin(SCOPES)]  # Sites that were named by the user have no place along the network.
+    placed = rows[rows["scope"].isin(SCOPES)]  # not groups named by the user
     drawn: list[Drawn] = []
     if placed[change].notna().any():
         drawn.append(Drawn(intervention_cost(rows, **about), rows, "intervention_cost"))

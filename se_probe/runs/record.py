@@ -1,4 +1,4 @@
-"""Record a planned run into its folder, and write the figures, tables and facts of what was recorded."""
+"""Record a planned run into its folder, and write the figures, tables and facts of the recording."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from se_probe.io.progress import progress_bar, status
 from se_probe.models.fresh import fresh_weights
 from se_probe.recording import Execution, Ranks, Recording, record
 from se_probe.recording.run_folder import RunFolder, choose_folder, latest_run
+from se_probe.runs.artifacts import Artifacts
+from se_probe.runs.draw import curves_drawn
 from se_probe.runs.options import OnResume
 from se_probe.runs.plan import Plan
 from se_probe.runs.settings import ExciteSettings
@@ -28,22 +30,22 @@ from se_probe.runs.shared_settings import DrawSettings, RunSettings
 
 
 def folder_of(settings: RunSettings, label: str) -> RunFolder:
-    """Return the folder of a run, free of an earlier run that is not to be replaced.
+    """Choose the folder of a run.
 
     Raises:
-        SeProbeError: it holds a run, or it is a file.
+        SeProbeError: it holds a run that must not be replaced, or it is a file.
     """
     out = Path(settings.out) if settings.out is not None else None
     return choose_folder(settings.name or label, out, overwrite=settings.overwrite)
 
 
 def resumable_folder(settings: ExciteSettings, label: str, url: str | None, ranks: Ranks) -> RunFolder:
-    """Return the run's folder as rank 0 chooses it, and point out an earlier run that could be continued.
+    """Choose the run's folder on rank 0, and point out a stopped run that could be continued.
 
     Args:
-        settings: name the folder, and say whether a run is continued or replaced.
-        label: what the folder is named after where they do not.
-        url: where the folder is copied at the end, None for nowhere.
+        settings: options of the run.
+        label: name of the folder if the settings give none.
+        url: where the folder is copied at the end, if anywhere.
         ranks: the processes that record together.
     """
     label = settings.name or label
@@ -66,14 +68,15 @@ def record_run(
     resume: bool = False,
     ranks: Ranks | None = None,
 ) -> Recording:
-    """Record the gates of a planned run into its folder, from which an earlier run is removed unless it is resumed.
+    """Record a planned run into its folder, which is cleared unless the run is resumed.
 
     Args:
-        plan: what is recorded.
+        plan: the run.
         folder: the run's folder.
-        execution: how the network is run; by default a copy of it with channels last and folded batch norms.
-        capture: what is recorded beside the gates.
-        resume: whether a run that was stopped is continued.
+        execution: how the network runs; by default as a copy with channels last and folded batch norms.
+        capture: signals to record beside the gates.
+        effect_of: the outcome whose change effects are.
+        resume: whether a stopped run is continued.
         ranks: the processes that record together.
     """
     if not resume and (ranks is None or ranks.first):
@@ -85,7 +88,7 @@ def record_run(
 
 
 def record_null(plan: Plan, folder: RunFolder, execution: Execution) -> None:
-    """Record the same architecture with fresh weights over the same images, beside the run.
+    """Record the architecture with fresh weights on the same images, beside the run.
 
     Raises:
         SeProbeError: fresh weights cannot be drawn for a part of the network.
@@ -115,17 +118,14 @@ def _record(plan: Plan, path: Path, words: str, shown: bool, execution: Executio
 
 
 def write_run(plan: Plan, recording: Recording, folder: RunFolder, shown: DrawSettings) -> None:
-    """Draw the figures of a recording, and write its tables and `run.json`.
+    """Write the figures, tables and `run.json` of a recording.
 
     Args:
-        plan: what was recorded.
+        plan: the run.
         recording: the recording.
         folder: the run's folder.
         shown: what the figures show.
     """
-    from se_probe.runs.artifacts import Artifacts  # these two bring Matplotlib, for which the first image need not wait
-    from se_probe.runs.draw import curves_drawn
-
     tell("recorded", f"{len(recording.images)} images in {folder.recording}")
     warnings = tell_warnings(recording)
     artifacts = Artifacts(folder.path)
@@ -137,18 +137,15 @@ def write_run(plan: Plan, recording: Recording, folder: RunFolder, shown: DrawSe
 
 
 def tell_warnings(recording: Recording) -> list[str]:
-    """Tell what a reader should know before trusting a recording, and return it: shuffled labels, skipped images."""
+    """Log and return what limits trust in a recording: labels that look shuffled, skipped images."""
     guessed = recording.images.dropna(subset=["predicted_index"])
     labels = [None if pd.isna(index) else int(index) for index in guessed["class_index"]]
     disagreement = label_disagreement(labels, guessed["predicted_index"].astype(int).tolist())
     warnings = [disagreement] if disagreement else []
-    skipped = recording.skipped
-    if len(skipped):
+    if len(skipped := recording.skipped):
         first = skipped.iloc[0]
-        warnings.append(
-            f"{len(skipped)} images were skipped, {first['path']} ({first['reason']}) first; "
-            "the recording names them all"
-        )
+        where = f"{first['path']} ({first['reason']}) first; the recording names them all"
+        warnings.append(f"{len(skipped)} images were skipped, {where}")
     for line in warnings:
         tell_line(f"warning   {line}")
     return warnings
@@ -156,7 +153,7 @@ def tell_warnings(recording: Recording) -> list[str]:
 
 @contextmanager
 def resumable(plan: Plan, folder: RunFolder, url: str | None) -> Iterator[None]:
-    """Say how a run that is stopped from here on is continued."""
+    """Add the command that continues the run to an interrupt."""
     try:
         yield
     except KeyboardInterrupt as error:
@@ -166,8 +163,8 @@ def resumable(plan: Plan, folder: RunFolder, url: str | None) -> Iterator[None]:
 
 
 def resume_command(plan: Plan, folder: RunFolder, url: str | None) -> str:
-    """Return what continues a run, in the language in which it was started."""
+    """Return the command line or Python call that continues a run, whichever started it."""
     settings = plan.settings
     place = {"out": url, "name": folder.path.name} if url else {"out": str(folder.path), "name": None}
     changed: dict[str, object] = {**place, "overwrite": False, "resume": True}
-    return settings.command_line("excite", **changed) if settings.command else settings.call("excite", **changed)
+    return settings.command_line(**changed) if settings.command else settings.call(**changed)

@@ -23,16 +23,16 @@ class RunRecording(Recording):
 
     @classmethod
     def of_run(cls, recording: Recording, data: str | Path | None = None) -> RunRecording:
-        """Return a recording with the methods of this class; `data` is where the user said that its images are."""
+        """Wrap a recording; `data` is where its images are, as given by the user."""
         made = cls(recording.path, recording.tree, recording.signal)
         made._data = data
         return made
 
     def of(self, signal: str) -> RunRecording:
-        """Return the same recording with another signal in place of the gates.
+        """Return the recording with another signal in place of the gates.
 
         Raises:
-            SeProbeError: that signal was not captured.
+            SeProbeError: the signal was not captured.
         """
         return self.of_run(super().of(signal), self._data)
 
@@ -64,7 +64,7 @@ class RunRecording(Recording):
         Raises:
             SeProbeError: an option is out of range, or the folder cannot be written.
         """
-        from se_probe.runs.draw import draw  # Matplotlib comes with it
+        from se_probe.runs.draw import draw  # imports Matplotlib
 
         return draw(self, folder or self.path.parent, **options)
 
@@ -72,7 +72,7 @@ class RunRecording(Recording):
         """Measure the gates and write tables, figures and `report.html` into the run's folder; return its path.
 
         Args:
-            data: the images, for thumbnails; by default those that were given to `excite` in this process.
+            data: the images, for thumbnails; by default those given to `excite` in this process.
             factors: a CSV file of known factors of the images, see `analysis.factors.read_factors`.
 
         Raises:

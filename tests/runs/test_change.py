@@ -13,8 +13,7 @@ from se_probe.errors import SeProbeError
 from se_probe.gates import GateRecorder, find_gates
 from se_probe.images.changes import Change, changed_transform
 from se_probe.models import load_model
-from se_probe.runs.change import change
-from se_probe.runs.change_result import open_change_run
+from se_probe.runs.change import change, open_change_run
 from se_probe.runs.plot import plot
 from tests.told import told
 
@@ -94,11 +93,23 @@ def test_the_folder_holds_tables_figures_facts_and_a_page(run):
     facts = json.loads((made.path / "run.json").read_text())
     assert [item["name"] for item in facts["changes"]] == ["plain", "noise", "noise", "crop"]
     page = (made.path / "report.html").read_text()
-    sentences = [line.removeprefix("finding").strip() for line in lines if line.startswith("finding")]
+    sentences = [line.removeprefix("summary").strip() for line in lines if line.startswith("summary")]
     assert len(sentences) == 3
     for sentence in sentences:
         assert sentence.replace("'", "&#39;") in page
     assert "<script" not in page
+
+
+def test_the_summary_comes_first_then_a_line_a_change_then_the_page(run):
+    made, lines = run
+    told_lines = [line for line in lines if line.startswith(("summary", "finding", "report"))]
+    assert [line.split()[0] for line in told_lines] == ["summary"] * 3 + ["finding"] * 3 + ["report"]
+    moved = made.sites.query("condition == 'noise 5'")
+    score = made.detection.query("condition == 'noise 5' and score == 'gates' and site == 'all sites'")["auc"].item()
+    expected = f"finding   noise 5: gates move at {(moved['pattern'] == 'moves').sum()} of {len(moved)} sites, by "
+    (line,) = [line for line in told_lines if "noise 5: " in line]
+    assert line.startswith(f"{expected}{moved['moved_sd'].mean():.2f} SD; ")
+    assert line.endswith(f"; AUC {score:.2f}")
 
 
 def test_a_run_is_opened_and_drawn_again_as_it_was(run, tmp_path):

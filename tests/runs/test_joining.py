@@ -1,6 +1,7 @@
 """A run that was recorded is joined: nothing is recorded again, the numbers are the same, the report shows them."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from se_probe.analysis.scale_summary import scale_summary
 from se_probe.analysis.shifts import overall_shifts
 from se_probe.cli import app
 from se_probe.errors import SeProbeError
+from tests.told import told
 
 QUIET = {"progress": False, "workers": 0}
 FEW = {"per_class": 4, "reference_per_class": 2}
@@ -64,12 +66,15 @@ def test_a_fold_is_in_the_report_of_the_run_that_it_joins(run):
     assert 'id="folding"' in page
     assert "allowed was a loss of 60 points" in page
     assert "<p>Folding: " in page  # a line of the summary
-    assert "Folding: " in " ".join(result.output.split())
+    (words,) = re.findall(r"(?m)^(?:folded|refused)    ?(.*)$", result.output)
+    assert words
+    assert "summary" not in result.output  # the run's own results are not news
 
 
 def test_a_scale_experiment_is_in_the_folder_and_the_report_of_the_run_that_it_joins(run):
     before = contents(run / "recording.zarr")
-    found = se_probe.scale(run=run, scales=(1, 2), exact=True, **QUIET)
+    with told() as lines:
+        found = se_probe.scale(run=run, scales=(1, 2), exact=True, **QUIET)
     assert contents(run / "recording.zarr") == before
     assert found.path == run / "scale"
     recording = se_probe.open_recording(run)
@@ -82,6 +87,7 @@ def test_a_scale_experiment_is_in_the_folder_and_the_report_of_the_run_that_it_j
     assert (run / "scale" / "figures" / "scale_response.pdf").is_file()
     sentence = scale_summary(overall_shifts(found.tests)).sentences[0]
     assert page.count(sentence.replace("'", "&#39;")) == 2  # in the summary and in the section
+    assert sum(sentence in line for line in lines) == 1
     with pytest.raises(SeProbeError, match="already holds a run"):
         se_probe.scale(run=run, **QUIET)
 

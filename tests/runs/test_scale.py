@@ -16,8 +16,8 @@ from se_probe.gates import find_gates
 from se_probe.images import open_images, select
 from se_probe.models import load_model
 from se_probe.recording import Execution, open_recording, record
-from se_probe.runs.scale import scale
-from se_probe.runs.scale_result import draw_scales, open_scale_run
+from se_probe.runs.plot import plot
+from se_probe.runs.scale import open_scale_run, scale
 from tests.shared_files import TINY_IMAGENET, needs_shared
 from tests.told import told
 
@@ -124,7 +124,7 @@ def test_run_folder_holds_everything_and_opens_again(small_run):
 
 def test_figures_are_drawn_again_without_the_network(small_run, tmp_path):
     run, _ = small_run
-    paths = draw_scales(open_scale_run(run.path), tmp_path)
+    paths = plot(run.path, out=tmp_path)
     assert {path.relative_to(tmp_path) for path in paths} == {
         path.relative_to(run.path) for path in (run.path / "figures").iterdir()
     }
