@@ -37,18 +37,8 @@ from se_probe.runs.analyse import write_analysis
 from se_probe.runs.artifacts import Artifacts
 from se_probe.runs.joining import join, require_same, with_classes
 from se_probe.runs.options import verb
-from se_probe.runs.plan import (
-    Plan,
-    classes_within,
-    label_of,
-    load_network,
-    machine_of,
-    open_data,
-    plan_run,
-    require_one_process,
-    select_images,
-)
-from se_probe.runs.presets import DEFAULT_CHANNELS, preset_of
+from se_probe.runs.plan import Plan, classes_within, label_of, load_inputs, machine_of, plan_run, require_one_process
+from se_probe.runs.presets import DEFAULT, DEFAULT_CHANNELS
 from se_probe.runs.record import folder_of, record_run, write_run
 from se_probe.runs.settings import AblateSettings
 from se_probe.runs.shared_settings import DrawSettings
@@ -112,18 +102,15 @@ def _plan(settings: AblateSettings) -> _Planned:
     spec = parse_replacement(settings.replacement)
     metric = None if settings.metric is None else read_metric(settings.metric)
     machine = machine_of(settings, settings.batch_size)
-    preset = preset_of(None)
     settings, joined = join(settings)
     if joined is None:
-        folder = folder_of(settings, f"ablate-{label_of(settings.network(preset.model))}-{settings.replacement}")
+        folder = folder_of(settings, f"ablate-{label_of(settings.network(DEFAULT.model))}-{settings.replacement}")
     else:
         folder = RunFolder(joined.path.parent)
         if folder.ablation.exists() and not settings.overwrite:
             raise SeProbeError(f"{folder.path} holds interventions already; replace them with --overwrite.")
         settings = with_classes(settings, joined)
-    model = load_network(settings, preset.model)
-    images = open_data(settings, model, unlabelled=metric is not None)
-    selection = select_images(settings, images, preset)
+    model, selection = load_inputs(settings, unlabelled=metric is not None)
     if joined is not None:
         require_same(joined, model, selection)
     require_measurable(model, selection, metric)
@@ -132,7 +119,7 @@ def _plan(settings: AblateSettings) -> _Planned:
     groups = _fitting(plan_interventions(run.discovery.sites, settings.sites or SCOPES), spec)
     pair = None
     if spec.classes is not None:
-        first, second = (item.image_class for item in images.labels.resolve_all(spec.classes))
+        first, second = (item.image_class for item in selection.images.labels.resolve_all(spec.classes))
         pair = first, second
         entries = tuple(entry for entry in selection.entries if entry.sample.image_class in pair)
         selection = replace(selection, entries=entries)

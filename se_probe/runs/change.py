@@ -41,17 +41,8 @@ from se_probe.runs.conditions import (
     write_thumbnails,
 )
 from se_probe.runs.options import verb
-from se_probe.runs.plan import (
-    Plan,
-    label_of,
-    load_network,
-    machine_of,
-    open_data,
-    plan_run,
-    require_one_process,
-    select_images,
-)
-from se_probe.runs.presets import preset_of
+from se_probe.runs.plan import Plan, label_of, load_inputs, machine_of, plan_run, require_one_process
+from se_probe.runs.presets import DEFAULT
 from se_probe.runs.record import folder_of, tell_warnings
 from se_probe.runs.settings import ChangeSettings
 
@@ -103,11 +94,9 @@ def _plan(settings: ChangeSettings) -> tuple[Plan, dict[str, Condition], Parts]:
     given = settings.change
     changes = parse_changes((given,) if isinstance(given, str) else given)
     machine = machine_of(settings, settings.batch_size)
-    preset = preset_of(None)
-    label = f"change-{label_of(settings.network(preset.model))}"
+    label = f"change-{label_of(settings.network(DEFAULT.model))}"
     parts = Parts(folder_of(settings, label), PREFIX)
-    model = load_network(settings, preset.model)
-    selection = select_images(settings, open_data(settings, model), preset)
+    model, selection = load_inputs(settings)
     plan = plan_run(settings, model, selection, machine)
     conditions = _conditions(plan, changes)
     parts.require_free(label, (item.name for item in conditions.values()), overwrite=settings.overwrite)

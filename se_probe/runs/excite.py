@@ -19,16 +19,7 @@ from se_probe.recording.remote import copy_up, require_free
 from se_probe.recording.run_folder import RECORDING, RunFolder
 from se_probe.runs.analyse import write_analysis
 from se_probe.runs.options import verb
-from se_probe.runs.plan import (
-    Plan,
-    classes_within,
-    label_of,
-    load_network,
-    machine_of,
-    open_data,
-    plan_run,
-    select_images,
-)
+from se_probe.runs.plan import Plan, classes_within, label_of, load_inputs, machine_of, plan_run
 from se_probe.runs.presets import Preset, preset_of
 from se_probe.runs.record import record_null, record_run, resumable, resumable_folder, write_run
 from se_probe.runs.recorded import RunRecording
@@ -85,8 +76,7 @@ def _plan(settings: ExciteSettings, ranks: Ranks) -> tuple[Plan, DrawSettings, R
     if url and not (settings.overwrite or settings.resume):
         require_free(url, RECORDING)
     folder = resumable_folder(settings, label_of(settings.network(preset.model)), url, ranks)
-    model = load_network(settings, preset.model)
-    selection = select_images(settings, open_data(settings, model), preset)
+    model, selection = load_inputs(settings, preset)
     if settings.factors is not None:  # refuse a wrong file before images are recorded
         chosen = [entry.sample.path for entry in selection.entries if entry.role == "chosen"]
         read_factors(settings.factors, pd.DataFrame({"path": chosen}))

@@ -44,7 +44,7 @@ from se_probe.runs.plan import (
     require_one_process,
     resolve_classes,
 )
-from se_probe.runs.presets import preset_of
+from se_probe.runs.presets import DEFAULT
 from se_probe.runs.settings import FoldSettings
 
 MAX_LOSS, MAX_LOSS_DEMO = 0.5, 2.0
@@ -120,12 +120,11 @@ def _plan(settings: FoldSettings) -> _Planned:
     if settings.export is not None:
         require_onnx()
     machine = machine_of(settings, settings.batch_size)
-    default = preset_of(None).model
     settings, joined = join(settings)
-    network = settings.network(default)
+    network = settings.network(DEFAULT.model)
     folder = result_folder(settings, joined, JOINED_FOLD, f"fold-{label_of(network)}")
     builder = builder_of(network, settings.model_args)
-    model = load_network(settings, default)
+    model = load_network(settings, DEFAULT.model)
     if joined is not None:
         require_same(joined, model)
     images = open_data(settings, model, unlabelled=metric is not None)

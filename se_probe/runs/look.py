@@ -36,7 +36,7 @@ from se_probe.runs.joining import recorded_network, require_same
 from se_probe.runs.maps import picture_of
 from se_probe.runs.options import verb
 from se_probe.runs.plan import device_of, load_network, require_one_process
-from se_probe.runs.presets import PRESETS
+from se_probe.runs.presets import DEFAULT
 from se_probe.runs.settings import LookSettings
 
 ANSWERS = 3
@@ -137,7 +137,7 @@ def look(settings: LookSettings) -> Look:
     if settings.by == "deviation" and settings.against is None:
         raise SeProbeError("--by deviation needs a run to compare gates with; name one with --against RUN.")
     recording = None if settings.against is None else open_recording(settings.against)
-    default = PRESETS["senet"].model if recording is None or settings.model is not None else recorded_network(recording)
+    default = DEFAULT.model if recording is None or settings.model is not None else recorded_network(recording)
     with status("loading the network", shown=settings.progress):
         model = load_network(settings, default)
     if recording is not None:

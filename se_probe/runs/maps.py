@@ -34,15 +34,7 @@ from se_probe.runs.analyse import update_report
 from se_probe.runs.artifacts import Artifacts, Drawn
 from se_probe.runs.joining import join, require_same, with_classes
 from se_probe.runs.options import verb
-from se_probe.runs.plan import (
-    Machine,
-    load_network,
-    machine_of,
-    open_data,
-    require_one_process,
-    select_images,
-)
-from se_probe.runs.presets import preset_of
+from se_probe.runs.plan import Machine, load_inputs, machine_of, require_one_process
 from se_probe.runs.settings import AblateSettings, MapsSettings
 
 TABLE = "gate_map_faithfulness.csv"
@@ -123,9 +115,7 @@ def _plan(settings: MapsSettings) -> _Planned:
     if recording is None:
         raise TypeError("no run was named")
     completed = with_classes(completed, recording)
-    preset = preset_of(None)
-    model = load_network(completed, preset.model)
-    selection = select_images(completed, open_data(completed, model), preset)
+    model, selection = load_inputs(completed)
     require_same(recording, model, selection)
     model.network.to(machine.device)
     with status("finding maps", shown=settings.progress):

@@ -22,7 +22,7 @@ from se_probe.labels import ImageClass, LabelSpace
 from se_probe.models import LoadedModel, load_model, model_of, with_input_size
 from se_probe.recording import place_of_environment, provenance_of
 from se_probe.runs.options import OnResume
-from se_probe.runs.presets import Preset
+from se_probe.runs.presets import DEFAULT, Preset
 from se_probe.runs.settings import LookSettings
 from se_probe.runs.shared_settings import MachineSettings, ReferenceSettings, RunSettings
 
@@ -187,6 +187,14 @@ def load_network(settings: RunSettings | LookSettings, default: str) -> LoadedMo
         model = with_input_size(model, settings.input_size)
     tell("model", f"{model.name}: {model.weights} (sha256 {model.weights_sha256[:12]})")
     return model
+
+
+def load_inputs(
+    settings: ReferenceSettings, preset: Preset = DEFAULT, *, unlabelled: bool = False
+) -> tuple[LoadedModel, Selection]:
+    """Load the network of a run and select its images, which may be `unlabelled`."""
+    model = load_network(settings, preset.model)
+    return model, select_images(settings, open_data(settings, model, unlabelled=unlabelled), preset)
 
 
 def open_data(settings: RunSettings, model: LoadedModel, *, unlabelled: bool = False) -> ImageSet:

@@ -48,16 +48,7 @@ from se_probe.runs.conditions import (
 )
 from se_probe.runs.joining import join, require_same, result_folder, with_classes
 from se_probe.runs.options import verb
-from se_probe.runs.plan import (
-    Plan,
-    label_of,
-    load_network,
-    machine_of,
-    open_data,
-    plan_run,
-    require_one_process,
-    select_images,
-)
+from se_probe.runs.plan import Plan, label_of, load_inputs, machine_of, plan_run, require_one_process
 from se_probe.runs.presets import preset_of
 from se_probe.runs.record import tell_warnings
 from se_probe.runs.settings import SCALE_METHODS, ScaleSettings
@@ -101,8 +92,7 @@ def _plan(settings: ScaleSettings, joined: Recording | None) -> tuple[Plan, dict
     label = f"scale-{label_of(settings.network(preset.model))}"
     parts = Parts(result_folder(settings, joined, JOINED_SCALE, label), PREFIX)
     parts.require_free(label, map(str, scales), overwrite=settings.overwrite)
-    model = load_network(settings, preset.model)
-    selection = select_images(settings, open_data(settings, model), preset)
+    model, selection = load_inputs(settings, preset)
     if joined is not None:
         require_same(joined, model, selection)
     plan = plan_run(settings, model, selection, machine)

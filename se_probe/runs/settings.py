@@ -57,7 +57,7 @@ class JoinSettings(RunSettings, on_resume=OnResume.INPUT):
     )
 
 
-class ExciteSettings(ReportSettings, FigureSettings, ExecutionSettings, ReferenceSettings, RunSettings):
+class ExciteSettings(ReportSettings, FigureSettings, ExecutionSettings, ReferenceSettings):
     """Record gates over images of some classes and draw the paper's "Role of Excitation"."""
 
     checkpoints: str | Sequence[str] | None = option(
@@ -142,7 +142,7 @@ class ScaleSettings(FastSettings, ReferenceSettings, JoinSettings):
     )
 
 
-class ChangeSettings(FastSettings, ReferenceSettings, RunSettings):
+class ChangeSettings(FastSettings, ReferenceSettings):
     """Record the same images plain and changed, and test which changes move the gates, and how far."""
 
     change: Sequence[str] = option(

@@ -103,25 +103,6 @@ class DataSettings(Settings, panel=Panel.IMAGES, on_resume=OnResume.INPUT):
     seed: int = seed_option("Decides which images are taken where there are more, and which channels are shown.")
 
 
-class ReferenceSettings(DataSettings, on_resume=OnResume.INPUT):
-    """The images of chosen classes and of all others."""
-
-    classes: str | Sequence[str] | None = option(
-        default=None,
-        help="Classes to compare: indices, wnids or exact names, separated by commas. Default: "
-        "goldfish,pug,plane,cliff; without them, the first four classes of the data.",
-        metavar="NAMES",
-        kw_only=False,
-    )
-    reference_per_class: int | None = option(
-        default=None,
-        help="Images of every other class, for the curve of all classes; 0 for none. Default: as --per-class.",
-        least=0,
-        most=MOST_IMAGES,
-        panel=Panel.IMAGES,
-    )
-
-
 class MachineSettings(Settings, panel=Panel.SPEED, on_resume=OnResume.FREE):
     """The device, and the processes that decode images."""
 
@@ -279,3 +260,22 @@ class RunSettings(FolderSettings, MachineSettings, DataSettings, ArchitectureSet
         if self.model is None:
             return self.demo_model if self.uses_demo else default
         return self.model
+
+
+class ReferenceSettings(RunSettings, on_resume=OnResume.INPUT):
+    """The options of verbs that record chosen classes and a reference of all others."""
+
+    classes: str | Sequence[str] | None = option(
+        default=None,
+        help="Classes to compare: indices, wnids or exact names, separated by commas. Default: "
+        "goldfish,pug,plane,cliff; without them, the first four classes of the data.",
+        metavar="NAMES",
+        kw_only=False,
+    )
+    reference_per_class: int | None = option(
+        default=None,
+        help="Images of every other class, for the curve of all classes; 0 for none. Default: as --per-class.",
+        least=0,
+        most=MOST_IMAGES,
+        panel=Panel.IMAGES,
+    )
