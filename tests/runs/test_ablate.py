@@ -189,15 +189,10 @@ def test_classes_from_the_data_are_spread_over_those_with_an_output_unit(photogr
 @needs_shared
 def test_gates_that_do_not_move_lose_nothing_to_their_mean(tmp_path):
     """The collapsed network's gates of the last stage are 0.50 for every image, to 0.0003."""
-    ablation = se_probe.ablate(
-        model=f"{MODELS / 'tin50.py'}:seresnet50_quarter_collapsed",
-        data=TINY_IMAGENET,
-        replacement="mean",
-        sites=["SE_2_1", "SE_4_1", "SE_4_2", "SE_4_3"],
-        per_class=2,
-        out=tmp_path / "run",
-        **QUIET,
-    )
+    options = {"data": TINY_IMAGENET, "replacement": "mean", "per_class": 2, **QUIET}
+    sites = ["SE_2_1", "SE_4_1", "SE_4_2", "SE_4_3"]
+    model = f"{MODELS / 'tin50.py'}:seresnet50_quarter_collapsed"
+    ablation = se_probe.ablate(model=model, sites=sites, out=tmp_path / "run", **options)
     assert len(ablation.images) == 100
     assert ablation.outcomes["agree"].values.all()
     assert float(ablation.outcomes["kl"].max()) < 0.001

@@ -15,9 +15,8 @@ from se_probe.images.changes import Change, changed_transform
 from se_probe.models import load_model
 from se_probe.runs.change import change, open_change_run
 from se_probe.runs.plot import plot
+from tests.runs.noise import QUIET, draw_noise
 from tests.told import told
-
-QUIET = {"progress": False, "workers": 0}
 
 
 @pytest.fixture(scope="module")
@@ -28,20 +27,14 @@ def network():
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
-    root = tmp_path_factory.mktemp("photographs")
-    rng = np.random.default_rng(0)
-    for name in ("alpha", "beta", "gamma"):
-        (root / name).mkdir()
-        for index in range(4):
-            pixels = rng.integers(0, 255, (6, 7, 3), dtype=np.uint8)
-            Image.fromarray(pixels).resize((72, 60), Image.Resampling.BICUBIC).save(root / name / f"{index}.png")
+    root = draw_noise(tmp_path_factory.mktemp("photographs"), ("alpha", "beta", "gamma"), 4, (60, 72), cells=(6, 7))
     (root / "beta" / "broken.png").write_bytes(b"no image at all")
     return root
 
 
 def small(photographs, model, out, **options):
     given = {"data": photographs, "model": model, "out": out, "change": ("noise:1,5", "crop:1,2"), "exact": True}
-    return change("alpha,beta", **{**given, **QUIET, **options})
+    return change("alpha,beta", **given | QUIET | options)
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +52,8 @@ def test_gates_are_those_of_changed_images_bit_for_bit(run, photographs, network
         name, _, strength = label.partition(" ")
         transform = network.transform
         if name != "plain":
-            transform = changed_transform(
-                Change(name, float(strength)), network.transform, network.preprocessing, seed=0
-            )
+            asked = Change(name, float(strength))
+            transform = changed_transform(asked, network.transform, network.preprocessing, seed=0)
         paths = recording.images.query("role == 'chosen'")["path"]
         inputs = [transform(Image.open(photographs / path).convert("RGB")) for path in paths]
         with GateRecorder(network.network, sites) as recorder, torch.inference_mode():
@@ -76,12 +68,8 @@ def test_reference_images_are_recorded_plain_only(run):
     made, _ = run
     assert set(made.base.images["role"]) == {"chosen", "reference"}
     assert set(made.recordings["noise 1"].images["role"]) == {"chosen"}
-    assert made.recordings["noise 1"].provenance["change"] == {
-        "name": "noise",
-        "strength": 1.0,
-        "unit": "severity of ImageNet-C, 1 to 5",
-        "seed": 0,
-    }
+    facts = {"name": "noise", "strength": 1.0, "unit": "severity of ImageNet-C, 1 to 5", "seed": 0}
+    assert made.recordings["noise 1"].provenance["change"] == facts
 
 
 def test_the_folder_holds_tables_figures_facts_and_a_page(run):
@@ -125,8 +113,7 @@ def test_a_run_is_opened_and_drawn_again_as_it_was(run, tmp_path):
     assert "noise 5" in repr(opened)
 
 
-def test_an_incomplete_run_is_not_opened(run, tmp_path):
-    _ = run
+def test_an_incomplete_run_is_not_opened(tmp_path):
     message = f"{tmp_path} holds no complete experiment of changed images (0 complete recordings)"
     with pytest.raises(SeProbeError, match=re.escape(message)):
         open_change_run(tmp_path)

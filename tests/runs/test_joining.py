@@ -13,9 +13,9 @@ from se_probe.analysis.scale_summary import scale_summary
 from se_probe.analysis.shifts import overall_shifts
 from se_probe.cli import app
 from se_probe.errors import SeProbeError
+from tests.runs.noise import QUIET
 from tests.told import told
 
-QUIET = {"progress": False, "workers": 0}
 FEW = {"per_class": 4, "reference_per_class": 2}
 
 
