@@ -41,7 +41,7 @@ lowest:
 	$(VENV)-lowest/bin/python -m pip install --quiet --requirement $(VENV)-lowest/versions.txt
 	$(VENV)-lowest/bin/python -m pip install --quiet --no-deps --editable .
 	$(VENV)-lowest/bin/python -m pip install --quiet aiohttp hypothesis pytest pytest-xdist selenium webdataset
-	$(VENV)-lowest/bin/python -m pytest -n auto --dist loadfile -o filterwarnings=default  # old versions warn of newer ones
+	PYTHONWARNINGS=ignore $(VENV)-lowest/bin/python -m pytest -n auto --dist loadfile -o filterwarnings=default  # old versions warn of newer ones
 
 # With the peers in an environment of their own, about half an hour on two cores.
 bench: $(VENV)-bench/.installed

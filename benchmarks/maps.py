@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 import se_probe
-from se_probe.ablation.masking import blur, logits_masked
+from se_probe.ablation.maps import blur, logits_masked
 from se_probe.analysis import sample_channels
 from se_probe.analysis.map_faithfulness import Masked, map_faithfulness
 from se_probe.gates import GateMapper, GateSite
@@ -91,7 +91,7 @@ def measure(
 
 def table(rows: pd.DataFrame) -> str:
     """Return the rows as the table of the README."""
-    lines = ["| site | way | highest − random | lowest − random | ms a map |", "|---|---|---|---|---|"]
+    lines = ["| site | method | highest − random | lowest − random | ms per map |", "|---|---|---|---|---|"]
     for row in rows.to_dict("records"):
         ends = [
             f"{row[f'{end}_minus_random']:+.2f} ({row[f'{end}_ci_low']:+.2f} to {row[f'{end}_ci_high']:+.2f})"

@@ -58,7 +58,7 @@ def main() -> None:
     if options.one:
         print(measured(options.one))
         return
-    print("| images | largest resident memory, MB | processor time, s | ms an image |")
+    print("| images | peak resident memory, MB | processor time, s | ms per image |")
     print("|---|---|---|---|")
     for count in options.images.split(","):
         command = [sys.executable, "-m", "benchmarks.memory", "--one", count]

@@ -89,9 +89,9 @@ def table(name: str, options: argparse.Namespace) -> str:
     rates = {way: 2 * SIDE**3 / median(times.pop(way)) / 1e9 for way in PRODUCTS}
     work = _work(*_subject(name, options))
     lines = [
-        f"### {name}: {options.batch} images of 224×224, {options.rounds} rounds, {work:.1f} GFLOP an image\n",
+        f"### {name}: {options.batch} images of 224×224, {options.rounds} rounds, {work:.1f} GFLOP per image\n",
         f"Matrix products: {rates['float32']:.0f} GFLOP/s in float32, {rates['bfloat16']:.0f} in bfloat16.\n",
-        "| way | speed, plain loop = 1 | lowest–highest | images/s | share of the float32 limit | gates differ by |",
+        "| method | speed, plain loop = 1 | lowest–highest | images/s | share of the float32 limit | gates differ by |",
         "|---|---|---|---|---|---|",
     ]
     for way, taken in times.items():
@@ -232,7 +232,7 @@ def _overheads(times: Mapping[str, list[float]]) -> str:
         if bare is not None:
             both = zip(times[f"se-probe {way}"], bare, strict=True)
             parts.append(f"{100 * (median(own / alone for own, alone in both) - 1):+.1f} % {way}")
-    return f"Recording over the bare forward pass at the same settings: {', '.join(parts)}.\n"
+    return f"Cost of recording over the bare forward pass at the same settings: {', '.join(parts)}.\n"
 
 
 if __name__ == "__main__":

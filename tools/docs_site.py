@@ -158,7 +158,8 @@ def command_line_page() -> str:
 
 def gallery_page() -> str:
     """Return a page with every figure of the demo's run, and the way to its report."""
-    from se_probe.report.figures import intervention_figures, run_figures
+    from se_probe.figures import INTERVENTION_FIGURES
+    from se_probe.report.figures import known_figures, run_figures
 
     lines = [
         "# Gallery",
@@ -166,7 +167,7 @@ def gallery_page() -> str:
         "images are drawn, so that nothing here is a finding about photographs.",
         "[Open the report of that run](example/report.html) to click through its findings, tables and channels.",
     ]
-    for figure in [*run_figures(EXAMPLE / "figures"), *intervention_figures(EXAMPLE / "figures")]:
+    for figure in [*run_figures(EXAMPLE / "figures"), *known_figures(EXAMPLE / "figures", INTERVENTION_FIGURES)]:
         picture = Path(figure.files["png"]).name
         lines += [f"## {figure.title}", figure.note, f"![{figure.title}](example/{picture})"]
     return "\n\n".join(lines) + "\n"

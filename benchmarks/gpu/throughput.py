@@ -20,9 +20,9 @@ from benchmarks.gpu.subject import NETWORKS, gates_of, model_named, output_modul
 from benchmarks.ways import PEERS, Read, bare_forward, compiled_way, plain_loop, se_probe_ways
 from se_probe.errors import first_line
 from se_probe.gates import GateSite, find_gates
+from se_probe.recording.engine import ieee_float32
 from se_probe.recording.fast_copy import FastCopy, fast_copy
 from se_probe.recording.forward import HookedNetwork, signals_for
-from se_probe.recording.precision import ieee_float32
 
 BASE = "plain hook loop"
 # Seconds that a compiled way takes, and those that the sections after it take: with less left none is begun.

@@ -1,9 +1,8 @@
 """Interventions over labelled images: which gates are replaced by what, and what that does to predictions."""
 
 from se_probe.ablation.measure import measure
-from se_probe.ablation.planning import SiteGroup, plan_interventions
+from se_probe.ablation.planning import SiteGroup, class_mean_gates, mean_gates, plan_interventions
 from se_probe.ablation.results import Ablation, open_ablation
-from se_probe.ablation.sources import class_mean_gates, mean_gates
 
 __all__ = [
     "Ablation",

@@ -1,28 +1,28 @@
-"""Run every image through the untouched network and through each changed one."""
+"""Run images through the untouched network and through each changed one, and compare the outputs image by image."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from se_probe.ablation.metric import Metric, samples_of
-from se_probe.ablation.outcomes import MEASURES, log_probabilities, outcomes
+from se_probe.ablation.metric import Metric, Samples, samples_of
 from se_probe.ablation.planning import SiteGroup
-from se_probe.gates import GateSite, Replacement, intervene
+from se_probe.errors import SeProbeError
+from se_probe.gates import GateRecorder, GateSite, Replacement, intervene
 from se_probe.gates.resuming import Resumable
 from se_probe.images import Batch, Selection, batches
 from se_probe.models import LoadedModel
 
 Labels = Callable[[int], str]
-# Makes `(measure, image)` of a network's output; the second returns the first for a batch and its untouched output.
-Judge = Callable[[object], torch.Tensor]
-Judging = Callable[[torch.Tensor, object], Judge]
-# Images on which it is tried whether outcomes can be measured.
+# Measures of one image under one intervention, in this order.
+MEASURES = ("top1", "top5", "nll", "kl", "agree")
+TOP = 5
+# Images that `require_measurable` tries.
 TRIED = 4
 
 
@@ -31,8 +31,8 @@ class BatchOutcomes:
     """Outcomes of one batch.
 
     Attributes:
-        places: the images' places in the selection.
-        changed: `(intervention, measure, image)`, the measures of `outcomes.MEASURES`, or one's own alone.
+        places: positions of the images in the selection.
+        changed: `(intervention, measure, image)`: `MEASURES`, or the one value of a metric.
         clean: `(measure, image)` of the untouched network.
         skipped: images that could not be decoded, as `path`, `class` and `reason`.
     """
@@ -67,14 +67,14 @@ def measure(
         interventions: groups of sites that are changed together.
         replacements: site → replacement of its gate.
         selection: the images, in order.
-        metric: a measure of one's own, which stands in the place of `outcomes.MEASURES`.
-        label: maps an image's place in the selection to its label, for replacements that differ by class or image.
+        metric: replaces `MEASURES`.
+        label: maps an image's position in the selection to its label, for replacements that differ by class or image.
         batch_size: images in one forward pass.
         workers: processes that decode images.
-        progress: called once a pass with the number of images in it.
+        progress: called after each pass with the number of images in it.
 
     Raises:
-        SeProbeError: the network's output is no vector of logits, or the metric fails or returns no finite number.
+        SeProbeError: the network does not return logits, or the metric fails or returns no finite number.
     """
     network = model.network
     passes = Resumable(network, sites, model.input_size)
@@ -82,21 +82,88 @@ def measure(
     row = {item.site_names: number for number, item in enumerate(distinct)}
     order = [row[item.site_names] for item in interventions]
     for batch in batches(selection, model.transform, batch_size=batch_size, workers=workers):
+        values = np.empty((len(distinct) + 1, len(MEASURES) if metric is None else 1, 0))
         if batch.indices:
-            judging = partial(_judge, selection, batch.indices, metric)
-            names = None if label is None else [label(place) for place in batch.indices]
-            found = _measure_batch(passes, network, batch, judging, distinct, replacements, names, progress)
-        else:
-            found = torch.empty(len(distinct) + 1, len(MEASURES) if metric is None else 1, 0, dtype=torch.float64)
-        values = found.cpu().numpy().astype(np.float64)
-        if metric is not None:
-            metric.require_finite(values, values[0, 0], _paths(selection, batch.indices))
+            images = on_device(model, batch)
+            labels = None if label is None else [label(place) for place in batch.indices]
+            with torch.inference_mode(), passes.kept():
+                clean = network(images)
+                samples = samples_of(selection, batch.indices, images, clean)
+                rows = [_values(clean, samples, metric)]
+                progress(len(images))
+                for group in distinct:
+                    changed = _changed_output(network, passes, group, replacements, images, labels)
+                    rows.append(_values(changed, samples, metric))
+                    progress(len(images))
+            values = torch.stack(rows).cpu().numpy().astype(np.float64)
+            if metric is not None:
+                metric.require_finite(values, values[0, 0], samples.paths)
         progress(len(batch.skipped) * (len(distinct) + 1))
         yield BatchOutcomes(batch.indices, values[1:][order], values[0], _skipped(selection, batch))
 
 
+def _changed_output(
+    network: nn.Module,
+    passes: Resumable,
+    group: SiteGroup,
+    replacements: Mapping[str, Replacement],
+    images: torch.Tensor,
+    labels: Sequence[str] | None,
+) -> object:
+    chosen = {site: replacements[site.name] for site in group.sites}
+    with intervene(network, chosen) as intervention, passes.resumed(group.sites):
+        intervention.labels = labels
+        return network(images)
+
+
+def _values(output: object, samples: Samples, metric: Metric | None) -> torch.Tensor:
+    """Return `(measure, image)` of an output."""
+    if metric is not None:
+        return metric(output, samples)[None]
+    clean = log_probabilities(samples.untouched, len(samples))
+    return outcomes(log_probabilities(output, len(samples)), clean, samples.units)
+
+
+def log_probabilities(output: object, images: int) -> torch.Tensor:
+    """Return `(image, class)` log probabilities, in float64 where the device has it.
+
+    Raises:
+        SeProbeError: the output is not logits.
+    """
+    if not (isinstance(output, torch.Tensor) and output.dim() == 2 and len(output) == images and output.shape[1] > 1):
+        shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        raise SeProbeError(
+            f"the network's output is {shape}; expected logits ({images} images, classes): give a measure of your own "
+            "with --metric."
+        )
+    return output.to(torch.float32 if output.device.type == "mps" else torch.float64).log_softmax(1)
+
+
+def outcomes(changed: torch.Tensor, clean: torch.Tensor, units: torch.Tensor) -> torch.Tensor:
+    """Return `MEASURES` of each image, `(measure, image)`.
+
+    "top1" and "top5" are correctness, "nll" the negative log-likelihood in nats, "kl" is KL(clean ‖ changed) in nats,
+    "agree" whether both networks predict the same class.
+
+    Args:
+        changed: log probabilities of the changed network, `(image, class)`.
+        clean: log probabilities of the untouched network, `(image, class)`.
+        units: output unit of each image's class; −1 where the network has none, and "top1", "top5", "nll" are NaN.
+    """
+    known = (units >= 0) & (units < changed.shape[1])
+    own = torch.where(known, units, 0)[:, None]
+    first = changed.topk(min(TOP, changed.shape[1])).indices
+    hits = first == own
+    divergence = (clean.exp() * (clean - changed)).sum(1)
+    own_log = changed.gather(1, own)[:, 0]
+    labelled = torch.stack([hits[:, 0].to(changed.dtype), hits.any(1).to(changed.dtype), -own_log])
+    labelled = torch.where(known, labelled, torch.nan)
+    agree = first[:, 0] == clean.argmax(1)
+    return torch.cat([labelled, divergence.clamp(min=0)[None], agree.to(changed.dtype)[None]])
+
+
 def require_measurable(model: LoadedModel, selection: Selection, metric: Metric | None = None) -> None:
-    """Try on the first images whether outcomes can be measured, before anything is recorded.
+    """Measure the first images once, so that a run fails before anything is recorded.
 
     Args:
         model: the network.
@@ -104,17 +171,17 @@ def require_measurable(model: LoadedModel, selection: Selection, metric: Metric 
         metric: a measure of one's own; without it the network must return logits.
 
     Raises:
-        SeProbeError: the network's output is no vector of logits, or the metric fails or returns no finite number.
+        SeProbeError: the network does not return logits, or the metric fails or returns no finite number.
     """
-    reference = next(model.network.parameters())
     for batch in batches(selection, model.transform, batch_size=TRIED, workers=0):
         if batch.indices:
-            images = batch.images.to(reference.device, reference.dtype)
+            images = on_device(model, batch)
             with torch.inference_mode():
                 clean = model.network(images)
-                values = _judge(selection, batch.indices, metric, images, clean)(clean).cpu().numpy()
+                samples = samples_of(selection, batch.indices, images, clean)
+                values = _values(clean, samples, metric).cpu().numpy()
             if metric is not None:
-                metric.require_finite(values, values[0], _paths(selection, batch.indices))
+                metric.require_finite(values, values[0], samples.paths)
             return
 
 
@@ -123,55 +190,42 @@ def passes_of(interventions: Sequence[SiteGroup]) -> int:
     return len({item.site_names for item in interventions}) + 1
 
 
-def _measure_batch(
-    passes: Resumable,
-    network: torch.nn.Module,
-    batch: Batch,
-    judging: Judging,
-    distinct: Sequence[SiteGroup],
-    replacements: Mapping[str, Replacement],
-    labels: list[str] | None,
-    progress: Callable[[int], None],
-) -> torch.Tensor:
-    """Return `(1 + intervention, measure, image)`, the untouched network first, on its device."""
-    reference = next(network.parameters())
-    images = batch.images.to(reference.device, reference.dtype, non_blocking=True)
-    with torch.inference_mode(), passes.kept():
-        clean = network(images)
-        judge = judging(images, clean)
-        rows = [judge(clean)]
-        progress(len(images))
-        for item in distinct:
-            chosen = {site: replacements[site.name] for site in item.sites}
-            with intervene(network, chosen) as intervention, passes.resumed(item.sites):
-                intervention.labels = labels
-                changed = network(images)
-            rows.append(judge(changed))
-            progress(len(images))
-    return torch.stack(rows)
+def gather_gates(
+    model: LoadedModel,
+    sites: Sequence[GateSite],
+    selection: Selection,
+    *,
+    batch_size: int,
+    workers: int,
+    progress: Callable[[int], None] = lambda images: None,
+) -> tuple[list[int], dict[str, NDArray[np.floating]]]:
+    """Return the gates of all images that can be decoded, in memory.
+
+    Returns:
+        Positions of the images in the selection, and site → `(image, channel)` or `(image, branch, channel)`.
+    """
+    places: list[int] = []
+    rows: dict[str, list[NDArray[np.floating]]] = {site.name: [] for site in sites}
+    with GateRecorder(model.network, sites) as recorder, torch.inference_mode():
+        for batch in batches(selection, model.transform, batch_size=batch_size, workers=workers):
+            if batch.indices:
+                model.network(on_device(model, batch))
+                for name, values in recorder.gates.items():
+                    rows[name].append(values.float().cpu().numpy())
+            places += batch.indices
+            progress(len(batch.indices) + len(batch.skipped))
+    return places, {name: np.concatenate(parts) for name, parts in rows.items() if parts}
 
 
-def _judge(
-    selection: Selection, places: Sequence[int], metric: Metric | None, images: torch.Tensor, clean: object
-) -> Judge:
-    """Return what makes `(measure, image)` of a changed network's output, given the untouched network's."""
-    samples = samples_of(selection, places, images, clean)
-    if metric is not None:
-        return lambda output: metric(output, samples)[None]
-    untouched = log_probabilities(clean, len(images))
-    return lambda output: outcomes(log_probabilities(output, len(images)), untouched, samples.units)
-
-
-def _paths(selection: Selection, places: Sequence[int]) -> list[str]:
-    return [selection.entries[place].sample.path for place in places]
+def on_device(model: LoadedModel, batch: Batch) -> torch.Tensor:
+    """Return a batch's images on the network's device and in its dtype."""
+    reference = next(model.network.parameters())
+    return batch.images.to(reference.device, reference.dtype, non_blocking=True)
 
 
 def _skipped(selection: Selection, batch: Batch) -> list[dict[str, str]]:
+    classes = [selection.entries[item.index].sample.image_class.name for item in batch.skipped]
     return [
-        {
-            "path": item.path,
-            "class": selection.entries[item.index].sample.image_class.name,
-            "reason": item.reason,
-        }
-        for item in batch.skipped
+        {"path": item.path, "class": name, "reason": item.reason}
+        for item, name in zip(batch.skipped, classes, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""A measure of one's own: a function from a network's output and the images to a number for each image."""
+"""A metric: the user's function from a network's output and its images to a number for each image."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _LONGEST_NAME = 60
 
 @dataclass(frozen=True)
 class Samples:
-    """The images of a batch, as a measure of one's own gets them beside the network's output.
+    """The images of a batch, which a metric gets beside the network's output.
 
     Attributes:
-        inputs: what the network was given, `(image, 3, H, W)`, on its device.
-        paths: the images, as they are called in the data: relative to `root`, with "/".
+        inputs: input of the network, `(image, 3, H, W)`, on its device.
+        paths: paths of the images in the data, relative to `root`, with "/".
         classes: names of their classes.
         units: output unit of each image's class, −1 where the network has none, `(image,)`, on the device.
         root: folder, file or URL of the data, None for the demo's drawings.
-        untouched: what the network returns for them with its own gates.
+        untouched: output of the network with its own gates.
     """
 
     inputs: torch.Tensor = field(repr=False)
@@ -46,7 +46,14 @@ class Samples:
 
 
 def samples_of(selection: Selection, places: Sequence[int], inputs: torch.Tensor, untouched: object) -> Samples:
-    """Return the samples of a batch: the images at `places` of a selection."""
+    """Return the samples of a batch.
+
+    Args:
+        selection: the images.
+        places: positions of the batch's images in the selection.
+        inputs: input of the network.
+        untouched: output of the untouched network.
+    """
     samples = [selection.entries[place].sample for place in places]
     indices = [sample.image_class.index for sample in samples]
     units = torch.tensor([-1 if index is None else index for index in indices])
@@ -62,14 +69,14 @@ def samples_of(selection: Selection, places: Sequence[int], inputs: torch.Tensor
 
 @dataclass(frozen=True)
 class Metric:
-    """A measure of one's own.
+    """A function that measures images by a network's output.
 
     Attributes:
         function: takes the network's output and `Samples`; returns `(image,)` numbers, NaN for an image that is not
             measured.
         name: the function's name.
-        unit: of its numbers, "" where they have none.
-        lower_is_better: whether a smaller number is a better one.
+        unit: of its numbers, "" for none.
+        lower_is_better: whether smaller numbers are better.
     """
 
     function: Callable[[Any, Samples], Any] = field(repr=False)
@@ -79,7 +86,7 @@ class Metric:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Name, unit and direction, and where the function is, as a run keeps them."""
+        """Name, unit, direction and file of the function, as a run keeps them."""
         place = _file_of(self.function)
         origin = {} if place is None else {"file": place.name, "file_sha256": sha256(place.read_bytes()).hexdigest()}
         return {"name": self.name, "unit": self.unit, "lower_is_better": self.lower_is_better, **origin}
@@ -88,7 +95,7 @@ class Metric:
         """Return the number of each image, `(image,)`, in float64 where the device has it.
 
         Raises:
-            SeProbeError: the function fails, or returns something else.
+            SeProbeError: the function fails, or does not return a number for each image.
         """
         try:
             found = self.function(output, samples)
@@ -126,16 +133,15 @@ class Metric:
 
 
 def read_metric(given: str | Callable[[Any, Samples], Any] | Metric) -> Metric:
-    """Return a measure of one's own from a function, or from `path/to/file.py:function`.
+    """Return a metric from a function, or from `path/to/file.py:function`.
 
-    The function says by its attributes what its numbers are: `lower_is_better` (True or False), and `unit` where they
-    have one.
+    The function's attributes describe its numbers: `lower_is_better` (True or False), and `unit` where they have one.
 
     Args:
-        given: the function, or where it is; a text is taken from the user only, never from a run's folder.
+        given: the function, or where it is; a text comes from the user only, never from a run's folder.
 
     Raises:
-        SeProbeError: there is no such function, or it does not say which direction is better.
+        SeProbeError: there is no such function, or it has no `lower_is_better`.
     """
     if isinstance(given, Metric):
         return given
@@ -151,7 +157,7 @@ def read_metric(given: str | Callable[[Any, Samples], Any] | Metric) -> Metric:
 
 
 def described(value: object) -> str:
-    """Return in words what a value is, with the shapes of its tensors."""
+    """Describe a value, with the shapes of its tensors."""
     if isinstance(value, torch.Tensor | np.ndarray):
         return f"a tensor of shape {tuple(value.shape)}"
     if isinstance(value, Mapping):
@@ -171,7 +177,7 @@ def _tensor(found: object) -> torch.Tensor | None:
 
 
 def _file_of(function: Callable[..., Any]) -> Path | None:
-    """Return the file that a function was defined in, None where there is none."""
+    """Return the file that defines a function, None where there is none."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     path = None if code is None else Path(code.co_filename)
     return path if path is not None and path.is_file() else None

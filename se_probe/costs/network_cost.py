@@ -1,9 +1,9 @@
-"""Parameters, additions and multiply-adds of each site's gate path."""
+"""Parameters, additions and multiply-adds of each site's gate path, also for other reduction ratios."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import pandas as pd
 from torch import nn
@@ -14,6 +14,13 @@ from se_probe.gates.site import hook_point_of
 from se_probe.trace.dry_pass import dry_pass, unwrap
 from se_probe.trace.flow import Flow, follow
 from se_probe.trace.operation import Operation, Product
+
+# SENet, table 10, without 2.
+REDUCTIONS = (4, 8, 16, 32)
+COLUMNS = (
+    *("site", "stage", "family", "channels", "branches", "reduction", "parameters", "formula_parameters"),
+    *("squeeze", "excitation", "scale", "shared_parameters", "network_parameters", "network_multiply_adds"),
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class NetworkCost:
     Attributes:
         input_size: size of the input without the image axis.
         parameters: all parameters of the network.
-        multiply_adds: of all its convolutions and matrix products, for one image; those of the gates are among them.
+        multiply_adds: multiply-adds of all convolutions and matrix products, those of gates included, for one image.
         sites: the sites, in network order.
         site_costs: the cost of each site alone. Parameters that several sites share are in none of them.
         gates: the cost of all sites together.
@@ -74,38 +81,31 @@ class NetworkCost:
         return self.multiply_adds_without + self.gates.operations
 
     @property
+    def shared_parameters(self) -> int:
+        """Parameters that only the gates of several sites read."""
+        return self.gates.parameters - sum(cost.parameters for cost in self.site_costs)
+
+    @property
     def formula_parameters(self) -> float | None:
         """(2 / r) Σ C² over the sites that have a reduction ratio, None where none has (see `formula_parameters`)."""
-        found = [value for site in self.sites if (value := formula_parameters(site)) is not None]
-        return sum(found) if found else None
+        values = [value for site in self.sites if (value := formula_parameters(site)) is not None]
+        return sum(values) if values else None
 
     def table(self) -> pd.DataFrame:
         """Return the cost of every site, a row each, with the network's totals beside it.
 
-        `reduction` and `formula_parameters` are missing where a site has none, `shared_parameters` are those that
-        only the gates of several sites read, the same in every row.
+        `reduction` and `formula_parameters` are missing where a site has none. `shared_parameters` are the same in
+        every row.
         """
-        shared = self.gates.parameters - sum(cost.parameters for cost in self.site_costs)
-        rows = [
-            {
-                "site": site.name,
-                "stage": site.stage,
-                "family": site.family,
-                "channels": site.channels,
-                "branches": site.branches,
-                "reduction": site.reduction,
-                "parameters": cost.parameters,
-                "formula_parameters": formula_parameters(site),
-                "squeeze": cost.squeeze,
-                "excitation": cost.excitation,
-                "scale": cost.scale,
-                "shared_parameters": shared,
-                "network_parameters": self.parameters,
-                "network_multiply_adds": self.multiply_adds,
-            }
+        table = pd.DataFrame(
+            site.to_dict() | asdict(cost) | {"site": site.name, "formula_parameters": formula_parameters(site)}
             for site, cost in zip(self.sites, self.site_costs, strict=True)
-        ]
-        return pd.DataFrame(rows).astype({"reduction": float, "formula_parameters": float})
+        ).assign(
+            shared_parameters=self.shared_parameters,
+            network_parameters=self.parameters,
+            network_multiply_adds=self.multiply_adds,
+        )
+        return table[list(COLUMNS)].astype({"reduction": float, "formula_parameters": float})
 
 
 def network_cost(network: nn.Module, sites: Sequence[GateSite], input_size: Sequence[int]) -> NetworkCost:
@@ -116,8 +116,8 @@ def network_cost(network: nn.Module, sites: Sequence[GateSite], input_size: Sequ
 
     Args:
         network: any network; it is left as it was.
-        sites: what `find_gates` returned for it, or some of them.
-        input_size: size of its input without the image axis.
+        sites: all or some of the sites that `find_gates` returned for it.
+        input_size: size of its input without the image axis, such as `(3, 224, 224)`.
 
     Raises:
         SeProbeError: a site does not belong to the network, or the pass failed.
@@ -141,9 +141,9 @@ def cost_table(network: nn.Module, sites: Sequence[GateSite], input_size: Sequen
     """Return the table of `network_cost`: a row for every site.
 
     Args:
-        network: any network; it is left as it was.
-        sites: its sites, from `find_gates`.
-        input_size: size of its input without the image axis, such as `(3, 224, 224)`.
+        network: as for `network_cost`.
+        sites: as for `network_cost`.
+        input_size: as for `network_cost`.
 
     Raises:
         SeProbeError: as `network_cost`.
@@ -173,16 +173,6 @@ def products_of(sites: Sequence[GateSite]) -> list[Product]:
     return [product for site in sites for product in hook_point_of(site).products]
 
 
-def formula_parameters(site: GateSite) -> float | None:
-    """Return 2 C² / r, the weights of two layers C to C / r to C without biases; None where a site has no r.
-
-    Gates over branches have other layers, so the formula is not for them.
-
-    Source: SENet (arXiv 1709.01507), equation 5, the sum of which over blocks is (2 / r) Σ N_s C_s².
-    """
-    return None if site.reduction is None or site.branches > 1 else 2 * site.channels**2 / site.reduction
-
-
 def check_flow(network: nn.Module, flow: Flow, sites: Sequence[GateSite]) -> None:
     """Raise SeProbeError if a pass returned no tensors or did not make the products of a site."""
     if not flow.outputs:
@@ -197,3 +187,73 @@ def check_flow(network: nn.Module, flow: Flow, sites: Sequence[GateSite]) -> Non
                 f"site {site.name} is nowhere multiplied in this network; pass the sites that find_gates returned "
                 "for this very network."
             )
+
+
+def formula_parameters(site: GateSite) -> float | None:
+    """Return 2 C² / r, the weights of two layers C to C / r to C without biases; None where a site has no r.
+
+    Gates over branches have other layers, so that the formula does not apply to them.
+
+    Source: SENet (arXiv 1709.01507), equation 5, the sum of which over blocks is (2 / r) Σ N_s C_s².
+    """
+    return None if site.reduction is None or site.branches > 1 else 2 * site.channels**2 / site.reduction
+
+
+def reduction_sweep(cost: NetworkCost, reductions: Sequence[int] = REDUCTIONS) -> pd.DataFrame:
+    """Return what a network would cost with other reduction ratios, a row each; no other network is built.
+
+    Sites are swept where the gate is computed by two plain layers C to d to C; they are counted with d = C // r, at
+    least 1, with biases where the network has them. The other sites stay as they are.
+
+    Args:
+        cost: what the network costs as it is.
+        reductions: the ratios r.
+
+    Returns:
+        Columns `reduction`, `sites` (number of sites swept), `formula_parameters` ((2 / r) Σ C² over these sites),
+        `gate_parameters`, `excitation`, `parameters` and `multiply_adds` (of the network, as in `NetworkCost`),
+        `parameters_increase` and `operations_increase` (over the network without gates), and `current` (whether all
+        swept sites have this r). Empty where no site can be swept.
+
+    Raises:
+        SeProbeError: a ratio below 1.
+    """
+    if wrong := [ratio for ratio in reductions if ratio < 1]:
+        raise SeProbeError(f"a reduction ratio of {wrong[0]} was asked for; expected numbers of at least 1.")
+    swept = [pair for pair in zip(cost.sites, cost.site_costs, strict=True) if _biases(*pair) is not None]
+    return pd.DataFrame([_at(ratio, cost, swept) for ratio in reductions if swept])
+
+
+def _at(ratio: int, cost: NetworkCost, swept: Sequence[tuple[GateSite, GateCost]]) -> dict[str, float]:
+    layers = [_layers(site.channels, max(1, site.channels // ratio)) for site, _ in swept]
+    weights = sum(weights for weights, _ in layers)
+    biases = sum(biases for (_, biases), pair in zip(layers, swept, strict=True) if _biases(*pair))
+    more_parameters = weights + biases - sum(item.parameters for _, item in swept)
+    more_excitation = weights - sum(item.excitation for _, item in swept)
+    return {
+        "reduction": ratio,
+        "sites": len(swept),
+        "formula_parameters": sum(2 * site.channels**2 / ratio for site, _ in swept),
+        "gate_parameters": cost.gates.parameters + more_parameters,
+        "excitation": cost.gates.excitation + more_excitation,
+        "parameters": cost.parameters + more_parameters,
+        "multiply_adds": cost.multiply_adds + more_excitation,
+        "parameters_increase": (cost.parameters + more_parameters) / cost.parameters_without - 1,
+        "operations_increase": (cost.operations + more_excitation) / cost.multiply_adds_without - 1,
+        "current": all(site.reduction == ratio for site, _ in swept),
+    }
+
+
+def _layers(channels: int, width: int) -> tuple[int, int]:
+    """Return the numbers of weights and biases of two layers."""
+    return 2 * channels * width, channels + width
+
+
+def _biases(site: GateSite, cost: GateCost) -> bool | None:
+    """Return whether a site's two layers have biases, None where its gate is not computed by two plain layers."""
+    if site.reduction is None or site.branches > 1:
+        return None
+    weights, biases = _layers(site.channels, round(site.channels / site.reduction))
+    if cost.excitation != weights or cost.parameters - weights not in (0, biases):
+        return None
+    return cost.parameters > weights

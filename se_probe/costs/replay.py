@@ -1,11 +1,11 @@
 """Replay a forward pass from its elementary operations, whole or without the gate paths.
 
-Leaving operations out replaces gates by constants in any network, whether modules or functional code compute them. All
-other operations run as before.
+Without its gate path a gate is a constant, whatever modules or functions compute it. Other operations run as before.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,13 +19,12 @@ from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
 from se_probe.trace.flow import Flow, FlowMode
 from se_probe.trace.operation import Operation, Product
-from se_probe.trace.watching import PRODUCTS
 
 Replay = Callable[[torch.Tensor], tuple[torch.Tensor, ...]]
 
 
 class ReplayedPass:
-    """Operations of one pass over a batch, with the tensors that it took from outside and the gates that it computed.
+    """The operations of one pass over a batch, the constants that they read, and the gates that were computed.
 
     Args:
         network: a network in evaluation mode.
@@ -47,8 +46,8 @@ class ReplayedPass:
         """Return a function from a batch of the same size to the network's output tensors.
 
         Args:
-            sites: sites whose gates are constants, with values from the pass's own batch; gate paths do not run.
-            products: whether feature maps are multiplied by these constants; without, the gates are 1.
+            sites: sites whose gates are constants, computed from the pass's own batch; their gate paths do not run.
+            products: whether feature maps are multiplied by these constants; if not, the gates are 1.
 
         Raises:
             SeProbeError: a gate path cannot be left out.
@@ -75,7 +74,7 @@ class ReplayedPass:
 
 
 def _leave_out(graph: fx.Graph, path: set[fx.Node]) -> bool:
-    """Remove a gate path and everything that depends on it; return False if the output does."""
+    """Remove a gate path and all that depends on it; return False if the output does."""
     removed = dict[fx.Node, None]()
     for node in list(graph.nodes):
         if node in path and _changes_its_argument(node):
@@ -99,13 +98,12 @@ def _changes_its_argument(node: fx.Node) -> bool:
 def _skip_product(graph: fx.Graph, node: fx.Node, product: Product) -> None:
     """Replace a product by its feature map; a product fused with an addition stays."""
     if product.operation.name == "mul":
-        (place,) = set(PRODUCTS["mul"]) - {product.operand}
-        node.replace_all_uses_with(node.args[place])  # type: ignore[arg-type]  # operands of a product are nodes
+        node.replace_all_uses_with(node.args[product.feature_operand])  # type: ignore[arg-type]  # a node
         graph.erase_node(node)
 
 
 class _GraphMode(FlowMode):
-    """Records the flow of data and, as a graph, the calls of the pass."""
+    """Records a pass as data flow and as a graph of operations."""
 
     def __init__(self, network: nn.Module, batch: torch.Tensor, operands: Mapping[Operation, int]) -> None:
         super().__init__(network, batch)
@@ -126,9 +124,9 @@ class _GraphMode(FlowMode):
         if isinstance(output, torch.Tensor):
             self._nodes[output] = node
         elif isinstance(output, tuple | list):
-            for place, part in enumerate(output):
+            for index, part in enumerate(output):
                 if isinstance(part, torch.Tensor):
-                    self._nodes[part] = self.graph.call_function(_part, (node, place))
+                    self._nodes[part] = self.graph.call_function(operator.getitem, (node, index))
         return output
 
     def node(self, tensor: torch.Tensor) -> fx.Node:
@@ -145,7 +143,3 @@ def _copied(factor: torch.Tensor) -> torch.Tensor:
     """Copy a factor without materialising its broadcast axes."""
     once = tuple(slice(0, 1) if step == 0 else slice(None) for step in factor.stride())
     return factor[once].clone().expand(factor.shape)
-
-
-def _part(parts: Any, place: int) -> Any:
-    return parts[place]

@@ -12,11 +12,11 @@ _OF_REPLACED = {"gate": "computing the gates", "gate and product": "computing an
 
 
 def cost_sentences(cost: NetworkCost) -> list[str]:
-    """Return sentences on what the gates add to the network and how the paper's formula compares."""
+    """Return sentences on what the gates add to the network, and on the SENet paper's formula."""
     gates, bare = cost.gates, cost.multiply_adds_without
     more = gates.parameters / cost.parameters_without
     layers, everything = cost.multiply_adds / bare - 1, cost.operations / bare - 1
-    shared = gates.parameters - sum(item.parameters for item in cost.site_costs)
+    shared = cost.shared_parameters
     sentences = [
         f"parameters {cost.parameters:,}, of which gates {gates.parameters:,} ({_more(more)} on those without)"
         + f"; {shared:,} of these are shared between sites and are in no row" * bool(shared),
@@ -25,11 +25,11 @@ def cost_sentences(cost: NetworkCost) -> list[str]:
         f"gates: squeeze {gates.squeeze:,} additions, excitation {gates.excitation:,} multiply-adds, scale "
         f"{gates.scale:,} multiplications; for one image of {'×'.join(map(str, cost.input_size))}",
     ]
-    return [*sentences, formula_sentence(cost)]
+    return [*sentences, _formula_sentence(cost)]
 
 
 def cost_summary(cost: NetworkCost, run_time: RunTime | None) -> str:
-    """Return one sentence on what the gates add to the network and, where it was measured, their share of run time."""
+    """Summarise in one sentence what the gates add to the network and, where measured, their share of run time."""
     share = next((item for item in run_time.shares if item.replaced == "gate and product"), None) if run_time else None
     timed = f"; {_share_sentence(share)}" if share is not None else ""
     return (
@@ -39,19 +39,19 @@ def cost_summary(cost: NetworkCost, run_time: RunTime | None) -> str:
     )
 
 
-def formula_sentence(cost: NetworkCost) -> str:
-    """Return a sentence on the SENet paper's formula over the sites that have a reduction ratio."""
-    pairs = list(zip(cost.sites, cost.site_costs, cost.table()["formula_parameters"].notna(), strict=True))
-    covered = [(site, item) for site, item, has in pairs if has]
-    if not covered:
+def _formula_sentence(cost: NetworkCost) -> str:
+    """Compare the SENet paper's formula with the parameters counted at the sites that have a reduction ratio."""
+    table = cost.table()
+    covered = table[table["formula_parameters"].notna()]
+    if covered.empty:
         return f"(2/r) Σ C²: no site has it ({_why_not(cost.sites)})"
-    counted = sum(item.parameters for _, item in covered)
-    where = "all sites" if len(covered) == len(pairs) else f"{len(covered)} of {len(pairs)} sites"
+    counted = covered["parameters"].sum()
+    where = "all sites" if len(covered) == len(table) else f"{len(covered)} of {len(table)} sites"
     return f"(2/r) Σ C² over {where}: {cost.formula_parameters:,.0f} parameters; counted there {counted:,}"
 
 
 def no_sweep_sentence(cost: NetworkCost) -> str:
-    """Return why there is no sweep of the reduction ratio."""
+    """Explain why the reduction ratio cannot be swept."""
     return f"no sweep of r: no gate is computed by two layers C to C / r to C alone ({_why_not(cost.sites)})"
 
 

@@ -26,7 +26,7 @@ from se_probe.trace.watching import tensors_in
 CONFIDENCE = 0.95
 FEWEST_ROUNDS, FEWEST_PAIRS = 15, 10
 WARM_UP = 3
-# How far a replay may be from the network, over the largest output: kernels of accelerators add in any order.
+# Largest deviation of a replay from the network, over the largest output: accelerators add in any order.
 TOLERANCE = 1e-3
 
 Floats = NDArray[np.float64]
@@ -41,9 +41,9 @@ class Share:
     Attributes:
         sites: which sites, by the name of their group.
         replaced: "gate" where feature maps are still multiplied, by constants; "gate and product" where they are not.
-        share: 1 minus the median over rounds of the run time without over the run time with.
+        share: 1 minus the median over rounds of the run time without gates over that with gates.
         low, high: 95 % limits of that median.
-        milliseconds: median run time without.
+        milliseconds: median run time without gates.
     """
 
     sites: str
@@ -65,7 +65,7 @@ class RunTime:
         rounds: how often every variant was timed.
         network_milliseconds: median run time of the network as it is.
         replay_milliseconds: median run time of its operations replayed, which the shares relate to.
-        shares: what the gates take.
+        shares: the shares of the gates.
     """
 
     device: str
@@ -87,9 +87,9 @@ class Timing:
 
     Attributes:
         batch: images in it.
-        device: where it ran.
-        threads: CPU threads that torch uses.
-        pairs: how many pairs were measured.
+        device: the torch device.
+        threads: threads of torch on the CPU.
+        pairs: number of pairs measured.
         before, after: median times in milliseconds.
         ratio: median over pairs of after / before; below 1 the second network is faster.
         low, high: 95 % limits of that median.
@@ -109,15 +109,14 @@ class Timing:
 class GateTimer:
     """Times a network as it is, a replay of its operations, and replays with gates replaced by constants.
 
-    A replay runs the elementary operations of one pass without the modules around them, so that a gate path can be
-    left out wherever it was computed. The constants are the gates that the network computed; the output of a replay
-    must equal the network's.
+    A replay runs the elementary operations of one pass without the modules around them, so that any gate path can be
+    left out. The constants are the gates that the network computed; the output of a replay must equal the network's.
 
     Args:
         network: any network; it is timed in evaluation mode, on its device, and left as it was.
-        sites: what `find_gates` returned for it, or some of them.
+        sites: all or some of the sites that `find_gates` returned for it.
         input_size: size of its input without the image axis.
-        groups: names of further groups of sites that are replaced together; all sites are "all".
+        groups: name → sites that are replaced together, besides all sites ("all").
         batch_size: images in a batch.
         rounds: how often every variant is timed.
 
@@ -175,7 +174,7 @@ class GateTimer:
         )
 
     def _check(self, other: torch.Tensor) -> None:
-        """Compare replays with the network: on other noise, and with constant gates on the batch that they are of."""
+        """Compare replays with the network: on other noise, and with constant gates on the batch of these gates."""
         gates = [replay for (_, replaced), replay in self._variants.items() if replaced == "gate"]
         runs = [(self._replay, other), *((replay, self._batch) for replay in (self._replay, *gates))]
         with torch.inference_mode():
@@ -198,13 +197,13 @@ def _alike(replayed: object, output: object) -> bool:
 def paired_timing(
     before: nn.Module, after: nn.Module, batch: torch.Tensor, *, pairs: int = 40, seconds: float = 30
 ) -> Timing:
-    """Time two networks on a batch, for at least ten pairs; after `seconds` no further pair begins.
+    """Time two networks on a batch in pairs of runs.
 
     Args:
         before, after: the networks, in evaluation mode and on the batch's device.
         batch: `(image, 3, H, W)`.
         pairs: number of pairs.
-        seconds: time limit.
+        seconds: time limit after which no further pair begins, except for the first ten.
     """
     interleaved([before, after], batch, WARM_UP)
     times = interleaved([before, after], batch, pairs, limit=seconds)
@@ -225,11 +224,11 @@ def interleaved(
     """Return the seconds of several runs of a batch, `(round, run)`; their order alternates from round to round.
 
     Args:
-        runs: what is timed, each until the batch's device has finished.
-        batch: what they are given.
+        runs: the functions to time, until the batch's device has finished.
+        batch: their argument.
         rounds: how often each is run.
-        limit: seconds after which no further round begins, but for the first ten.
-        advance: called with 1 after a round.
+        limit: seconds after which no further round begins, except for the first ten.
+        advance: called with 1 after each round.
     """
     times: list[list[float]] = []
     with torch.inference_mode():
@@ -242,7 +241,7 @@ def interleaved(
 
 
 def median_and_limits(values: Floats) -> tuple[float, float, float]:
-    """Return the median of independent values and its 95 % limits, order statistics as in the sign test.
+    """Return the median of independent values and its 95 % limits, which are order statistics as in the sign test.
 
     Source: Conover, Practical Nonparametric Statistics (1999), section 3.2.
     """

@@ -1,4 +1,8 @@
-"""Figures from the tables of the analyses: each function takes results and returns a Figure."""
+"""Figures from the tables of the analyses: each function takes results and returns a Figure.
+
+All take `demo`, whether the network or the images are the demo's (the figure is then marked), the `title`, and a
+`caption` below the title.
+"""
 
 from se_probe.figures.classes import channel_distribution, class_heatmap, class_similarity_matrix
 from se_probe.figures.effects import effect_agreement, effects_by_site, selectivity_effect

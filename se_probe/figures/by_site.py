@@ -1,6 +1,7 @@
 """Figures with the sites of a network along the x axis: panels one above the other, and lines over sites."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,6 @@ from se_probe.figures.style import CurveStyle
 
 NARROW = 20
 """Sites up to which one column is wide enough."""
-
-Draw = Callable[[Axes, pd.DataFrame], None]
 
 
 def look(order: int, *, dashed: bool = False) -> CurveStyle:
@@ -31,17 +30,18 @@ NULL_LOOK = CurveStyle(style.QUIET, style.DASHES[1], None, 0.9, 2.5, 0)
 """The null: the same architecture with fresh weights."""
 
 
-def draw_by_site(
-    table: pd.DataFrame, panels: Mapping[str, Draw], wording: Wording, styles: Mapping[str, CurveStyle]
-) -> Figure:
-    """A panel for each title of `panels`, drawn by its function from `table`, a row a site in network order."""
-    sites = [str(name) for name in table["site"]]
-    with framed(wording, styles, site_width(len(sites)), (len(panels), 1), sharex=True) as (figure, grid):
-        for axes, (title, draw) in zip(grid.ravel(), panels.items(), strict=True):
-            draw(axes, table)
+@contextmanager
+def framed_by_site(
+    sites: Iterable[str], titles: Sequence[str], wording: Wording, styles: Mapping[str, CurveStyle]
+) -> Iterator[tuple[Figure, list[Axes]]]:
+    """Yield a figure with a panel for each title, one above the other, then name the sites below the last."""
+    names = [str(name) for name in sites]
+    with framed(wording, styles, site_width(len(names)), (len(titles), 1), sharex=True) as (figure, grid):
+        panels = list(grid[:, 0])
+        for axes, title in zip(panels, titles, strict=True):
             axes.set_title(title)
-        name_sites(grid[-1, 0], sites)
-    return figure
+        yield figure, panels
+        name_sites(panels[-1], names)
 
 
 def site_width(sites: int) -> float:
@@ -50,26 +50,36 @@ def site_width(sites: int) -> float:
 
 
 def plot_line(axes: Axes, values: pd.Series, style_of: CurveStyle, hollow: pd.Series | None = None) -> None:
-    """A line over sites with a marker each, without filling where `hollow`."""
-    numbers, places = values.to_numpy(), np.arange(len(values))
-    axes.plot(places, numbers, **{**style_of.marked_line(), "marker": None}, zorder=3)
-    empty = np.zeros(len(values), dtype=bool) if hollow is None else hollow.to_numpy()
-    for mask, is_hollow in ((~empty, False), (empty, True)):
-        axes.plot(places[mask], numbers[mask], **style_of.points().marked_line(3.4, hollow=is_hollow), zorder=4)
+    """Draw a line over sites with a marker at each, unfilled where `hollow`."""
+    numbers, positions = values.to_numpy(), np.arange(len(values))
+    axes.plot(positions, numbers, **{**style_of.marked_line(), "marker": None}, zorder=3)
+    unfilled = np.zeros(len(values), dtype=bool) if hollow is None else hollow.to_numpy()
+    for mask, is_hollow in ((~unfilled, False), (unfilled, True)):
+        axes.plot(positions[mask], numbers[mask], **style_of.points().marked_line(3.4, hollow=is_hollow), zorder=4)
 
 
-def plot_null(axes: Axes, values: pd.Series) -> None:
-    """Draw the line of the null."""
-    axes.plot(np.arange(len(values)), values, **NULL_LOOK.marked_line())
+def plot_null(axes: Axes, table: pd.DataFrame, column: str) -> None:
+    """Draw the line of the null beside a column, where the table has it."""
+    if f"null_{column}" in table:
+        axes.plot(np.arange(len(table)), table[f"null_{column}"], **NULL_LOOK.marked_line())
 
 
 def plot_band(axes: Axes, low: pd.Series, high: pd.Series, style_of: CurveStyle) -> None:
-    """The band between two limits."""
+    """Draw the band between two limits."""
     axes.fill_between(np.arange(len(low)), low, high, color=style_of.color, alpha=BAND.alpha, linewidth=0)
 
 
+def plot_stacked(axes: Axes, table: pd.DataFrame, parts: Mapping[str, tuple[str, str]]) -> None:
+    """Draw columns of a table as bars on top of each other; `parts` has the name and the colour of each column."""
+    base, positions = np.zeros(len(table)), np.arange(len(table))
+    for column, (_, colour) in parts.items():
+        heights = table[column].to_numpy()
+        axes.bar(positions, heights, 0.8, base, color=colour, edgecolor="white", linewidth=0.4)
+        base = base + heights
+
+
 def plot_level(axes: Axes, values: pd.Series, words: str) -> None:
-    """A quiet dotted line at a level that means something, named at its right end."""
+    """Draw a dotted line at a level of reference, named at its right end."""
     axes.plot(np.arange(len(values)), values.to_numpy(), color=style.QUIET, linestyle=(0, (1, 1.5)), linewidth=0.9)
     look: dict[str, Any] = {"ha": "right", "fontsize": style.SMALL_TEXT, "color": style.QUIET}
     end = (len(values) - 1, float(values.iloc[-1]))
@@ -77,7 +87,6 @@ def plot_level(axes: Axes, values: pd.Series, words: str) -> None:
 
 
 def name_sites(axes: Axes, sites: Sequence[str], most: int = 2 * NARROW) -> None:
-    """Label the x axis with the sites at 0, 1, …; with more than `most` of them every second, third … one."""
-    every = -(-len(sites) // most)
+    """Label the x axis with the sites; with more than `most` of them every second, third … one."""
     axes.set_xlim(-0.6, len(sites) - 0.4)
-    axes.set_xticks(range(0, len(sites), every), list(sites[::every]), rotation=90)
+    style.upright_names(axes, sites, most)

@@ -1,6 +1,7 @@
 """Figures of classes at one site: mean gates, similarity, and the gates of one channel, with matrices as colours."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,30 +35,24 @@ def class_heatmap(
 
     Args:
         means: table of `clustered_class_means`: a mean gate for each class and channel, in display order.
-        demo: whether the network or the images are the demo's; the figure is then marked.
-        title: heading of the figure.
-        caption: line below the heading.
     """
     site, channels = str(means["site"].iloc[0]), int(means["site_channels"].iloc[0])
     values = means.pivot(index="row", columns="column", values="mean").to_numpy()
     names = means.drop_duplicates("row").sort_values("row")["class"].tolist()
     bounded = means["activation"].iloc[0] != "unbounded" and bool(means["mean"].between(0, 1).all())
     columns = means.drop_duplicates("column").sort_values("column")
-    by_branch = means["branch"].nunique() > 1
-    labels = columns["channel"].astype(str)
-    if by_branch:
-        labels = columns["branch"].astype(str) + ":" + labels
-    every = -(-len(labels) // MOST_COLUMNS)
-    words = "channel (branch:channel), clustered" if by_branch else "channel, clustered"
-    wording = Wording(title, words, "", caption, None, demo)
+    labels, words = columns["channel"].astype(str), "channel, clustered"
+    if means["branch"].nunique() > 1:
+        labels, words = columns["branch"].astype(str) + ":" + labels, "channel (branch:channel), clustered"
+    wording = Wording(title, demo, caption, words)
     height = 1 + len(names) // 24
     with framed(wording, {}, style.DOUBLE_COLUMN, (1, 2), height, width_ratios=(50, 1)) as (figure, grid):
         axes, bar = grid[0]
         image = draw_matrix(axes, values, "viridis", (0.0, 1.0) if bounded else None)
         name_rows(axes, names)
-        axes.set_xticks(range(0, len(labels), every), labels.tolist()[::every], rotation=90, fontsize=6)
+        style.upright_names(axes, labels.tolist(), MOST_COLUMNS, size=6)
         axes.set_title(f"{site} · {channel_share(means['channel'].nunique(), channels)}")
-        add_colour_bar(figure, bar, image, "mean gate")
+        add_colour_bar(figure, image, "mean gate", cax=bar)
     return figure
 
 
@@ -78,23 +73,20 @@ def class_similarity_matrix(
         pairs: table of `pair_table`: the distance of each pair of classes, in gate units.
         linkage: `(classes - 1, 4)`, the clustering as SciPy's `linkage` gives it.
         site: name of the site.
-        demo: whether the network or the images are the demo's; the figure is then marked.
-        title: heading of the figure.
-        caption: line below the heading.
     """
     distances = pairs.pivot(index="row", columns="column", values="distance").to_numpy()
     names = pairs.drop_duplicates("row").sort_values("row")["class"].tolist()
     width, height = (style.SINGLE_COLUMN, 2) if len(names) <= FEW else (style.DOUBLE_COLUMN, 3.6)
-    wording = Wording(title, "", "", caption, "Tree: distance at which classes merge, gate units.", demo)
+    wording = Wording(title, demo, caption, note="Tree: distance at which classes merge, gate units.")
     with framed(wording, {}, width, (1, 3), height, width_ratios=(1, 2.6, 0.1)) as (figure, grid):
         tree, matrix, bar = grid[0]
         _draw_tree(tree, linkage)
         image = draw_matrix(matrix, distances, "viridis", (0.0, float(distances.max()) or 1.0))
         name_rows(matrix, names)
         shown = names if len(names) <= MOST_NAMES else []
-        matrix.set_xticks(range(len(shown)), shown, rotation=90, fontsize=name_size(len(names)))
+        style.upright_names(matrix, shown, MOST_NAMES, name_size(len(names)))
         matrix.set_title(site)
-        add_colour_bar(figure, bar, image, "distance, gate units")
+        add_colour_bar(figure, image, "distance, gate units", cax=bar)
     return figure
 
 
@@ -122,14 +114,11 @@ def channel_distribution(
 
     Args:
         gates: table of `channel_gates`: the gate of each image in one channel, with its class.
-        demo: whether the network or the images are the demo's; the figure is then marked.
-        title: heading of the figure.
-        caption: line below the heading.
     """
     first = gates.iloc[0]
     names = list(gates["class"].unique())
     branch = f" · branch {first['branch']}" if first["branch"] or "softmax" in first["activation"] else ""
-    wording = Wording(title, "gate", "", caption, "Dot: an image. Box: quartiles and median. Whiskers: range.", demo)
+    wording = Wording(title, demo, caption, "gate", note="Dot: an image. Box: quartiles and median. Whiskers: range.")
     with framed(wording, {}, style.SINGLE_COLUMN, (1, 1), 1 + len(names) // 8) as (figure, grid):
         axes = grid[0, 0]
         for row, (name, look) in enumerate(style.class_styles(names).items()):
@@ -145,6 +134,7 @@ def channel_distribution(
 
 
 def _draw_row(axes: Axes, values: NDArray[np.floating], row: int, colour: str) -> None:
+    """A row of dots and a box plot."""
     across = (np.arange(len(values)) * GOLDEN % 1 - 0.5) * 0.5
     axes.plot(values, row + across, "o", markersize=2.2, color=colour, alpha=0.55, markeredgewidth=0)
     line = {"color": style.TEXT, "linewidth": 0.7}
@@ -177,7 +167,7 @@ def draw_matrix(
 
 
 def name_rows(axes: Axes, names: Sequence[str], order: str = "clustered") -> None:
-    """Label the rows, or state their number and `order` if there is no room for all names."""
+    """Label the rows, or state their number and `order` where there is no room for all names."""
     if len(names) > MOST_NAMES:
         axes.set_yticks([])
         axes.set_ylabel(f"{len(names)} classes, {order}")
@@ -190,10 +180,10 @@ def name_size(names: int) -> float:
     return min(style.SMALL_TEXT, max(4.0, 260 / names))
 
 
-def add_colour_bar(figure: Figure, axes: Axes, image: AxesImage, words: str) -> None:
-    """Draw the colour bar of a matrix in its own axes."""
-    bar = figure.colorbar(image, cax=axes)
-    axes.grid(False)
+def add_colour_bar(figure: Figure, image: AxesImage, words: str = "", **place: Any) -> None:
+    """Add the colour bar of a matrix; `place` are arguments of `Figure.colorbar`."""
+    bar = figure.colorbar(image, **place)
+    bar.ax.grid(False)
     bar.set_label(words)
     bar.outline.set_visible(False)
 

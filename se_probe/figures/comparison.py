@@ -1,4 +1,4 @@
-"""Figures of a comparison: profiles of several networks over relative depth, and the alignment of two."""
+"""Figures of a comparison: profiles of several networks over relative depth, alignment of two, gates over steps."""
 
 import math
 
@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from se_probe.figures import style
+from se_probe.figures.classes import add_colour_bar, draw_matrix, name_size
 from se_probe.figures.frame import Wording, framed
 from se_probe.figures.style import CurveStyle, class_styles
 
@@ -33,6 +35,11 @@ MEASURES = {"cka": "CKA over images", "rsa": "RSA over classes"}
 COLOUR_MAP = "cividis"
 MOST_NAMES = 28  # names of sites that fit along an axis
 SITES_A_ROW = 8  # names of sites that fit beside a panel of usual height
+STEP_PANELS = {"sd": "SD over images", "dynamic": "channels that move", "specificity": "specificity ω²"}
+STEPS_NOTE = "Circle: the first step at which a site's gates hardly depend on the image."
+MOST_STEPS = 12  # names of steps that fit below a panel
+SMALLEST_SD = 1e-4
+STEP_ROW = 0.09  # height of a row, in panels
 
 
 def comparison_profiles(
@@ -45,15 +52,12 @@ def comparison_profiles(
 
     Args:
         sites: table of `Comparison.sites`: one row per run and site.
-        demo: whether the network or the images are the demo's; the figure is then marked.
-        title: heading of the figure.
-        caption: line below the heading.
     """
     looks = class_styles(list(sites["run"].unique()))
     note = OVER[str(sites["specificity_over"].iloc[0])]
     if (sites["verdict"] != "live").any():
         note += " Hollow: most channels of the site hardly move."
-    wording = Wording(title, "relative depth of the site", "", caption, note, demo)
+    wording = Wording(title, demo, caption, "relative depth of the site", note=note)
     with framed(wording, looks, style.DOUBLE_COLUMN, (3, 2), sharex=True) as (figure, grid):
         for axes, (column, name) in zip(grid.ravel(), PANELS.items(), strict=True):
             for run, rows in sites.groupby("run", sort=False):
@@ -100,9 +104,6 @@ def alignment(
 
     Args:
         table: the rows of `Comparison.alignment` on one pair of runs.
-        demo: whether the network or the images are the demo's; the figure is then marked.
-        title: heading of the figure.
-        caption: line below the heading.
 
     Source: Kornblith et al., Similarity of neural network representations revisited, ICML 2019.
     """
@@ -113,7 +114,7 @@ def alignment(
     names, others = _site_names(table, "first"), _site_names(table, "other")
     if any(name.startswith("(") for name in (*names, *others)):
         note += ". (site): its gates hardly move, so there is next to nothing to compare."
-    wording = Wording(title, f"sites of {runs[1]}", f"sites of {runs[0]}", caption, note, demo)
+    wording = Wording(title, demo, caption, f"sites of {runs[1]}", f"sites of {runs[0]}", note)
     height = max(3, 1 + math.ceil(table["first_site"].nunique() / SITES_A_ROW))
     sizes = {"width_ratios": [*(1.0 for _ in shown), 0.3], "height_ratios": [0.25, 1.0]}
     options = {"sharex": "col", "sharey": "row", "gridspec_kw": sizes}
@@ -168,3 +169,38 @@ def _site_names(table: pd.DataFrame, side: str) -> list[str]:
     rows = table.drop_duplicates(f"{side}_site")
     still = rows[f"{side}_verdict"].isin(("collapsed", "constant", "saturated"))
     return [f"({name})" if marked else str(name) for name, marked in zip(rows[f"{side}_site"], still, strict=True)]
+
+
+def steps_figure(
+    sites: pd.DataFrame,
+    events: pd.DataFrame,
+    *,
+    demo: bool,
+    title: str = "Gates over steps",
+    caption: str | None = None,
+) -> Figure:
+    """Draw a matrix of sites by steps for each of the spread, the share of channels that move, and ω².
+
+    Args:
+        sites: table of `step_sites`: a row for each step and site.
+        events: table of `step_events`: a row for each site.
+    """
+    labels, names = list(sites["label"].unique()), list(sites["site"].unique())
+    marked = events[events["first_label"].notna()]
+    wording = Wording(title, demo, caption, "step", note=STEPS_NOTE if len(marked) else "")
+    height = 0.5 + STEP_ROW * len(names)
+    with framed(wording, {}, style.DOUBLE_COLUMN, (1, len(STEP_PANELS)), height, sharey=True) as (figure, grid):
+        for axes, (column, words) in zip(grid[0], STEP_PANELS.items(), strict=True):
+            cells = sites.pivot(index="site", columns="label", values=column).loc[names, labels]
+            values = cells.to_numpy(dtype=np.float64)
+            image = draw_matrix(axes, np.maximum(values, SMALLEST_SD) if column == "sd" else values, "viridis", (0, 1))
+            if column == "sd":
+                image.set_norm(LogNorm(SMALLEST_SD, max(float(np.nanmax(values)), 10 * SMALLEST_SD)))
+            axes.set_title(words)
+            style.upright_names(axes, labels, MOST_STEPS, name_size(len(labels)))
+            x = [labels.index(label) for label in marked["first_label"]]
+            y = [names.index(site) for site in marked["site"]]
+            axes.plot(x, y, linestyle="none", marker="o", markersize=4, markerfacecolor="none", color="white")
+            add_colour_bar(figure, image, ax=[axes], fraction=0.05, pad=0.02)
+        grid[0, 0].set_yticks(range(len(names)), names, fontsize=name_size(len(names)))
+    return figure

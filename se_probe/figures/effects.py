@@ -1,6 +1,9 @@
 """Figures of the effects of channels: agreement with replacement, effects over sites, selectivity against effect."""
 
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,11 +11,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from se_probe.figures import style
-from se_probe.figures.by_site import BAND, draw_by_site, look, plot_band, plot_level, plot_line
-from se_probe.figures.frame import Wording, framed
+from se_probe.figures.by_site import BAND, framed_by_site, look, plot_band, plot_level, plot_line
+from se_probe.figures.frame import Wording, filled, framed
+from se_probe.figures.style import CurveStyle
 
 MOST_PANELS, COLUMNS = 16, 4
 """Sites that are shown, spread evenly over the network, and panels side by side."""
@@ -32,37 +35,22 @@ def effect_agreement(
 
     Args:
         sample: table of `effect_sample` with the `correlation`, `slope` and `holds` of each site.
-        demo: whether the network or the images are the demo's; the figure is then marked.
-        title: heading of the figure.
-        caption: line below the heading.
     """
-    shown = _spread(sample)
     looks = {USED: look(0).points(), EXACT: style.REFERENCE}
     if not sample["holds"].all():
         looks[LEFT_OUT] = look(4).points()
-    wording = Wording(title, "first-order effect", "exact effect", caption, _note(sample, shown), demo)
-    rows = math.ceil(len(shown) / COLUMNS)
-    size = (rows, min(COLUMNS, len(shown)))
-    with framed(wording, looks, style.DOUBLE_COLUMN, size, PANEL * rows + 0.4) as (figure, grid):
-        for axes, site in zip(grid.ravel(), shown, strict=False):
-            part = sample[sample["site"] == site]
-            holds = bool(part["holds"].iloc[0])
-            _draw_agreement(axes, part, USED if holds else LEFT_OUT, looks)
-            axes.set_title(site)
-        _hide(grid.ravel()[len(shown) :])
+    wording = Wording(title, demo, caption, "first-order effect", "exact effect")
+    with _framed_panels(sample, wording, looks) as (figure, panels):
+        for axes, rows in panels:
+            first = rows.iloc[0]
+            x, y = (rows[name].to_numpy(dtype=np.float64) for name in ("first_order", "exact"))
+            ends = np.array([min(x.min(), y.min()), max(x.max(), y.max())])
+            axes.plot(ends, ends, **looks[EXACT].marked_line())
+            axes.plot(x, y, **{**looks[USED if first["holds"] else LEFT_OUT].marked_line(2.2), "alpha": 0.6})
+            numbers = f"r {first['correlation']:.3f}\nslope {first['slope']:.2f}"
+            quiet: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": style.SMALL_TEXT, "color": style.QUIET}
+            axes.text(0.98, 0.03, numbers, transform=axes.transAxes, **quiet)
     return figure
-
-
-def _draw_agreement(axes: Axes, part: pd.DataFrame, words: str, looks: dict[str, style.CurveStyle]) -> None:
-    x, y = (part[name].to_numpy(dtype=np.float64) for name in ("first_order", "exact"))
-    ends = np.array([min(x.min(), y.min()), max(x.max(), y.max())])
-    axes.plot(ends, ends, **looks[EXACT].marked_line())
-    axes.plot(x, y, **{**looks[words].marked_line(2.2), "alpha": 0.6})
-    told = f"r {part['correlation'].iloc[0]:.3f}\nslope {part['slope'].iloc[0]:.2f}"
-    quiet: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": style.SMALL_TEXT, "color": style.QUIET}
-    axes.text(0.98, 0.03, told, transform=axes.transAxes, **quiet)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(nbins=3))
 
 
 def effects_by_site(
@@ -72,34 +60,26 @@ def effects_by_site(
 
     Args:
         table: table of sites of `effect_tables`.
-        demo: whether the network or the images are the demo's; the figure is then marked.
-        title: heading of the figure.
-        caption: line below the heading.
     """
     looks = {PLAIN: look(0), INTERVAL: BAND, PARTIAL: look(4, dashed=True)}
-
-    def size(axes: Axes, rows: pd.DataFrame) -> None:
-        plot_line(axes, rows["effect"], look(2))
-        axes.set_ylim(bottom=0)
-
-    def half(axes: Axes, rows: pd.DataFrame) -> None:
-        plot_line(axes, rows["half_share"], look(2))
-        plot_level(axes, pd.Series([0.5] * len(rows)), "if all were equal")
-        axes.set_ylim(0, 0.56)
-
-    def selective(axes: Axes, rows: pd.DataFrame) -> None:
-        axes.axhline(0, color=style.QUIET, linewidth=0.6)
-        plot_band(axes, rows["ci_low"], rows["ci_high"], looks[PLAIN])
-        plot_line(axes, rows["correlation"], looks[PLAIN])
-        plot_line(axes, rows["partial"], looks[PARTIAL])
-        axes.set_ylim(-1, 1)
-
-    panels = {
-        "root mean square effect of a channel": size,
-        "share of channels that carry half": half,
-        "rank correlation over channels": selective,
-    }
-    return draw_by_site(table, panels, Wording(title, "site", "", caption, None, demo), looks)
+    titles = [
+        "root mean square effect of a channel",
+        "share of channels that carry half",
+        "rank correlation over channels",
+    ]
+    wording = Wording(title, demo, caption, "site")
+    with framed_by_site(table["site"], titles, wording, looks) as (figure, (size, half, correlation)):
+        plot_line(size, table["effect"], look(2))
+        size.set_ylim(bottom=0)
+        plot_line(half, table["half_share"], look(2))
+        plot_level(half, pd.Series([0.5] * len(table)), "if all were equal")
+        half.set_ylim(0, 0.56)
+        correlation.axhline(0, color=style.QUIET, linewidth=0.6)
+        plot_band(correlation, table["ci_low"], table["ci_high"], looks[PLAIN])
+        plot_line(correlation, table["correlation"], looks[PLAIN])
+        plot_line(correlation, table["partial"], looks[PARTIAL])
+        correlation.set_ylim(-1, 1)
+    return figure
 
 
 def selectivity_effect(
@@ -113,40 +93,33 @@ def selectivity_effect(
 
     Args:
         channels: table of channels of `effect_tables`.
-        demo: whether the network or the images are the demo's; the figure is then marked.
-        title: heading of the figure.
-        caption: line below the heading.
     """
-    shown = _spread(channels)
-    wording = Wording(title, "share between classes, ω²", "effect", caption, _note(channels, shown), demo)
-    rows = math.ceil(len(shown) / COLUMNS)
-    size = (rows, min(COLUMNS, len(shown)))
-    with framed(wording, {}, style.DOUBLE_COLUMN, size, PANEL * rows + 0.4) as (figure, grid):
-        for axes, site in zip(grid.ravel(), shown, strict=False):
-            part = channels[channels["site"] == site]
-            points = {**look(0).points().marked_line(2), "alpha": 0.5, "rasterized": True}
-            axes.plot(part["omega_squared"], part["effect"], **points)
+    wording = Wording(title, demo, caption, "share between classes, ω²", "effect")
+    points = {**look(0).points().marked_line(2), "alpha": 0.5, "rasterized": True}
+    with _framed_panels(channels, wording, {}) as (figure, panels):
+        for axes, rows in panels:
+            axes.plot(rows["omega_squared"], rows["effect"], **points)
             axes.set_ylim(bottom=0)
-            axes.set_title(site)
-            style.quiet_title(axes, f"Spearman {part['site_correlation'].iloc[0]:+.2f}")
-            for axis in (axes.xaxis, axes.yaxis):
-                axis.set_major_locator(MaxNLocator(nbins=3))
-        _hide(grid.ravel()[len(shown) :])
+            style.quiet_title(axes, f"Spearman {rows['site_correlation'].iloc[0]:+.2f}")
     return figure
 
 
-def _spread(table: pd.DataFrame) -> list[str]:
-    """Return the sites of a table, evenly spread where they are too many, the last among them."""
-    sites = [str(name) for name in table["site"].unique()]
-    places = np.unique(np.linspace(0, len(sites) - 1, min(len(sites), MOST_PANELS)).round().astype(int))
-    return [sites[place] for place in places]
-
-
-def _note(table: pd.DataFrame, shown: list[str]) -> str | None:
-    sites = table["site"].nunique()
-    return None if len(shown) == sites else f"{len(shown)} of {sites} sites, evenly spread; the table has all."
-
-
-def _hide(rest: NDArray[np.object_]) -> None:
-    for axes in rest:
-        axes.set_visible(False)
+@contextmanager
+def _framed_panels(
+    table: pd.DataFrame, wording: Wording, styles: Mapping[str, CurveStyle]
+) -> Iterator[tuple[Figure, list[tuple[Axes, pd.DataFrame]]]]:
+    """Yield a figure with a panel for each site and its rows; of many sites, evenly spread ones with the last."""
+    sites = list(table.groupby("site", sort=False))
+    shown = np.unique(np.linspace(0, len(sites) - 1, min(len(sites), MOST_PANELS)).round().astype(int))
+    if len(shown) < len(sites):
+        wording = replace(wording, note=f"{len(shown)} of {len(sites)} sites, evenly spread; the table has all.")
+    lines = math.ceil(len(shown) / COLUMNS)
+    shape = lines, min(COLUMNS, len(shown))
+    with framed(wording, styles, style.DOUBLE_COLUMN, shape, PANEL * lines + 0.4) as (figure, grid):
+        panels = []
+        for axes, (site, rows) in zip(filled(grid, len(shown)), (sites[index] for index in shown), strict=True):
+            axes.set_title(str(site))
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_locator(MaxNLocator(nbins=3))
+            panels.append((axes, rows))
+        yield figure, panels

@@ -1,6 +1,6 @@
 """Excitation curves: gates over channels by class, a panel per site or per branch of a site."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,11 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from se_probe.figures import style
-from se_probe.figures.classes import UNIT_LIMITS, channel_share, draw_matrix, name_size
-from se_probe.figures.frame import Wording, framed
+from se_probe.figures.classes import UNIT_LIMITS, add_colour_bar, channel_share, draw_matrix, name_size
+from se_probe.figures.frame import Wording, filled, framed
 from se_probe.figures.style import CurveStyle
 
 COLUMNS = 3
@@ -23,8 +22,6 @@ MOST_STRIPS = 60
 """Classes above which strips have no names."""
 TITLE_GAP = 6  # pixels at 100 dpi
 MIRROR_NOTE = "Two branches share every channel, so that branch 0 is one minus branch 1, which is drawn."
-
-Draw = Callable[[Axes, pd.DataFrame, CurveStyle], None]
 
 
 def role_of_excitation(
@@ -38,14 +35,11 @@ def role_of_excitation(
 
     Args:
         curves: table of `excitation_curves`: a mean gate for each site, class and channel.
-        demo: whether the network or the images are the demo's; the figure is then marked.
-        title: heading of the figure.
-        caption: line below the heading.
 
     Source: Hu et al., Squeeze-and-Excitation Networks, "Role of Excitation".
     """
     panels, note = _split_into_panels(curves)
-    return _draw_panels(panels, Wording(title, _x_label(curves), "mean gate", caption, note, demo), _plot_mean)
+    return _draw_panels(panels, Wording(title, demo, caption, _x_label(curves), "mean gate", note))
 
 
 def within_class(
@@ -64,19 +58,15 @@ def within_class(
     Args:
         curves: table of `within_class_curves`: mean and standard deviation for each site, class and channel.
         order: the chosen classes, which gives each class the style that it has in `role_of_excitation`.
-        demo: whether the network or the images are the demo's; the figure is then marked.
-        title: heading of the figure.
-        caption: line below the heading.
 
     Source: Hu et al., Squeeze-and-Excitation Networks, the within-class figure of the appendix.
     """
     panels, note = _split_into_panels(curves)
     shown = pd.concat([panel.rows for panel in panels if panel.unit] or [curves.iloc[:0]])
     beyond = int(((shown["mean"] - shown["std"] < 0) | (shown["mean"] + shown["std"] > 1)).sum())
-    cut = f"Bands end at 0 and 1; at {beyond} of {len(shown)} points mean ± s.d. goes beyond." if beyond else None
-    notes = " ".join(text for text in (note, cut) if text) or None
-    wording = Wording(title, _x_label(curves), "gate: mean ± s.d.", caption, notes, demo)
-    return _draw_panels(panels, wording, _plot_mean_and_band, order, strips="std")
+    cut = f" Bands end at 0 and 1; at {beyond} of {len(shown)} points mean ± s.d. goes beyond." if beyond else ""
+    wording = Wording(title, demo, caption, _x_label(curves), "gate: mean ± s.d.", f"{note}{cut}".strip())
+    return _draw_panels(panels, wording, order, band=True)
 
 
 @dataclass(frozen=True)
@@ -102,14 +92,14 @@ def _in_unit_range(rows: pd.DataFrame) -> bool:
     return rows["activation"].iloc[0] != "unbounded" and bool(rows["mean"].between(0, 1).all())
 
 
-def _split_into_panels(curves: pd.DataFrame) -> tuple[list[_Panel], str | None]:
+def _split_into_panels(curves: pd.DataFrame) -> tuple[list[_Panel], str]:
     """Return a panel for each site or branch in order of appearance, and a note if a branch is left out.
 
     Of two branches whose means add up to one (softmax over the paths of SK or a radix of two) only the second is drawn,
     in SKNet the larger kernel, as in that paper's figures; the first is its mirror image.
     """
     panels: list[_Panel] = []
-    note = None
+    note = ""
     for site, rows in curves.groupby("site", sort=False):
         branches = sorted(rows["branch"].unique())
         if len(branches) == 1:
@@ -123,25 +113,25 @@ def _split_into_panels(curves: pd.DataFrame) -> tuple[list[_Panel], str | None]:
 
 
 def _draw_panels(
-    panels: Sequence[_Panel], wording: Wording, draw: Draw, order: Sequence[str] = (), *, strips: str = "mean"
+    panels: Sequence[_Panel], wording: Wording, order: Sequence[str] = (), *, band: bool = False
 ) -> Figure:
-    """Return a figure in which `draw` has drawn every class of every panel.
+    """Draw the mean of every class in every panel, with a band of one standard deviation if asked for.
 
-    Classes take their styles in `order`, those not in it after that in the order of the table. With more classes than
-    colours, or more channels than a line can show, panels are strips of the column `strips` instead.
+    Classes take their styles in `order`, then those not in it in the order of the table. With more classes than
+    colours, or more channels than a line can show, panels are strips of means, or of standard deviations, instead.
     """
     rows = panels[0].rows
     classes = rows.loc[rows["role"] == "class", "class"].unique()
     if len(classes) > len(style.COLOURS) or max(panel.shown for panel in panels) > DENSE:
-        return _draw_strips(panels, replace(wording, y_label=""), strips)
+        return _draw_strips(panels, replace(wording, y_label=""), "std" if band else "mean")
     known = style.class_styles(list(dict.fromkeys([*order, *classes])))
     references = rows.loc[rows["role"] == "reference", "class"].unique()
     styles = {name: known[name] for name in classes} | dict.fromkeys(references, style.REFERENCE)
     columns = _columns(panels)
     shape = -(-len(panels) // columns), columns
     with framed(wording, styles, style.SINGLE_COLUMN if columns == 1 else style.DOUBLE_COLUMN, shape) as (figure, grid):
-        shown = _shown(grid, panels)
-        titles = [_fill(axes, panel, styles, draw) for axes, panel in shown]
+        shown = list(zip(filled(grid, len(panels)), panels, strict=True))
+        titles = [_fill(axes, panel, styles, band) for axes, panel in shown]
         if all(panel.unit for panel in panels):
             for axes, _ in shown:
                 axes.tick_params(labelleft=_is_first_column(axes))
@@ -151,16 +141,9 @@ def _draw_panels(
     return figure
 
 
-def _shown(grid: NDArray[np.object_], panels: Sequence[_Panel]) -> list[tuple[Axes, _Panel]]:
-    """Return the axes with their panels, and remove the axes that are left over."""
-    for unused in grid.ravel()[len(panels) :]:
-        unused.remove()
-    return list(zip(grid.ravel(), panels, strict=False))
-
-
 def _is_first_column(axes: Axes) -> bool:
-    place = axes.get_subplotspec()
-    return place is not None and place.is_first_col()
+    spec = axes.get_subplotspec()
+    return spec is not None and spec.is_first_col()
 
 
 def _draw_strips(panels: Sequence[_Panel], wording: Wording, column: str) -> Figure:
@@ -173,7 +156,7 @@ def _draw_strips(panels: Sequence[_Panel], wording: Wording, column: str) -> Fig
     shape = -(-len(panels) // columns), columns
     height = shape[0] * (0.6 + 0.055 * min(len(names), MOST_STRIPS))
     with framed(wording, {}, style.DOUBLE_COLUMN, shape, height) as (figure, grid):
-        shown = _shown(grid, panels)
+        shown = list(zip(filled(grid, len(panels)), panels, strict=True))
         for axes, panel in shown:
             cells = panel.rows.pivot(index="class", columns="position", values=column).loc[names]
             image = draw_matrix(axes, cells.to_numpy(), "viridis", limits)
@@ -181,10 +164,8 @@ def _draw_strips(panels: Sequence[_Panel], wording: Wording, column: str) -> Fig
             axes.set_yticks(range(len(named)), named, fontsize=name_size(len(names)))
             axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=True))
             axes.set_title(panel.title)
-        bar = figure.colorbar(image, ax=[axes for axes, _ in shown], fraction=0.02, pad=0.01)
-        bar.outline.set_visible(False)
-        bar.ax.grid(False)
-        bar.set_label("mean gate" if column == "mean" else "standard deviation over images")
+        words = "mean gate" if column == "mean" else "standard deviation over images"
+        add_colour_bar(figure, image, words, ax=[axes for axes, _ in shown], fraction=0.02, pad=0.01)
     return figure
 
 
@@ -193,28 +174,18 @@ def _x_label(curves: pd.DataFrame) -> str:
     return "sampled channels, in the order of their index" if sampled else "channel"
 
 
-def _plot_mean(axes: Axes, rows: pd.DataFrame, look: CurveStyle) -> None:
+def _plot_class(axes: Axes, rows: pd.DataFrame, look: CurveStyle, band: bool) -> None:
     """Draw the mean of a class as a line with sparse markers, so that overlaid lines stay visible."""
-    points = len(rows)
-    spacing = max(1, points // 10)
-    axes.plot(
-        rows["position"].to_numpy(),
-        rows["mean"].to_numpy(),
-        **look.marked_line(),
-        markevery=(look.order * max(1, points // 50) % spacing, spacing),
-        zorder=look.zorder,
-        label=rows["class"].iloc[0],
-    )
-
-
-def _plot_mean_and_band(axes: Axes, rows: pd.DataFrame, look: CurveStyle) -> None:
-    mean, std = rows["mean"].to_numpy(), rows["std"].to_numpy()
-    low, high = mean - std, mean + std
-    if _in_unit_range(rows):
-        low, high = low.clip(0, 1), high.clip(0, 1)
-    if rows["std"].notna().any():
-        axes.fill_between(rows["position"].to_numpy(), low, high, color=look.color, alpha=0.28, linewidth=0)
-    _plot_mean(axes, rows, look)
+    position, mean, std = (rows[name].to_numpy() for name in ("position", "mean", "std"))
+    if band and rows["std"].notna().any():
+        low, high = mean - std, mean + std
+        if _in_unit_range(rows):
+            low, high = low.clip(0, 1), high.clip(0, 1)
+        axes.fill_between(position, low, high, color=look.color, alpha=0.28, linewidth=0)
+    spacing = max(1, len(rows) // 10)
+    markers = look.order * max(1, len(rows) // 50) % spacing, spacing
+    name = rows["class"].iloc[0]
+    axes.plot(position, mean, **look.marked_line(), markevery=markers, zorder=look.zorder, label=name)
 
 
 def _columns(panels: Sequence[_Panel]) -> int:
@@ -225,10 +196,10 @@ def _columns(panels: Sequence[_Panel]) -> int:
     return 2 if len(panels) == 4 else min(len(panels), COLUMNS)
 
 
-def _fill(axes: Axes, panel: _Panel, styles: Mapping[str, CurveStyle], draw: Draw) -> Text:
+def _fill(axes: Axes, panel: _Panel, styles: Mapping[str, CurveStyle], band: bool) -> Text:
     """Draw the curves, set the scales and return the title."""
     for name, look in styles.items():
-        draw(axes, panel.rows[panel.rows["class"] == name].sort_values("position"), look)
+        _plot_class(axes, panel.rows[panel.rows["class"] == name].sort_values("position"), look, band)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=True))
     axes.set_xlim(-0.02 * panel.shown, 1.02 * panel.shown - 1)
     if panel.unit:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
@@ -41,18 +42,18 @@ class Wording:
 
     Attributes:
         title: heading of the figure.
-        x_label, y_label: labels of the axes of all panels.
-        caption: line below the heading: network, images, estimator.
-        note: line below the panels.
         demo: whether the network or the images are the demo's; the figure is then marked.
+        caption: line below the heading: network, images, estimator.
+        x_label, y_label: labels of the axes of all panels.
+        note: line below the panels.
     """
 
     title: str
-    x_label: str
-    y_label: str
-    caption: str | None
-    note: str | None
     demo: bool
+    caption: str | None = None
+    x_label: str = ""
+    y_label: str = ""
+    note: str = ""
 
 
 class NotebookFigure(Figure):
@@ -79,9 +80,9 @@ def framed(
     Args:
         wording: title, labels, caption and note.
         styles: name → style of the legend's entries.
-        width: of the figure, in inches.
+        width: width of the figure, in inches.
         panels: rows and columns of the grid.
-        rows: height of the panels, in rows of `PANEL_HEIGHT`; by default the rows of the grid.
+        rows: height of the grid, in multiples of `PANEL_HEIGHT`; by default its number of rows.
         subplots: further arguments of `Figure.subplots`.
     """
     with style.house_style():
@@ -91,10 +92,18 @@ def framed(
         freeze_layout(figure)
 
 
+def filled(grid: NDArray[np.object_], panels: int) -> list[Axes]:
+    """Return the first axes of a grid, one for each panel, and remove the others."""
+    used, unused = np.split(grid.ravel(), [panels])
+    for axes in unused:
+        axes.remove()
+    return list(used)
+
+
 def freeze_layout(figure: Figure) -> None:
     """Lay a figure out and keep the rounded positions of its panels, so that the same figure gives the same bytes.
 
-    The solver of the layout leaves differences in the last digits between runs, which end up in names within SVG.
+    The layout solver differs in the last digits from run to run, and these digits end up in names within SVG.
     """
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -105,7 +114,7 @@ def freeze_layout(figure: Figure) -> None:
 
 
 def add_frame(figure: Figure, wording: Wording, styles: Mapping[str, CurveStyle], rows: float) -> None:
-    """Add the text and the legend to a figure with `rows` rows of panels, and set its height to fit."""
+    """Add text and legend to a figure, and set its height to fit them and panels of `rows` rows."""
     title = _fitted(figure, figure.suptitle(wording.title, fontsize=8.5, fontweight="bold", in_layout=False))
     caption = _fitted(figure, _quiet(figure, wording.caption, "top"))
     note = _fitted(figure, _quiet(figure, wording.note, "bottom"))
@@ -130,7 +139,7 @@ def add_frame(figure: Figure, wording: Wording, styles: Mapping[str, CurveStyle]
 
 
 def _fitted(figure: Figure, text: Text) -> Text:
-    """Wrap a text until its widest line fits between the margins of its figure."""
+    """Wrap a text until its widest line fits between the margins."""
     words = text.get_text()
     characters = len(words)
     while (excess := _excess(text, figure)) > 1 and characters > 1:
@@ -140,7 +149,7 @@ def _fitted(figure: Figure, text: Text) -> Text:
 
 
 def _excess(artist: Text | Legend, figure: Figure) -> float:
-    """Width of a text or legend over the width between the margins."""
+    """Width of a text or legend as a multiple of the width between the margins."""
     return float(artist.get_window_extent().width / figure.dpi / (figure.get_figwidth() - 2 * MARGIN))
 
 
@@ -153,7 +162,7 @@ def _quiet(figure: Figure, words: str | None, va: str) -> Text:
 
 
 def _place_panels(figure: Figure, header: float, footer: float) -> None:
-    """Keep the panels, whatever their tick labels need, between header and footer, right of the y label."""
+    """Keep panels and their tick labels between header and footer, right of the y label."""
     width, height = figure.get_size_inches()
     rectangle = (
         1.2 * LABEL_LINE / width,
@@ -173,11 +182,11 @@ def _axis_labels(figure: Figure, wording: Wording, heights: tuple[float, float, 
         figure.supxlabel(wording.x_label, x=0.5, y=below_panels / height, va="bottom", fontsize=7),
     ]
     for label in labels:
-        label.set_in_layout(False)  # their places are taken out of the rectangle of the panels
+        label.set_in_layout(False)  # the rectangle of the panels leaves room for them
 
 
 def _legend(figure: Figure, styles: Mapping[str, CurveStyle]) -> Legend:
-    """The legend in as few rows as the width of the figure allows."""
+    """Add the legend in as few rows as the width allows."""
     handles = [_handle(look) for look in styles.values()]
     names = [textwrap.fill(name, LABEL_CHARACTERS, break_on_hyphens=False) for name in styles]
     lengths = {"handlelength": 2.2, "handletextpad": 0.5, "columnspacing": 1.5, "labelspacing": 0.35}
@@ -193,7 +202,6 @@ def _legend(figure: Figure, styles: Mapping[str, CurveStyle]) -> Legend:
 
 
 def _handle(look: CurveStyle) -> Patch | Line2D:
-    """Return the legend's sample of a style, drawn as the panels draw it."""
     if look.area:
         return Patch(facecolor=look.color, alpha=look.alpha, linewidth=0)
     return Line2D(
@@ -209,14 +217,14 @@ def _handle(look: CurveStyle) -> Patch | Line2D:
 
 
 def model_line(model: Mapping[str, str], *, complete: bool = True) -> str:
-    """Return a network and its weights in words, without saying a name twice."""
+    """Return a network and its weights in words."""
     name, weights = model["name"], model["weights"]
     line = name if weights == f"as built by {name}" else f"{name}, {weights}"
     return line if complete else f"{line} · INCOMPLETE RUN"
 
 
 def curves_caption(network: str, curves: pd.DataFrame) -> str:
-    """Return the network, the images behind each curve, and the estimator of the reference, in one line."""
+    """Return the network, the number of images behind each curve, and the reference, in one line."""
     counts = curves.loc[curves["role"] == "class", "count"]
     low, high = int(counts.min()), int(counts.max())
     number = str(low) if low == high else f"{low} to {high}"

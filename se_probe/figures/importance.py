@@ -41,14 +41,11 @@ def intervention_savings(
 
     Args:
         table: rows of `ablation_sites_table` with one replacement and the columns of `with_savings`.
-        demo: whether the network or the images are the demo's; the figure is then marked.
-        title: heading of the figure.
-        caption: line below the heading.
     """
     shown = table[table["parameters_saved"].gt(0) & table["multiply_adds_saved"].gt(0)]
     groups = present_scopes(shown)
     note = "Sites that save the same stand side by side."
-    wording = Wording(title, "saved", _measure(table)[1], caption, note, demo)
+    wording = Wording(title, demo, caption, "saved", _measure(table)[1], note)
     looks = {WORDS[scope]: LOOKS[scope] for group in groups for scope in group}
     shape, height = (len(groups), len(SAVINGS)), 1.5 * len(groups)
     with framed(wording, looks, style.DOUBLE_COLUMN, shape, height, sharey="row") as (figure, grid):
@@ -125,12 +122,9 @@ def specificity_importance(
     Args:
         table: table of `site_importance`: one row per site.
         correlations: Spearman's correlation over sites by column of the measure, which its panel states.
-        demo: whether the network or the images are the demo's; the figure is then marked.
-        title: heading of the figure.
-        caption: line below the heading.
     """
     cost = cost_of(table)
-    wording = Wording(title, "class specificity", cost.loss_in_unit, caption, hollow_note(table), demo)
+    wording = Wording(title, demo, caption, "class specificity", cost.loss_in_unit, hollow_note(table))
     with framed(wording, {}, style.DOUBLE_COLUMN, (1, len(SPECIFICITY)), 2, sharey=True) as (figure, grid):
         for axes, (column, words) in zip(grid[0], SPECIFICITY.items(), strict=True):
             _draw_importance(axes, table, column)

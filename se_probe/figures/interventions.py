@@ -46,9 +46,6 @@ def intervention_cost(
 
     Args:
         table: rows of `ablation_sites_table` with one replacement; top-1 as a share, NLL in nats.
-        demo: whether the network or the images are the demo's; the figure is then marked.
-        title: heading of the figure.
-        caption: line below the heading.
     """
     order = site_order(table)
     columns = present_scopes(table)
@@ -57,7 +54,7 @@ def intervention_cost(
     limits = [f"{cost.measure}_ci_low", f"{cost.measure}_ci_high"]
     missing = table.loc[table["scope"].isin(scopes), limits].isna().any(axis=None)
     note = NO_INTERVAL if cost == NLL else OWN_WITHOUT_INTERVAL
-    wording = Wording(title, "site", "change", caption, note if missing else None, demo)
+    wording = Wording(title, demo, caption, "site", "change", note if missing else "")
     styles = {WORDS[scope]: LOOKS[scope] for scope in scopes}
     width = style.DOUBLE_COLUMN if len(columns) > 1 else site_width(len(order))
     with framed(wording, styles, width, (len(measures), len(columns)), sharex=True) as (figure, grid):
@@ -129,9 +126,6 @@ def intervention_classes(
 
     Args:
         table: rows of `ablation_classes_table` with one replacement; changes of NLL in nats.
-        demo: whether the network or the images are the demo's; the figure is then marked.
-        title: heading of the figure.
-        caption: line below the heading.
     """
     cost = cost_of(table)
     alone = table[(table["scope"] == SITE) & table[cost.change].notna()]
@@ -146,7 +140,7 @@ def intervention_classes(
     beyond = int(np.sum(np.abs(values) > reach))
     notes = [SIGNIFICANT] if dots.any() else []
     notes += [f"Colours end at ±{reach:.2g}; cells beyond: {beyond}."] if beyond else []
-    wording = Wording(title, "site replaced alone", "", caption, " ".join(notes) or None, demo)
+    wording = Wording(title, demo, caption, "site replaced alone", note=" ".join(notes))
     height = 1 + -(-min(len(order), MOST_NAMES) // CLASSES_A_ROW)
     with framed(wording, {}, site_width(len(sites)), (1, 2), height, width_ratios=(30, 1)) as (figure, grid):
         axes, bar = grid[0]
@@ -155,9 +149,8 @@ def intervention_classes(
         axes.plot(columns, rows, "o", color=style.TEXT, markersize=1.6, markeredgewidth=0)
         names = [textwrap.shorten(str(name), NAME_WIDTH, placeholder="…") for name in order]
         name_rows(axes, names, "hurt most at the top")
-        every = -(-len(sites) // (2 * NARROW))
-        axes.set_xticks(range(0, len(sites), every), sites[::every], rotation=90)
-        add_colour_bar(figure, bar, image, cost.loss_in_unit)
+        style.upright_names(axes, sites, 2 * NARROW)
+        add_colour_bar(figure, image, cost.loss_in_unit, cax=bar)
     return figure
 
 

@@ -69,11 +69,9 @@ def gate_maps(
         rows: for each channel its panels, the same number for all.
         site: the site.
         in_pixels: whether maps are drawn smoothly over the pixels; else as cells of the feature map.
-        demo: whether the network or the images are the demo's; the figure is then marked.
-        caption: line below the heading.
     """
     columns = max(map(len, rows))
-    wording = Wording(f"Where gates of {site} look", "", "", caption, ON_PIXELS if in_pixels else ON_GRID, demo)
+    wording = Wording(f"Where gates of {site} look", demo, caption, note=ON_PIXELS if in_pixels else ON_GRID)
     ratios = [1.0] * columns + [0.12]
     grid = (2 * len(rows), columns + 1)
     with framed(wording, {}, style.DOUBLE_COLUMN, grid, ROW_HEIGHT * len(rows), width_ratios=ratios) as (figure, cells):
@@ -160,12 +158,9 @@ def image_maps(
     Args:
         picture: `(height, width, 3)`, from 0 to 1, as the network sees it.
         panels: the gates.
-        title: heading of the figure.
-        demo: whether the network or the image is the demo's; the figure is then marked.
-        caption: line below the heading.
     """
     rows = -(-(len(panels) + 1) // PANELS_A_ROW)
-    wording = Wording(title, "", "", caption, MAPS_OF_AN_IMAGE, demo)
+    wording = Wording(title, demo, caption, note=MAPS_OF_AN_IMAGE)
     with framed(wording, {}, style.DOUBLE_COLUMN, (rows, PANELS_A_ROW), IMAGE_ROW * rows) as (figure, cells):
         first, *others = list(cells.ravel())
         for axes in (first, *others):

@@ -7,8 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from se_probe.figures.effects import effect_agreement, effects_by_site, selectivity_effect
-from se_probe.figures.meaning import known_factors, named_channels
-from se_probe.figures.profiles import decodability, depth_profile, health_profile
+from se_probe.figures.profiles import decodability, depth_profile, health_profile, known_factors, named_channels
 
 
 @dataclass(frozen=True)

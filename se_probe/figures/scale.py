@@ -11,8 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from se_probe.figures import style
-from se_probe.figures.by_site import name_sites, site_width
-from se_probe.figures.frame import Wording, framed
+from se_probe.figures.by_site import framed_by_site
+from se_probe.figures.frame import Wording, filled, framed
 from se_probe.figures.style import CurveStyle
 
 COLUMNS = 3
@@ -36,25 +36,18 @@ def scale_response(
 
     Args:
         response: table of `response`: a row for each site and scale, with 95 % limits over images.
-        demo: whether the network or the images are the demo's; the figure is then marked.
-        title: heading of the figure.
-        caption: line below the heading.
     """
     looks = _scale_styles(response)
     sites = list(response["site"].unique())
-    quantities = [name for name, rows in response.groupby("quantity", sort=False) if rows["value"].notna().any()]
+    quantities = [str(name) for name, rows in response.groupby("quantity", sort=False) if rows["value"].notna().any()]
     note = "Bars: 95 % interval over images, every class with equal weight."
-    wording = Wording(title, "site", "gate units", caption, note, demo)
-    shape = len(quantities) + 1, 1
-    with framed(wording, _legend(looks), site_width(len(sites)), shape, sharex=True) as (figure, grid):
-        *above, last = grid.ravel()
+    wording = Wording(title, demo, caption, "site", "gate units", note)
+    titles = [*quantities, f"mean absolute change from {min(looks):g}×"]
+    with framed_by_site(sites, titles, wording, _legend(looks)) as (figure, (*above, last)):
         for axes, name in zip(above, quantities, strict=True):
             _response(axes, response[response["quantity"] == name], "value", sites, looks)
-            axes.set_title(name)
         _response(last, response, "change", sites, dict(list(looks.items())[1:]))
         last.set_ylim(bottom=0)
-        last.set_title(f"mean absolute change from {min(looks):g}×")
-        name_sites(last, sites)
     return figure
 
 
@@ -69,9 +62,9 @@ def _legend(looks: Mapping[float, CurveStyle]) -> dict[str, CurveStyle]:
 
 
 def _response(axes: Axes, rows: pd.DataFrame, column: str, sites: list[str], looks: Mapping[float, CurveStyle]) -> None:
-    for place, (scale, look) in enumerate(looks.items()):
+    for order, (scale, look) in enumerate(looks.items()):
         line = rows[rows["scale"] == scale].set_index("site").reindex(sites)
-        x = np.arange(len(sites)) + 0.12 * (place - (len(looks) - 1) / 2)
+        x = np.arange(len(sites)) + 0.12 * (order - (len(looks) - 1) / 2)
         axes.plot(x, line[column].to_numpy(), **look.marked_line())
         axes.vlines(x, line[f"{column}_ci_low"], line[f"{column}_ci_high"], color=look.color, linewidth=0.8)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
@@ -92,9 +85,6 @@ def scale_classes(
     Args:
         classes: table of `class_values` for the sites to show: the mean attention difference of each class, site and
             scale, with 95 % limits over images where single images were kept.
-        demo: whether the network or the images are the demo's; the figure is then marked.
-        title: heading of the figure.
-        caption: line below the heading.
 
     Source: Li et al., Selective Kernel Networks, the per-class figure of the attention analysis.
     """
@@ -109,17 +99,14 @@ def scale_classes(
     # Names of classes take as much room as panels.
     height = 2 if lines == 1 and number <= NAMED else lines
     intervals = "Bars: 95 % interval over images, for classes of which single images were kept."
-    note = intervals if classes["ci_low"].notna().any() else None
-    wording = Wording(title, _class_label(classes), str(classes["quantity"].iloc[0]), caption, note, demo)
+    note = intervals if classes["ci_low"].notna().any() else ""
+    wording = Wording(title, demo, caption, _class_label(classes), str(classes["quantity"].iloc[0]), note)
     width = style.SINGLE_COLUMN if columns == 1 else style.DOUBLE_COLUMN
-    with framed(wording, _legend(looks), width, (lines, columns), height) as (figure, panels):
-        grid = panels.ravel()
-        for unused in grid[len(sites) :]:
-            unused.remove()
-        for axes, site in zip(grid, sites, strict=False):
+    with framed(wording, _legend(looks), width, (lines, columns), height) as (figure, grid):
+        for axes, site in zip(filled(grid, len(sites)), sites, strict=True):
             rows = classes[classes["site"] == site]
-            for place, (scale, look) in enumerate(looks.items()):
-                shift = 0.0 if joined else 0.18 * (place - (len(looks) - 1) / 2)
+            for order, (scale, look) in enumerate(looks.items()):
+                shift = 0.0 if joined else 0.18 * (order - (len(looks) - 1) / 2)
                 _class_points(axes, rows[rows["scale"] == scale], look, shift)
             kernels = rows["kernels"].iloc[0]
             axes.set_title(f"{site} · kernel {kernels}" if kernels else str(site))
@@ -131,11 +118,11 @@ def _class_points(axes: Axes, rows: pd.DataFrame, look: CurveStyle, shift: float
     named, by_index = len(rows) <= NAMED, bool(rows["class_index"].notna().all())
     if by_index:
         rows = rows.sort_values("class_index")
-    places = rows["class_index"].to_numpy(dtype=np.int64) if by_index and not named else np.arange(len(rows))
-    axes.plot(places + shift, rows["value"].to_numpy(), **look.marked_line())
-    axes.vlines(places + shift, rows["ci_low"], rows["ci_high"], color=look.color, linewidth=0.7)
+    x = rows["class_index"].to_numpy(dtype=np.int64) if by_index and not named else np.arange(len(rows))
+    axes.plot(x + shift, rows["value"].to_numpy(), **look.marked_line())
+    axes.vlines(x + shift, rows["ci_low"], rows["ci_high"], color=look.color, linewidth=0.7)
     if named:
-        axes.set_xticks(places, rows["class"].tolist(), rotation=90)
+        style.upright_names(axes, rows["class"].tolist(), NAMED)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
 
@@ -161,16 +148,13 @@ def scale_images(
     Args:
         examples: table of `example_values`: a row for each image, scale and value shown.
         thumbnails: pictures `(side, side, 3)`, 8-bit, by path and scale.
-        demo: whether the network or the images are the demo's; the figure is then marked.
-        title: heading of the figure.
-        caption: line below the heading.
 
     Source: Li et al., Selective Kernel Networks, the per-image figure of the attention analysis.
     """
     paths, looks = list(examples["path"].unique()), _scale_styles(examples)
     ratios = [1.0] * len(looks) + [PLOT_SHARE * len(looks)] * 2
     shape = len(paths), len(ratios)
-    wording = Wording(title, "", "", caption, None, demo)
+    wording = Wording(title, demo, caption)
     with framed(wording, _legend(looks), style.DOUBLE_COLUMN, shape, width_ratios=ratios) as (figure, grid):
         for path, axes in zip(paths, grid, strict=True):
             rows = examples[examples["path"] == path]
@@ -198,9 +182,9 @@ def _lines(axes: Axes, rows: pd.DataFrame, looks: Mapping[float, CurveStyle]) ->
 def _bars(axes: Axes, rows: pd.DataFrame, looks: Mapping[float, CurveStyle]) -> None:
     sites = list(rows["site"].unique())
     width = 0.8 / len(looks)
-    for place, (scale, look) in enumerate(looks.items()):
+    for order, (scale, look) in enumerate(looks.items()):
         heights = rows[rows["scale"] == scale].set_index("site")["value"][sites]
-        centres = np.arange(len(sites)) + (place - (len(looks) - 1) / 2) * width
+        centres = np.arange(len(sites)) + (order - (len(looks) - 1) / 2) * width
         axes.bar(centres, heights.to_numpy(), width * 0.9, color=look.color)
     axes.axhline(0, color=style.QUIET, linewidth=0.6)
     axes.set_xticks(range(len(sites)), sites)
@@ -208,7 +192,7 @@ def _bars(axes: Axes, rows: pd.DataFrame, looks: Mapping[float, CurveStyle]) -> 
 
 
 def _same_scale(column: Sequence[Axes]) -> None:
-    """Give one y axis to all, and the labels of the x axis to the last."""
+    """Give all panels the same y axis, and only the last one tick labels below."""
     low, high = min(axes.get_ylim()[0] for axes in column), max(axes.get_ylim()[1] for axes in column)
     for axes in column:
         axes.set_ylim(low, high)

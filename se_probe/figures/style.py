@@ -21,8 +21,8 @@ RULE = "#e3e3e3"
 WARNING = "#b03a00"
 SMALL_TEXT = 6.5
 
-# Okabe & Ito (2008), without black, which is the reference, and yellow, which white paper swallows;
-# neighbours differ in lightness.
+# Okabe & Ito (2008) without yellow, which is too light on white, and black, which is the reference; neighbours differ
+# in lightness.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "X", "P", "<", "*", ">", "p", "h")
 Dashes = Literal["-", "none"] | tuple[float, tuple[float, ...]]
@@ -69,7 +69,7 @@ RC = {
 
 @dataclass(frozen=True)
 class CurveStyle:
-    """Style of one curve, of points without a line (`linestyle` "none"), or of an area."""
+    """Style of a curve, of points without a line (`linestyle` "none"), or of an area."""
 
     color: str
     linestyle: Dashes
@@ -110,6 +110,12 @@ def house_style() -> Iterator[None]:
 def quiet_title(axes: Axes, words: str) -> Text:
     """Write words to the right of the title of a panel."""
     return axes.set_title(words, loc="right", fontsize=SMALL_TEXT, fontweight="normal", color=QUIET)
+
+
+def upright_names(axes: Axes, names: Sequence[str], most: int, size: float = SMALL_TEXT) -> None:
+    """Label the x axis at 0, 1, …; with more than `most` names every second, third … one."""
+    every = max(1, -(-len(names) // most))
+    axes.set_xticks(range(0, len(names), every), list(names[::every]), rotation=90, fontsize=size)
 
 
 def area_style(color: str, alpha: float = 1.0) -> CurveStyle:

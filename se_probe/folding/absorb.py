@@ -1,7 +1,7 @@
 """Absorb a constant factor per channel into the layer before it or the layer after it.
 
-Both directions are followed through the values of a real pass. Up to the layer, nothing else may read the scaled
-tensor, and every operation f in between must satisfy f(c·x) = c·f(x); for a ReLU that needs c ≥ 0.
+Both are found by the data flow of a real pass. Up to the layer, nothing else may read the scaled tensor, and every
+operation f in between must satisfy f(c·x) = c·f(x); for a ReLU that needs c ≥ 0.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ HOMOGENEOUS = {"relu", "leaky_relu", "clone"}
 
 
 class RefusedError(Exception):
-    """A site that cannot be folded; the message says why and is shown beside the site."""
+    """A site cannot be folded; the message is the reason, shown beside the site."""
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """A parameter and the factor that it is multiplied by, which broadcasts against it."""
+    """A parameter and its factor, which broadcasts against it."""
 
     parameter: str
     factor: torch.Tensor
@@ -52,7 +52,7 @@ def absorb_before(flow: Flow, operand: Operand, factor: torch.Tensor, reader: St
         reader: the only operation that may read the tensor.
 
     Raises:
-        RefusedError: they cannot; the message is the reason.
+        RefusedError: they cannot.
     """
     _check_sole(flow, operand, [reader])
     step = flow.writer(operand.value)
@@ -69,10 +69,7 @@ def absorb_before(flow: Flow, operand: Operand, factor: torch.Tensor, reader: St
 
 
 def absorb_after(flow: Flow, operand: Operand, factor: torch.Tensor) -> tuple[Scaling, ...]:
-    """Return how the layer that reads a multiplied tensor absorbs the factor instead of the multiplication.
-
-    Args and Raises as in `absorb_before`.
-    """
+    """Return how the layer that reads a product absorbs its factor; arguments and errors as in `absorb_before`."""
     readers = flow.read_by(operand.value)
     if len(readers) != 1:
         raise RefusedError(f"{len(readers)} operations read the product")
@@ -114,28 +111,24 @@ def _into_parts(flow: Flow, step: Step, factor: torch.Tensor) -> tuple[Scaling, 
     factors = factor.expand(shape).split(sizes, axis)
     if step.name == "stack":
         factors = tuple(item.squeeze(axis) for item in factors)
-    found = (absorb_before(flow, part, item, step) for part, item in zip(parts, factors, strict=True))
-    return tuple(chain.from_iterable(found))
+    scalings = (absorb_before(flow, part, item, step) for part, item in zip(parts, factors, strict=True))
+    return tuple(chain.from_iterable(scalings))
 
 
 def _scale_outputs(flow: Flow, step: Step, vector: torch.Tensor) -> tuple[Scaling, ...]:
-    bias_at: int | None
-    if step.name in NORMS:
-        weight_at, bias_at = NORMS[step.name]
-        operand = step.args[weight_at]
-        name = _parameter(flow, step, operand, "scale")
-        weight = Scaling(name, _fitting(vector, operand.size[-1], step))
-    else:
-        _, weight_at, bias_at = MIXERS[step.name]
-        operand = step.args[weight_at]
-        name = _parameter(flow, step, operand, "weight")
-        axis = _output_axis(step)
-        length = operand.size[0 if step.name == "convolution" else 1]
-        weight = Scaling(name, _along(_fitting(vector, length, step), axis, len(operand.size)))
-    if bias_at is None or step.args[bias_at] is None:
-        return (weight,)
-    bias = step.args[bias_at]
-    return weight, Scaling(_parameter(flow, step, bias, "bias"), _fitting(vector, bias.size[-1], step))
+    is_norm = step.name in NORMS
+    weight_at, bias_at = NORMS[step.name] if is_norm else MIXERS[step.name][1:]
+    weight = step.args[weight_at]
+    name = _parameter(flow, step, weight, "scale" if is_norm else "weight")
+    axis = 0 if is_norm else _output_axis(step)
+    _check_length(vector, weight.size[1 if step.name in {"addmm", "mm"} else 0], step)
+    scaled = Scaling(name, vector.reshape([-1 if index == axis else 1 for index in range(len(weight.size))]))
+    bias = None if bias_at is None else step.args[bias_at]
+    if bias is None:
+        return (scaled,)
+    name = _parameter(flow, step, bias, "bias")
+    _check_length(vector, bias.size[-1], step)
+    return scaled, Scaling(name, vector)
 
 
 def _scale_inputs(flow: Flow, step: Step, operand: Operand, vector: torch.Tensor) -> Scaling:
@@ -146,11 +139,12 @@ def _scale_inputs(flow: Flow, step: Step, operand: Operand, vector: torch.Tensor
     name = _parameter(flow, step, weight, "weight")
     axis = _output_axis(step)
     if step.name != "convolution":
-        return Scaling(name, _along(_fitting(vector, weight.size[0], step), 1 - axis, 2))
+        _check_length(vector, weight.size[0], step)
+        return Scaling(name, vector.reshape((1, -1) if axis == 0 else (-1, 1)))
     outputs, inputs, *extent = weight.size
     groups = int(step.args[8])
-    by_group = _fitting(vector, inputs * groups, step).reshape(groups, 1, inputs)
-    factor = by_group.expand(groups, outputs // groups, inputs)
+    _check_length(vector, inputs * groups, step)
+    factor = vector.reshape(groups, 1, inputs).expand(groups, outputs // groups, inputs)
     return Scaling(name, factor.reshape(outputs, inputs, *(1 for _ in extent)))
 
 
@@ -166,7 +160,7 @@ def _output_axis(step: Step) -> int:
 
 
 def _parameter(flow: Flow, step: Step, operand: Any, role: str) -> str:
-    """Return the name of the parameter that an operation takes, where nothing else uses it."""
+    """Return the name of a parameter that nothing but this operation uses."""
     if not isinstance(operand, Operand):
         raise RefusedError(f"{step.name} has no {role} to scale")
     names = flow.parameters.get(operand.value.storage, [])
@@ -177,11 +171,6 @@ def _parameter(flow: Flow, step: Step, operand: Any, role: str) -> str:
     return names[0]
 
 
-def _fitting(vector: torch.Tensor, length: int, step: Step) -> torch.Tensor:
+def _check_length(vector: torch.Tensor, length: int, step: Step) -> None:
     if len(vector) != length:
         raise RefusedError(f"{step.name} has {length} channels and the gate {len(vector)}")
-    return vector
-
-
-def _along(vector: torch.Tensor, axis: int, dimensions: int) -> torch.Tensor:
-    return vector.reshape([len(vector) if place == axis else 1 for place in range(dimensions)])

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from se_probe.ablation.metric import Metric, Samples, samples_of
 from se_probe.errors import SeProbeError
@@ -19,15 +18,15 @@ from se_probe.folding.surgery import deviation
 from se_probe.images import Batch, Selected, Selection, batches
 from se_probe.images.loader import Transform
 
-HELD_BYTES = 2**30
+KEPT_BYTES = 2**30
 Run = Callable[[torch.Tensor], Any]
 Score = Callable[[object, Samples], torch.Tensor]
 
 
 def halves(selection: Selection, seed: int) -> tuple[Selection, Selection]:
-    """Split a selection into two halves with the same number of images of each class, within one.
+    """Split a selection into two halves, class by class; the first half has the odd image of a class.
 
-    The split depends on the seed and on the images' paths alone; of an odd class the first half has one more.
+    The split of a class depends on the seed and on the images' paths only.
 
     Raises:
         SeProbeError: no class has two images.
@@ -39,15 +38,15 @@ def halves(selection: Selection, seed: int) -> tuple[Selection, Selection]:
     def rank(entry: Selected) -> bytes:
         return hashlib.sha256(f"{seed}/half/{entry.sample.path}".encode()).digest()
 
-    second = {entry.position for entries in by_class.values() for entry in sorted(entries, key=rank)[1::2]}
-    if not second:
+    positions = {entry.position for entries in by_class.values() for entry in sorted(entries, key=rank)[1::2]}
+    if not positions:
         raise SeProbeError(
             f"{selection.images.title} has one image of each class that was chosen; expected two or more, one half to "
             "search on and the other to confirm."
         )
-    first_half = tuple(entry for entry in selection.entries if entry.position not in second)
-    second_half = tuple(entry for entry in selection.entries if entry.position in second)
-    return replace(selection, entries=first_half), replace(selection, entries=second_half)
+    first = tuple(entry for entry in selection.entries if entry.position not in positions)
+    second = tuple(entry for entry in selection.entries if entry.position in positions)
+    return replace(selection, entries=first), replace(selection, entries=second)
 
 
 class Images:
@@ -59,23 +58,17 @@ class Images:
     """
 
     def __init__(
-        self,
-        selection: Selection,
-        transform: Transform,
-        like: torch.Tensor,
-        *,
-        batch_size: int,
-        workers: int,
+        self, selection: Selection, transform: Transform, like: torch.Tensor, *, batch_size: int, workers: int
     ) -> None:
         self.selection = selection
         self.skipped = 0
         self._transform, self._like = transform, like
         self._batch_size, self._workers = batch_size, workers
-        self._held: list[Batch] | None = None
+        self._decoded: list[Batch] | None = None
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, tuple[int, ...]]]:
-        """Yield `(image, 3, H, W)` and the places of the images in the selection."""
-        for batch in self._held if self._held is not None else self._read():
+        """Yield `(image, 3, H, W)` and the positions of the images in the selection."""
+        for batch in self._decoded if self._decoded is not None else self._read():
             if batch.indices:
                 images = batch.images.to(device=self._like.device, dtype=self._like.dtype, non_blocking=True)
                 yield images, batch.indices
@@ -91,17 +84,17 @@ class Images:
         return np.array([-1 if units[place] is None else units[place] for place in places], dtype=np.int64)
 
     def _read(self) -> Iterator[Batch]:
-        held: list[Batch] = []
+        decoded: list[Batch] = []
         size = 0
         self.skipped = 0
         for batch in batches(self.selection, self._transform, batch_size=self._batch_size, workers=self._workers):
             self.skipped += len(batch.skipped)
             size += batch.images.nbytes
-            if size <= HELD_BYTES:
-                held.append(batch)
+            if size <= KEPT_BYTES:
+                decoded.append(batch)
             yield batch
-        if size <= HELD_BYTES:
-            self._held = held
+        if size <= KEPT_BYTES:
+            self._decoded = decoded
 
 
 def scores(
@@ -110,15 +103,15 @@ def scores(
     """Return the scores of several networks in one pass over the images, `(image,)` for each.
 
     Args:
-        networks: the untouched network first, where the score asks for its output.
+        networks: the networks; the untouched one first, if the score needs its output.
         images: the images.
-        score: makes a number for each image of an output, such as `first_choice` or one's own measure.
-        watch: is called with the outputs of every batch.
+        score: maps an output to a number for each image: `first_choice` or a metric.
+        watch: called with the outputs of every batch.
 
     Raises:
-        SeProbeError: a network's output has no score.
+        SeProbeError: an output has no score.
     """
-    found: list[list[torch.Tensor]] = [[] for _ in networks]
+    rows: list[list[torch.Tensor]] = [[] for _ in networks]
     paths: list[str] = []
     with torch.inference_mode():
         for batch, places in images:
@@ -126,20 +119,21 @@ def scores(
             samples = samples_of(images.selection, places, batch, outputs[0])
             watch(outputs)
             paths += samples.paths
-            for row, output in zip(found, outputs, strict=True):
+            for row, output in zip(rows, outputs, strict=True):
                 row.append(score(output, samples))
-    values = [np.asarray(torch.cat(row).cpu().numpy()) for row in found]
+    values = [np.asarray(torch.cat(row).cpu().numpy()) for row in rows]
     if isinstance(score, Metric):
         score.require_finite(np.stack(values), values[0], paths)
     return values
 
 
 def confirm(networks: Sequence[Run], images: Images, score: Score | None = None) -> tuple[list[NDArray[Any]], float]:
-    """Return the scores of several networks in one pass over the images.
+    """Return the scores of several networks, and the largest deviation of the last one's outputs from the one before.
 
-    Returns:
-        `(image,)` for each network, and the largest deviation of the outputs of the last network from those of the
-        last but one in any batch.
+    Args:
+        networks: as for `scores`.
+        images: the images.
+        score: as for `scores`; the first choice by default.
     """
     deviations: list[torch.Tensor] = []
 
@@ -150,18 +144,8 @@ def confirm(networks: Sequence[Run], images: Images, score: Score | None = None)
     return found, float(torch.stack(deviations).max())
 
 
-def reference_tensor(network: nn.Module) -> torch.Tensor:
-    """Return a tensor with the device and the dtype that a network's input should have."""
-    parameter = next((item for item in network.parameters() if item.is_floating_point()), torch.empty(0))
-    return parameter.detach()
-
-
 def first_choice(output: object, samples: Samples | None = None) -> torch.Tensor:
-    """Return the unit with the largest logit, `(image,)`.
-
-    Raises:
-        SeProbeError: the output is no vector of logits an image.
-    """
+    """Return the unit with the largest logit, `(image,)`; raise SeProbeError if the output is not logits."""
     if not isinstance(output, torch.Tensor) or output.dim() != 2:
         raise SeProbeError(
             f"the network returns {type(output).__name__} and not one vector of logits for each image; give a measure "

@@ -28,11 +28,11 @@ TOLERANCE = 1e-4
 
 
 class ExportError(Exception):
-    """A network that cannot be exported; the message is one line."""
+    """A network cannot be exported; the message is one line."""
 
 
 def require_onnx() -> None:
-    """Raise SeProbeError where a package is missing that the export needs."""
+    """Raise SeProbeError if a package for the export is missing."""
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise SeProbeError(
@@ -44,7 +44,7 @@ def require_onnx() -> None:
 def export_onnx(before: nn.Module, after: nn.Module, batch: torch.Tensor, path: Path) -> dict[str, Any]:
     """Write a folded network as ONNX, and compare and time it in onnxruntime on the CPU.
 
-    The number of images stays free. The network as it was is exported beside it for the comparison, and not kept.
+    The number of images stays free. The network before folding is exported too, for the comparison, and not kept.
 
     Args:
         before: the network before it was folded, in evaluation mode.
@@ -57,7 +57,7 @@ def export_onnx(before: nn.Module, after: nn.Module, batch: torch.Tensor, path: 
         (largest difference over the largest value), `timing` of both files in onnxruntime, and its version.
 
     Raises:
-        ExportError: torch cannot export the network, or the file computes something else.
+        ExportError: torch cannot export the network, or the file's output deviates.
     """
     images = batch.detach().cpu()
     with TemporaryDirectory() as folder:
@@ -87,9 +87,9 @@ def export_sentence(facts: Mapping[str, Any]) -> str:
     """Return a sentence on an exported network, or on why there is none."""
     if "refusal" in facts:
         return f"not exported to ONNX: {facts['refusal']}"
-    timing, sizes = facts["timing"], [facts[f"bytes_{when}"] / 1e6 for when in ("before", "after")]
+    timing, before, after = facts["timing"], facts["bytes_before"] / 1e6, facts["bytes_after"] / 1e6
     return (
-        f"as ONNX {sizes[0]:.2f} MB before and {sizes[1]:.2f} MB after; in onnxruntime {facts['onnxruntime']} "
+        f"as ONNX {before:.2f} MB before and {after:.2f} MB after; in onnxruntime {facts['onnxruntime']} "
         f"{timing['before']:.2f} ms before and {timing['after']:.2f} ms after, ratio {timing['ratio']:.3f} "
         f"[{timing['low']:.3f}, {timing['high']:.3f}] (batch of {timing['batch']} on the CPU, {timing['threads']} "
         f"threads, median of {timing['pairs']} pairs); within {facts['deviation']:.0e} of the folded network"

@@ -1,4 +1,4 @@
-"""Find where the forward of a module multiplies by its gate, by values and not by names."""
+"""Find where a module's forward multiplies by its gate, by values and not by names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from se_probe.gates import GateSite
 from se_probe.gates.site import hook_point_of
 from se_probe.trace.operation import Product, canonical, factor_like
 
-# Multiplications of two tensors, as they are written in a forward.
+# Multiplications as written in a forward.
 _PLAIN = {operator.mul, operator.imul, torch.mul, torch.multiply, "mul", "mul_", "multiply", "multiply_"}
 _PRODUCTS = {*_PLAIN, torch.addcmul, torch.einsum, "addcmul", "addcmul_"}
 
@@ -29,8 +29,8 @@ class ProductNode:
         node: name of the multiplication.
         operand: position of the factor among its arguments.
         plain: whether it only multiplies two tensors, so that it can be removed.
-        factor: the factor of the probed pass.
-        product: the same multiplication as discovery saw it.
+        factor: the factor in the probed pass.
+        product: the product that discovery found.
     """
 
     node: str
@@ -72,7 +72,7 @@ def locate(
         interpreter.run(*map(_copied, (*args, *named)))
     products = hook_point_of(site).products
     factors = [gates] if len(products) == 1 else gates.unbind(1)
-    places = []
+    nodes = []
     for product, gate in zip(products, factors, strict=True):
         found = [
             ProductNode(node.name, position, node.target in _PLAIN and len(node.args) == 2, values[item.name], product)
@@ -83,12 +83,12 @@ def locate(
         if len(found) != 1:
             where = f"in {len(found) or 'none'} of the {len(interpreter.seen)} multiplications"
             raise RefusedError(f"its gate is a factor {where} of {site.module!r}, not in one")
-        places += found
-    return places
+        nodes += found
+    return nodes
 
 
 class _Interpreter(fx.Interpreter):
-    """Keeps copies of the tensor arguments of every multiplication, as they are when it runs."""
+    """Copies the tensor arguments of every multiplication when it runs."""
 
     def __init__(self, module: nn.Module) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Loss of a network with fixed gates: the share of images that it no longer classifies correctly, or by a metric."""
+"""Loss of a network with fixed gates: in classification accuracy, or by a metric."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from se_probe.analysis.stats.intervals import CONFIDENCE
 from se_probe.analysis.stats.paired import Strata, flip_interval, paired_interval
 
 CHANCE = 0.01
-# Fewest images on which the spread of one's own measure is estimated.
+# Fewest images on which the spread of a metric is estimated.
 FEWEST_MEASURED = 20
 
 
@@ -23,7 +23,7 @@ class Loss:
     """The loss of a changed network against the untouched one, on the same images, in percentage points.
 
     Attributes:
-        images: how many images.
+        images: number of images.
         before: top-1 accuracy of the untouched network in per cent; 100 where agreement is counted.
         after: top-1 accuracy of the changed network in per cent, or its agreement with the untouched one.
         lost: images that only the untouched network gets right.
@@ -50,7 +50,7 @@ class Loss:
         return self.high - min(self.points, 0.0)
 
     def shown(self, value: float) -> str:
-        """Return a loss as it is shown, without its unit."""
+        """Format a loss without its unit."""
         return f"{value:.2f}"
 
     @property
@@ -65,11 +65,11 @@ class Loss:
 
 @dataclass(frozen=True)
 class MetricLoss(Loss):
-    """The loss by one's own measure: `before` and `after` are means, `lost` and `won` count worse and better images.
+    """The loss by a metric: `before` and `after` are means, `lost` and `won` count worse and better images.
 
     Attributes:
-        value: the loss, in the measure's unit.
-        measured_in: that unit, "" where it has none.
+        value: the loss, in the metric's unit.
+        measured_in: that unit, "" for none.
     """
 
     value: float
@@ -81,7 +81,7 @@ class MetricLoss(Loss):
         return self.value
 
     def shown(self, value: float) -> str:
-        """Return a loss as it is shown, without its unit."""
+        """Format a loss without its unit."""
         return f"{value:.3g}"
 
     @property
@@ -99,44 +99,46 @@ def loss_of(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Loss:
 
 
 def metric_loss(metric: Metric, before: NDArray[np.float64], after: NDArray[np.float64]) -> MetricLoss:
-    """Return the loss by one's own measure from its numbers for two networks, `(image,)` each; NaN is not counted.
+    """Return the loss by a metric, with the interval of `paired_interval`, images as units; NaN is not counted.
 
-    The interval is that of `paired_interval`, images as units.
+    Args:
+        metric: the metric.
+        before: its numbers for the untouched network, `(image,)`.
+        after: its numbers for the changed network, `(image,)`.
     """
     known = ~np.isnan(before)
     losses = ((after - before) if metric.lower_is_better else (before - after))[known]
     interval = paired_interval(Strata((losses[:, None],), "image"))
-    worse, better = int((losses > 0).sum()), int((losses < 0).sum())
     return MetricLoss(
-        int(known.sum()),
-        float(before[known].mean()),
-        float(after[known].mean()),
-        worse,
-        better,
-        float(interval.low[0]),
-        float(interval.high[0]),
-        float(losses.mean()),
-        metric.unit,
+        images=int(known.sum()),
+        before=float(before[known].mean()),
+        after=float(after[known].mean()),
+        lost=int((losses > 0).sum()),
+        won=int((losses < 0).sum()),
+        low=float(interval.low[0]),
+        high=float(interval.high[0]),
+        value=float(losses.mean()),
+        measured_in=metric.unit,
     )
 
 
 def above_chance(right: NDArray[np.bool_], classes: int) -> bool:
     """Return whether accuracy exceeds chance among `classes` (binomial test, p < 0.01).
 
-    Below that there is no accuracy to lose: the network is untrained, or the labels are not those of its units.
+    Otherwise there is no accuracy to lose: the network is untrained, or its units have other labels.
     """
     test = stats.binomtest(int(right.sum()), len(right), 1 / classes, alternative="greater")
     return bool(test.pvalue < CHANCE)
 
 
 def least_limit(images: int) -> float:
-    """Return the upper limit of the loss, in points, if no image changes between correct and wrong."""
+    """Return the upper limit of the loss, in points, if no image flips between correct and wrong."""
     same = np.ones(images, dtype=np.bool_)
     return loss_of(same, same).high
 
 
 def images_for(points: float) -> int:
-    """Return how many images bring the upper limit of no loss at all down to `points` percentage points.
+    """Return the number of images for which the upper limit of a loss of zero is `points` percentage points.
 
     Source: Bonett and Price (2012) where nothing flips: z √2 / (images + 2).
     """

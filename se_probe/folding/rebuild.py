@@ -42,14 +42,14 @@ _IN_PLACE = {operator.imul, operator.iadd, operator.isub, operator.itruediv}
 
 
 class RebuildError(Exception):
-    """A folder that cannot be rebuilt, or a module that cannot be changed; the message is one line."""
+    """A network cannot be rebuilt, or a module cannot be changed; the message is one line."""
 
 
 def load(folder: str | Path | None = None, network: nn.Module | None = None) -> nn.Module:
     """Return the folded network of a folder, in evaluation mode, on the CPU and without gradients.
 
     Args:
-        folder: where `folded.json` and `model.safetensors` lie; the folder of this file by default.
+        folder: folder of `folded.json` and `model.safetensors`; that of this file by default.
         network: the network before it was folded, with any weights; it is copied. Needed where neither timm nor
             torchvision nor se-probe's demo builds it.
 
@@ -73,7 +73,7 @@ def load(folder: str | Path | None = None, network: nn.Module | None = None) -> 
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """Return what `folded.json` says, checked as far as rebuilding needs it."""
+    """Return the content of `folded.json`; what rebuilding needs is checked."""
     try:
         facts = json.loads((folder / FACTS).read_bytes())
         schema, builder, edits = facts["schema"], facts["builder"], facts["edits"]
@@ -87,7 +87,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 
 def _is_edit(edit: object) -> bool:
-    """Return whether a value of `edits` is one that a fold writes."""
+    """Whether a value of `edits` is one that a fold writes."""
     products = edit.get("products") if isinstance(edit, dict) and _matches(_PATH, edit.get("module")) else None
     return isinstance(products, list) and all(map(_is_product, products))
 
@@ -128,10 +128,10 @@ def _tensors(folder: Path, facts: Mapping[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def build(builder: Mapping[str, Any]) -> nn.Module:
-    """Return an untrained network from what `folded.json` says of its builder; nothing is downloaded.
+    """Return an untrained network from the builder in `folded.json`; nothing is downloaded.
 
     Raises:
-        RebuildError: the builder is none of those that are called on the word of a file, or it refuses its arguments.
+        RebuildError: the builder may not be called by a file, or it refuses its arguments.
     """
     source, name, arguments = checked_builder(builder)
     try:
@@ -160,10 +160,10 @@ _MAKERS: Mapping[str, Callable[[str, Mapping[str, Any]], nn.Module]] = {
 
 
 def checked_builder(builder: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
-    """Return source, name and arguments of a builder that a file may ask for.
+    """Return source, name and arguments of a builder.
 
     Raises:
-        RebuildError: it may not.
+        RebuildError: the builder may not be called by a file.
     """
     source, name, arguments = builder.get("source"), builder.get("name"), builder.get("arguments", {})
     if not isinstance(source, str) or source not in _MAKERS:
@@ -178,7 +178,7 @@ def checked_builder(builder: Mapping[str, Any]) -> tuple[str, str, dict[str, Any
 
 
 def _is_argument(name: str, value: object) -> bool:
-    """Return whether a file may give a constructor an argument: a plain value, and nothing that reads a file."""
+    """Whether a file may give a constructor this argument: a plain value, and nothing that reads a file."""
     values = value if isinstance(value, list) else [value]
     plain = all(item is None or isinstance(item, str | int | float) for item in values)
     return plain and name.isidentifier() and not name.startswith("_") and not _READS.fullmatch(name)
@@ -208,7 +208,7 @@ class _ModuleTracer(fx.Tracer):
     """Traces one module's own forward; its children stay calls."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Leave every child as it is."""
+        """Return True."""
         return True
 
 
@@ -216,7 +216,7 @@ def trace_module(module: nn.Module) -> fx.Graph:
     """Return the graph of a module's own forward.
 
     Raises:
-        RebuildError: the code of its forward depends on values, so that no graph stands for it.
+        RebuildError: torch.fx cannot trace it, for example because the forward branches on values.
     """
     try:
         return _ModuleTracer().trace(module)
@@ -226,20 +226,20 @@ def trace_module(module: nn.Module) -> fx.Graph:
 
 
 def with_fixed_gates(module: nn.Module, products: Sequence[Mapping[str, Any]]) -> nn.Module:
-    """Return a module that multiplies by constants, without what computed the gates; the given one is not changed.
+    """Return a module that multiplies by constants, without the computation of the gates; the given one stays as is.
 
     Args:
         module: the multiplying module, in evaluation mode.
         products: the multiplications, each with `node`, its name in the graph of the module's forward, and
-            `operand`, the position of the factor. `buffer` names the buffer that takes the factor's place, of `shape`
-            and `dtype` and filled with ones; where it is None the multiplication is taken out.
+            `operand`, the position of the factor. `buffer` names the buffer that replaces the factor, of `shape` and
+            `dtype` and filled with ones; if it is None the multiplication is removed.
 
     Returns:
-        An `nn.Identity` where nothing is left to compute, else a graph module over the same children.
+        An `nn.Identity` if nothing is left to compute, else a graph module over the same children.
 
     Raises:
-        RebuildError: the module cannot be traced, is not the one that was folded, or changes a tensor in place for
-            the gate's sake.
+        RebuildError: the module cannot be traced, is not the one that was folded, or computes the gate in a tensor
+            that it reads afterwards.
     """
     graph = trace_module(module)
     nodes = {node.name: node for node in graph.nodes}
@@ -280,7 +280,7 @@ def _drop_unused(graph: fx.Graph, module: nn.Module) -> None:
 
 
 def _changes_in_place(node: fx.Node, module: nn.Module) -> bool:
-    """Return whether a node overwrites its first argument, as far as its name or its module says so."""
+    """Whether a node overwrites its first argument, by its name or its module."""
     if node.op == "call_module":
         return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
     name = str(getattr(node.target, "__name__", node.target))

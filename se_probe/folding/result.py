@@ -12,7 +12,7 @@ import pandas as pd
 
 from se_probe.costs.timing import Timing
 from se_probe.folding.loss import Loss, MetricLoss
-from se_probe.folding.search import Trial
+from se_probe.folding.study import Trial
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,11 @@ class FoldRun:
 
     Attributes:
         path: the run's folder.
-        sites: one row a site, the most static first: `site`, `image_sd` (standard deviation of the gate over images,
-            root mean square over channels), `fixed`, `how`, `layers`, `reason`.
-        trials: one row a set of sites tried: `sites`, `added`, `loss`, `ci_low`, `ci_high`, `allowed`.
-        facts: what `run.json` holds.
+        sites: one row a site, the most static first: `site`, `module`, `image_sd` (standard deviation of the gate over
+            images, root mean square over channels), `fixed`, `how`, `layers`, `reason`.
+        trials: one row a set of sites tried: `sites` (their number), `names`, `loss`, `ci_low`, `ci_high`, `lost`,
+            `won`, `images`, `allowed`.
+        facts: content of `run.json`.
         folder: the folder of the folded network, None if nothing was folded.
     """
 
@@ -48,46 +49,48 @@ class FoldRun:
         return f"<se_probe.FoldRun {self.path}: {self.refusal or self.facts['fold']['verdict']}>"
 
     def _repr_html_(self) -> str:
-        """Show in a notebook the verdict and the sites."""
-        told = html.escape(self.refusal or str(self.facts["fold"]["verdict"]))
+        """Return the verdict and the sites for a notebook."""
+        verdict = html.escape(self.refusal or str(self.facts["fold"]["verdict"]))
         table = self.sites.to_html(escape=True, index=False, float_format="{:.4f}".format)
-        return f"<div><strong>{told}</strong>{table}</div>"
+        return f"<div><strong>{verdict}</strong>{table}</div>"
 
 
 def trials_table(trials: Sequence[Trial]) -> pd.DataFrame:
     """Return the table of trials, one row a set of sites, in the order they were tried."""
     columns = ["sites", "names", "loss", "ci_low", "ci_high", "lost", "won", "images", "allowed"]
-    rows = [
-        (
-            len(trial.sites),
-            " ".join(trial.sites),
-            *(trial.loss.points, trial.loss.low, trial.loss.high, trial.loss.lost, trial.loss.won, trial.loss.images),
-            trial.allowed,
-        )
-        for trial in trials
-    ]
+    rows = []
+    for trial in trials:
+        loss = trial.loss
+        limits, counts = (loss.points, loss.low, loss.high), (loss.lost, loss.won, loss.images)
+        rows.append((len(trial.sites), " ".join(trial.sites), *limits, *counts, trial.allowed))
     return pd.DataFrame(rows, columns=columns)
 
 
 def verdict_of(loss: Loss, max_loss: float, measure: str) -> str:
-    """Return a sentence on the held-out loss against the allowed one."""
-    told = f"loses {loss} of {measure} on {loss.images} held-out images"
+    """Compare the held-out loss with the allowed one in a sentence.
+
+    Args:
+        loss: the held-out loss.
+        max_loss: the allowed one.
+        measure: what is lost.
+    """
+    lost = f"loses {loss} of {measure} on {loss.images} held-out images"
     allowed = f"{max_loss:g} {loss.unit}".rstrip() if isinstance(loss, MetricLoss) else f"{max_loss:g}"
     if loss.high <= max_loss:
-        return f"{told}: shown to be within the allowed {allowed} (the interval's upper limit is)"
+        return f"{lost}: shown to be within the allowed {allowed} (the interval's upper limit is)"
     if loss.points <= max_loss:
         return (
-            f"{told}: within the allowed {allowed} as measured, but with so few images a loss of "
+            f"{lost}: within the allowed {allowed} as measured, but with so few images a loss of "
             f"{loss.shown(loss.high)} is not excluded"
         )
-    return f"{told}: more than the allowed {allowed}"
+    return f"{lost}: more than the allowed {allowed}"
 
 
 def timing_sentence(timing: Timing) -> str:
     """Return a sentence on the run time after folding, relative to that before.
 
-    The run time after folding is not told in milliseconds: under noise, the quotient of two medians contradicts the
-    median of the paired ratios.
+    It leaves out the milliseconds after folding: under noise, the quotient of two medians contradicts the median of
+    the paired ratios.
     """
     return (
         f"{timing.ratio:.3f} times [{timing.low:.3f}, {timing.high:.3f}] the {timing.before:.1f} ms before folding "

@@ -25,9 +25,9 @@ LOADER = "load.py"
 
 
 def builder_of(model: str | nn.Module | LoadedModel, model_args: Mapping[str, object] | None) -> dict[str, Any]:
-    """Return the source of a network before folding, as `folded.json` keeps it.
+    """Describe the source of a network before folding, for `folded.json`.
 
-    For a Python file these are its path and SHA-256, because the file is needed to load the folded network.
+    For a Python file this includes its path and SHA-256, because the file is needed to load the folded network.
     """
     if not isinstance(model, str):
         return {"source": "memory", "spec": "code of your own", "name": "", "arguments": {}}
@@ -43,9 +43,9 @@ def write_folded(folder: Path, folded: Folded, builder: Mapping[str, Any], facts
     """Write a folded network into a folder; return the files.
 
     Args:
-        folder: where `model.safetensors`, `load.py` and, last, `folded.json` are made.
+        folder: where `model.safetensors`, `load.py` and, last, `folded.json` are written.
         folded: the network.
-        builder: what `builder_of` returned for the network that it was made from.
+        builder: what `builder_of` returned for the original network.
         facts: JSON-able values that are kept beside the structure: provenance, accuracy, timing ...
 
     Raises:
@@ -71,13 +71,13 @@ def write_folded(folder: Path, folded: Folded, builder: Mapping[str, Any], facts
 
 
 def load_folded(folder: str | Path, network: str | nn.Module | LoadedModel | None = None) -> LoadedModel:
-    """Return a folded network, ready to be run or recorded.
+    """Load a folded network, ready to run or record.
 
     Args:
         folder: the folder of a run of `se-probe fold`, or the `folded` in it.
         network: the network before it was folded, by name (see `load_model`) or in memory, with any weights. timm,
-            torchvision and the demo need none; the code of a Python file or of a hub repository is run only where it
-            is named here.
+            torchvision and the demo need none; the code of a Python file or of a hub repository is run only if it is
+            named here.
 
     Raises:
         SeProbeError: a file is missing or was changed, or the network is needed or does not fit.

@@ -1,10 +1,10 @@
-"""Measurements behind a fold: mean gates and their spread on one half of the images, losses on both."""
+"""Which gates may be fixed: mean gates and their spread on one half of the images, a search there, losses on both."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from se_probe.ablation.metric import Metric
-from se_probe.ablation.sources import mean_of_class_means
+from se_probe.ablation.planning import mean_of_class_means
 from se_probe.costs.timing import Timing, paired_timing
-from se_probe.folding.evaluation import Images, confirm, first_choice, reference_tensor, scores
+from se_probe.folding.evaluation import Images, confirm, first_choice, scores
 from se_probe.folding.loss import FEWEST_MEASURED, Loss, above_chance, least_limit, loss_of, metric_loss
-from se_probe.folding.search import Search, search
 from se_probe.folding.surgery import Folded, fold_gates
 from se_probe.gates import Constant, GateSite, intervene
 from se_probe.images import Selection
@@ -24,48 +23,79 @@ from se_probe.models import LoadedModel
 from se_probe.recording import Recording, record
 from se_probe.recording.memory import keep_freed_memory
 from se_probe.recording.run_folder import RunFolder
+from se_probe.trace.example import reference_tensor
 
 PROBE_IMAGES = 4
 
 
 @dataclass(frozen=True)
-class LossMeasure:
-    """The unit of a loss: an image is correct where the network's choice equals `target`."""
+class Trial:
+    """A set of sites, its loss, and whether the loss is allowed."""
 
-    name: str
-    before: NDArray[np.int64]
-    target: NDArray[np.int64]
-
-    @property
-    def level(self) -> str:
-        """What the untouched network has, in words."""
-        return f"{100 * np.mean(self.before == self.target):.2f} %"
-
-    def loss(self, chosen: NDArray[np.int64]) -> Loss:
-        """Return the loss of a network that makes these choices, `(image,)`."""
-        return loss_of(self.before == self.target, chosen == self.target)
+    sites: tuple[str, ...]
+    loss: Loss
+    allowed: bool
 
 
 @dataclass(frozen=True)
-class MetricMeasure:
-    """The unit of a loss by one's own measure."""
+class Search:
+    """All trials in order, and the chosen set."""
 
-    metric: Metric
-    before: NDArray[np.float64]
-
-    @property
-    def name(self) -> str:
-        """Name of the measure."""
-        return self.metric.name
+    trials: tuple[Trial, ...]
+    chosen: tuple[str, ...]
 
     @property
-    def level(self) -> str:
-        """What the untouched network has, in words."""
-        return f"{np.nanmean(self.before):.4g} {self.metric.unit}".rstrip()
+    def loss(self) -> Loss | None:
+        """Loss of the chosen set if it was tried, None for the empty set."""
+        return next((trial.loss for trial in self.trials if trial.sites == self.chosen), None)
 
-    def loss(self, after: NDArray[np.float64]) -> Loss:
-        """Return the loss of a network that has these numbers, `(image,)`."""
-        return metric_loss(self.metric, self.before, after)
+    @property
+    def least_harmful(self) -> Trial | None:
+        """The trial of a single site with the lowest bound."""
+        alone = [trial for trial in self.trials if len(trial.sites) == 1]
+        return min(alone, key=lambda trial: trial.loss.bound, default=None)
+
+
+def search(order: Sequence[str], cost: Callable[[Sequence[str]], Loss], max_loss: float) -> Search:
+    """Return the largest set found whose loss is at the most `max_loss` points, by the upper limit of its interval.
+
+    Bisection finds the longest allowed prefix of `order`, assuming that the loss grows along it. Each later site is
+    then added if the whole set stays allowed, which needs no such assumption. The upper limit decides because the best
+    of many sets looks better than it is. For the same reason a measured gain counts as no loss.
+
+    Args:
+        order: names of sites, the most static first.
+        cost: measures the loss of a set of sites.
+        max_loss: percentage points.
+    """
+    trials: dict[tuple[str, ...], Trial] = {}
+
+    def allowed(sites: Sequence[str]) -> bool:
+        key = tuple(sites)
+        if key not in trials:
+            loss = cost(key)
+            trials[key] = Trial(key, loss, loss.bound <= max_loss)
+        return trials[key].allowed
+
+    longest, failed = 0, len(order) + 1
+    while failed - longest > 1:
+        # All sites first: for collapsed gates that is the answer.
+        length = len(order) if failed > len(order) else (longest + failed) // 2
+        longest, failed = (length, failed) if allowed(order[:length]) else (longest, length)
+    chosen = list(order[:longest])
+    for site in order[longest:]:
+        if allowed([*chosen, site]):
+            chosen.append(site)
+    return Search(tuple(trials.values()), tuple(chosen))
+
+
+@dataclass(frozen=True)
+class LossMeasure:
+    """What is lost: its name, the untouched network's level in words, and the loss from a changed network's scores."""
+
+    name: str
+    level: str
+    loss: Callable[[NDArray[Any]], Loss]
 
 
 class Study:
@@ -77,8 +107,8 @@ class Study:
             standard deviation over images.
         order: names of the sites, the most static first.
         possible: the network with all sites folded, known after a search.
-        metric: a measure of one's own in the place of the first choice.
-        measure_name: the unit of losses, known after the first measurement.
+        metric: replaces classification accuracy.
+        measure_name: what is lost, known after the first measurement.
     """
 
     def __init__(
@@ -109,7 +139,7 @@ class Study:
         self.possible: Folded | None = None
 
     def _record(self, device: str, batch_size: int, workers: int, progress: Callable[[int], None]) -> Recording:
-        """Record the moments of the first half; no single gates are kept."""
+        """Record the moments of the first half, without the gates of single images."""
         selection = self.first.selection
         entries = tuple(replace(entry, role="reference") for entry in selection.entries)
         return record(
@@ -128,40 +158,48 @@ class Study:
         """Return the mean gates of the first half."""
         return {self.sites[name]: self.means[name] for name in names}
 
-    def intervened(self, names: Sequence[str]) -> AbstractContextManager[Any]:
-        """Replace the network's gates by their means for a `with` block."""
-        return intervene(self.network, {site: Constant(values) for site, values in self.constants(names).items()})
-
-    @property
-    def shows_nothing(self) -> bool:
-        """Whether too few images of the first half could be decoded to know how one's own measure varies."""
-        return len(self.first.units()) < FEWEST_MEASURED
-
     def _with_means(self, names: Sequence[str]) -> Callable[[torch.Tensor], Any]:
         """Return the network with the gates of some sites replaced by their means."""
+        constants = {site: Constant(values) for site, values in self.constants(names).items()}
 
         def run(batch: torch.Tensor) -> Any:
-            with self.intervened(names):
+            with intervene(self.network, constants):
                 return self.network(batch)
 
         return run
 
-    def measure(self, images: Images, before: NDArray[Any]) -> LossMeasure | MetricMeasure:
-        """Return the unit: one's own measure, top-1 accuracy where it exceeds chance, else agreement."""
+    def measure(self, images: Images, before: NDArray[Any]) -> LossMeasure:
+        """Return what is lost: the metric, top-1 accuracy if it exceeds chance, else agreement.
+
+        Args:
+            images: the images.
+            before: scores of the untouched network on them.
+        """
         if self.metric is not None:
             self.measure_name = self.metric.name
-            return MetricMeasure(self.metric, before)
+            level = f"{np.nanmean(before):.4g} {self.metric.unit}".rstrip()
+            return LossMeasure(self.measure_name, level, partial(metric_loss, self.metric, before))
         units = images.units()
         classes = len(np.unique(units))
         if not self.measure_name:
             usable = bool((units >= 0).all()) and classes > 1 and above_chance(before == units, classes)
             self.measure_name = "top-1 accuracy" if usable else "agreement with the untouched network"
-        return LossMeasure(self.measure_name, before, units if self.measure_name.startswith("top-1") else before)
+        target = units if self.measure_name.startswith("top-1") else before
+        right = before == target
+        return LossMeasure(
+            self.measure_name, f"{100 * np.mean(right):.2f} %", lambda choices: loss_of(right, choices == target)
+        )
 
     @keep_freed_memory()
     def search(self, max_loss: float, say: Callable[[str], None]) -> Search:
-        """Search on the first half among the sites that surgery can fix; without trials where images are too few."""
-        if self.shows_nothing if self.metric else least_limit(len(self.first.units())) > max_loss:
+        """Search on the first half among the sites that can be folded; there are no trials if images are too few.
+
+        Args:
+            max_loss: as for `search`.
+            say: called with lines on what is tried.
+        """
+        images = len(self.first.units())
+        if images < FEWEST_MEASURED if self.metric else least_limit(images) > max_loss:
             return Search((), ())
         possible = self.possible = self.folded(list(self.sites))
         for item in possible.sites:
@@ -174,7 +212,7 @@ class Study:
 
         def cost(names: Sequence[str]) -> Loss:
             changed = self._with_means(names)
-            # The first choice does not ask for the output of the untouched network.
+            # The first choice does not need the output of the untouched network.
             *_, after = scores([self.network, changed] if self.metric else [changed], self.first, score)
             loss = measure.loss(after)
             say(f"tried     {len(names)} sites, up to {names[-1]}: {loss}")
@@ -183,7 +221,7 @@ class Study:
         return search([name for name in self.order if name in possible.fixed], cost, max_loss)
 
     def folded(self, names: Sequence[str]) -> Folded:
-        """Fold sites, the constants being the mean gates of the first half."""
+        """Fold sites, with the mean gates of the first half as constants."""
         return fold_gates(self.network, self.constants(names), self.first.first(PROBE_IMAGES))
 
     @keep_freed_memory()

@@ -23,8 +23,8 @@ from se_probe.folding.absorb import RefusedError, Scaling, absorb_after, absorb_
 from se_probe.folding.locate import ProductNode, locate
 from se_probe.folding.rebuild import RebuildError, edited
 from se_probe.gates import Constant, GateRecorder, GateSite, intervene
-from se_probe.gates.chosen import choose_sites
-from se_probe.gates.refusals import check_recordable, module_of
+from se_probe.gates.discovery import choose_sites
+from se_probe.gates.hooks import check_recordable, module_of
 from se_probe.gates.site import hook_point_of
 from se_probe.trace.flow import Flow, Operand, Value, follow
 from se_probe.trace.watching import storage_of, tensors_in
@@ -39,7 +39,7 @@ class SiteFold:
     Attributes:
         site: its name.
         module: path of the multiplying module.
-        how: "into layers" (nothing is left of the gate), "fixed multiply" or "refused" (untouched).
+        how: "into layers" (nothing is left of the gate), "fixed multiply" or "refused" (unchanged).
         layers: layers into which constants were folded.
         reason: why a multiplication remains or the site was refused; "" otherwise.
     """
@@ -56,10 +56,10 @@ class Folded:
     """A network with fixed gates and a record of the changes.
 
     Attributes:
-        network: the network, in evaluation mode; no tensor is shared with the one it was made from.
+        network: the network, in evaluation mode; it shares no tensor with the original.
         sites: outcome of each site, in the order given.
-        edits: changes of its structure, as `se_probe.folding.rebuild.edited` reads it.
-        deviation: largest difference of its output on the probe from the intervened network's, over the largest value.
+        edits: changes of its structure, for `se_probe.folding.rebuild.edited`.
+        deviation: deviation of its output on the probe from that of the intervened network (see `deviation`).
     """
 
     network: nn.Module
@@ -79,7 +79,7 @@ def fold_gates(
     batch: torch.Tensor,
     tolerance: float | None = None,
 ) -> Folded:
-    """Return a copy of a network whose gates at some sites are constants, without what computed them.
+    """Return a copy of a network whose gates at some sites are constants, without the layers that computed them.
 
     A constant is folded into the batch norm, convolution or linear layer before the site, or into the convolution or
     linear layer after it, if the data flow of a real pass allows it. Otherwise the feature map is multiplied by the
@@ -88,9 +88,9 @@ def fold_gates(
 
     Args:
         network: the network, in evaluation mode; it is not changed.
-        constants: site as `find_gates` returned it, or its name → gate, `(channel,)` or `(branch, channel)`.
+        constants: site or its name → gate, `(channel,)` or `(branch, channel)`.
         batch: `(image, 3, H, W)`, two images or more on which gates differ, on the network's device.
-        tolerance: largest deviation allowed; by default 1e-5 in float32, see `tolerance_of`.
+        tolerance: largest deviation allowed; by default `tolerance_of`, 1e-5 in float32.
 
     Raises:
         SeProbeError: the network is in training mode or wrapped, or the constants do not fit their sites.
@@ -101,13 +101,13 @@ def fold_gates(
     for site, gate in gates.items():
         Constant(gate).check(site)
     trial = _Trial(network, batch, tolerance_of(batch.dtype) if tolerance is None else tolerance)
-    found, refused = _located(network, sites, batch)
-    fixing = {site: partial(_fix, site=site, gate=gates[site], places=places) for site, places in found.items()}
-    plan, failed = trial.applied(_Plan(), fixing)
+    nodes, refused = _located(network, sites, batch)
+    fixes = {site: partial(_fix, site=site, gate=gates[site], nodes=found) for site, found in nodes.items()}
+    plan, failed = trial.applied(_Plan(), fixes)
     refused |= failed
-    absorbed = _absorbed(trial, plan, {site: found[site] for site in plan.sites})
-    moving = {site: partial(_move, site=site, scalings=item.scalings) for site, item in absorbed.items()}
-    plan, failed = trial.applied(plan, {site: change for site, change in moving.items() if absorbed[site].scalings})
+    absorbed = _absorbed(trial, plan, {site: nodes[site] for site in plan.sites})
+    moves = {site: partial(_move, site=site, scalings=item.scalings) for site, item in absorbed.items()}
+    plan, failed = trial.applied(plan, {site: move for site, move in moves.items() if absorbed[site].scalings})
     outcomes = []
     for site in sites:
         if site in refused or site in failed:
@@ -119,15 +119,12 @@ def fold_gates(
 
 
 def tolerance_of(dtype: torch.dtype) -> float:
-    """Return how far outputs may differ relative to the largest: 84 rounding steps, 1e-5 in float32."""
+    """Return the deviation allowed: 84 rounding steps, 1e-5 in float32."""
     return 84 * torch.finfo(dtype).eps
 
 
 def deviation(outputs: object, reference: object) -> torch.Tensor:
-    """Return the largest difference between two outputs of a network over the largest absolute value of the second.
-
-    A scalar on the outputs' device, in float32 at least.
-    """
+    """Return the largest difference of outputs over the largest absolute value of the reference, on their device."""
     differences, values = [], []
     for first, second in zip(tensors_in(outputs), tensors_in(reference), strict=True):
         dtype = torch.promote_types(second.dtype, torch.float32)
@@ -139,7 +136,7 @@ def deviation(outputs: object, reference: object) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class _Plan:
-    """Planned changes: edits of products by module, buffers by path, scalings of parameters, and the sites' gates."""
+    """Planned changes: edits of products by module, buffers by path, scalings of parameters, and constants by site."""
 
     products: Mapping[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
     buffers: Mapping[str, torch.Tensor] = field(default_factory=dict)
@@ -152,7 +149,7 @@ class _Plan:
 
 
 def changed_copy(network: nn.Module, plan: _Plan) -> nn.Module:
-    """Return a changed copy of a network; raise RefusedError where its structure cannot be changed like that."""
+    """Return a changed copy of a network; raise RefusedError if its structure cannot be changed."""
     copied = copy.deepcopy(network)
     try:
         for edit in plan.edits:
@@ -179,7 +176,7 @@ class _Trial:
     tolerance: float
 
     def deviation(self, plan: _Plan) -> float:
-        """Return the deviation of a plan's network; raise RefusedError where it does not run or deviates too far."""
+        """Return the deviation of a plan's network; raise RefusedError if it does not run or deviates too far."""
         with intervene(self.network, {site: Constant(values.numpy()) for site, values in plan.sites.items()}):
             reference = self.network(self.batch)
         try:
@@ -196,7 +193,7 @@ class _Trial:
     def applied(
         self, plan: _Plan, changes: Mapping[GateSite, Callable[[_Plan], _Plan]]
     ) -> tuple[_Plan, dict[GateSite, str]]:
-        """Return the plan with every change that holds, and why others do not; all are tried together first."""
+        """Return the plan with every change that holds, and the reasons of the others; all are tried together first."""
         refused: dict[GateSite, str] = {}
         try:
             whole = reduce(lambda grown, change: change(grown), changes.values(), plan)
@@ -217,7 +214,7 @@ class _Trial:
 def _located(
     network: nn.Module, sites: Sequence[GateSite], batch: torch.Tensor
 ) -> tuple[dict[GateSite, list[ProductNode]], dict[GateSite, str]]:
-    """Return the multiplications of each site, and the reasons for the sites where they are not found."""
+    """Return the multiplications of each site, and the reasons of sites where they are not found."""
     calls: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
 
     def catch(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], path: str) -> None:
@@ -229,26 +226,26 @@ def _located(
             hooks.callback(module_of(network, path).register_forward_pre_hook(hook, with_kwargs=True).remove)
         network(batch)
         gates = recorder.gates
-    found, refused = {}, {}
+    nodes, refused = {}, {}
     for site in sites:
         times = hook_point_of(site).product_calls
         try:
             if times != 1:
                 raise RefusedError(f"its module {site.module!r} is called {times} times in a pass")
-            found[site] = locate(module_of(network, site.module), calls[site.module], site, gates[site.name])
+            nodes[site] = locate(module_of(network, site.module), calls[site.module], site, gates[site.name])
         except RefusedError as refusal:
             refused[site] = str(refusal)
-    return found, refused
+    return nodes, refused
 
 
-def _fix(plan: _Plan, site: GateSite, gate: torch.Tensor, places: Sequence[ProductNode]) -> _Plan:
+def _fix(plan: _Plan, site: GateSite, gate: torch.Tensor, nodes: Sequence[ProductNode]) -> _Plan:
     """Replace a site's factors by constants."""
     before = plan.products.get(site.module, ())
     edits, buffers = [], {}
-    for number, (place, part) in enumerate(zip(places, [gate] if len(places) == 1 else gate, strict=True), len(before)):
-        values, name = place.constant(part), f"fixed_gate_{number}"
+    for number, (node, part) in enumerate(zip(nodes, [gate] if len(nodes) == 1 else gate, strict=True), len(before)):
+        values, name = node.constant(part), f"fixed_gate_{number}"
         facts = {"shape": list(values.shape), "dtype": str(values.dtype).removeprefix("torch.")}
-        edits.append({"node": place.node, "operand": place.operand, "buffer": name, **facts})
+        edits.append({"node": node.node, "operand": node.operand, "buffer": name, **facts})
         buffers[_path(site, name)] = values
     products = {**plan.products, site.module: (*before, *edits)}
     return replace(plan, products=products, buffers={**plan.buffers, **buffers}, sites={**plan.sites, site: gate})
@@ -260,7 +257,7 @@ def _path(site: GateSite, buffer: str) -> str:
 
 @dataclass
 class _Absorbed:
-    """How layers absorb the constants of a site: scalings by the path of a constant's buffer, and why others cannot."""
+    """How layers absorb a site's constants: scalings by the path of a constant's buffer, and reasons where none can."""
 
     scalings: dict[str, tuple[Scaling, ...]] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
@@ -272,29 +269,27 @@ class _Absorbed:
         return SiteFold(site.name, site.module, how, layers, "; ".join(dict.fromkeys(self.left)))
 
 
-def _absorbed(
-    trial: _Trial, plan: _Plan, places: Mapping[GateSite, Sequence[ProductNode]]
-) -> dict[GateSite, _Absorbed]:
-    """Return which layers of the network with fixed gates can absorb each site's constants."""
+def _absorbed(trial: _Trial, plan: _Plan, nodes: Mapping[GateSite, Sequence[ProductNode]]) -> dict[GateSite, _Absorbed]:
+    """Find the layers of the network with fixed gates that can absorb each site's constants."""
     changed = changed_copy(trial.network, plan)
     flow = follow(changed, trial.batch)
     absorbed: dict[GateSite, _Absorbed] = {}
-    for site, found in places.items():
+    for site, found in nodes.items():
         buffers = {item["node"]: item["buffer"] for item in plan.products[site.module]}
         absorbed[site] = _Absorbed()
-        for place in found:
-            path = _path(site, buffers[place.node])
+        for node in found:
+            path = _path(site, buffers[node.node])
             try:
-                absorbed[site].scalings[path] = _scalings(flow, changed.get_buffer(path), place)
+                absorbed[site].scalings[path] = _scalings(flow, changed.get_buffer(path), node)
             except RefusedError as refusal:
                 absorbed[site].left.append(str(refusal))
     return absorbed
 
 
-def _scalings(flow: Flow, buffer: torch.Tensor, place: ProductNode) -> tuple[Scaling, ...]:
-    """Return how layers absorb one constant, before the site or after it."""
-    if not place.plain:
-        raise RefusedError(f"{place.node} does more than multiply")
+def _scalings(flow: Flow, buffer: torch.Tensor, node: ProductNode) -> tuple[Scaling, ...]:
+    """Return how the layers before or after a product absorb its constant."""
+    if not node.plain:
+        raise RefusedError(f"{node.node} does more than multiply")
     constant = Value(storage_of(buffer), 0)
     steps = flow.read_by(constant)
     if len(steps) != 1 or steps[0].name != "mul":

@@ -2,13 +2,22 @@
 
 from se_probe.gates.deployed import Quantize, QuantizeLogits, Tile
 from se_probe.gates.discovery import Discovery, NoGatesError, SpatialMap, discover, find_gates, require_gates
-from se_probe.gates.effects import GateEffects, GateGradients, gate_effects
-from se_probe.gates.exact_effects import exact_effects
-from se_probe.gates.intervention import Intervention, intervene
+from se_probe.gates.effects import GateEffects, exact_effects, gate_effects
+from se_probe.gates.gradients import GateGradients
+from se_probe.gates.intervention import (
+    Branch,
+    Constant,
+    GateContext,
+    Identity,
+    Intervention,
+    PerLabel,
+    Replacement,
+    Scale,
+    Shuffle,
+    intervene,
+)
 from se_probe.gates.maps import GateMap, GateMapper, gate_maps
-from se_probe.gates.recorder import GateRecorder
-from se_probe.gates.replacements import Branch, Constant, GateContext, Identity, PerLabel, Replacement, Scale, Shuffle
-from se_probe.gates.signals import signals_of
+from se_probe.gates.recorder import GateRecorder, signals_of
 from se_probe.gates.site import GateSite
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Which axes or products of one module call are branches that compete, and which are channels or their groups."""
+"""Tell which axes or products of one module call are competing branches, and which are channels or their groups."""
 
 from __future__ import annotations
 
@@ -17,10 +17,7 @@ SUM_TOLERANCE = 1e-2
 
 @dataclass(frozen=True)
 class Gate:
-    """The products of one site; `values` are the gate in canonical form, `(image, channel)` or with branches.
-
-    `axes` are the aligned axes of the gate in canonical order.
-    """
+    """A gate: its products, its aligned axes in canonical order, and its values in canonical form."""
 
     events: tuple[Event, ...]
     axes: tuple[int, ...]
@@ -41,18 +38,16 @@ def gates_of(events: list[Event]) -> list[Gate]:
     """Return the gates of one module call; products whose factors compete are the branches of one gate."""
     rows: dict[Any, list[Gate]] = {}
     for gate in map(_gate, events):
-        lineage = gate.events[0].lineage
-        key = (
-            (lineage.activated_by, gate.shape) if lineage and lineage.activated_by and gate.branches == 1 else id(gate)
-        )
+        activated_by = gate.events[0].lineage and gate.events[0].lineage.activated_by
+        key = (activated_by, gate.shape) if activated_by and gate.branches == 1 else id(gate)
         rows.setdefault(key, []).append(gate)
     joined = [gate for row in rows.values() for gate in _joined(row)]
-    # One number an image scales the whole map; only where several compete are they a gate over branches.
+    # One number per image scales the whole map; several that compete are a gate over branches.
     return [gate for gate in joined if gate.axes or len(gate.events) > 1]
 
 
 def _joined(gates: list[Gate]) -> list[Gate]:
-    """Return one gate with branches for products whose factors come from one softmax over them, or as s and 1 - s."""
+    """Join products whose factors come from one softmax over them, or are s and 1 - s, into a gate with branches."""
     lineages = [gate.events[0].lineage for gate in gates]
     softmax = all(item is not None and item.competitors == len(gates) for item in lineages)
     halves = len(gates) == 2 and len({item.complement for item in lineages if item is not None}) == 2
@@ -92,20 +87,20 @@ def _parts(event: Event) -> int:
 
 
 def _has_channels(event: Event) -> bool:
-    """Whether the feature map has another axis that is not spatial: the gate's axis then holds branches."""
+    """Whether the feature map has another axis that is not spatial, so that the gate's axis holds branches."""
     geometry = event.geometry
     return any(event.feature_shape[axis] > 1 for axis in geometry.free if axis not in geometry.space)
 
 
 def _competes(event: Event, axis: int) -> bool:
-    """Whether branches along an axis compete: by a softmax over them, or because the network sums them up."""
+    """Whether branches along an axis compete: by a softmax over them, or because the network sums over them."""
     place = 1 + event.geometry.kept.index(axis)
     softmax = event.lineage is not None and event.lineage.competitors == event.values.shape[place]
     return axis in event.summed or (softmax and _adds_up(event.values, place))
 
 
 def _adds_up(values: torch.Tensor, dim: int) -> bool:
-    """Whether values sum to the same along an axis; on the meta device, where there are none, yes."""
+    """Whether all sums along an axis are equal; True on the meta device."""
     if values.is_meta:
         return True
     total = values.double().sum(dim)
@@ -113,10 +108,10 @@ def _adds_up(values: torch.Tensor, dim: int) -> bool:
 
 
 def cardinality(network: nn.Module, site: GateSite) -> int | None:
-    """Return the number K of cardinal groups of a site's channels, which lie group by group; None if not known.
+    """Return the number K of cardinal groups of a site's channels, which are ordered by group; None if unknown.
 
-    Read from the last 1×1 convolution inside the site's module: split attention computes the gates of each cardinal
-    group from the channels of that group alone.
+    It is the number of groups of the last 1×1 convolution in the site's module: split attention computes the gates of
+    each cardinal group from the channels of that group alone.
 
     Source: Zhang et al., ResNeSt: Split-Attention Networks, arXiv 2004.08955, section 3.
     """

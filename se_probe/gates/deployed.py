@@ -1,4 +1,4 @@
-"""Gates as a device would compute them: to few bits, or from the squeeze of a tile of the map."""
+"""Gates as a small device would compute them: in few bits, or from the squeeze of a tile of the map."""
 
 from __future__ import annotations
 
@@ -12,35 +12,38 @@ from torch import nn
 from torch.nn import functional
 
 from se_probe.errors import SeProbeError, one_line
-from se_probe.gates.refusals import module_of
-from se_probe.gates.replacements import GateContext, Replacement
+from se_probe.gates.hooks import module_of
+from se_probe.gates.intervention import GateContext, Replacement
 from se_probe.gates.site import GateSite, hook_point_of
 from se_probe.trace.operation import Product
 
 MOST_BITS = 16
 # Logits beyond these change a gate by less than 0.0004 (sigmoid) or by nothing (hard sigmoid).
 _REACH = {"sigmoid": 8.0, "hard-sigmoid": 3.0}
-# How far gates of a map may be from those of its channel means, by the precision.
+# Largest difference of the gates of a map from those of its channel means, by precision.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 _COARSE = 2e-2
 
 
 @dataclass(frozen=True)
-class Quantize(Replacement):
+class _Bits(Replacement):
+    bits: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.bits <= MOST_BITS:
+            raise SeProbeError(f"{self.bits} bits were asked for; expected 1 to {MOST_BITS}.")
+
+
+@dataclass(frozen=True)
+class Quantize(_Bits):
     """The gate rounded to the nearest of 2^bits equally spaced values from 0 to 1, both included.
 
     Attributes:
         bits: 1 to 16.
     """
 
-    bits: int
-
-    def __post_init__(self) -> None:
-        """Check the number of bits."""
-        _check_bits(self.bits)
-
     def check(self, site: GateSite) -> None:
-        """Raise SeProbeError where the gate has no bounds."""
+        """Raise SeProbeError if the gate is unbounded."""
         if not site.bounded:
             raise SeProbeError(
                 f"the gates of {site.name} are unbounded, so that {self.bits} bits have no range to cover; choose "
@@ -54,21 +57,15 @@ class Quantize(Replacement):
 
 
 @dataclass(frozen=True)
-class QuantizeLogits(Replacement):
+class QuantizeLogits(_Bits):
     """The gate of a logit rounded to the nearest of 2^bits equally spaced values from −8 to 8 (hard sigmoid: ±3).
 
     Attributes:
         bits: 1 to 16.
     """
 
-    bits: int
-
-    def __post_init__(self) -> None:
-        """Check the number of bits."""
-        _check_bits(self.bits)
-
     def check(self, site: GateSite) -> None:
-        """Raise SeProbeError where the logit cannot be told from the gate."""
+        """Raise SeProbeError if the gate does not determine the logit."""
         if site.activation not in _REACH:
             raise SeProbeError(
                 f"the gates of {site.name} come from {site.activation}, from which a logit cannot be told; expected "
@@ -88,8 +85,8 @@ class QuantizeLogits(Replacement):
 class Tile(Replacement):
     """A gate for each tile of the map, computed by the network's own excitation from the mean of that tile.
 
-    Tiles are squares of `side` positions, the last of a row or column what is left; a map that is no larger has one
-    tile, and its gate stays as it is up to rounding. Weights are those that were trained on whole maps.
+    Tiles are squares of `side` positions, smaller at the end of a row or column. A map that is no larger is one tile
+    and keeps its gate up to rounding. The weights are those trained on whole maps.
 
     Args:
         network: the network whose gates are replaced.
@@ -106,15 +103,15 @@ class Tile(Replacement):
         self._excitations: dict[tuple[str, torch.device, torch.dtype], Callable[[torch.Tensor], torch.Tensor]] = {}
 
     def check(self, site: GateSite) -> None:
-        """Raise SeProbeError where the gate is not computed from the channel means of the map that it multiplies."""
+        """Raise SeProbeError if the gate is not computed from the channel means of the map that it multiplies."""
         parameter = next(self._network.parameters())
         self._excitation(site, parameter.device, parameter.dtype)
 
     def arguments(
         self, product: Product, args: tuple[Any, ...], gate: torch.Tensor, context: GateContext
     ) -> tuple[Any, ...]:
-        """Return the arguments of the multiplication with a gate for each position."""
-        feature: torch.Tensor = args[1 - product.operand]
+        """Return the arguments of the multiplication with a gate for each position; see `Replacement`."""
+        feature: torch.Tensor = args[product.feature_operand]
         height, width = feature.shape[2:]
         excitation = self._excitation(context.site, feature.device, feature.dtype)
         tiles = min(self.side, height), min(self.side, width)
@@ -133,13 +130,8 @@ class Tile(Replacement):
         return self._excitations[key]
 
 
-def _check_bits(bits: int) -> None:
-    if not 1 <= bits <= MOST_BITS:
-        raise SeProbeError(f"{bits} bits were asked for; expected 1 to {MOST_BITS}.")
-
-
 def _excitation_of(network: nn.Module, site: GateSite) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return what makes gates `(image, channel)` of channel means `(image, channel)`, tried on noise.
+    """Return a function from channel means to gates, both `(image, channel)`, tested on noise.
 
     Raises:
         SeProbeError: the site's gates are computed from something else.
@@ -160,19 +152,21 @@ def _excitation_of(network: nn.Module, site: GateSite) -> Callable[[torch.Tensor
     if reason is not None:
         raise _untiled(site, reason)
     reference = next(network.parameters())
-    made = _Excitation(_without_hooks(module_of(network, site.module)), point.module.removeprefix(f"{site.module}."))
+    excitation = _Excitation(
+        _without_hooks(module_of(network, site.module)), point.module.removeprefix(f"{site.module}.")
+    )
     noise = torch.rand(2, site.channels, 6, 5, generator=torch.Generator().manual_seed(0)).to(reference)
     try:
-        of_map, of_means = made.gates(noise), made(noise.mean((2, 3)))
+        of_map, of_means = excitation.gates(noise), excitation(noise.mean((2, 3)))
     except Exception as error:
         raise _untiled(site, f"its module {site.module!r} does not run by itself ({one_line(error)})") from error
     if (of_map - of_means).abs().max() > _TOLERANCE.get(reference.dtype, _COARSE):
         raise _untiled(site, "its gates depend on more of the map than the channel means")
-    return made
+    return excitation
 
 
 class _Excitation:
-    """A module whose gate is read from one inside it."""
+    """A module that returns the gate, which is the output of a module inside it."""
 
     def __init__(self, module: nn.Module, gate: str) -> None:
         self._module = module
@@ -192,7 +186,7 @@ class _Excitation:
 
 
 def _without_hooks(module: nn.Module) -> nn.Module:
-    """Return a copy of a module that nothing watches."""
+    """Return a copy of a module without hooks."""
     copied = copy.deepcopy(module)
     for part in copied.modules():
         part._forward_hooks.clear()

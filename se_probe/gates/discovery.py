@@ -1,4 +1,4 @@
-"""Find the gates of any network by what it multiplies in a few dry passes, not by class names."""
+"""Find the gates of any network by its products in a few dry passes, not by class names."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from itertools import groupby
 from typing import Any
 
@@ -14,9 +15,9 @@ from torch import nn
 
 from se_probe.errors import SeProbeError
 from se_probe.gates.branches import Gate, gates_of
-from se_probe.gates.experiments import LeftOut, decide
+from se_probe.gates.candidates import LeftOut, decide
 from se_probe.gates.naming import block_of, family_of, strides, unique_names
-from se_probe.gates.site import GateSite, GateSites, HookPoint
+from se_probe.gates.site import GateSite, HookPoint
 from se_probe.trace.dry_pass import default_input_size, unwrap
 from se_probe.trace.example import example_of, noise_example
 from se_probe.trace.lineage import Lineage
@@ -41,52 +42,67 @@ class SpatialMap:
     count: int
 
 
-@dataclass(frozen=True)
-class Discovery:
-    """What the dry passes found in a network.
+class Discovery(list[GateSite]):
+    """The sites of a network in network order; a list that prints as a table.
 
     Attributes:
-        sites: the gates, in network order.
-        left_out: what is deliberately not recorded, and why.
-        input_size: size of the passes' first input without the image axis.
+        left_out: what is not recorded, and why.
+        input_size: size of the dry passes' first input without the image axis.
     """
 
-    sites: tuple[GateSite, ...]
-    left_out: tuple[LeftOut, ...]
-    input_size: tuple[int, ...]
+    def __init__(self, sites: Iterable[GateSite], left_out: Sequence[LeftOut], input_size: Sequence[int]) -> None:
+        super().__init__(sites)
+        self.left_out, self.input_size = tuple(left_out), tuple(input_size)
+
+    @property
+    def sites(self) -> tuple[GateSite, ...]:
+        """The sites as a tuple."""
+        return tuple(self)
 
     @property
     def spatial_maps(self) -> tuple[SpatialMap, ...]:
         """Factors with spatial extent, by module."""
         return tuple(SpatialMap(item.module, item.count) for item in self.left_out if item.kind == "spatial map")
 
+    def __repr__(self) -> str:
+        """Return a table of the sites, and what was left out below it."""
+        columns = ("name", "module", "family", "stride", "channels", "branches", "activation", "reduction")
+        cells = [columns, *([_cell(getattr(site, column)) for column in columns] for site in self)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        rows = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+        return "\n".join([*rows, *map(str, self.left_out)])
 
-def find_gates(network: nn.Module, input_size: Sequence[int] | None = None, *, inputs: Any = None) -> GateSites:
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def find_gates(network: nn.Module, input_size: Sequence[int] | None = None, *, inputs: Any = None) -> Discovery:
     """Return every place where a network multiplies a feature map by a gate, in network order.
 
     Args:
         network: any network; it is left as it was, in its training mode and without hooks.
-        input_size: `(3, H, W)` of its input, taken from its timm configuration by default, else (3, 224, 224).
-        inputs: an example of what the network is called with, for networks that take several inputs, dicts, tokens,
-            audio or video: a tensor, a tuple of arguments, or a dict of keyword arguments; images on the first axis.
+        input_size: `(3, H, W)` of its input; by default that of its timm configuration, else (3, 224, 224).
+        inputs: an example of the network's input, for networks that take several inputs, dicts, tokens, audio or
+            video: a tensor, a tuple of arguments, or a dict of keyword arguments; images on the first axis.
 
     Returns:
         A list of sites that prints as a table; `left_out` holds what is no gate, and why.
 
     Raises:
         NoGatesError: the network has no gates.
-        SeProbeError: a dry pass failed, the network cannot be watched, or what is a gate cannot be told.
+        SeProbeError: a dry pass failed, the network cannot be watched, or gates cannot be told from other products.
 
     Source: SENet (arXiv 1709.01507), section 3; SKNet (1903.06586), section 3.1; ResNeSt (2004.08955).
     """
     discovery = discover(network, input_size, inputs=inputs)
     require_gates(type(network).__name__, discovery)
-    return GateSites(discovery.sites, discovery.left_out, discovery.input_size)
+    return discovery
 
 
 def require_gates(name: str, discovery: Discovery) -> None:
-    """Raise NoGatesError, saying what was looked for, where a network (called `name`) has no gates."""
-    if not discovery.sites:
+    """Raise NoGatesError if a network, called `name` in the message, has no gates."""
+    if not discovery:
         counts = Counter(item.kind for item in discovery.left_out for _ in range(item.count))
         seen = ", ".join(f"{count} {kind}" for kind, count in counts.items())
         spatial = f" (left out: {seen})" if seen else ""
@@ -97,7 +113,7 @@ def require_gates(name: str, discovery: Discovery) -> None:
 
 
 def discover(network: nn.Module, input_size: Sequence[int] | None = None, *, inputs: Any = None) -> Discovery:
-    """Find gates and say what was left out; a network without gates gives an empty list of sites.
+    """Find gates as `find_gates` does; a network without gates gives an empty list.
 
     Args:
         network: as in `find_gates`.
@@ -116,11 +132,36 @@ def discover(network: nn.Module, input_size: Sequence[int] | None = None, *, inp
     return Discovery(_sites(network, watched, events, example.input_size), left_out, example.input_size)
 
 
-def _sites(
-    network: nn.Module, watched: Trace, events: Iterable[Event], input_size: tuple[int, ...]
-) -> tuple[GateSite, ...]:
-    """Return the sites of products that multiply by gates, by the calls that make them."""
-    # Without a larger input that ran, all axes of the input but the first of several are taken for space.
+def choose_sites(network: nn.Module, sites: Iterable[GateSite | str] | None = None, **example: Any) -> list[GateSite]:
+    """Return sites of a network; if they are named or not given, a dry pass finds them.
+
+    Args:
+        network: the network.
+        sites: sites, or their names; None for all.
+        example: `input_size` or `inputs` of the dry pass, as for `find_gates`; None is left out.
+
+    Raises:
+        SeProbeError: the network has no site of a name, or no gates were found.
+    """
+    chosen = None if sites is None else list(sites)
+    if chosen is not None and not any(isinstance(site, str) for site in chosen):
+        return [site for site in chosen if isinstance(site, GateSite)]
+    found = find_gates(network, **{name: value for name, value in example.items() if value is not None})
+    return found if chosen is None else [_named(item, found) if isinstance(item, str) else item for item in chosen]
+
+
+def _named(name: str, sites: Sequence[GateSite]) -> GateSite:
+    names = [site.name for site in sites]
+    if name in names:
+        return sites[names.index(name)]
+    near = get_close_matches(name, names, n=3, cutoff=0.7)
+    expected = f"did you mean {' or '.join(near)}?" if near else f"expected some of {', '.join(names)}."
+    raise SeProbeError(f"the network has no site {name!r}; {expected}")
+
+
+def _sites(network: nn.Module, watched: Trace, events: Iterable[Event], input_size: tuple[int, ...]) -> list[GateSite]:
+    """Return the sites of products that multiply by gates, call by call."""
+    # If no larger input ran, all axes of the input but the first of several count as space.
     extent = tuple(input_size[axis - 1] for axis in watched.experiments.extents) or input_size[1:] or input_size
     numbers: dict[int, dict[int, int]] = defaultdict(dict)
     sites = []
@@ -152,7 +193,7 @@ def _sites(
             _check(site, gate)
             sites.append(site)
     names = unique_names([site.name for site in sites])
-    return tuple(replace(site, name=name) for site, name in zip(sites, names, strict=True))
+    return [replace(site, name=name) for site, name in zip(sites, names, strict=True)]
 
 
 def _activation(lineage: Lineage, branches: int) -> str:
@@ -162,13 +203,13 @@ def _activation(lineage: Lineage, branches: int) -> str:
 
 
 def _kernels(gate: Gate) -> tuple[int, ...]:
-    """Return the extent of each branch's convolution, empty where they cannot be told apart."""
+    """Return the extent of each branch's convolution, empty if unknown."""
     kernels = tuple(kernel for event in gate.events for kernel in event.feature_lineage.kernels)
     return kernels if gate.branches > 1 and len(kernels) == gate.branches else ()
 
 
 def _check(site: GateSite, gate: Gate) -> None:
-    """Raise RuntimeError where the canonical gate does not reproduce the network's own products."""
+    """Raise RuntimeError if the canonical gate does not reproduce the network's own products."""
     if not all(event.exact for event in gate.events):
         raise RuntimeError(
             f"{site.name} in {site.module!r}: feature map times gate differs from the network's own product; this is a "
@@ -188,7 +229,7 @@ def _hook_point(gate: Gate, lineage: Lineage, watched: Trace) -> HookPoint:
         products_in_call=own.products,
         logit=_of_width(lineage.bounded_by, math.prod(gate.shape)),
         squeeze=_of_width(lineage.squeezed_by, gate.shape[-1]),
-        operations=tuple(watched.operations.items()),
+        operations=tuple(watched.counts.items()),
     )
 
 
@@ -199,7 +240,7 @@ def _in_order(event: Event, axes: tuple[int, ...]) -> Product:
 
 
 def _of_width(found: tuple[Operation, int] | None, units: int) -> Operation | None:
-    """Return an operation where it has a unit for each of the gate's, else None."""
+    """Return an operation if it has a unit for each of the gate's, else None."""
     return found[0] if found is not None and found[1] == units else None
 
 

@@ -1,4 +1,4 @@
-"""Dispatch modes of a thread, which an interrupt cannot leave on; and which operations are not the network's."""
+"""Safe hooking: which networks may be hooked, dispatch modes that an interrupt cannot leave on, and refused passes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,61 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from se_probe.errors import SeProbeError
+
+TRAINING = (
+    "the network is in training mode, in which batch statistics and dropout change its gates; "
+    "call network.eval() before it is recorded."
+)
+
+
+def check_recordable(network: nn.Module, *, in_training: bool = False) -> None:
+    """Raise SeProbeError if hooks would miss gates or see part of a batch, or if training mode is not allowed."""
+    if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        raise SeProbeError(
+            f"the network is wrapped in {type(network).__name__}, whose replicas run without the recorder; "
+            "pass network.module and run that."
+        )
+    if isinstance(network, torch.jit.ScriptModule):
+        raise SeProbeError(
+            "the network is scripted, and hooks on its modules do not run; pass the Python network that it was "
+            "scripted from."
+        )
+    for path, module in network.named_modules():
+        if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
+            raise SeProbeError(
+                f"{path or 'the network'} is compiled by torch.compile, which may leave out hooks that are "
+                "registered later; pass the network from before it was compiled (compiled._orig_mod) and run that."
+            )
+    if not in_training and any(module.training for module in network.modules()):
+        raise SeProbeError(TRAINING)
+
+
+def module_of(network: nn.Module, path: str) -> nn.Module:
+    """Return the module at a site's path; raise SeProbeError if the network has none."""
+    try:
+        return network.get_submodule(path)
+    except AttributeError:
+        raise SeProbeError(
+            f"the network has no module {path!r}, which multiplies by a gate; pass the sites that find_gates "
+            "returned for this very network."
+        ) from None
+
+
+def another_way(difference: str) -> SeProbeError:
+    """Return the error for a pass that differs from the dry pass in which the sites were found."""
+    return SeProbeError(
+        f"this forward pass took another way than the dry pass in which the sites were found: {difference}; nothing of "
+        "it is recorded or changed. Find the sites with an input for which the network takes this way."
+    )
 
 
 class _Thread(threading.local):
-    """The modes of a thread that are on, outermost first, with their owners; and whether `reading` is on."""
+    """The active modes of a thread, outermost first, with their owners; and whether `reading` is active."""
 
     def __init__(self) -> None:
         self.modes: list[tuple[object, TorchDispatchMode]] = []
@@ -21,13 +71,13 @@ _THREAD = _Thread()
 
 
 def push_mode(owner: object, mode: TorchDispatchMode) -> None:
-    """Turn a mode on until `pop_mode`; an interrupted pass turns it off when the follower `owner` is left."""
+    """Enter a mode until `pop_mode`, or until `unwind` after an interrupted pass."""
     mode.__enter__()
     _THREAD.modes.append((owner, mode))
 
 
 def pop_mode(owner: object) -> TorchDispatchMode | None:
-    """Turn the innermost mode off if it is that of `owner`, and return it."""
+    """Leave the innermost mode and return it, if it belongs to `owner`."""
     if not _THREAD.modes or _THREAD.modes[-1][0] is not owner:
         return None
     mode = _THREAD.modes.pop()[1]
@@ -35,30 +85,30 @@ def pop_mode(owner: object) -> TorchDispatchMode | None:
     return mode
 
 
-def modes_on() -> int:
-    """Return how many modes are on."""
+def active_modes() -> int:
+    """Return the number of active modes."""
     return len(_THREAD.modes)
 
 
-def unwind_to(outermost: int) -> None:
-    """Turn off all modes inside of the `outermost`, a number."""
-    while modes_on() > outermost:
+def unwind_to(depth: int) -> None:
+    """Leave all modes but the outermost `depth`."""
+    while active_modes() > depth:
         pop_mode(_THREAD.modes[-1][0])
 
 
 def unwind(owner: object) -> None:
-    """Turn off the modes of `owner` and those inside of them; an interrupt skips the hooks that would have done so."""
-    unwind_to(next((place for place, (item, _) in enumerate(_THREAD.modes) if item is owner), modes_on()))
+    """Leave the modes of `owner` and those inside them, which an interrupt has left active."""
+    unwind_to(next((depth for depth, (item, _) in enumerate(_THREAD.modes) if item is owner), active_modes()))
 
 
 def is_reading() -> bool:
-    """Whether the operations at hand are those of a recorder or an intervention and not the network's."""
+    """Whether the current operations are those of a recorder or an intervention and not the network's."""
     return _THREAD.reading
 
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """Keep the operations in the block from being taken for the network's."""
+    """Keep operations in the block apart from the network's."""
     before, _THREAD.reading = _THREAD.reading, True
     try:
         yield

@@ -3,16 +3,193 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import nn
 
 from se_probe.errors import SeProbeError
-from se_probe.gates.chosen import choose_sites
+from se_probe.gates.discovery import choose_sites
 from se_probe.gates.passes import PassFollower, SiteProduct
-from se_probe.gates.replacements import GateContext, Replacement
 from se_probe.gates.site import GateSite
+from se_probe.trace.operation import Product
+
+
+@dataclass(frozen=True)
+class GateContext:
+    """Where and when a gate is replaced.
+
+    Attributes:
+        site: the gate's site.
+        branches: the branches of this product: all, or one if branches are multiplied one by one.
+        forward: number of forward passes before this one in the intervention.
+        labels: label of each image of the batch, None if none were given.
+    """
+
+    site: GateSite
+    branches: slice
+    forward: int
+    labels: Sequence[str] | None
+
+
+class Replacement:
+    """A replacement of a gate."""
+
+    def check(self, site: GateSite) -> None:
+        """Raise SeProbeError if it does not fit the site; by default it fits every site."""
+
+    def values(self, gate: torch.Tensor, context: GateContext) -> torch.Tensor:
+        """Return the values by which the network multiplies.
+
+        Args:
+            gate: the network's own gate, `(image, branch, channel)`, with one branch if none compete.
+            context: its site and pass.
+
+        Returns:
+            A tensor on the gate's device that broadcasts to its shape.
+        """
+        raise NotImplementedError
+
+    def arguments(
+        self, product: Product, args: tuple[Any, ...], gate: torch.Tensor, context: GateContext
+    ) -> tuple[Any, ...]:
+        """Return the arguments of a multiplication with `values` instead of the gate.
+
+        Args:
+            product: the multiplication.
+            args: its arguments.
+            gate: as for `values`.
+            context: as for `values`.
+        """
+        return product.replace(args, self.values(gate, context).expand(gate.shape))
+
+
+class Identity(Replacement):
+    """The neutral gate: 1, and 1/M where M branches compete, as if there were no gate."""
+
+    def values(self, gate: torch.Tensor, context: GateContext) -> torch.Tensor:
+        """Return 1 / M."""
+        return gate.new_full((), 1 / context.site.branches)
+
+
+@dataclass(frozen=True)
+class Scale(Replacement):
+    """The gate times a factor."""
+
+    factor: float
+
+    def values(self, gate: torch.Tensor, context: GateContext) -> torch.Tensor:
+        """Return the scaled gate."""
+        return gate * self.factor
+
+
+@dataclass(frozen=True)
+class Branch(Replacement):
+    """One branch alone: its gate is 1, that of every other branch 0; branches count from 0."""
+
+    branch: int
+
+    def check(self, site: GateSite) -> None:
+        """Raise SeProbeError if the site has no such branch."""
+        if site.branches == 1 or not 0 <= self.branch < site.branches:
+            has = f"its branches are 0 to {site.branches - 1}" if site.branches > 1 else "it has no branches"
+            raise SeProbeError(
+                f"branch {self.branch} alone was asked for at {site.name}, but {has}; choose another branch or site."
+            )
+
+    def values(self, gate: torch.Tensor, context: GateContext) -> torch.Tensor:
+        """Return 1 for the branch and 0 for the others."""
+        chosen = torch.arange(context.site.branches, device=gate.device) == self.branch
+        return chosen[context.branches, None].to(gate.dtype)
+
+
+@dataclass(frozen=True)
+class Shuffle(Replacement):
+    """The gates of another image of the same batch: their distribution is kept, their dependence on the image is not.
+
+    Sites that share the replacement get the same permutation; every forward pass gets another one. In a batch of one
+    class, gates stay within the class: mix the batch to remove class information too.
+    """
+
+    seed: int = 0
+
+    def values(self, gate: torch.Tensor, context: GateContext) -> torch.Tensor:
+        """Return the gates of permuted images."""
+        generator = torch.Generator().manual_seed(self.seed + context.forward)
+        order = torch.randperm(len(gate), generator=generator)
+        return gate[order.to(gate.device, non_blocking=True)]
+
+
+class PerLabel(Replacement):
+    """A gate for each label: labels are classes (the mean gate of each class) or images (another image's gates).
+
+    Set the labels of each batch before its pass: `intervention.labels = [...]`.
+
+    Args:
+        values: `(label, channel)` or `(label, branch, channel)`.
+        labels: label of each row.
+    """
+
+    def __init__(self, values: ArrayLike, labels: Sequence[str]) -> None:
+        self._values = torch.as_tensor(np.asarray(values))
+        self._row = {label: row for row, label in enumerate(labels)}
+        self._on: dict[torch.device, torch.Tensor] = {}
+
+    def check(self, site: GateSite) -> None:
+        """Raise SeProbeError if the values do not have the gate's shape."""
+        shape = (site.branches, site.channels) if site.branches > 1 else (site.channels,)
+        found = tuple(self._values.shape[1:])
+        if found != shape or len(self._values) != len(self._row):
+            raise SeProbeError(
+                f"{site.name} has gates of shape {shape}, and gates of shape {found} were given for it "
+                f"({len(self._values)} of them for {len(self._row)} labels); pass those of this very site."
+            )
+
+    def values(self, gate: torch.Tensor, context: GateContext) -> torch.Tensor:
+        """Return the gates of the batch's labels."""
+        if context.labels is None:
+            raise SeProbeError(
+                f"the gates of {context.site.name} depend on labels, and the batch has none; set the intervention's "
+                "`labels` before the forward pass."
+            )
+        missing = next((label for label in context.labels if label not in self._row), None)
+        if missing is not None:
+            raise SeProbeError(
+                f"no gates were given for the label {missing!r} at {context.site.name}; expected one of "
+                f"{len(self._row)}, such as {next(iter(self._row))!r}."
+            )
+        return self.rows(gate, context, [self._row[label] for label in context.labels])
+
+    def rows(self, gate: torch.Tensor, context: GateContext, rows: Sequence[int]) -> torch.Tensor:
+        """Return rows of the values as `(row, branch, channel)`, on the gate's device and in its dtype.
+
+        Args:
+            gate: as for `values`.
+            context: as for `values`.
+            rows: their positions.
+        """
+        if gate.device not in self._on:
+            self._on[gate.device] = self._values.to(gate.device)
+        chosen = self._on[gate.device][torch.tensor(rows).to(gate.device, non_blocking=True)]
+        return chosen.to(gate.dtype).reshape(len(rows), context.site.branches, -1)[:, context.branches]
+
+
+class Constant(PerLabel):
+    """One gate for all images, such as the mean of a recording.
+
+    Args:
+        values: `(channel,)` or `(branch, channel)`.
+    """
+
+    def __init__(self, values: ArrayLike) -> None:
+        super().__init__(np.asarray(values)[None], [""])
+
+    def values(self, gate: torch.Tensor, context: GateContext) -> torch.Tensor:
+        """Return the constant."""
+        return self.rows(gate, context, [0])
 
 
 def intervene(
@@ -22,34 +199,33 @@ def intervene(
     input_size: Sequence[int] | None = None,
     inputs: Any = None,
 ) -> Intervention:
-    """Replace gates of a network for as long as a `with` block lasts.
+    """Replace gates of a network inside a `with` block.
 
     Args:
         network: the network, in evaluation mode; as for `GateRecorder`, wrappers are refused.
-        replacements: site → what stands in the place of its gate. A site is what `find_gates` returned for this
-            network, or its name, for which one dry pass looks.
+        replacements: site or its name → replacement of its gate.
         input_size: size of the dry pass's input, as for `find_gates`.
         inputs: an example of the network's input for the dry pass, as for `find_gates`.
 
     Returns:
-        A context manager; its `labels` are the labels of the images of the next batch.
+        A context manager; set its `labels` to those of the next batch.
 
     Example:
         >>> with intervene(network, {"SE_5_2": Identity(), "SE_5_3": Identity()}):
         ...     network(batch)
 
-    The factor is replaced at the product, so that whatever else the network computes from the gate stays. Gates of
-    later sites are computed from the changed features. Of several interventions on one site, the first one entered
-    acts first. Nothing of the network is changed but hooks, which come off at the end of the block or on any exception.
+    The factor is replaced at the product: other uses of the gate stay, and gates of later sites are computed from the
+    changed features. Of several interventions on one site, the first one entered acts first. Only hooks are
+    added to the network, and removed at the end of the block, also after an error.
 
     Every pass must make the products of the dry pass; a pass that does not is refused. Passes may be made by any entry
     point that reaches all sites, such as `network.forward_features`, in the thread that entered the block; those of
-    other threads are not changed. Gradients are off inside the block, since they would be those of the untouched
+    other threads are not changed. Gradients are off inside the block, because they would be those of the untouched
     network.
 
     Raises:
-        SeProbeError: the network cannot be hooked, has no such site, or a replacement does not fit its site; at the end
-            of the block, the gates were not changed in it.
+        SeProbeError: the network cannot be hooked, has no such site, or a replacement does not fit its site; or the
+            block ends and the gates were not replaced in it.
 
     Source: interventions on a causal graph, Pearl, Causality (2009), section 3.2; ablation by the mean: Nanda et
     al. and others, "mean ablation".
@@ -62,7 +238,7 @@ class Intervention(PassFollower):
     """Replaces gates between `__enter__` and `__exit__`; see `intervene`.
 
     Attributes:
-        labels: label of each image of the next batch, for replacements that differ by class or image.
+        labels: label of each image of the next batch, for replacements by class or image.
     """
 
     def __init__(self, network: nn.Module, replacements: Mapping[GateSite, Replacement]) -> None:
@@ -92,11 +268,11 @@ class Intervention(PassFollower):
             )
 
     def begin_pass(self, batch: Any) -> None:
-        """Count the pass; gradients would be those of the untouched network."""
+        """Count the pass."""
         self._forward += 1
 
     def change(self, item: SiteProduct, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the arguments of a product with the replacement's values in place of the gate."""
+        """Return the arguments of a product with the gate replaced."""
         site, replacement = self._replacements[item.site]
         gate = item.product.read(args, item.point.product_shape)
         branched = gate if gate.dim() == 3 else gate[:, None]

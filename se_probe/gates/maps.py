@@ -1,8 +1,8 @@
 """Where a gate looks: its logit as a sum over the positions of the feature map that it multiplies.
 
 A gate is computed from its map u through a squeeze z, mostly the spatial mean. With a the gradient of the logit by z,
-position (i, j) has the share M(i, j) = Σ_c a_c u_c(i, j) / HW, and Σ M plus the share of the constants on the way is
-the logit: exactly where the excitation is made of affine layers and ReLU.
+position (i, j) has the share M(i, j) = Σ_c a_c u_c(i, j) / HW. Σ M plus the share of the constants is the logit,
+exactly if the excitation consists of affine layers and ReLU.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import torch
 from torch import nn
 
 from se_probe.errors import SeProbeError
-from se_probe.gates.chosen import choose_sites
+from se_probe.gates.discovery import choose_sites
+from se_probe.gates.hooks import another_way, check_recordable
 from se_probe.gates.map_paths import MapPath, Values, find_paths, no_map
-from se_probe.gates.refusals import another_way, check_recordable
 from se_probe.gates.site import GateSite
 from se_probe.trace.dry_pass import default_input_size
 from se_probe.trace.tape import LastOperation, Tape, TapeMode
 
-# Channels of every image, or an own row of them for each image.
+# Channels for all images, or a row of channels for each image.
 Channels = Sequence[int] | Sequence[Sequence[int]] | torch.Tensor
 
 
@@ -32,13 +32,13 @@ class GateMap:
 
     Attributes:
         site: the site.
-        channels: `(image, channel)`, which channels.
-        maps: `(image, channel, height, width)`, what each position of the feature map adds to the logit.
-        bias: `(image, channel)`, what the constants of the excitation (biases, batch norms) add.
-        logit: `(image, channel)`, the gate logits: the input of the gate function. Where branches compete, the logit of
-            the last branch minus that of the first, which is the logarithm of the ratio of their gates.
-        residual: `(image, channel)`, logit minus maps minus bias: rounding where the excitation is made of affine
-            layers and ReLU; what the curvature of a smooth nonlinearity leaves elsewhere.
+        channels: `(image, channel)`, the channels.
+        maps: `(image, channel, height, width)`, the share of each position of the feature map in the logit.
+        bias: `(image, channel)`, the share of the excitation's constants (biases, batch norms).
+        logit: `(image, channel)`, the input of the gate function. If branches compete, the logit of the last branch
+            minus that of the first, which is the logarithm of the ratio of their gates.
+        residual: `(image, channel)`, logit minus maps minus bias: rounding if the excitation consists of affine layers
+            and ReLU, else also the curvature of smooth nonlinearities.
     """
 
     site: GateSite
@@ -59,8 +59,7 @@ def gate_maps(
     Args:
         network: the network, in evaluation mode; it is left as it was.
         batch: `(image, …)`, its input.
-        channels: site → channels, as a sequence for all images or `(image, channel)` with a row for each. A site is
-            what `find_gates` returned for this network, or its name, for which one dry pass looks.
+        channels: site or its name → channels, as a sequence for all images or `(image, channel)` with a row for each.
 
     Returns:
         Site name → maps, `(image, channel, height, width)`, with `bias`, `logit` and `residual`.
@@ -70,11 +69,11 @@ def gate_maps(
         >>> maps["SE_3_4"].maps  # (image, 2, height, width), in units of the logit
 
     The share of a position is gradient times value, summed over channels: M(i, j) = Σ_c a_c u_c(i, j) / HW for a mean
-    squeeze, the value at the maximum for a maximum squeeze. For several batches, make a `GateMapper` once.
+    squeeze, the value at the maximum for a maximum squeeze. For several batches, make one `GateMapper`.
 
     Raises:
-        SeProbeError: the network cannot be watched, has no such site or channel, or the logit of a site does not split
-            over positions: it is normalised, or not computed from a squeeze of the map that is multiplied.
+        SeProbeError: the network cannot be watched, has no such site or channel, or the logit of a site cannot be split
+            over positions: it is normalised, or not computed from a squeeze of the multiplied map.
 
     Source: class activation maps, Zhou et al., arXiv 1512.04150, equation 2; gradients by biases: Srinivas and Fleuret,
     arXiv 1905.00780, proposition 1.
@@ -85,7 +84,7 @@ def gate_maps(
 
 
 class GateMapper:
-    """Says where the gates of a network look, batch by batch.
+    """Computes where the gates of a network look, batch by batch.
 
     Args:
         network: the network, in evaluation mode, not wrapped.
@@ -94,7 +93,7 @@ class GateMapper:
 
     Attributes:
         sites: the sites.
-        refused: name → why a site of the network has no maps; empty where the sites were named.
+        refused: name → why a site of the network has no maps; empty if the sites were given.
 
     Raises:
         SeProbeError: as `gate_maps`.
@@ -120,11 +119,16 @@ class GateMapper:
 
     @property
     def sites(self) -> list[GateSite]:
-        """The sites, in the order in which they were asked for."""
+        """The sites, in the given order."""
         return [path.site for path in self._paths.values()]
 
     def __call__(self, batch: torch.Tensor, channels: Mapping[str, Channels]) -> dict[str, GateMap]:
-        """Return site name → where these channels look, in one pass; see `gate_maps`."""
+        """Return site name → maps of these channels, in one pass; see `gate_maps`.
+
+        Args:
+            batch: `(image, …)`, the network's input.
+            channels: site name → channels.
+        """
         with torch.inference_mode(False):
             rows = self._rows(channels, batch)
             tape = self._run(batch, list(rows))
@@ -132,7 +136,12 @@ class GateMapper:
                 return {name: _Split(self._paths[name], tape).maps(row) for name, row in rows.items()}
 
     def logits(self, batch: torch.Tensor, channels: Mapping[str, Channels]) -> dict[str, torch.Tensor]:
-        """Return site name → the logits of these channels, `(image, channel)`, without their maps."""
+        """Return site name → the logits of these channels, `(image, channel)`, without maps.
+
+        Args:
+            batch: `(image, …)`, the network's input.
+            channels: site name → channels.
+        """
         with torch.inference_mode(False), torch.no_grad():
             rows = self._rows(channels, batch)
             tape = self._run(batch, list(rows))
@@ -167,7 +176,7 @@ class GateMapper:
 
     @torch.no_grad()
     def _run(self, batch: torch.Tensor, names: Sequence[str]) -> Tape:
-        """Run one pass as far as the last of these sites, and keep what their maps are computed from."""
+        """Run one pass up to the last of these sites, and keep the operations between their maps and logits."""
         check_recordable(self._network)
         paths = [self._paths[name] for name in names]
         needed = {operation for path in paths for operation in path.needed}
@@ -190,15 +199,15 @@ class _Split:
     """The logits of one site, computed again from its feature map, and split over it."""
 
     def __init__(self, path: MapPath, tape: Tape) -> None:
-        self._path, self._steps = path, tape.steps
+        self._path, self._tape = path, tape
         self._sources = {ref: tape.values[ref] for ref in path.sources}
         self._constants: list[tuple[torch.Tensor, torch.Tensor]] = []
         grad = torch.is_grad_enabled()
         for value in self._sources.values():
             value.requires_grad_(grad)
         values = self._run(constants=grad)
-        self.logit = path.logits(self._steps, values)
-        self._check(tape, values)
+        self.logit = path.logits(tape, values)
+        self._check(values)
 
     def maps(self, channels: torch.Tensor) -> GateMap:
         """Return the maps of channels, `(image, channel)`."""
@@ -209,10 +218,10 @@ class _Split:
         return GateMap(self._path.site, channels, whole, constant, logit, residual)
 
     def _run(self, *, constants: bool) -> Values:
-        """Run the operations from the map to the logit; keep what each gives for zeros, which is its constant part."""
+        """Run the operations from the map to the logit; keep the output of each for zeros, its constant part."""
         values: Values = dict(self._sources)
         for operation in self._path.operations:
-            step = self._steps[operation]
+            step = self._tape.steps[operation]
             made = step.run(values)
             values |= made
             if constants and not step.view:
@@ -222,7 +231,7 @@ class _Split:
         return values
 
     def _share(self, logit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the map and the constants' part of one logit an image."""
+        """Return the map and the constants' share of one logit per image."""
         inputs = [*self._sources.values(), *(made for made, _ in self._constants)]
         found = torch.autograd.grad(logit.sum(), inputs, retain_graph=True, allow_unused=True)
         gradients = [torch.zeros_like(item) if item is None else item for item in found]
@@ -236,21 +245,15 @@ class _Split:
 
     def _on_map(self, shares: Values) -> torch.Tensor:
         """Add up the shares at each position; a map that several products multiply counts once."""
-        total: torch.Tensor | None = None
-        for feature in dict.fromkeys(factor.feature for factor in self._path.factors):
-            factor = next(item for item in self._path.factors if item.feature == feature)
-            part = factor.on_map(self._steps, shares)
-            total = part if total is None else total + part
-        if total is None:
-            raise TypeError(f"{self._path.site.name} has no product")
-        return total
+        factors = {factor.feature: factor for factor in self._path.factors}
+        return torch.stack([factor.on_map(self._tape, shares) for factor in factors.values()]).sum(0)
 
     @torch.no_grad()
-    def _check(self, tape: Tape, values: Values) -> None:
-        """Hold the gates that the logits give against those that the network multiplied by."""
+    def _check(self, values: Values) -> None:
+        """Compare the gates of the logits with those by which the network multiplied."""
         for factor in self._path.factors:
-            found = factor.gates(self._steps, values)
-            expected = factor.product.gate(tape.factors[factor.product.operation], factor.shape)
+            found = factor.gates(self._tape, values)
+            expected = factor.product.gate(self._tape.factors[factor.product.operation], factor.shape)
             coarse = torch.finfo(expected.dtype).bits < 32
             if not torch.allclose(found, expected, rtol=2e-2 if coarse else 1e-4, atol=1e-2 if coarse else 1e-5):
                 raise another_way(

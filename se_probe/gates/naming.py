@@ -1,7 +1,7 @@
 """Paper-style names of sites: family, stage and block.
 
 The stage follows resolution, as in the SENet paper: stride 4 is stage 2, stride 8 stage 3. It is read at the output of
-the block that a gate belongs to, because some blocks gate first and downsample afterwards (ResNeSt).
+the gate's block, because some blocks gate first and downsample afterwards (ResNeSt).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Family:
     hints: tuple[str, ...]
 
 
-# The first family with a hint in the class name of the multiplying module wins. A hint labels, it never
-# decides whether something is a gate; without one the structure tells (`_by_structure`).
+# The first family with a hint in the class name of the multiplying module labels the gate, else its structure does
+# (`_by_structure`). Neither decides whether a product is a gate.
 FAMILIES = (
     Family("split attention", "SA", ("splitattn", "splitattention", "splatconv", "splat")),
     Family("SK", "SK", ("selectivekernel", "skconv", "skunit", "sklayer")),
@@ -43,12 +43,12 @@ BY_LABEL = {family.label: family for family in FAMILIES}
 
 
 def family_of(events: Sequence[Event], module: nn.Module, branches: int) -> Family:
-    """Return the family of the gate that these products apply.
+    """Return the family of a gate.
 
     Args:
-        events: the products of one site, several where branches are multiplied one by one.
+        events: its products, several if branches are multiplied one by one.
         module: the module whose forward multiplies.
-        branches: how many branches compete, 1 for none.
+        branches: number of branches that compete, 1 for none.
     """
     words = type(module).__name__.lower()
     hinted = (family for family in FAMILIES if any(hint in words for hint in family.hints))
@@ -70,21 +70,21 @@ def _by_structure(events: Sequence[Event], branches: int) -> str:
 
 
 def block_of(network: nn.Module, event: Event) -> Call:
-    """Return the call of the block that a gate belongs to.
+    """Return the call of a gate's block.
 
-    A block is the innermost module around the gate that stands in a row: an item of a container, or one of
-    several children of one class. The multiplying module itself counts only where it also computes the
-    feature map, so that an SE module in a Sequential is not taken for a block.
+    A block is the innermost module around the gate that is an item of a container, or one of several children of one
+    class. The multiplying module itself counts only if it also computes the feature map, so that an SE module in a
+    Sequential is not taken for a block.
     """
     own = event.calls[-1]
     outside = event.feature_storage in own.inputs
     for call in reversed(event.calls[:-1] if outside else event.calls):
-        if _stands_in_a_row(network, call.module):
+        if _is_repeated(network, call.module):
             return call
     return own
 
 
-def _stands_in_a_row(network: nn.Module, path: str) -> bool:
+def _is_repeated(network: nn.Module, path: str) -> bool:
     if not path:
         return False
     parent = network.get_submodule(path.rpartition(".")[0])
@@ -95,7 +95,13 @@ def _stands_in_a_row(network: nn.Module, path: str) -> bool:
 
 
 def strides(event: Event, block: Call, extent: Sequence[int]) -> tuple[int, int]:
-    """Return the stride of the multiplied feature map over the input's extent, and the stage of the block around it."""
+    """Return the stride of the multiplied feature map, and the stage of its block.
+
+    Args:
+        event: the product.
+        block: call of the block.
+        extent: spatial extent of the input.
+    """
     own = [event.feature_shape[axis] for axis in event.geometry.space]
     at_block = _block_extent(event, block, extent) or own
 
@@ -106,9 +112,9 @@ def strides(event: Event, block: Call, extent: Sequence[int]) -> tuple[int, int]
 
 
 def _block_extent(event: Event, block: Call, extent: Sequence[int]) -> Sequence[int]:
-    """Return the spatial extent of the block's output, empty where its axes cannot be told.
+    """Return the spatial extent of the block's output, empty if its axes are unknown.
 
-    A block may hand on another order of axes than it multiplies in; the right one keeps the input's proportions.
+    Its axes may have another order than those of the product; the right order keeps the input's proportions.
     """
     shape = block.output_shape or ()
     if len(shape) != len(extent) + 2:
@@ -124,7 +130,7 @@ def _block_extent(event: Event, block: Call, extent: Sequence[int]) -> Sequence[
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """Tell apart the sites that share a name, because they lie in one block: SE_2_3a, SE_2_3b."""
+    """Add letters to names that sites of one block share: SE_2_3a, SE_2_3b."""
     totals, seen = Counter(names), Counter[str]()
     unique = []
     for name in names:

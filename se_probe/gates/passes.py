@@ -1,8 +1,8 @@
-"""Follow forward passes of a network through the products of its sites, and check that every pass makes the same ones.
+"""Follow forward passes through the products of a network's sites, and check that every pass makes the same products.
 
-While a module that multiplies by gates runs, a dispatch mode meets its products. The recorders and interventions of one
-thread share the hooks on a module, so that it does not matter which of them was entered first: interventions change the
-factor of a product, then recorders read it.
+While a module that multiplies by gates runs, a dispatch mode sees its products. The recorders and interventions of a
+thread share the hooks on a module, so that the order in which they were entered does not matter: interventions change
+the factor of a product, then recorders read it.
 """
 
 from __future__ import annotations
@@ -19,17 +19,27 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from se_probe.errors import SeProbeError
-from se_probe.gates.hooks import is_reading, modes_on, pop_mode, push_mode, reading, unwind, unwind_to
-from se_probe.gates.refusals import TRAINING, another_way, check_recordable, module_of
+from se_probe.gates.hooks import (
+    TRAINING,
+    active_modes,
+    another_way,
+    check_recordable,
+    is_reading,
+    module_of,
+    pop_mode,
+    push_mode,
+    reading,
+    unwind,
+    unwind_to,
+)
 from se_probe.gates.site import GateSite, HookPoint, hook_point_of
-from se_probe.trace.lineage import operation_name
-from se_probe.trace.operation import Product
+from se_probe.trace.operation import Product, operation_name
 from se_probe.trace.watching import Origins, decomposed, decomposes, product_operands
 
 
 @dataclass(frozen=True)
 class SiteProduct:
-    """One product of a site: the `part`-th of the site's products, which is its branch where it has several."""
+    """One product of a site, which is its `part`-th branch if the site has several products."""
 
     site: str
     part: int
@@ -38,11 +48,11 @@ class SiteProduct:
 
 
 class PassFollower:
-    """Base of what follows the passes of a network between `__enter__` and `__exit__`.
+    """Base class of recorders and interventions, which follow passes between `__enter__` and `__exit__`.
 
-    A pass is a call of the network or, where another entry point is used (`network.forward_features`, a wrapper that
-    calls parts of it), the calls of the multiplying modules until each of them was made as often as in the dry pass.
-    Passes in other threads are left alone.
+    A pass is a call of the network or, for another entry point (`network.forward_features`, a wrapper that calls parts
+    of it), the calls of the multiplying modules until each was made as often as in the dry pass. Passes in other
+    threads are ignored.
 
     Args:
         network: the network, in evaluation mode, not wrapped.
@@ -69,37 +79,37 @@ class PassFollower:
         self._depth = 0
 
     def begin_pass(self, batch: Any) -> None:
-        """Get ready for a pass; `batch` is the first argument of the network, None where another part is called."""
+        """Called before a pass; `batch` is the first argument of the network, None if a part of it is called."""
 
     def end_pass(self) -> None:
-        """Take note that a pass met all products."""
+        """Called after a pass that made all products."""
 
     def leave_pass(self) -> None:
-        """Leave what was entered for a call of the network, which has ended or failed."""
+        """Called when a call of the network has ended or failed."""
 
     def change(self, item: SiteProduct, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the arguments with which a product is computed."""
+        """Return the arguments with which a product is to be computed."""
         return args
 
     def before(self, item: SiteProduct, original: tuple[Any, ...], args: tuple[Any, ...]) -> None:
-        """Read the arguments of a product: those that the network made, and those that it is computed with."""
+        """Called before a product, with the network's arguments and those with which it is computed."""
 
     def after(self, item: SiteProduct, output: torch.Tensor) -> None:
-        """Read the output of a product."""
+        """Called after a product."""
 
     @property
     def elsewhere(self) -> bool:
-        """Whether the pass at hand is no call of the network itself."""
+        """Whether the current pass is no call of the network itself."""
         return self._elsewhere
 
     @property
     def complete(self) -> bool:
-        """Whether the pass at hand has made every call of the multiplying modules."""
+        """Whether the current pass has made every call of the multiplying modules."""
         return self._calls == self._expected
 
     @property
     def missed(self) -> list[str]:
-        """Names of the sites that a pass which was begun, and did not fail, has not reached."""
+        """Names of the sites that the current pass has not reached; none after a failed pass."""
         if not self._running:
             return []
         return [name for name, path in self._paths.items() if self._calls[path] < self._expected[path]]
@@ -129,7 +139,7 @@ class PassFollower:
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        """Refuse parts of the network that run outside of its call, where its own forward makes products."""
+        """Refuse calls of the network's parts alone, for networks whose own forward makes products."""
         thread = threading.get_ident()
 
         def guard(_module: nn.Module, _args: Any) -> None:
@@ -151,7 +161,7 @@ class PassFollower:
                 "the pass before was interrupted, or the network calls itself; run the pass again, and give a network "
                 "that calls itself as the module that it calls."
             )
-        self._in_call, self._depth = True, modes_on()
+        self._in_call, self._depth = True, active_modes()
         self._begin(batch, elsewhere=False)
 
     def _leave_network(self) -> None:
@@ -188,7 +198,7 @@ class PassFollower:
 
 
 def _called_by(module: nn.Module) -> Iterator[nn.Module]:
-    """Yield the modules that a module's own forward may call: its children, through containers."""
+    """Yield the children of a module, those inside containers instead of the containers."""
     for child in module.children():
         if isinstance(child, nn.ModuleList | nn.ModuleDict):
             yield from _called_by(child)
@@ -197,21 +207,17 @@ def _called_by(module: nn.Module) -> Iterator[nn.Module]:
 
 
 class _ModuleHooks:
-    """The hooks of one thread on a module: for the followers whose network it is, and for those whose sites it has."""
+    """The hooks of one thread on a module, for followers whose network it is (`roots`) or whose sites it has."""
 
     def __init__(self, module: nn.Module) -> None:
         self.roots: list[PassFollower] = []
         self.followers: list[tuple[PassFollower, str]] = []
         self._thread = threading.get_ident()
         self._left: TorchDispatchMode | None = None
-        self._handles = ExitStack()
-        self._handles.callback(module.register_forward_pre_hook(self._enter).remove)
-        self._handles.callback(module.register_forward_hook(self._leave, always_call=True).remove)
-        self._handles.callback(module.register_forward_hook(self._end).remove)
-
-    def close(self) -> None:
-        """Take the hooks off."""
-        self._handles.close()
+        self.handles = ExitStack()
+        self.handles.callback(module.register_forward_pre_hook(self._enter).remove)
+        self.handles.callback(module.register_forward_hook(self._leave, always_call=True).remove)
+        self.handles.callback(module.register_forward_hook(self._end).remove)
 
     def _enter(self, _module: nn.Module, args: tuple[Any, ...]) -> None:
         if threading.get_ident() != self._thread:
@@ -226,14 +232,14 @@ class _ModuleHooks:
             push_mode(self, _CallMode(wanted, args))
 
     def _leave(self, *_hook: Any) -> None:
-        """Leave the call, whether it came to its end or failed."""
+        """Leave a call that has ended or failed."""
         if threading.get_ident() == self._thread:
             self._left = pop_mode(self)
             for root in reversed(self.roots):
                 root._leave_network()
 
     def _end(self, *_hook: Any) -> None:
-        """Check a call that came to its end."""
+        """Check a call that has ended."""
         if threading.get_ident() != self._thread:
             return
         mode, self._left = self._left, None
@@ -245,21 +251,15 @@ class _ModuleHooks:
             root._end()
 
 
-class _Hooked(threading.local):
-    """The hooks of a thread by module."""
-
-    def __init__(self) -> None:
-        self.by_module: dict[nn.Module, _ModuleHooks] = {}
-
-
-_HOOKED = _Hooked()
+# By thread and module.
+_HOOKED: dict[tuple[int, nn.Module], _ModuleHooks] = {}
 
 
 @contextmanager
 def _hooked(module: nn.Module, follower: PassFollower, path: str | None = None) -> Iterator[None]:
-    """Tell a follower of the calls of its network or, given its path, of a module that multiplies, in the block."""
-    registry = _HOOKED.by_module
-    hooks = registry.get(module) or registry.setdefault(module, _ModuleHooks(module))
+    """Hook a module for a follower: its network or, with a path, a module that multiplies."""
+    key = threading.get_ident(), module
+    hooks = _HOOKED.get(key) or _HOOKED.setdefault(key, _ModuleHooks(module))
     if path is None:
         hooks.roots.append(follower)
     else:
@@ -273,17 +273,23 @@ def _hooked(module: nn.Module, follower: PassFollower, path: str | None = None) 
         else:
             hooks.followers.remove((follower, path))
         if not hooks.roots and not hooks.followers:
-            hooks.close()
-            del registry[module]
+            hooks.handles.close()
+            del _HOOKED[key]
 
 
 def others_complete(network: nn.Module) -> bool:
-    """Whether all that follow calls of the network in this thread have met their products."""
-    return all(follower.complete for follower in _HOOKED.by_module[network].roots)
+    """Whether all followers of the network in this thread have complete passes."""
+    return all(follower.complete for follower in _HOOKED[threading.get_ident(), network].roots)
+
+
+def joined(parts: Mapping[int, torch.Tensor]) -> torch.Tensor:
+    """Return the values of a site's products as one tensor, `(image, channel)` or `(image, branch, channel)`."""
+    ordered = [parts[part] for part in sorted(parts)]
+    return ordered[0] if len(ordered) == 1 else torch.stack(ordered, dim=1)
 
 
 class _CallMode(TorchDispatchMode):
-    """Meets the products of one call of a module, checks them, and hands them to the followers."""
+    """Checks the products of one call of a module, and passes them to the followers."""
 
     def __init__(
         self, wanted: Mapping[int, Sequence[tuple[PassFollower, SiteProduct]]], arguments: Sequence[Any]
@@ -300,35 +306,31 @@ class _CallMode(TorchDispatchMode):
         if decomposes(func):
             with self:
                 return decomposed(func, args, kwargs)
-        wanted = None
         operands = product_operands(func, args)
+        wanted: Sequence[tuple[PassFollower, SiteProduct]] = ()
         if operands is not None:
-            wanted = self._wanted.get(self._seen)
+            wanted = self._wanted.get(self._seen, ())
             self._seen += 1
-        if operands is None or wanted is None:
-            output = func(*args, **kwargs)
-        else:
-            origins = tuple(self._origins.of(args[position]) for position in operands)
-            output = self._product(wanted, origins, func, args, kwargs)
+        output = self._product(wanted, func, args, kwargs) if wanted else func(*args, **kwargs)
         self._origins.note(func, args, output)
         return output
 
     def check_count(self) -> None:
-        """Raise SeProbeError where the call did not make as many products as in the dry pass."""
+        """Raise SeProbeError if the call made another number of products than in the dry pass."""
         for _, item in (pair for pairs in self._wanted.values() for pair in pairs):
             expected = item.point.products_in_call
             if expected != self._seen:
                 raise another_way(f"the module of {item.site} made {self._seen} products, not {expected}")
 
-    @staticmethod
     def _product(
+        self,
         wanted: Sequence[tuple[PassFollower, SiteProduct]],
-        origins: tuple[Any, ...],
         func: Any,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
         original = args
+        origins = tuple(self._origins.of(args[position]) for position in product_operands(func, args) or ())
         with reading():
             for _, item in wanted:
                 different = item.product.difference(operation_name(func), args, origins, item.point.product_shape)

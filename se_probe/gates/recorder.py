@@ -1,21 +1,44 @@
-"""Record the gates of every forward pass: the factors by which the network multiplies, read at the products."""
+"""Record the gates of every forward pass: the factors by which the network multiplies, and the signals beside them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from se_probe.errors import SeProbeError
-from se_probe.gates.chosen import choose_sites
-from se_probe.gates.hooks import pop_mode, push_mode
-from se_probe.gates.passes import PassFollower, SiteProduct, others_complete
-from se_probe.gates.refusals import another_way
-from se_probe.gates.signals import OperationMode, feature_of, signal_shape, signals_of, spatial_mean
-from se_probe.gates.site import GateSite
+from se_probe.gates.discovery import choose_sites
+from se_probe.gates.hooks import another_way, is_reading, pop_mode, push_mode, reading
+from se_probe.gates.passes import PassFollower, SiteProduct, joined, others_complete
+from se_probe.gates.site import GateSite, HookPoint
+from se_probe.trace.operation import Operation, canonical
+from se_probe.trace.watching import WatchMode
+
+# What can be captured, and the signals that each gives. "original" is the gate before an intervention changed it,
+# "feature" the spatial mean of the feature map, "effect" the gate's effect on the outcome, which takes a backward pass.
+CAPTURES: Mapping[str, tuple[str, ...]] = {
+    "gate": ("gate",),
+    "original": ("original",),
+    "logit": ("logit",),
+    "squeeze": ("squeeze",),
+    "feature": ("feature_before", "feature_after"),
+    "effect": ("effect",),
+}
+
+
+def signals_of(capture: Sequence[str]) -> tuple[str, ...]:
+    """Return the signals that are recorded for `capture`; the gate always is.
+
+    Raises:
+        SeProbeError: `capture` contains something unknown.
+    """
+    for kind in capture:
+        if kind not in CAPTURES:
+            raise SeProbeError(f"{kind!r} cannot be captured; expected some of {', '.join(CAPTURES)}.")
+    return tuple(signal for kind in CAPTURES if kind in {"gate", *capture} for signal in CAPTURES[kind])
 
 
 class GateRecorder(PassFollower):
@@ -24,10 +47,10 @@ class GateRecorder(PassFollower):
     Args:
         network: the network, in evaluation mode. Wrappers that run copies of it or leave hooks out
             (DataParallel, torch.compile, scripting) are refused.
-        sites: what `find_gates` returned for it, some of them, or their names; by default all sites of the network.
-            Sites that are not given, or named, are found by a dry pass.
-        capture: what to read beside the gates: "original", "logit", "squeeze", "feature"
-            (see `se_probe.gates.signals`).
+        sites: sites or their names; by default all sites of the network. Those that are named or not given are found
+            by a dry pass.
+        capture: signals to read beside the gates: "original" (before an intervention), "logit", "squeeze", "feature"
+            (spatial means of the feature map before and after the product).
         input_size: size of the dry pass's input, as for `find_gates`.
         inputs: an example of the network's input for the dry pass, as for `find_gates`.
 
@@ -38,7 +61,7 @@ class GateRecorder(PassFollower):
 
     A gate is copied at the multiplication, on the network's device and in its dtype, without waiting for the device.
     Later in-place operations do not reach it. Under an intervention the gate is the changed one, whichever of the two
-    was entered first; "original" captures the gate before it was changed.
+    was entered first.
 
     Every pass must make the products of the dry pass; a pass that does not is refused. Passes may be made by any entry
     point that reaches all sites, such as `network.forward_features`, in the thread that entered the recorder; those of
@@ -65,10 +88,10 @@ class GateRecorder(PassFollower):
             (signal, name): shape
             for signal in self._signals
             for name, point in self.points.items()
-            if (shape := signal_shape(point, signal)) is not None
+            if (shape := _shape(point, signal)) is not None
         }
         self._parts: dict[tuple[str, str], dict[int, torch.Tensor]] = defaultdict(dict)
-        self._operations: OperationMode | None = None
+        self._operations: _OperationMode | None = None
         self._published: dict[tuple[str, str], torch.Tensor] | None = None
         self._images: int | None = None
         self._stops = False
@@ -83,14 +106,13 @@ class GateRecorder(PassFollower):
         """Site name → gates of the last batch, `(image, channel)` or `(image, branch, channel)`.
 
         Raises:
-            SeProbeError: no forward pass has come to its end since the recorder was entered or the last one
-                failed.
+            SeProbeError: no forward pass has been completed since the recorder was entered, or the last one failed.
         """
         return {site: values for (signal, site), values in self.signals.items() if signal == "gate"}
 
     @property
     def signals(self) -> dict[tuple[str, str], torch.Tensor]:
-        """(signal, site name) → values of the last batch; the signals that a site does not have are left out.
+        """(signal, site name) → values of the last batch, without the signals that a site does not have.
 
         Raises:
             SeProbeError: as for `gates`.
@@ -104,9 +126,9 @@ class GateRecorder(PassFollower):
         return self._published
 
     def run(self, batch: torch.Tensor) -> dict[tuple[str, str], torch.Tensor]:
-        """Run the entered network up to the last site, without what comes after it, and return the `signals`.
+        """Run the entered network up to the last site and return the `signals`.
 
-        Where more than the gates is captured the pass runs to its end.
+        If more than the gates is captured, the pass runs to its end.
 
         Args:
             batch: `(image, …)`, the network's input.
@@ -124,7 +146,7 @@ class GateRecorder(PassFollower):
         return self.signals
 
     def begin_pass(self, batch: Any) -> None:
-        """Forget the pass before."""
+        """Drop the last pass, and watch operations if they are captured."""
         self._published = None
         self._parts.clear()
         self._images = len(batch) if isinstance(batch, torch.Tensor) and batch.dim() else None
@@ -134,31 +156,31 @@ class GateRecorder(PassFollower):
                     "logits and squeezes are read from whole passes, and a part of the network was called; call "
                     "network(...) itself, or record without them."
                 )
-            self._operations = OperationMode(self.points, self._signals)
+            self._operations = _OperationMode(self.points, self._signals)
             push_mode(self, self._operations)
 
     def leave_pass(self) -> None:
-        """Stop watching the operations of the pass."""
+        """Stop watching operations."""
         pop_mode(self)
 
     def before(self, item: SiteProduct, original: tuple[Any, ...], args: tuple[Any, ...]) -> None:
         """Copy the factor of a product."""
-        shape = item.point.product_shape
-        if args[item.product.operand].shape != original[item.product.operand].shape:
+        product, shape = item.product, item.point.product_shape
+        if args[product.operand].shape != original[product.operand].shape:
             raise SeProbeError(
                 f"the gates of {item.site} vary over the map while they are replaced, and a recording has one number a "
                 "channel; record outside of that intervention."
             )
-        self._keep("gate", item, item.product.read(args, shape).clone())
+        self._keep("gate", item, product.read(args, shape).clone())
         if "original" in self._signals:
-            self._keep("original", item, item.product.read(original, shape).clone())
+            self._keep("original", item, product.read(original, shape).clone())
         if ("feature_before", item.site) in self._shapes:
-            self._keep("feature_before", item, spatial_mean(item, feature_of(item.product, args)))
+            self._keep("feature_before", item, _spatial_mean(item, args[product.feature_operand]))
 
     def after(self, item: SiteProduct, output: torch.Tensor) -> None:
         """Read the feature map that a product makes."""
         if ("feature_after", item.site) in self._shapes:
-            self._keep("feature_after", item, spatial_mean(item, output))
+            self._keep("feature_after", item, _spatial_mean(item, output))
 
     def _keep(self, signal: str, item: SiteProduct, values: torch.Tensor) -> None:
         self._parts[signal, item.site][item.part] = values
@@ -170,7 +192,7 @@ class GateRecorder(PassFollower):
 
     def end_pass(self) -> None:
         """Publish the batch, whole or not at all."""
-        caught = {key: _joined([parts[i] for i in sorted(parts)]) for key, parts in self._parts.items()}
+        caught = {key: joined(parts) for key, parts in self._parts.items()}
         if self._operations is not None:
             caught |= self._operations.caught()
             self._operations = None
@@ -181,9 +203,69 @@ class GateRecorder(PassFollower):
         self._published = {key: caught[key] for key in self._shapes}
 
 
-def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
-    return parts[0] if len(parts) == 1 else torch.stack(list(parts), dim=1)
-
-
 class _LastSite(Exception):  # noqa: N818 it is no error
-    """Ends a forward pass whose last site was read."""
+    """Ends a forward pass after its last site."""
+
+
+def _shape(point: HookPoint, signal: str) -> tuple[int, ...] | None:
+    """Return a signal's canonical shape without the image axis, None if the site has no such signal.
+
+    Logits need one bounding operation, a squeeze needs one unit a channel; the squeeze has no branches. Feature maps
+    are read at elementwise products only: matrix products (einsum, matmul) sum over the branches.
+    """
+    if signal in CAPTURES["feature"] and any(product.view is not None for product in point.products):
+        return None
+    if signal == "squeeze":
+        return point.shape[-1:] if point.squeeze else None
+    return None if signal == "logit" and point.logit is None else point.shape
+
+
+class _OperationMode(WatchMode):
+    """Reads the logits and squeezes of all sites at the operations of one forward pass of the network."""
+
+    def __init__(self, points: Mapping[str, HookPoint], signals: Sequence[str]) -> None:
+        super().__init__()
+        self._caught: dict[tuple[str, str], torch.Tensor] = {}
+        self._logits: dict[Operation, list[tuple[str, HookPoint]]] = defaultdict(list)
+        self._squeezes: dict[Operation, list[tuple[str, HookPoint]]] = defaultdict(list)
+        self._expected: dict[str, int] = {}
+        for name, point in points.items():
+            for signal, operation, wanted in (
+                ("logit", point.logit, self._logits),
+                ("squeeze", point.squeeze, self._squeezes),
+            ):
+                if signal in signals and operation is not None:
+                    wanted[operation].append((name, point))
+                    self._expected[operation.name] = dict(point.operations)[operation.name]
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if is_reading():
+            return func(*args, **(kwargs or {}))
+        return super().__torch_dispatch__(func, types, args, kwargs)
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operation; read its input before it may overwrite it, and its output."""
+        operation = self._operation
+        with reading():
+            for name, point in self._logits.get(operation, ()):
+                self._caught["logit", name] = args[0].detach().reshape(-1, *point.shape).clone()
+        output = func(*args, **kwargs)
+        with reading():
+            for name, point in self._squeezes.get(operation, ()):
+                self._caught["squeeze", name] = output.detach().reshape(-1, point.shape[-1]).clone()
+        return output
+
+    def caught(self) -> dict[tuple[str, str], torch.Tensor]:
+        """Return (signal, site) → values; raise SeProbeError if the pass made other operations than the dry pass."""
+        for name, expected in self._expected.items():
+            if self.counts[name] != expected:
+                raise another_way(f"it made {self.counts[name]} operations {name}, not {expected}")
+        return self._caught
+
+
+def _spatial_mean(item: SiteProduct, values: torch.Tensor) -> torch.Tensor:
+    """Return the spatial mean of a product's feature map or output in the gate's layout, in float32 at least."""
+    product = item.product
+    free = [axis for axis in range(values.dim()) if axis != product.image_axis and axis not in product.axes]
+    mean = values.detach().mean(free, keepdim=True, dtype=torch.promote_types(values.dtype, torch.float32))
+    return canonical(mean, product.axes, item.point.product_shape, product.image_axis)

@@ -1,7 +1,6 @@
-"""Run a network again from a site on: module calls that ended before it return what they returned the last time.
+"""Resume a pass at a site: module calls that ended before it return their outputs of the last whole pass.
 
-What comes before a site is read off one dry pass, in which every elementary operation is seen with the storages that it
-reads and changes.
+A dry pass tells which outputs are needed again, by the storages that every elementary operation reads.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class Resumable:
 
     Args:
         network: the network, in evaluation mode, as for `GateRecorder`.
-        sites: where passes may be resumed, as `find_gates` returned them, in network order.
+        sites: where passes may be resumed, in network order.
         input_size: `(3, H, W)` of the passes.
 
     Example:
@@ -36,19 +35,19 @@ class Resumable:
         ...     with intervene(network, {site: Identity()}), passes.resumed([site]):
         ...         changed = network(batch)  # runs from the site on
 
-    A resumed pass equals a whole one bit for bit: every way of resuming is tried on noise first, and passes from a
+    A resumed pass equals a whole one bit for bit: resuming is tried on noise at every site first, and passes from a
     site where anything differs are run whole.
     """
 
     def __init__(self, network: nn.Module, sites: Sequence[GateSite], input_size: Sequence[int]) -> None:
         self._network = network
-        self._order = {site.name: place for place, site in enumerate(sites)}
-        self._kept: dict[tuple[int, bool], torch.Tensor] = {}
+        self._order = {site.name: position for position, site in enumerate(sites)}
+        self._kept: dict[int, torch.Tensor] = {}
         noise = noise_for(network, input_size)
-        seen = PassLog()
-        seen.watch(network, lambda: network(noise))
-        self._calls = seen.began
-        self._prefixes = {site.name: found for site in sites if (found := prefix_of(seen, site, sites)) is not None}
+        log = PassLog()
+        log.watch(network, lambda: network(noise))
+        self._calls = log.began
+        self._prefixes = {site.name: found for site in sites if (found := prefix_of(log, site, sites)) is not None}
         self._try_out(noise, sites)
 
     @property
@@ -58,7 +57,7 @@ class Resumable:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Keep until the end of the block what the first forward pass in it computes before each site."""
+        """Keep the outputs of the first forward pass in the block until its end."""
         with ExitStack() as block:
             block.callback(self._kept.clear)
             hooks = block.enter_context(ExitStack())
@@ -70,25 +69,22 @@ class Resumable:
 
     @contextmanager
     def resumed(self, sites: Iterable[GateSite]) -> Iterator[None]:
-        """Let passes over the same batch run from the first of `sites` on; those are all that may differ."""
+        """Run passes over the same batch from the first of `sites` on, the only ones that may differ."""
         changed = sorted(sites, key=lambda site: self._order[site.name])
         prefix = self._prefixes.get(changed[0].name) if changed else None
-        # The calls of a module that is called several times are counted, and a resumed pass makes fewer of them.
+        # Calls of a module that is called several times are counted, and a resumed pass makes fewer of them.
         if prefix is None or any(hook_point_of(site).product_calls > 1 for site in changed):
             yield
             return
         with ExitStack() as patches:
             for path, numbers in prefix.entries.items():
-                outputs = [None if number is None else self._output(prefix, number) for number in numbers]
+                # Clones, because the pass may change them in place.
+                outputs = [None if number is None else self._kept[number].clone() for number in numbers]
                 patches.enter_context(_returning(self._network.get_submodule(path), outputs))
             yield
 
-    def _output(self, prefix: Prefix, number: int) -> torch.Tensor:
-        changed = number in prefix.changed
-        return self._kept[number, changed].clone() if changed else self._kept[number, False]
-
     def _numbers(self) -> dict[str, dict[int, int]]:
-        """Path of a module → index of a call that may be left out → its number among all calls."""
+        """Return path of a module → index of a call that may be left out → its number among all calls."""
         numbers: dict[str, dict[int, int]] = defaultdict(dict)
         for prefix in self._prefixes.values():
             for number in prefix.left_out:
@@ -97,23 +93,19 @@ class Resumable:
         return numbers
 
     def _catching(self, numbers: Mapping[int, int]) -> Any:
-        needed = frozenset[int]().union(*(prefix.needed - prefix.changed for prefix in self._prefixes.values()))
-        changed = frozenset[int]().union(*(prefix.changed for prefix in self._prefixes.values()))
+        needed = frozenset[int]().union(*(prefix.needed for prefix in self._prefixes.values()))
         calls = count()
 
         def catch(_module: nn.Module, _args: Any, output: torch.Tensor) -> None:
             number = numbers.get(next(calls))
-            if number is None:
-                return
-            # Nothing reads the values of what is not needed, but its shape may be asked for.
-            self._kept[number, False] = output if number in needed else output.new_zeros(()).expand(output.shape)
-            if number in changed:
-                self._kept[number, True] = output.clone()
+            if number is not None:
+                # Of outputs that are not needed only the shape may be read.
+                self._kept[number] = output.clone() if number in needed else output.new_zeros(()).expand(output.shape)
 
         return catch
 
     def _try_out(self, noise: torch.Tensor, sites: Sequence[GateSite]) -> None:
-        """Resume from every site once, on noise; give up those where anything differs from the whole pass."""
+        """Resume at every site once, on noise; give up those where anything differs from the whole pass."""
         with torch.inference_mode(), self.kept():
             whole = tensors_in(self._network(noise))
             for site in [site for site in sites if site.name in self._prefixes]:
@@ -124,19 +116,19 @@ class Resumable:
         try:
             with self.resumed([site]):
                 again = tensors_in(self._network(noise))
-        except Exception:  # Whatever a network's own code raises on a stand-in, it is then run whole.
+        except Exception:  # The network's own code may raise anything; it is then run whole.
             return False
         return len(again) == len(whole) and all(map(torch.equal, again, whole))
 
 
 @contextmanager
 def _returning(module: nn.Module, outputs: Sequence[torch.Tensor | None]) -> Iterator[None]:
-    """Let the next calls of a module return `outputs` without running; None stands for a call that runs."""
+    """Let the next calls of a module return `outputs` without running; a call runs where the output is None."""
     own = module.__dict__.get("forward")
     forward, calls = module.forward, count()
 
     def returning(*args: Any, **kwargs: Any) -> Any:
-        output = outputs[place] if (place := next(calls)) < len(outputs) else None
+        output = outputs[index] if (index := next(calls)) < len(outputs) else None
         return forward(*args, **kwargs) if output is None else output
 
     module.forward = returning
@@ -153,8 +145,8 @@ def _returning(module: nn.Module, outputs: Sequence[torch.Tensor | None]) -> Ite
 class LoggedCall(Call):
     """A module call of a logged pass.
 
-    `parent` is the number of the call around it, `end` the number of operations before its end, and `output` the
-    storage of its output where that is one tensor.
+    `parent` is the number of the call around it, `end` the number of operations before its end, `output` the storage
+    of its output if that is one tensor.
     """
 
     number: int = 0
@@ -163,57 +155,50 @@ class LoggedCall(Call):
     output: int | None = None
 
 
-@dataclass(frozen=True)
-class StorageUse:
-    """The storages that one operation reads and changes, and the number of the innermost call around it."""
-
-    call: int
-    reads: frozenset[int]
-    changes: frozenset[int]
-
-
 class PassLog(CallMode):
-    """A pass as its module calls, in the order in which they began, and its operations' use of storages.
+    """A logged pass.
 
-    `products` places the products among the operations, `returned` are the storages of what the network returned. What
-    operations return is held, so that no storage takes the identity of another.
+    Attributes:
+        began: module calls in the order in which they began.
+        reads: for each operation the number of the innermost call around it, and the storages that it reads.
+        products: product → number of its operation.
+        returned: storages of the network's outputs.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.began: list[LoggedCall] = []
-        self.uses: list[StorageUse] = []
+        self.reads: list[tuple[int, frozenset[int]]] = []
         self.products: dict[Key, int] = {}
         self.returned: frozenset[int] = frozenset()
         self._open: list[int] = []
-        self._held: list[torch.Tensor] = []
+        # Tensors are kept, so that no storage takes the identity of another.
+        self._tensors: list[torch.Tensor] = []
 
     def begin(self, path: str, args: Any) -> Call:
-        """Note the begin of a call."""
+        """Log the begin of a call."""
         parent = self._open[-1] if self._open else None
         self._open.append(len(self.began))
         self.began.append(LoggedCall(path, self.calls[path], number=len(self.began), parent=parent))
         return self.began[-1]
 
     def leave(self, _module: nn.Module, _args: Any, output: Any) -> None:
-        """Note the end of a call."""
+        """Log the end of a call."""
         super().leave(_module, _args, output)
         call = self.began[self._open.pop()]
-        call.end = len(self.uses)
+        call.end = len(self.reads)
         if isinstance(output, torch.Tensor):
             call.output = storage_of(output)
         if not self._open:
             self.returned = storages_in(output)
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run an operation and note it."""
+        """Run an operation and log it."""
         if product_operands(func, args) is not None:
-            self.products[self.count_product()] = len(self.uses)
+            self.products[self.count_product()] = len(self.reads)
         output = func(*args, **kwargs)
-        made = tensors_in(output)
-        self._held += made
-        changes = storages_in(made) if func._schema.is_mutable else frozenset[int]()
-        self.uses.append(StorageUse(self._open[-1], storages_in((args, kwargs)), changes))
+        self._tensors += tensors_in(output)
+        self.reads.append((self._open[-1], storages_in((args, kwargs))))
         return output
 
 
@@ -222,15 +207,13 @@ class Prefix:
     """What a pass that is resumed at a site may leave out.
 
     Attributes:
-        entries: path of a module → for each of its calls that the pass comes to, in order, the number of the call
-            whose output it returns without running, or None where it runs.
+        entries: path of a module → for each of its calls that the pass makes, in order, the number of the call whose
+            output it returns without running, or None if it runs.
         needed: numbers of those calls whose outputs are read again.
-        changed: those of `needed` whose outputs the pass changes in place.
     """
 
     entries: dict[str, list[int | None]]
     needed: frozenset[int]
-    changed: frozenset[int]
 
     @property
     def left_out(self) -> set[int]:
@@ -238,49 +221,39 @@ class Prefix:
         return {number for numbers in self.entries.values() for number in numbers if number is not None}
 
 
-def prefix_of(seen: PassLog, site: GateSite, sites: Sequence[GateSite]) -> Prefix | None:
-    """Return what may be left out before the first product of a site; None where nothing can be told to be safe.
+def prefix_of(log: PassLog, site: GateSite, sites: Sequence[GateSite]) -> Prefix | None:
+    """Return what may be left out before the first product of a site, None for nothing.
 
-    Calls that make products of `sites` are left out whole or not at all, since their products are checked.
+    Calls that make products of `sites` are left out whole or not at all, because their products are checked.
     """
     point = hook_point_of(site)
-    first = min(seen.products[site.module, point.product_call, product.index] for product in point.products)
-    within = _within(seen.began, first, {(item.module, hook_point_of(item).product_call) for item in sites})
+    first = min(log.products[site.module, point.product_call, product.index] for product in point.products)
+    within = _within(log.began, first, {(item.module, hook_point_of(item).product_call) for item in sites})
     entries: dict[str, list[int | None]] = defaultdict(list)
-    for call, skipped in zip(seen.began, within, strict=True):
+    for call, skipped in zip(log.began, within, strict=True):
         if call.parent is None or within[call.parent] is None:
             entries[call.module].append(skipped)
-    running = [use for use in seen.uses if within[use.call] is None]
-    read = seen.returned.union(*(use.reads for use in running))
-    written = frozenset[int]().union(*(use.changes for use in running))
-    left_out = [seen.began[number] for numbers in entries.values() for number in numbers if number is not None]
-    needed = [call for call in left_out if call.output in read]
-    changed = [call for call in needed if call.output in written]
-    for call in changed:
-        # What is left out must not change an output after the call's end.
-        if any(call.output in use.changes for use in seen.uses[call.end :] if within[use.call] is not None):
-            return None
-    if not left_out:
-        return None
-    numbers = (frozenset(call.number for call in calls) for calls in (needed, changed))
-    return Prefix({path: row for path, row in entries.items() if any(row)}, *numbers)
+    read = log.returned.union(*(storages for call, storages in log.reads if within[call] is None))
+    left_out = [number for numbers in entries.values() for number in numbers if number is not None]
+    needed = frozenset(number for number in left_out if log.began[number].output in read)
+    return Prefix({path: row for path, row in entries.items() if any(row)}, needed) if left_out else None
 
 
 def _within(calls: Sequence[LoggedCall], first: int, checked: Set[tuple[str, int]]) -> list[int | None]:
-    """Return for each call the outermost call around it, or itself, that ends before the operation `first`.
+    """Return for each call the outermost call around it, or itself, that can be left out before the operation `first`.
 
-    What is inside one of the `checked` calls, (module, index), ends with it.
+    Calls inside one of the `checked` calls, (module, index), are left out only with it.
     """
     within: list[int | None] = []
-    held: list[bool] = []
+    inside_checked: list[bool] = []
     for call in calls:
         if call.parent is None:
             within.append(None)
-            held.append(False)
+            inside_checked.append(False)
             continue
         parent = calls[call.parent]
-        held.append(held[call.parent] or (parent.module, parent.index) in checked)
-        ends = call.output is not None and call.end <= first and not held[-1]
+        inside_checked.append(inside_checked[call.parent] or (parent.module, parent.index) in checked)
+        ends = call.output is not None and call.end <= first and not inside_checked[-1]
         around = within[call.parent]
         within.append(around if around is not None else call.number if ends else None)
     return within

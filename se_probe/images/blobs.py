@@ -61,11 +61,7 @@ class Blob(ABC):
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Return a cheap fingerprint of the contents: the size, and a digest of both ends or the store's own tag.
-
-        Raises:
-            OSError: the file cannot be read.
-        """
+        """Return a cheap fingerprint of the contents: the size, and a digest of both ends or the store's own tag."""
 
     @abstractmethod
     def stream(self) -> AbstractContextManager[IO[bytes]]:

@@ -1,9 +1,8 @@
 """Named changes of images at several strengths, seeded by the picture itself.
 
-A change sees the picture that the network sees, resized and cropped to its input, eight bits a value; a crop sees the
-whole photograph, of which it shows finer detail. Random changes draw from a generator that is seeded by the run's seed
-and the picture's bytes: they depend neither on batches nor on workers, and the same picture gets the same noise at
-every strength, only more of it.
+A change applies to the picture that the network sees: resized and cropped, eight bits a value. A crop applies to the
+whole photograph. Random changes are seeded by the run's seed and the picture's bytes: they depend neither on batches
+nor on workers, and a picture gets the same noise at every strength, only more of it.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from PIL import Image
 from se_probe.errors import SeProbeError, one_line
 from se_probe.images.corruptions import CORRUPTIONS, MOVES, SEVERITIES, TINY
 from se_probe.images.decode import makes_tensor
-from se_probe.images.zoom import Enlarge, resampling
 from se_probe.models import function_from_file
 
 Transform = Callable[[Image.Image], torch.Tensor]
@@ -32,6 +30,7 @@ PLAIN = "plain"
 """Name of the images as they are."""
 CROP = "crop"
 _NEUTRAL = (0.485, 0.456, 0.406)
+_FILTERS = {item.name.lower(): item for item in Image.Resampling}
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Kind:
 
     Attributes:
         unit: what its strength is.
-        strengths: those that are taken where none are given.
+        strengths: the default strengths.
         plain: the strength at which nothing changes.
         least, most: range of strengths.
         whole: whether strengths are whole numbers.
@@ -66,7 +65,7 @@ KINDS: Mapping[str, Kind] = {
 
 @dataclass(frozen=True)
 class OwnFunction:
-    """A change by a function of the user's: `function(image, strength, rng)`, of which it may leave out the last ones.
+    """A change by a user's `function(image, strength, rng)`; it may omit the last parameters.
 
     It gets an RGB image of Pillow and returns one of the same size.
     """
@@ -75,11 +74,7 @@ class OwnFunction:
     function: Callable[..., Any] = field(compare=False, repr=False)
 
     def __call__(self, image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
-        """Return what the function makes of an image.
-
-        Raises:
-            SeProbeError: it fails, or returns no such image.
-        """
+        """Return the changed image, after a check of its type, size and mode."""
         arguments = (image.copy(), strength, rng)[: len(signature(self.function).parameters)]
         try:
             changed = self.function(*arguments)
@@ -127,11 +122,7 @@ class Change:
 
 
 def own_function(spec: str) -> OwnFunction:
-    """Return the function that `path/to/file.py:function` names.
-
-    Raises:
-        SeProbeError: there is no such file or function, or the file fails.
-    """
+    """Return the function that `path/to/file.py:function` names."""
     return OwnFunction(spec, function_from_file(spec, "changes an image"))
 
 
@@ -139,12 +130,9 @@ _GIVEN = re.compile(r"(?P<name>.+?\.py:[^:]*|[^:]*)(?::(?P<strengths>.*))?", re.
 
 
 def parse_changes(given: Sequence[str]) -> list[Change]:
-    """Return changes from texts such as "noise:1,3,5", "grey" or "mine.py:fog:0.5", the strengths in ascending order.
+    """Parse texts such as "noise:1,3,5", "grey" or "mine.py:fog:0.5"; strengths are in ascending order.
 
-    Strengths at which nothing changes are left out, and so is what is given twice.
-
-    Raises:
-        SeProbeError: a change is unknown, a strength is out of range, or nothing is left.
+    Repeated changes and strengths at which nothing changes are left out.
     """
     changes = [change for text in given for change in _parsed(text.strip())]
     if not changes:
@@ -191,10 +179,39 @@ def _numbers(listed: str | None, default: Sequence[float], text: str) -> list[fl
     return sorted(set(numbers))
 
 
+def resampling(preprocessing: Mapping[str, object]) -> Image.Resampling:
+    """Return the filter that a model's preprocessing names under "interpolation", bicubic where it names none."""
+    return _FILTERS.get(str(preprocessing.get("interpolation")), Image.Resampling.BICUBIC)
+
+
+def enlarge(image: Image.Image, scale: float, filter_: Image.Resampling) -> Image.Image:
+    """Return the central 1/scale of an image's width and height, resized to the size of the whole.
+
+    The crop is rounded to whole pixels; where it cannot be centred, it is half a pixel to the left or above.
+    Resizing is Pillow's, which is antialiased. At scale 1 the pixels stay as they are.
+    """
+    width, height = max(1, round(image.width / scale)), max(1, round(image.height / scale))
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height)).resize(image.size, filter_)
+
+
+@dataclass(frozen=True)
+class Enlarge:
+    """A transform that enlarges an image and then applies another; it can be pickled where `then` can."""
+
+    scale: float
+    filter_: Image.Resampling
+    then: Transform
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        """Enlarge an image and apply `then`."""
+        return self.then(enlarge(image, self.scale, self.filter_))
+
+
 def changed_transform(
     change: Change, transform: Transform, preprocessing: Mapping[str, object], *, seed: int
 ) -> Transform:
-    """Return a transform that changes images on their way to the network; it can be pickled where `transform` can.
+    """Return a network's transform with a change in it; it can be pickled where `transform` can.
 
     Args:
         change: the change.
@@ -202,9 +219,6 @@ def changed_transform(
             transform of a classifier.
         preprocessing: the network's, with "interpolation" and "mean".
         seed: of random changes.
-
-    Raises:
-        SeProbeError: the transform cannot be taken apart where the picture is there.
     """
     if change.name == CROP and change.own is None:
         return Enlarge(change.strength, resampling(preprocessing), transform)
@@ -215,11 +229,7 @@ def changed_transform(
 
 
 def picture_steps(transform: Transform) -> tuple[tuple[Callable[..., Any], ...], tuple[Callable[..., Any], ...]]:
-    """Return the steps of a transform that make the picture which the network sees, and those that make a tensor of it.
-
-    Raises:
-        SeProbeError: the transform has no such steps.
-    """
+    """Split a transform into the steps that make the picture and those that make a tensor of it."""
     steps = _steps(transform)
     first = next((place for place, step in enumerate(steps) if makes_tensor(step)), None)
     if first is None:
@@ -249,7 +259,7 @@ def _steps(transform: Any) -> tuple[Callable[..., Any], ...]:
 
 @dataclass(frozen=True)
 class Changed:
-    """A transform that changes the picture which the network sees, between `before` and `after`."""
+    """A transform that changes the picture between the steps `before` and `after`."""
 
     change: Change
     seed: int
@@ -261,7 +271,8 @@ class Changed:
         """Return the changed picture."""
         for step in self.before:
             image = step(image)
-        rng = picture_generator(image, self.seed)
+        digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).digest()
+        rng = np.random.default_rng([self.seed, *np.frombuffer(digest, dtype=np.uint32).tolist()])
         name, strength = self.change.name, self.change.strength
         if self.change.own is not None:
             return self.change.own(image, strength, rng)
@@ -271,7 +282,7 @@ class Changed:
         return MOVES[name](image, strength, rng, self.fill)
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
-        """Change an image, and make the network's input of it."""
+        """Return the network's input made of the changed picture."""
         value: Any = self.picture(image)
         for step in self.after:
             value = step(value)
@@ -280,15 +291,7 @@ class Changed:
 
 
 def pictured(transform: Transform, then: Transform) -> Transform:
-    """Return a transform that applies `then` to the picture of which the network's input is made.
-
-    Args:
-        transform: a network's transform, or one of `changed_transform`.
-        then: what is made of the picture.
-
-    Raises:
-        SeProbeError: as for `picture_steps`.
-    """
+    """Return a network's transform, or one of `changed_transform`, that ends in `then` in place of the tensor steps."""
     if isinstance(transform, Changed):
         return replace(transform, after=(then,))
     if isinstance(transform, Enlarge):
@@ -297,9 +300,3 @@ def pictured(transform: Transform, then: Transform) -> Transform:
 
     composed: Transform = Compose([*picture_steps(transform)[0], then])
     return composed
-
-
-def picture_generator(image: Image.Image, seed: int) -> np.random.Generator:
-    """Return the generator of random numbers for a picture."""
-    digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).digest()
-    return np.random.default_rng([seed, *np.frombuffer(digest, dtype=np.uint32).tolist()])

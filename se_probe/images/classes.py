@@ -39,10 +39,6 @@ def match_labels(texts: Iterable[str], labels: LabelSpace | None, where: str) ->
 
     An index is the number of the network's output unit. WordNet ids and names that the network does not know
     become classes without an output unit.
-
-    Raises:
-        SeProbeError: the texts are of several kinds, ambiguous, outside the network's labels, or two of them
-            mean one class.
     """
     ordered = sorted(set(texts))
     kind = _kind(ordered, labels, where)

@@ -98,11 +98,7 @@ class DeviceDecoder:
         return f"torchvision on {self.device}"
 
     def __call__(self, encoded: Sequence[bytes]) -> list[torch.Tensor]:
-        """Return the transformed images `(3, H, W)` of encoded ones.
-
-        Raises:
-            RuntimeError: one of them cannot be decoded.
-        """
+        """Return the transformed images `(3, H, W)` of encoded ones."""
         with torch.inference_mode():
             return [self._transformed(image) for image in _decode(encoded, self.device)]
 

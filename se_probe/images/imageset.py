@@ -58,12 +58,7 @@ class FileSource:
     blobs: Mapping[str, Blob] = field(repr=False)
 
     def open(self, path: str) -> Image.Image:
-        """Return the image, undecoded.
-
-        Raises:
-            OSError: the file cannot be read, is empty, or is not an image.
-            SeProbeError: the store that holds it cannot be reached.
-        """
+        """Return the image, undecoded."""
         return open_bytes(self.blobs[path].read())
 
     def fingerprint(self, path: str) -> str:
@@ -75,11 +70,7 @@ class FileSource:
 
 
 def open_bytes(data: bytes) -> Image.Image:
-    """Return the image that encoded bytes hold, undecoded.
-
-    Raises:
-        OSError: there are no bytes, or they are not an image that Pillow can read.
-    """
+    """Return the image that encoded bytes hold, undecoded."""
     if not data:
         raise OSError("the file is empty")
     return Image.open(BytesIO(data), formats=_formats())

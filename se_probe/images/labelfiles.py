@@ -31,11 +31,7 @@ class NoLabelFileError(SeProbeError):
 
 
 def read_tiny_annotations(text: str) -> dict[str, str]:
-    """Return the wnid of each image name in the text of Tiny-ImageNet's `val_annotations.txt`.
-
-    Raises:
-        SeProbeError: a line is not `name wnid x y width height`, or an image has two wnids.
-    """
+    """Return the wnid of each image name in the text of Tiny-ImageNet's `val_annotations.txt`."""
     rows = [line.split() for line in text.splitlines() if line.strip()]
     broken = next((row for row in rows if len(row) < 2 or not is_wnid(row[1])), None)
     if broken is not None or not rows:
@@ -45,11 +41,7 @@ def read_tiny_annotations(text: str) -> dict[str, str]:
 
 
 def read_kaggle_solution(text: str) -> dict[str, str]:
-    """Return the wnid of each image id in the text of Kaggle's `LOC_val_solution.csv`.
-
-    Raises:
-        SeProbeError: the columns are not `ImageId,PredictionString`, or an image has not exactly one class.
-    """
+    """Return the wnid of each image id in the text of Kaggle's `LOC_val_solution.csv`."""
     try:
         rows = [row for row in csv.reader(text.splitlines()) if row]
     except csv.Error as error:

@@ -43,11 +43,7 @@ class Layout:
 
 
 def detect_layout(listing: Listing, labels: LabelSpace | None, *, unlabelled: bool = False) -> Layout:
-    """Return the layout of the files and the label text of each image; `unlabelled` as in `open_images`.
-
-    Raises:
-        SeProbeError: there are no images, or the layout is not clearly one of those known.
-    """
+    """Return the layout of the files and the label text of each image; `unlabelled` as in `open_images`."""
     if not listing.images:
         raise SeProbeError(f"{listing.root} holds no images ({len(listing.files)} files); {EXPECTED}")
     if annotated := _tiny_imagenet(listing) or _kaggle(listing):
@@ -118,11 +114,7 @@ def _require_all(listing: Listing, name: str, images: Iterable[str], labelled: M
 
 
 def webdataset_layout(listing: Listing) -> Layout:
-    """Return the class index of each record of WebDataset's shards, from its `.cls` or `.json` file.
-
-    Raises:
-        SeProbeError: there are no images, or one has no class.
-    """
+    """Return the class index of each record of WebDataset's shards, from its `.cls` or `.json` file."""
     records: dict[str, dict[str, str]] = defaultdict(dict)
     for name in listing.files:
         # As webdataset does: the key ends at the first dot of the file's name.

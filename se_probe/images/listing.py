@@ -51,11 +51,7 @@ class Listing:
 
 
 def read_text(blob: Blob, name: str) -> str:
-    """Return the bytes of a text file as text.
-
-    Raises:
-        SeProbeError: the file cannot be read, or is not UTF-8.
-    """
+    """Return the bytes of a text file as text."""
     try:
         return blob.read().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -97,9 +93,6 @@ def list_files(root: Path) -> Listing:
 
     Symbolic links are followed, except to a folder that contains them. In a folder of tars, each tar counts as a
     folder of its name.
-
-    Raises:
-        SeProbeError: there is no such folder or tar, or it cannot be read.
     """
     beside = partial(_files_beside, root)
     if root.is_file():

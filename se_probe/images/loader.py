@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -29,7 +29,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Skip:
-    """A selected image that could not be decoded: its place in the selection, its path, and why."""
+    """A selected image that could not be decoded: its index in the selection, its path, and why."""
 
     index: int
     path: str
@@ -38,7 +38,7 @@ class Skip:
 
 @dataclass(frozen=True)
 class Batch:
-    """Decoded images: places in the selection, a tensor (n, 3, H, W), and the images left out in between.
+    """Decoded images: their indices in the selection, a tensor (n, 3, H, W), and the images left out in between.
 
     Where none of a batch's images could be decoded, `indices` is empty and `images` has n = 0.
     """
@@ -54,7 +54,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Packed:
-    """A batch whose images a worker sends through a pipe instead of shared memory."""
+    """A batch that a worker sends through a pipe instead of shared memory."""
 
     batch: Batch
     images: NDArray[np.float32]
@@ -83,6 +83,7 @@ class _Encoded:
 
 
 _Item = tuple[int, torch.Tensor] | _Encoded | Skip | _Failure
+_Reader = Callable[[int, str, _Opener], _Item]
 
 
 def batches(
@@ -91,6 +92,7 @@ def batches(
     *,
     batch_size: int,
     workers: int,
+    places: Sequence[int] | None = None,
     decoder: DeviceDecoder | None = None,
 ) -> Iterator[Batch]:
     """Return the selected images in the selection's order, whatever the number of worker processes.
@@ -103,19 +105,21 @@ def batches(
         transform: makes the network's input of an image.
         batch_size: selected images in a batch.
         workers: processes that decode; 0 for this one, which is also used where none can be started.
+        places: indices of the images to load among `selection.entries`, ascending; all by default.
         decoder: decodes JPEGs on its device. Workers then only read them, and batches are on that device.
 
     Raises:
         ValueError: `batch_size` is below 1 or `workers` below 0.
-        SeProbeError: the store that holds the images cannot be reached any more.
+        SeProbeError: the store that holds the images cannot be reached.
     """
     read = partial(_item, transform=transform, encoded=decoder is not None)
     source = selection.images.source
+    places = range(len(selection.entries)) if places is None else places
     items: Dataset[_Item]
     if isinstance(source, ImageStream):
-        items, workers = _StreamedItems(selection, source, read), min(workers, 1)
+        items, workers = _StreamedItems(selection, places, source, read), min(workers, 1)
     else:
-        items = _Items(selection, source, read)
+        items = _Items(selection, places, source, read)
     for batch in _loaded(items, batch_size, workers, _collate if decoder is None else _unstacked):
         if decoder is not None:
             batch = _collate(_decoded(batch, decoder, transform))
@@ -163,28 +167,29 @@ def _item(index: int, path: str, opener: _Opener, *, transform: Transform, encod
 
 
 class _Items(Dataset[_Item]):
-    def __init__(self, selection: Selection, source: ImageSource, read: Callable[[int, str, _Opener], _Item]) -> None:
-        self._entries, self._source, self._read = selection.entries, source, read
+    def __init__(self, selection: Selection, places: Sequence[int], source: ImageSource, read: _Reader) -> None:
+        self._paths = [(place, selection.entries[place].sample.path) for place in places]
+        self._source, self._read = source, read
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._paths)
 
     def __getitem__(self, index: int) -> _Item:
-        path = self._entries[index].sample.path
-        return self._read(index, path, partial(self._source.open, path))
+        place, path = self._paths[index]
+        return self._read(place, path, partial(self._source.open, path))
 
 
 class _StreamedItems(IterableDataset[_Item]):
-    def __init__(self, selection: Selection, source: ImageStream, read: Callable[[int, str, _Opener], _Item]) -> None:
-        self._entries, self._source, self._read = selection.entries, source, read
+    def __init__(self, selection: Selection, places: Sequence[int], source: ImageStream, read: _Reader) -> None:
+        entries = selection.entries
+        self._paths = {entries[place].position: (place, entries[place].sample.path) for place in places}
+        self._source, self._read = source, read
 
     def __iter__(self) -> Iterator[_Item]:
-        places = {entry.position: index for index, entry in enumerate(self._entries)}
-        openers = islice(self._source.stream(), max(places, default=-1) + 1)
+        openers = islice(self._source.stream(), max(self._paths, default=-1) + 1)
         for position, opener in enumerate(openers):
-            if position in places:
-                index = places[position]
-                yield self._read(index, self._entries[index].sample.path, opener)
+            if position in self._paths:
+                yield self._read(*self._paths[position], opener)
 
 
 def _unstacked(items: list[_Item]) -> list[_Item | tuple[int, NDArray[np.float32]]]:
@@ -227,10 +232,8 @@ def _collate(items: list[_Item]) -> Batch | _Packed | _Failure:
 
 
 def _for_transfer(batch: Batch) -> Batch | _Packed:
-    """Move a worker's batch to shared memory, or to an array where there is no room (Docker's default is 64 MB).
-
-    The loader's queue would do this in a thread whose errors are lost, and the run would hang.
-    """
+    """Move a worker's batch to shared memory, or to an array where there is no room (Docker's default is 64 MB)."""
+    # The loader's queue would do this in a thread whose errors are lost, and the run would hang.
     try:
         batch.images.share_memory_()
     except RuntimeError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from PIL import Image
 
 from se_probe.errors import SeProbeError
 from se_probe.images.classes import match_labels
@@ -13,7 +15,6 @@ from se_probe.images.listing import Listing, readable
 from se_probe.images.public import fetched_folder, full_name, is_public_name, public_set
 from se_probe.images.remote import list_place, list_shards, shown_url
 from se_probe.images.timm_datasets import is_dataset_name, open_hugging_face
-from se_probe.images.zoom import Drawings
 from se_probe.io.urls import is_url
 from se_probe.labels import LabelSpace, imagenet
 
@@ -86,6 +87,24 @@ def _indices_as_wnids(layout: Layout, where: str) -> Layout:
         raise SeProbeError(f"{where}: the folder {other} is no index of ImageNet-1k; remove it, or fetch the set again")
     labelled = {name: wnids[text] or text for name, text in layout.labelled.items()}
     return Layout(f"{layout.words.format(kind='index of ImageNet-1k')}, read as {{kind}}", labelled)
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """The demo's drawings, drawn when opened, with the object enlarged `scale` times on the same background."""
+
+    scale: float = 1.0
+
+    def open(self, path: str) -> Image.Image:
+        """Return the drawing of a path "demo/CLASS/INSTANCE"."""
+        from se_probe.demo import draw, stimulus_factors
+
+        _, name, instance = path.split("/")
+        own = stimulus_factors(name, int(instance)).scale
+        return draw(name, int(instance), scale=own * self.scale)
+
+    def fingerprint(self, path: str) -> None:
+        """Return None: a drawing is determined by its path."""
 
 
 def demo_images() -> ImageSet:

@@ -30,11 +30,7 @@ _TAGS = ("ETag", "etag", "md5Hash", "crc32c", "checksum", "LastModified", "mtime
 
 
 def list_place(place: str | Path) -> Listing:
-    """Return the files of a folder or tar, on disk or behind a URL (`file://` is a path like any other).
-
-    Raises:
-        SeProbeError: there is nothing there, it cannot be read or reached, or it cannot be listed.
-    """
+    """Return the files of a folder or tar, on disk or behind a URL (`file://` is a path like any other)."""
     if not is_url(place):
         return list_files(Path(place).expanduser())
     url, shown = str(place), shown_url(str(place))
@@ -100,9 +96,6 @@ def list_shards(place: str, where: str) -> Listing:
     """List the files in the tars of a folder or of a pattern such as `data/val-{000..007}.tar`.
 
     Each tar counts as a folder of its name. A pattern never runs a command.
-
-    Raises:
-        SeProbeError: there are none, two have one name, or one cannot be read.
     """
     if Path(place).expanduser().is_dir() or not place.endswith(".tar"):
         return list_place(place)

@@ -26,6 +26,12 @@ class Selected:
     role: Role
     position: int
 
+    @property
+    def unit(self) -> int:
+        """Output unit of the sample's class, -1 where there is none."""
+        index = self.sample.image_class.index
+        return -1 if index is None else index
+
 
 @dataclass(frozen=True)
 class Selection:

@@ -36,9 +36,6 @@ def open_hugging_face(name: str, labels: LabelSpace | None) -> ImageSet:
     """Return the labelled images of `hfds/NAME`, which the library downloads and stores, or of `hfids/NAME`, streamed.
 
     Without a split after a `#` it is the validation split, or the only one.
-
-    Raises:
-        SeProbeError: the library is not installed, the data cannot be opened, or its labels are not clear.
     """
     streamed = name.lower().startswith("hfids/")
     rows, split = _load(name, streaming=streamed)

@@ -1,1 +1,1 @@
-"""Files, URLs, the cache and progress bars."""
+"""Files, URLs, the log and progress bars."""

@@ -35,11 +35,7 @@ def split_hub_id(hub_id: str) -> tuple[str, str | None]:
 
 
 def require_hub(hub_id: str, filename: str, wanted: str) -> None:
-    """Ask the hub once whether it can serve the repository.
-
-    Raises:
-        SeProbeError: downloads are switched off, or the hub cannot be reached or has no such repository.
-    """
+    """Ask the hub once whether it can serve the repository."""
     repository, revision = split_hub_id(hub_id)
     if huggingface_hub.constants.HF_HUB_OFFLINE:
         raise hub_failure(hub_id, wanted, "HF_HUB_OFFLINE forbids a download")
@@ -54,11 +50,7 @@ def require_hub(hub_id: str, filename: str, wanted: str) -> None:
 
 
 def require_url(url: str, wanted: str) -> None:
-    """Ask the server of a file once whether it answers, unless the file is in PyTorch's cache.
-
-    Raises:
-        SeProbeError: the file is not in the cache, and downloads are switched off or the server is silent.
-    """
+    """Ask the server of a file once whether it answers, unless the file is in PyTorch's cache."""
     if cached_url_file(url).is_file():
         return
     if huggingface_hub.constants.HF_HUB_OFFLINE:

@@ -37,10 +37,6 @@ def apply_checkpoint(network: torch.nn.Module, path: Path, name: str) -> str:
     """Load every tensor of the checkpoint at `path` into the network and return a phrase that says what was used.
 
     Prefixes that wrappers put before every name are stripped where that makes the names fit.
-
-    Raises:
-        SeProbeError: the file cannot be read as tensors alone, or a tensor is missing, left over or of
-            another shape.
     """
     stored, container = read_checkpoint(path)
     expected = {key: value for key, value in network.state_dict().items() if isinstance(value, torch.Tensor)}
@@ -65,9 +61,6 @@ def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], str | None]:
 
     Returns:
         The tensors by name, and the entry of the file that held them, None where they are the file's own.
-
-    Raises:
-        SeProbeError: there is no such file, it is of another kind, or it would have to be unpickled.
     """
     if not path.is_file():
         raise SeProbeError(f"there is no checkpoint file {path}; expected .safetensors or a PyTorch state dict")
@@ -174,9 +167,6 @@ def check_expansion(path: Path) -> None:
     `torch.save` never writes compressed, allocates byte arrays of any length that a pickle names, and unpacks the
     tars of its first versions into a temporary folder. A file that cannot be parsed here passes: it is damaged, and
     PyTorch reports it.
-
-    Raises:
-        SeProbeError: the file is one of these.
     """
     if zipfile.is_zipfile(path):
         with suppress(*_DAMAGED), zipfile.ZipFile(path) as archive:

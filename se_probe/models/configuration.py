@@ -11,18 +11,14 @@ from timm.data import ImageNetInfo, create_transform, infer_imagenet_subset, res
 
 from se_probe.errors import SeProbeError
 from se_probe.labels import LabelSpace, imagenet, label_space_from_names
-from se_probe.models.network import Preprocessing
+from se_probe.models.network import LoadedModel
 
 TIMM_DEFAULTS = "timm's defaults (the network has no pretrained_cfg)"
 _IMAGENET_1K = "imagenet-1k"
 
 
 def network_config(network: torch.nn.Module, name: str) -> Mapping[str, object]:
-    """Return the network's `pretrained_cfg` or `default_cfg` as a mapping, empty when it has neither.
-
-    Raises:
-        SeProbeError: the attribute is neither a dictionary nor a dataclass; `name` is the network's in the message.
-    """
+    """Return the network's `pretrained_cfg` or `default_cfg` as a mapping, empty when it has neither."""
     for attribute in ("pretrained_cfg", "default_cfg"):
         config = getattr(network, attribute, None)
         if is_dataclass(config) and not isinstance(config, type):
@@ -37,20 +33,26 @@ def network_config(network: torch.nn.Module, name: str) -> Mapping[str, object]:
     return {}
 
 
-def timm_preprocessing(
-    network: torch.nn.Module, name: str, *, source: str, model_args: Mapping[str, object]
-) -> Preprocessing:
-    """Return timm's own evaluation transform for the network's configuration.
+def configured_model(
+    network: torch.nn.Module,
+    name: str,
+    source: str,
+    weights: str,
+    model_args: Mapping[str, object] | None = None,
+    *,
+    configuration: str = "",
+) -> LoadedModel:
+    """Return a network with timm's evaluation transform and the labels that its configuration states.
 
     Args:
         network: carries the configuration.
-        name: what messages call the network.
-        source: says where the configuration comes from.
+        name: the network's.
+        source: "timm", "file" and so on.
+        weights: where its parameters come from.
         model_args: the builder's arguments; `img_size` replaces the configured size, `in_chans` the channels.
-
-    Raises:
-        SeProbeError: timm cannot read the configuration, or a number in it is impossible.
+        configuration: where the configuration comes from, the network's own `pretrained_cfg` by default.
     """
+    model_args = model_args or {}
     config = network_config(network, name)
     try:
         data = resolve_data_config(_size_argument(model_args), pretrained_cfg=dict(config), model=network)
@@ -62,16 +64,18 @@ def timm_preprocessing(
             f"the preprocessing of {name} cannot be made from its pretrained_cfg ({error}); expected "
             "input_size, mean, std, interpolation and crop_pct as timm writes them"
         ) from error
-    size = (_whole(model_args.get("in_chans"), channels), height, width)
+    given = model_args.get("in_chans")
+    size = (given if isinstance(given, int) else channels, height, width)
     facts = {key: list(value) if isinstance(value, tuple) else value for key, value in data.items()}
-    return Preprocessing(size, transform, {**facts, "source": source if config else TIMM_DEFAULTS})
+    facts["source"] = (configuration or f"pretrained_cfg of {name}") if config else TIMM_DEFAULTS
+    return LoadedModel(network, name, source, weights, size, facts, transform, output_labels(network, name))
 
 
 def output_labels(network: torch.nn.Module, name: str) -> LabelSpace | None:
     """Return the label space of the network's output units, None when nothing says what they are.
 
-    `label_names` in the network's configuration come first. Otherwise timm's inference from the number of classes
-    stands (1000 units are ImageNet-1k), which for a network without such labels is an assumption.
+    `label_names` in the network's configuration come first. Otherwise timm infers them from the number of classes
+    (1000 units are ImageNet-1k), which is an assumption.
     """
     config = network_config(network, name)
     units = getattr(network, "num_classes", config.get("num_classes"))
@@ -110,10 +114,6 @@ def _require_numbers(data: Mapping[str, object]) -> None:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _whole(value: object, default: int) -> int:
-    return value if isinstance(value, int) else default
 
 
 def _size_argument(model_args: Mapping[str, object]) -> dict[str, object]:

@@ -13,33 +13,19 @@ from typing import Any
 import torch
 
 from se_probe.errors import SeProbeError, one_line
-from se_probe.models.configuration import output_labels, timm_preprocessing
-from se_probe.models.network import BuiltNetwork
+from se_probe.models.configuration import configured_model
+from se_probe.models.network import LoadedModel
 from se_probe.models.spec import describe_call, near_names
 
 
-def build_from_file(spec: str, model_args: Mapping[str, object]) -> BuiltNetwork:
-    """Build a network with `path/to/file.py:function`, called with the model arguments.
-
-    The file runs as `function_from_file` runs it. Its preprocessing and labels come from the network's
-    `pretrained_cfg`.
-
-    Raises:
-        SeProbeError: the file or function is missing or fails, or returns no nn.Module.
-    """
+def build_from_file(spec: str, model_args: Mapping[str, object]) -> LoadedModel:
+    """Build a network with `path/to/file.py:function`; preprocessing and labels are those of its `pretrained_cfg`."""
     path, function_name = _path_and_name(spec)
     with _importable(path.parent):
         function = _function(path, function_name, "returns a torch.nn.Module")
         network = _call(function, function_name, model_args, path)
     name = f"{path.name}:{function_name}"
-    return BuiltNetwork(
-        network,
-        name,
-        "file",
-        f"as built by {name}",
-        timm_preprocessing(network, name, source=f"pretrained_cfg of {name}", model_args=model_args),
-        output_labels(network, name),
-    )
+    return configured_model(network, name, "file", f"as built by {name}", model_args)
 
 
 def function_from_file(spec: str, does: str) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""Loading a network by name, with its weights, preprocessing and labels."""
+"""Load a network by name, with its weights, preprocessing and labels."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from timm.data import create_transform
 
 from se_probe.errors import SeProbeError
 from se_probe.models.checkpoint import apply_checkpoint
-from se_probe.models.configuration import output_labels, timm_preprocessing
+from se_probe.models.configuration import configured_model
 from se_probe.models.file_source import build_from_file
-from se_probe.models.network import BuiltNetwork, LoadedModel, state_digest
+from se_probe.models.network import LoadedModel, state_digest
 from se_probe.models.spec import parse_spec
 from se_probe.models.timm_source import build_hub, build_timm
 from se_probe.models.torchvision_source import build_torchvision
@@ -41,8 +41,8 @@ def load_model(
             `photo:KIND`.
         checkpoint: a file with the weights; nothing pretrained is then looked for.
         model_args: arguments of the network's builder.
-        random_weights: keep an initialisation drawn from `seed`; nothing pretrained is then looked for. Otherwise
-            weights are the pretrained ones, downloaded by timm or torchvision where no cache holds them.
+        random_weights: keep an initialisation drawn from `seed`. The default are pretrained weights, which timm or
+            torchvision downloads where no cache holds them.
         seed: of the initialisation.
 
     Raises:
@@ -84,9 +84,7 @@ def model_of(network: torch.nn.Module, name: str | None = None) -> LoadedModel:
             "network.eval() first"
         )
     _require_values(network, label)
-    preprocessing = timm_preprocessing(network, label, source=f"pretrained_cfg of {label}", model_args={})
-    built = BuiltNetwork(deepcopy(network), label, "memory", "as given", preprocessing, output_labels(network, label))
-    return _for_images(_finish(built, built.weights))
+    return _for_images(_finish(configured_model(deepcopy(network), label, "memory", "as given")))
 
 
 def with_input_size(model: LoadedModel, size: int | Sequence[int]) -> LoadedModel:
@@ -122,14 +120,16 @@ def _load(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         built = _build(source, rest, dict(model_args), pretrained=pretrained)
-    weights = f"random (seed {seed})" if random_weights else built.weights
     _require_values(built.network, built.name)
+    if random_weights:
+        built = replace(built, weights=f"random (seed {seed})")
     if checkpoint is not None:
-        weights = apply_checkpoint(built.network, Path(checkpoint).expanduser(), built.name)
-    return _finish(built, weights)
+        used = apply_checkpoint(built.network, Path(checkpoint).expanduser(), built.name)
+        built = replace(built, weights=used)
+    return _finish(built)
 
 
-def _build(source: str, rest: str, model_args: Mapping[str, object], *, pretrained: bool) -> BuiltNetwork:
+def _build(source: str, rest: str, model_args: Mapping[str, object], *, pretrained: bool) -> LoadedModel:
     if source in _LIBRARIES:
         return _LIBRARIES[source](rest, model_args, pretrained=pretrained)
     if source == "file":
@@ -137,7 +137,7 @@ def _build(source: str, rest: str, model_args: Mapping[str, object], *, pretrain
     return _build_bundled(source, rest, model_args)
 
 
-def _build_bundled(source: str, kind: str, model_args: Mapping[str, object]) -> BuiltNetwork:
+def _build_bundled(source: str, kind: str, model_args: Mapping[str, object]) -> LoadedModel:
     """Build `demo:KIND`, trained on drawings, or `photo:KIND`, on photographs, with its bundled weights."""
     from se_probe.demo import DEMO_CLASSES, DEMO_MODELS, PHOTO_CLASSES, PHOTO_MODELS, demo_network, photo_network
 
@@ -151,28 +151,15 @@ def _build_bundled(source: str, kind: str, model_args: Mapping[str, object]) -> 
         raise SeProbeError(f'there is no {source} network "{kind}"; expected one of {expected}')
     if model_args:
         raise SeProbeError(f"the {source} networks take no arguments; leave out {', '.join(model_args)}")
-    network = build(kind)
-    preprocessing = timm_preprocessing(network, spec, source=f"pretrained_cfg of {spec}", model_args={})
-    return BuiltNetwork(network, spec, source, "bundled with se-probe", preprocessing, labels)
+    return replace(configured_model(build(kind), spec, source, "bundled with se-probe"), labels=labels)
 
 
-def _finish(built: BuiltNetwork, weights: str) -> LoadedModel:
-    network = built.network.cpu().eval().requires_grad_(False)
-    return LoadedModel(
-        network=network,
-        name=built.name,
-        source=built.source,
-        weights=weights,
-        weights_sha256=state_digest(network.state_dict()),
-        input_size=built.preprocessing.input_size,
-        preprocessing=built.preprocessing.facts,
-        transform=built.preprocessing.transform,
-        labels=built.labels,
-    )
+def _finish(model: LoadedModel) -> LoadedModel:
+    network = model.network.cpu().eval().requires_grad_(False)
+    return replace(model, network=network, weights_sha256=state_digest(network.state_dict()))
 
 
 def _for_images(model: LoadedModel) -> LoadedModel:
-    """Refuse a network whose input does not have three channels."""
     if model.input_size[0] != 3:
         raise SeProbeError(
             f"{model.name} expects {model.input_size[0]} input channels; photographs have 3, red, green and blue"
@@ -181,7 +168,6 @@ def _for_images(model: LoadedModel) -> LoadedModel:
 
 
 def _require_values(network: torch.nn.Module, name: str) -> None:
-    """Refuse parameters without values."""
     state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     missing = [key for key, tensor in state.items() if tensor.device.type == "meta"]
     if missing:

@@ -1,44 +1,19 @@
-"""What a source of networks returns, what a loaded network is, and the digest that identifies its weights."""
+"""A network ready to be recorded, the digest that identifies its weights, and its twin with fresh weights."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 
 import torch
 from PIL import Image
 
+from se_probe.errors import SeProbeError
 from se_probe.labels import LabelSpace
 
 Transform = Callable[[Image.Image], torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How an RGB image becomes the input of a network.
-
-    Attributes:
-        input_size: size of the input without the image axis; (channels, height, width) in pixels for images.
-        transform: returns a float tensor of that shape; it can be pickled.
-        facts: what JSON can hold of it, and under "source" where the configuration came from.
-    """
-
-    input_size: tuple[int, ...]
-    transform: Transform = field(repr=False)
-    facts: Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class BuiltNetwork:
-    """A network as its source built it; `weights` says in one phrase where its parameters come from."""
-
-    network: torch.nn.Module = field(repr=False)
-    name: str
-    source: str
-    weights: str
-    preprocessing: Preprocessing
-    labels: LabelSpace | None = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -50,22 +25,22 @@ class LoadedModel:
         name: its name as resolved.
         source: "timm", "torchvision", "hf-hub", "file", "demo", "photo" or "memory".
         weights: one phrase that says where the parameters come from.
-        weights_sha256: the digest of `state_digest`.
         input_size: size of its input without the image axis; (channels, height, width) in pixels for images.
-        preprocessing: what `transform` does, as JSON can hold it.
-        transform: turns an RGB image into a float tensor of shape `input_size`.
+        preprocessing: facts about `transform`, JSON-able; "source" says where its configuration came from.
+        transform: turns an RGB image into a float tensor of shape `input_size`; it can be pickled.
         labels: what the output units mean, None when nothing says it.
+        weights_sha256: the digest of `state_digest`, "" until the weights are loaded.
     """
 
     network: torch.nn.Module = field(repr=False)
     name: str
     source: str
     weights: str
-    weights_sha256: str
     input_size: tuple[int, ...]
     preprocessing: Mapping[str, object] = field(repr=False)
     transform: Transform = field(repr=False)
     labels: LabelSpace | None = field(repr=False)
+    weights_sha256: str = ""
 
 
 def state_digest(state: Mapping[str, object]) -> str:
@@ -80,11 +55,28 @@ def state_digest(state: Mapping[str, object]) -> str:
         tensor = state[name]
         if isinstance(tensor, torch.Tensor):
             digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-            digest.update(_raw_bytes(tensor))
+            # Through uint8, because NumPy has no bfloat16.
+            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
-def _raw_bytes(tensor: torch.Tensor) -> memoryview:
-    # Through uint8, because NumPy has no bfloat16.
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().data
+def fresh_weights(model: LoadedModel, seed: int) -> LoadedModel:
+    """Return a copy of a network with weights initialised again: the null model of Adebayo et al., arXiv 1810.03292.
+
+    Every module draws its parameters by its own `reset_parameters`; batch norms forget their statistics.
+    """
+    network = deepcopy(model.network)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        for name, module in network.named_modules():
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
+            elif next(module.parameters(recurse=False), None) is not None:
+                raise SeProbeError(
+                    f"{type(module).__name__} {name!r} of {model.name} has parameters and no reset_parameters, so that "
+                    "fresh weights cannot be drawn for it; leave out --null."
+                )
+    weights = f"fresh (seed {seed})"
+    return replace(model, network=network.eval(), weights=weights, weights_sha256=state_digest(network.state_dict()))

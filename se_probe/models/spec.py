@@ -18,11 +18,7 @@ _NEAR_NAMES = 5
 
 
 def parse_spec(spec: str) -> tuple[str, str]:
-    """Return the source ("timm", "torchvision", "hf-hub", "file", "demo" or "photo") and the rest of a name.
-
-    Raises:
-        SeProbeError: the name has none of the forms.
-    """
+    """Return the source ("timm", "torchvision", "hf-hub", "file", "demo" or "photo") and the rest of a name."""
     text = spec.strip()
     # The last colon, so that a drive letter stays part of the path.
     path, _, function = text.rpartition(":")
@@ -61,11 +57,7 @@ def describe_call(name: str, arguments: Mapping[str, object]) -> str:
 
 
 def refuse_weight_arguments(arguments: Mapping[str, object]) -> None:
-    """Keep the choice of weights out of a library's builder arguments, where nothing would record it.
-
-    Raises:
-        SeProbeError: an argument chooses weights.
-    """
+    """Keep the choice of weights out of a library's builder arguments, where nothing would record it."""
     choosing = [key for key in arguments if key in _WEIGHT_ARGUMENTS]
     if choosing:
         raise SeProbeError(f'model argument "{choosing[0]}" chooses weights; use --checkpoint FILE or --random-weights')

@@ -12,15 +12,9 @@ from huggingface_hub.errors import HFValidationError
 from timm.models import PretrainedCfg
 
 from se_probe.errors import SeProbeError, one_line
-from se_probe.models.availability import (
-    cached_hub_file,
-    hub_failure,
-    require_hub,
-    require_url,
-    url_failure,
-)
-from se_probe.models.configuration import network_config, output_labels, timm_preprocessing
-from se_probe.models.network import BuiltNetwork
+from se_probe.models.availability import cached_hub_file, hub_failure, require_hub, require_url, url_failure
+from se_probe.models.configuration import configured_model, network_config
+from se_probe.models.network import LoadedModel
 from se_probe.models.spec import describe_call, near_names, refuse_weight_arguments
 
 _BUILD_ERRORS = (TypeError, ValueError, RuntimeError, AssertionError, NotImplementedError, AttributeError)
@@ -28,36 +22,22 @@ _BUILD_ERRORS = (TypeError, ValueError, RuntimeError, AssertionError, NotImpleme
 _HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
-def build_timm(name: str, model_args: Mapping[str, object], *, pretrained: bool) -> BuiltNetwork:
-    """Build the timm network `name` (`architecture` or `architecture.tag`), downloading weights if need be.
-
-    Raises:
-        SeProbeError: timm has no such network or tag, refuses an argument, or the weights cannot be obtained.
-    """
+def build_timm(name: str, model_args: Mapping[str, object], *, pretrained: bool) -> LoadedModel:
+    """Build the timm network `name` (`architecture` or `architecture.tag`), downloading weights if need be."""
     refuse_weight_arguments(model_args)
     config = _registered_config(name)
     network = _with_weights(name, model_args, config) if pretrained else _create(name, model_args)
     configured = f"{config.architecture}.{config.tag}" if config.tag else name
     # A tag names weights; a network with others goes by its architecture.
     resolved = configured if pretrained else name.partition(".")[0]
-    phrase = f"pretrained {config.tag}" if config.tag else "pretrained"
-    return BuiltNetwork(
-        network,
-        resolved,
-        "timm",
-        phrase + _untrained_classifier(network, config.num_classes),
-        timm_preprocessing(network, configured, source=f"timm {configured}", model_args=model_args),
-        output_labels(network, name),
-    )
+    weights = f"pretrained {config.tag or ''}".rstrip() + _untrained_classifier(network, config.num_classes)
+    return configured_model(network, resolved, "timm", weights, model_args, configuration=f"timm {configured}")
 
 
-def build_hub(hub_id: str, model_args: Mapping[str, object], *, pretrained: bool) -> BuiltNetwork:
+def build_hub(hub_id: str, model_args: Mapping[str, object], *, pretrained: bool) -> LoadedModel:
     """Build a network that timm reads from the hub repository `ORG/NAME` or `ORG/NAME@REVISION`.
 
     The repository names the architecture, so its `config.json` is needed even when the weights are not.
-
-    Raises:
-        SeProbeError: the repository or its weights cannot be obtained, or timm cannot build what it describes.
     """
     refuse_weight_arguments(model_args)
     wanted = f"{'the weights' if pretrained else 'the configuration'} of hf-hub:{hub_id}"
@@ -70,14 +50,8 @@ def build_hub(hub_id: str, model_args: Mapping[str, object], *, pretrained: bool
     else:
         failure = partial(_unreadable, folder)
         network = _create(f"local-dir:{folder}", model_args, failure=failure, pretrained=pretrained)
-    return BuiltNetwork(
-        network,
-        name,
-        "hf-hub",
-        f"pretrained {hub_id}" + _untrained_classifier(network, network_config(network, name)["num_classes"]),
-        timm_preprocessing(network, name, source=f"config.json of {name}", model_args=model_args),
-        output_labels(network, name),
-    )
+    weights = f"pretrained {hub_id}" + _untrained_classifier(network, network_config(network, name)["num_classes"])
+    return configured_model(network, name, "hf-hub", weights, model_args, configuration=f"config.json of {name}")
 
 
 def _registered_config(name: str) -> PretrainedCfg:

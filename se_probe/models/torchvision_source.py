@@ -14,18 +14,14 @@ from se_probe.errors import SeProbeError, one_line
 from se_probe.labels import LabelSpace, imagenet
 from se_probe.models.availability import cached_url_file, require_url, url_failure
 from se_probe.models.configuration import named_outputs
-from se_probe.models.network import BuiltNetwork, Preprocessing
+from se_probe.models.network import LoadedModel
 from se_probe.models.spec import describe_call, near_names, refuse_weight_arguments
 
 _BUILD_ERRORS = (TypeError, ValueError, RuntimeError, AssertionError, NotImplementedError)
 
 
-def build_torchvision(name: str, model_args: Mapping[str, object], *, pretrained: bool) -> BuiltNetwork:
-    """Build a torchvision classification network, with its default weights when `pretrained`.
-
-    Raises:
-        SeProbeError: torchvision has no such network, refuses an argument, or the weights cannot be obtained.
-    """
+def build_torchvision(name: str, model_args: Mapping[str, object], *, pretrained: bool) -> LoadedModel:
+    """Build a torchvision classification network, with its default weights when `pretrained`."""
     refuse_weight_arguments(model_args)
     weights = _default_weights(name)
     if pretrained:
@@ -38,18 +34,31 @@ def build_torchvision(name: str, model_args: Mapping[str, object], *, pretrained
             f"torchvision cannot build {describe_call(name, arguments)} ({one_line(error)}); "
             "check the arguments given with --model-arg"
         ) from error
-    return BuiltNetwork(
-        network,
-        f"torchvision:{name}",
-        "torchvision",
-        f"pretrained {weights.name}",
-        _preprocessing(weights),
-        _labels(weights, model_args),
+    transform = weights.transforms()
+    crop, resize = int(transform.crop_size[0]), int(transform.resize_size[0])
+    preprocessing = {
+        "input_size": [3, crop, crop],
+        "resize_size": resize,
+        "crop_pct": crop / resize,
+        "interpolation": transform.interpolation.value,
+        "mean": list(transform.mean),
+        "std": list(transform.std),
+        "source": f"torchvision {weights}",
+    }
+    return LoadedModel(
+        network=network,
+        name=f"torchvision:{name}",
+        source="torchvision",
+        weights=f"pretrained {weights.name}",
+        input_size=(3, crop, crop),
+        preprocessing=preprocessing,
+        transform=transform,
+        labels=_labels(weights, model_args),
     )
 
 
 def size_argument(name: str) -> dict[str, int]:
-    """Return the argument that a torchvision network needs without weights to take images of their size."""
+    """Return the builder's argument that sets the input size of the default weights, where they are not loaded."""
     # Only the vision transformers are tied to a size, and only their weights say which.
     return {"image_size": _default_weights(name).transforms().crop_size[0]} if name.startswith("vit_") else {}
 
@@ -65,10 +74,7 @@ def _default_weights(name: str) -> Weights:
 
 
 def _fetch(name: str, weights: Weights) -> None:
-    """Have torchvision download the weights where its cache has none, and see that they are nothing but tensors.
-
-    The builder reads that file again and would unpickle anything, hence the restricted reading before it.
-    """
+    """Let torchvision download missing weights, and require tensors only: the builder would unpickle anything."""
     wanted = f"the weights of torchvision:{name}"
     require_url(weights.url, wanted)
     file = cached_url_file(weights.url)
@@ -82,21 +88,6 @@ def _fetch(name: str, weights: Weights) -> None:
         raise SeProbeError(
             f"{file} cannot be read as tensors alone ({one_line(error)}); remove it, so that it is fetched again"
         ) from error
-
-
-def _preprocessing(weights: Weights) -> Preprocessing:
-    transform = weights.transforms()
-    crop, resize = int(transform.crop_size[0]), int(transform.resize_size[0])
-    facts = {
-        "input_size": [3, crop, crop],
-        "resize_size": resize,
-        "crop_pct": crop / resize,
-        "interpolation": transform.interpolation.value,
-        "mean": list(transform.mean),
-        "std": list(transform.std),
-        "source": f"torchvision {weights}",
-    }
-    return Preprocessing((3, crop, crop), transform, facts)
 
 
 def _labels(weights: Weights, model_args: Mapping[str, object]) -> LabelSpace | None:

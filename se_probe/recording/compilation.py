@@ -14,9 +14,9 @@ from se_probe.errors import first_line
 from se_probe.recording.deviation import ACCEPTED, deviation
 from se_probe.recording.forward import ForwardPass, HookedNetwork, Signals, filled, run_in_batches, seconds
 
-# Compiling takes this many seconds and more: a run that takes no longer is not helped.
+# Compiling takes at least this many seconds.
 _AT_LEAST = 30.0
-# A compiled network that takes this many times as long is given up; less may be noise of the measurement.
+# A compiled network that is slower by this factor is given up; a smaller one may be noise.
 _SLOWER = 1.25
 
 
@@ -36,7 +36,7 @@ def compile_if_possible(
         size: images in one forward pass.
         expected: signals that the compiled network must reproduce, None to skip that check.
         total: number of images of the run.
-        say: is told whether compiling pays, and why it was given up.
+        say: called with each line of the log.
     """
     batch = filled(images[:size], size)
     before = seconds(hooked, batch) / size
@@ -53,7 +53,7 @@ def compile_if_possible(
         after = min(seconds(run, batch), seconds(run, batch, warm=True)) / size
         if after > _SLOWER * before:
             raise ValueError(f"compiled, an image takes {1e3 * after:.1f} ms, and {1e3 * before:.1f} ms without")
-    except Exception as error:  # the compiler fails in many ways, and none of them is a reason to end the run
+    except Exception as error:  # the compiler fails in many ways, none of which should end the run
         reason = first_line(error)
         say(f"note      the network is not compiled ({reason}); the run continues without compilation")
         return hooked, {"given_up": reason}
@@ -64,19 +64,16 @@ def compile_if_possible(
 
 
 def compiled(hooked: HookedNetwork, size: tuple[int, ...]) -> ForwardPass:
-    """Trace a network with the hooks that are on it, compile what they saw, and return what runs it.
+    """Trace a network with its hooks, compile the graph, and return a function that runs it.
 
-    The recorder itself is traced, so that its copies of gates become outputs of the graph wherever it reads
-    them: at modules or at multiplications. A smaller batch is filled up, since the graph has one batch size.
+    The recorder is traced too, so that its copies of gates become outputs of the graph. A smaller batch is filled up,
+    because the graph has one batch size.
 
     Args:
         hooked: the network, inside `hooks()`.
         size: `(batch, channels, height, width)` of its input.
-
-    Raises:
-        Exception: the network cannot be traced or compiled, for any of the compiler's many reasons.
     """
-    # Traced on noise: a value that the graph took for a constant then shows on images.
+    # Traced on noise, so that a value wrongly taken for a constant shows on images.
     noise = torch.randn(size, generator=torch.Generator().manual_seed(0))
     keys: list[tuple[str, str]] = []
     with torch.no_grad():
@@ -89,7 +86,7 @@ def compiled(hooked: HookedNetwork, size: tuple[int, ...]) -> ForwardPass:
         output = values[len(keys)] if len(values) > len(keys) else None
         return output, dict(zip(keys, values, strict=False))
 
-    # Dynamo asks for this too, so that `options` of torch.compile, which only the code generator sees, are too late.
+    # Dynamo reads this setting too, which `options` of torch.compile does not reach.
     with inductor.patch(freezing=True):
         run(noise)
     return run

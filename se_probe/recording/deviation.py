@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ ACCEPTED = TOLERANCE / 2
 def deviation(expected: Signals, found: Signals) -> float:
     """Return the largest difference between signals, relative to the largest value where that exceeds 1.
 
-    A value that is NaN in one and not in the other counts as an infinite difference.
+    A value that is NaN in only one of them counts as an infinite difference.
     """
     return max((_deviation(values, found[key]) for key, values in expected.items()), default=0.0)
 
@@ -38,15 +39,12 @@ def _deviation(expected: torch.Tensor, found: torch.Tensor) -> float:
 
 
 def class_mean_deviation(expected: Signals, found: Signals, classes: Sequence[str]) -> dict[str, Any]:
-    """Return the differences of class means and of single gates, in gate units.
+    """Return the largest and rms differences of class means and the largest of a single gate, in gate units.
 
     Args:
-        expected, found: signals of the same images.
+        expected: signals of some images.
+        found: signals of the same images.
         classes: class of each image.
-
-    Returns:
-        Largest and root-mean-square differences of class means and largest difference of a single gate, with
-        the numbers of images and classes that they were measured on.
     """
     names = list(dict.fromkeys(classes))
     members = torch.tensor([[name == other for other in classes] for name in names], dtype=torch.float64)
@@ -69,7 +67,7 @@ def class_mean_deviation(expected: Signals, found: Signals, classes: Sequence[st
 
 @dataclass(frozen=True)
 class TrialImages:
-    """Images `(n, 3, H, W)`, on the host, the class of each, and the images as a device decodes them, on it."""
+    """Images `(n, 3, H, W)` on the host, the class of each, and the same images decoded on a device."""
 
     images: torch.Tensor
     classes: Sequence[str]
@@ -79,29 +77,30 @@ class TrialImages:
 def trial_images(
     model: LoadedModel, selection: Selection, count: int, decoder: DeviceDecoder | None = None
 ) -> TrialImages:
-    """Return images of a run on which ways of running are compared; one of noise where none is wanted or decodable.
+    """Return images on which two ways to run a network are compared; one of noise where none is wanted or decodable.
 
     Args:
-        model: the network, whose transform the images pass.
+        model: the network.
         selection: the images of the run.
-        count: how many are taken, spread evenly, of the chosen classes where there are any; of a stream the first.
+        count: number of images, spread evenly over the chosen classes where there are any; of a stream the first.
         decoder: decodes them on a device too.
     """
     noise = TrialImages(torch.randn(1, *model.input_size, generator=torch.Generator().manual_seed(0)), [""])
     if not count:
         return noise
-    chosen = [entry for entry in selection.entries if entry.role == "chosen"] or selection.entries
-    chosen = sorted(chosen, key=lambda entry: entry.position)
+    entries = selection.entries
+    places = [place for place, entry in enumerate(entries) if entry.role == "chosen"] or list(range(len(entries)))
+    places.sort(key=lambda place: entries[place].position)
     if selection.images.streamed:
-        chosen = chosen[:count]
-    elif len(chosen) > count:
-        chosen = [chosen[index * len(chosen) // count] for index in range(count)]
-    part = replace(selection, entries=tuple(chosen))
-    batch = next(batches(part, model.transform, batch_size=count, workers=0))
+        places = places[:count]
+    elif len(places) > count:
+        places = [places[index * len(places) // count] for index in range(count)]
+    load = partial(batches, selection, model.transform, batch_size=count, workers=0, places=places)
+    batch = next(load())
     if not batch.indices:
         return noise
-    classes = [chosen[index].sample.image_class.name for index in batch.indices]
+    classes = [entries[place].sample.image_class.name for place in batch.indices]
     if decoder is None:
         return TrialImages(batch.images, classes)
-    decoded = next(batches(part, model.transform, batch_size=count, workers=0, decoder=decoder))
+    decoded = next(load(decoder=decoder))
     return TrialImages(batch.images, classes, decoded.images if decoded.indices == batch.indices else None)

@@ -1,7 +1,6 @@
 """Coordinate the processes that share one run: ranks, agreed decisions, and barriers.
 
-They communicate through the key-value store of torch.distributed, which torchrun and SLURM jobs have; nothing is
-pickled. Shards go to a folder that all of them see.
+They communicate through the key-value store of torch.distributed, without pickling. Shards go to a shared folder.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import torch.distributed
 from se_probe.errors import OtherRankError, SeProbeError, first_line
 
 Item = TypeVar("Item")
-# torch annotates only a part of this module, and some builds have it empty.
+# torch annotates this module only in part, and some builds have it empty.
 _distributed: Any = torch.distributed
 _RUNS = count()
 _FAILED, _DONE = "failed", "done"
@@ -34,7 +33,7 @@ class Ranks:
     Attributes:
         rank: number of this process; rank 0 plans, merges, draws and prints.
         size: number of processes.
-        local: number of this process on its machine, which is that of its accelerator.
+        local: number of this process, and of its accelerator, on its machine.
     """
 
     def __init__(self, rank: int = 0, size: int = 1, local: int = 0, store: Any = None) -> None:
@@ -50,11 +49,11 @@ class Ranks:
         return self.rank == 0
 
     def device(self, device: str) -> str:
-        """Return this process's own device where several of a kind are shared out."""
+        """Return this process's own device where each process has one."""
         return f"cuda:{self.local % torch.cuda.device_count()}" if device == "cuda" and self.size > 1 else device
 
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Return this process's neighbouring items; shares differ by one at the most, and may be empty."""
+        """Return this process's contiguous share of some items; shares differ by one at the most, and may be empty."""
         return items[len(items) * self.rank // self.size : len(items) * (self.rank + 1) // self.size]
 
     def agree(self, key: str, decide: Callable[[], str]) -> str:
@@ -71,7 +70,7 @@ class Ranks:
 
     @contextmanager
     def first_alone(self, key: str) -> Iterator[None]:
-        """Run the body on rank 0 first, so that it alone downloads files and reports errors."""
+        """Run the body on rank 0 first, so that only it downloads files and reports errors."""
         if not self.first:
             self._wait(key)
         yield
@@ -86,10 +85,11 @@ class Ranks:
         return int(self._store.add(_DONE, images))
 
     def meet(self, key: str, meanwhile: Callable[[], object]) -> None:
-        """Wait until every process is here; call `meanwhile` now and then.
+        """Wait for all processes; call `meanwhile` now and then.
 
         Raises:
-            OtherRankError: another process failed, or none has done an image for a quarter of an hour.
+            OtherRankError: another process failed.
+            SeProbeError: no process has recorded an image for a quarter of an hour.
         """
         if self.size == 1:
             return
@@ -109,7 +109,7 @@ class Ranks:
         meanwhile()
 
     def leave(self, error: BaseException | None) -> None:
-        """Announce that this process ends; rank 0, which may serve the store, waits until the others have read that."""
+        """Announce that this process ends; rank 0, which may serve the store, waits for the others to do so."""
         if self.size == 1:
             return
         if error is not None and not isinstance(error, OtherRankError):
@@ -136,7 +136,7 @@ class Ranks:
 
 @contextmanager
 def ranks_of_environment() -> Iterator[Ranks]:
-    """Yield the processes that torchrun or SLURM's srun started together with this one, or this one alone.
+    """Yield the processes that torchrun or SLURM's srun started together, or this one alone.
 
     Raises:
         SeProbeError: they cannot be reached.
@@ -157,7 +157,7 @@ def ranks_of_environment() -> Iterator[Ranks]:
 
 def place_of_environment() -> tuple[int, int, int]:
     """Return this process's rank, the number of ranks, and its number on its machine, as the launcher set them."""
-    # The step's number of tasks: a job's script itself has SLURM_NTASKS too, and is one process.
+    # Not SLURM_NTASKS: a job's script, which is one process, has it too.
     launchers = ("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
     for rank, size, local in launchers:
         if rank in os.environ and size in os.environ:
@@ -182,6 +182,6 @@ def _ranks() -> Ranks:
         store, _, _ = next(_distributed.rendezvous(url, rank, size, timeout=timedelta(minutes=10)))
     except (RuntimeError, OSError) as error:
         raise SeProbeError(f"rank 0 cannot be reached at {url} ({first_line(error)}).") from error
-    # torchrun keeps its store when it starts the processes anew, and a script may make several runs.
+    # torchrun keeps its store when it restarts processes, and a script may make several runs.
     attempt = f"se_probe/{environment.get('TORCHELASTIC_RESTART_COUNT', 0)}/{next(_RUNS)}"
     return Ranks(rank, size, local, _distributed.PrefixStore(attempt, store))

@@ -1,4 +1,4 @@
-"""Choose what runs the network during a recording: the network itself, or a faster copy checked on real images."""
+"""Choose what runs the network: the network itself, or a faster copy that is checked on images of the run."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ from se_probe.recording.forward import (
     seconds,
     signals_for,
 )
-from se_probe.recording.precision import float32_precision, ieee_float32
 
+_backends: Any = torch.backends
+_FIRST_WITH_TF32 = 8  # compute capability of Ampere
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-# Number of images on which a faster copy is held against the network; class means in another dtype need more.
+# Number of images on which a faster copy is compared with the network; class means in another dtype need more.
 _CHECKED, _MEASURED = 8, 64
-# Size of the batch on which copies are timed on an accelerator where the run's own is yet to be chosen.
+# Size of the batch on which copies are timed on an accelerator before the run's own is chosen.
 _ON_ACCELERATOR = 64
 
 
@@ -39,14 +40,13 @@ class Execution:
     """How a network is run: what is traded for speed, and what is left out.
 
     Attributes:
-        exact: run the network as it is, so that gates equal bit for bit those of hooks on the plain network.
-            Else a copy is run with channels last in memory and batch norms folded into convolutions, whose
-            gates are within 1e-5; the copy is discarded where a check on images finds otherwise.
+        exact: run the network itself, so that gates equal those of plain hooks bit for bit. The default is a copy
+            with channels last in memory and batch norms folded into convolutions, whose gates are within 1e-5; it is
+            discarded where a check on images finds otherwise.
         compile: compile that copy with frozen weights.
         dtype: "float32" or "bfloat16"; the network's own by default. The deviation is measured, not limited.
         predictions: whether the network's output is needed; otherwise a pass ends after the last site.
-        device_decode: decode JPEGs on the device, in the place of Pillow. Pixels differ, so that the deviation of
-            gates is measured.
+        device_decode: decode JPEGs on the device instead of with Pillow. Pixels differ; the deviation is measured.
 
     Raises:
         SeProbeError: the choices contradict each other, or the dtype is unknown.
@@ -62,18 +62,18 @@ class Execution:
         """Refuse contradicting choices."""
         if self.dtype is not None and self.dtype not in DTYPES:
             raise SeProbeError(f"the dtype {self.dtype!r} was asked for; expected {' or '.join(DTYPES)}.")
-        asked = {
+        inexact = {
             "compilation": self.compile,
             f"the dtype {self.dtype}": self.dtype,
             "decoding on the device": self.device_decode,
         }
-        other = next((name for name, wanted in asked.items() if wanted), None)
+        other = next((name for name, wanted in inexact.items() if wanted), None)
         if self.exact and other:
             raise SeProbeError(f"an exact run and {other} were asked for; choose one of the two.")
 
     @property
     def trial_images(self) -> int:
-        """Number of images on which ways of running are compared before the run."""
+        """Number of images on which ways to run the network are compared before the run."""
         if self.exact:
             return 0
         return _MEASURED if self.dtype or self.device_decode else _CHECKED
@@ -112,11 +112,11 @@ def engine(
         network: the network, on its device; it is not changed.
         sites: those of its sites to record.
         capture: what to record beside the gates.
-        trial: images on which ways of running are compared.
+        trial: images on which ways to run the network are compared.
         execution: how it is run.
         batch_size: images in one forward pass, None for a measured choice.
-        images: number of images of the run, which says whether compiling pays.
-        say: is called with each line about what was chosen.
+        images: number of images of the run, for the estimate whether compiling pays.
+        say: called with each line of the log.
     """
     plain = HookedNetwork(network, sites, capture, predictions=execution.predictions)
     fast, expected = _chosen_copy(plain, trial.images, execution, batch_size, say)
@@ -125,8 +125,8 @@ def engine(
         size, rates = (batch_size, {}) if batch_size else _measured_size(run, trial.images, say)
         facts = {**fast.facts(), "batch_size": size, **rates, "float32_precision": float32_precision(plain.device)}
         if execution.compile:
-            held_to = None if execution.dtype else expected
-            run, facts["compilation"] = compile_if_possible(fast.hooked, trial.images, size, held_to, images, say)
+            target = None if execution.dtype else expected
+            run, facts["compilation"] = compile_if_possible(fast.hooked, trial.images, size, target, images, say)
         if execution.dtype or trial.decoded is not None:
             facts["deviation"] = _deviation(run, size, trial, expected, say)
         if execution.dtype:
@@ -140,13 +140,13 @@ def engine(
 def _chosen_copy(
     plain: HookedNetwork, images: torch.Tensor, execution: Execution, batch_size: int | None, say: Callable[[str], None]
 ) -> tuple[FastCopy, Signals]:
-    """Return what is run in place of the network, and the network's own signals for the images where it is checked."""
+    """Return what is run in place of the network, and the network's own signals for the trial images if needed."""
     if execution.exact:
         return FastCopy(plain), {}
     checked = images[:_CHECKED]
     timed = checked if plain.device.type == "cpu" else filled(checked, batch_size or _ON_ACCELERATOR)
     dtype = DTYPES[execution.dtype] if execution.dtype else None
-    # Under TF32 a right copy differs from the network by more than is allowed; another dtype does not use it.
+    # Under TF32 a correct copy differs from the network by more than is allowed; another dtype does not use it.
     with ieee_float32() if dtype else nullcontext():
         expected = signals_for(plain, images)
         fast = fast_copy(plain, checked, expected, timed=timed, dtype=dtype)
@@ -176,9 +176,9 @@ def _deviation(
 
 
 SIZES = (4, 8, 16, 32, 64, 128, 256)
-# The search ends when this many seconds are gone, on whatever machine.
+# Seconds after which the search ends.
 BUDGET = 10.0
-# A larger batch must be this much faster to be worth its memory.
+# Gain in speed that is worth a larger batch's memory.
 WORTHWHILE = 1.03
 
 
@@ -190,7 +190,7 @@ def fastest_batch_size(
     Sizes grow until two in a row gain less than 3 %, the device's memory is full, or the time is up.
 
     Args:
-        run: what runs a batch.
+        run: runs a batch.
         input_size: `(channels, height, width)`.
         clock: returns seconds.
     """
@@ -209,3 +209,35 @@ def fastest_batch_size(
         if best < size // 2 or clock() > until:
             break
     return best, rates
+
+
+def float32_precision(device: str | torch.device) -> dict[str, str]:
+    """Return the precision in effect of float32 convolutions and matrix products: "ieee", "tf32" or "bf16".
+
+    PyTorch's settings are `torch.backends...fp32_precision`. CUDA devices older than Ampere have no TF32, and devices
+    other than CUDA and CPU have no such setting.
+    """
+    device = torch.device(device)
+    backend = {"cuda": (_backends.cudnn.conv, _backends.cuda.matmul), "cpu": _mkldnn()}.get(device.type)
+    if backend is None or (device.type == "cuda" and torch.cuda.get_device_capability(device)[0] < _FIRST_WITH_TF32):
+        return {"convolution": "ieee", "matrix_product": "ieee"}
+    convolution, product = (operation.fp32_precision.replace("none", "ieee") for operation in backend)
+    return {"convolution": convolution, "matrix_product": product}
+
+
+@contextmanager
+def ieee_float32() -> Iterator[None]:
+    """Compute float32 convolutions and matrix products in IEEE float32 within the context, on any device."""
+    operations = (_backends.cudnn.conv, _backends.cuda.matmul, *_mkldnn())
+    lowered = [(item, item.fp32_precision) for item in operations if item.fp32_precision not in ("none", "ieee")]
+    for operation, _ in lowered:
+        operation.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        for operation, precision in lowered:
+            operation.fp32_precision = precision
+
+
+def _mkldnn() -> tuple[Any, Any]:
+    return _backends.mkldnn.conv, _backends.mkldnn.matmul

@@ -28,7 +28,7 @@ class FastCopy:
         folded: number of batch norms that were folded into convolutions.
         deviation: largest difference of its signals from those of the network (see `deviation.deviation`).
         rejected: copies that were discarded, and why.
-        seconds: seconds that an image takes, before a change of dtype.
+        seconds: seconds per image, before a change of dtype.
     """
 
     hooked: HookedNetwork
@@ -65,12 +65,12 @@ def fast_copy(
     """Return the fastest copy whose signals stay within `ACCEPTED` on some images.
 
     Which memory layout is faster depends on the network (grouped convolutions may prefer channels first), the dtype and
-    the machine, so that both are timed, in the dtype of the run.
+    the machine. Both are timed, in the dtype of the run.
 
     Args:
         plain: the network, on its device; it is not changed.
         images: `(n, 3, H, W)`, on the host.
-        expected: the network's own signals for these images first.
+        expected: the network's own signals; those of these images come first.
         timed: the batch that copies are timed on; `images` by default. An accelerator needs a batch as large as the
             run's: a small one measures how fast operations are launched.
         dtype: that of the returned copy, the network's own by default. Copies are checked before they are converted.
@@ -115,18 +115,18 @@ def _converted(copy: FastCopy, plain: HookedNetwork, dtype: torch.dtype) -> Fast
 
 
 def _fastest(copies: Sequence[FastCopy], images: torch.Tensor) -> FastCopy:
-    """Return the copy that takes least time for a batch, each timed twice in turns."""
+    """Return the fastest copy for a batch, each timed twice, interleaved."""
     times = [float("inf")] * len(copies)
     for turn in range(2):
-        for place, copy in enumerate(copies):
+        for index, copy in enumerate(copies):
             with copy.hooked.hooks():
-                times[place] = min(times[place], seconds(copy.hooked, images, warm=turn > 0))
+                times[index] = min(times[index], seconds(copy.hooked, images, warm=turn > 0))
     return replace(copies[times.index(min(times))], seconds=min(times) / len(images))
 
 
-# Classes whose forward is known; a subclass may compute its weight anew in every pass.
+# Exactly these classes: a subclass may compute its weight anew in every pass.
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, Conv2dSame)
-# What is left of a batch norm without its normalisation; its parts keep their paths.
+# What replaces a folded batch norm: an activation inside it keeps its path.
 _REMAINDERS: Mapping[type[nn.Module], Callable[[Any], nn.Module]] = {
     nn.BatchNorm1d: lambda norm: nn.Identity(),
     nn.BatchNorm2d: lambda norm: nn.Identity(),
@@ -138,12 +138,8 @@ _REMAINDERS: Mapping[type[nn.Module], Callable[[Any], nn.Module]] = {
 def fold_batch_norms(network: nn.Module, batch: torch.Tensor) -> int:
     """Fold batch norms into the convolutions whose output they normalise, in place; return how many.
 
-    Pairs are found in one forward pass: the output of the convolution is the input of the norm.
-    Another reader of a convolution's output is not noticed: compare the folded network with the plain one.
-
-    Args:
-        network: a network in evaluation mode; it is changed.
-        batch: input of that pass.
+    Pairs are found in a forward pass of `batch`: the output of the convolution is the input of the norm. Another
+    reader of a convolution's output is not noticed: compare the folded network with the plain one.
     """
     pairs = _pairs(network, batch)
     for convolution_path, norm_path in pairs:
@@ -155,7 +151,7 @@ def fold_batch_norms(network: nn.Module, batch: torch.Tensor) -> int:
 
 
 def _pairs(network: nn.Module, batch: torch.Tensor) -> list[tuple[str, str]]:
-    """Return the paths of convolutions and of the batch norms that take their output and nothing else."""
+    """Return the paths of convolutions and of the batch norms that read only their output."""
     outputs: dict[str, list[torch.Tensor]] = defaultdict(list)
     inputs: dict[str, list[torch.Tensor]] = defaultdict(list)
     with ExitStack() as hooks, torch.no_grad():
@@ -175,12 +171,12 @@ def _pairs(network: nn.Module, batch: torch.Tensor) -> list[tuple[str, str]]:
 def _own_modules(network: nn.Module) -> list[tuple[str, nn.Module]]:
     """Return modules with their paths, without those that are shared, share a weight, or carry hooks."""
     modules = list(network.named_modules(remove_duplicate=False))
-    places = Counter(id(module) for _, module in modules)
+    uses = Counter(id(module) for _, module in modules)
     weights = Counter(id(module.weight) for _, module in modules if getattr(module, "weight", None) is not None)
     return [
         (path, module)
         for path, module in modules
-        if places[id(module)] == 1
+        if uses[id(module)] == 1
         and weights[id(getattr(module, "weight", None))] <= 1
         and not (module._forward_hooks or module._forward_pre_hooks)
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ class HookedNetwork:
         self._dtype = reference.dtype if reference.is_floating_point() else torch.float32
 
     def with_copy(self, copy: nn.Module, *, channels_last: bool) -> HookedNetwork:
-        """Return a copy of the network with the same sites, signals and predictions."""
+        """Record another network in the same way: a copy with the same sites, signals and predictions."""
         return HookedNetwork(
             copy, self._sites, self._capture, predictions=self._predictions, channels_last=channels_last
         )
@@ -88,15 +88,14 @@ def signals_for(hooked: HookedNetwork, images: torch.Tensor) -> Signals:
 
 
 def run_in_batches(run: ForwardPass, images: torch.Tensor, size: int) -> Signals:
-    """Return the signals for images that may be more than one batch, fewer at a time where memory is short."""
+    """Return the signals for images, `size` at a time or fewer where memory is short."""
     forward = OutOfMemoryRetry(lambda batch, _units: run(batch)[1], say=lambda line: None)
     with torch.inference_mode():
         parts = [part for batch in images.split(size) for part in forward(batch, [])]
     return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
 
 
-@dataclass(frozen=True)
-class Results:
+class Results(NamedTuple):
     """Results of a batch, on the host.
 
     Attributes:
@@ -113,6 +112,12 @@ class Results:
     probability: NDArray[np.float64]
     class_probability: NDArray[np.float64]
     energy: NDArray[np.float64]
+
+
+def join_results(passes: Sequence[Results], columns: int) -> Results:
+    """Return the results of several forward passes as those of one batch; `columns` is the width of a row."""
+    nothing = Results(np.empty((0, columns), np.float32), np.empty(0, np.int64), *(np.empty(0) for _ in range(3)))
+    return Results(*map(np.concatenate, zip(nothing, *passes, strict=True)))
 
 
 class Transfer:
@@ -137,7 +142,7 @@ def start(run: ForwardPass, images: torch.Tensor, units: Sequence[int]) -> Trans
     """Start a forward pass and the transfer of its results.
 
     Args:
-        run: what runs a batch (see `se_probe.recording.engine`).
+        run: runs a batch.
         images: `(n, 3, H, W)` on the host.
         units: output unit of each image's class, -1 where there is none.
     """

@@ -1,7 +1,4 @@
-"""Read the attributes of a recording without trusting them: recordings come from strangers and from damaged disks.
-
-No array library is imported here, so that a folder without a recording is reported at once.
-"""
+"""Read the attributes of a recording, which may be damaged or come from strangers, without an array library."""
 
 from __future__ import annotations
 
@@ -19,12 +16,7 @@ ROOT_ATTRIBUTES = ".zattrs"
 
 
 def root_attributes(store: Path) -> dict[str, Any]:
-    """Return the attributes of a recording's root.
-
-    Raises:
-        SeProbeError: there is no recording at `store`, a later version of se-probe wrote it, it is damaged, or it
-            holds something else than folders and regular files.
-    """
+    """Return the attributes of a recording's root, whose folder holds only folders and regular files."""
     path = store / ROOT_ATTRIBUTES
     attributes = None
     if os.path.lexists(path):
@@ -46,11 +38,7 @@ def root_attributes(store: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        SeProbeError: it cannot be read, or is no JSON.
-    """
+    """Read a JSON file."""
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
@@ -60,7 +48,7 @@ def read_json(path: Path) -> Any:
 
 
 def is_incomplete(store: Path) -> bool:
-    """Return whether a recording that was stopped before its end is at `store`."""
+    """Return whether `store` is a recording that was stopped before its end."""
     try:
         return bool(root_attributes(store)["status"] == INCOMPLETE)
     except SeProbeError:

@@ -43,7 +43,7 @@ class SignalColumns:
 
 
 def join(signals: Iterable[torch.Tensor]) -> torch.Tensor:
-    """Return signals as `(image, column)`, on their device, without loss: float32 at least."""
+    """Return signals side by side as `(image, column)`, on their device, in float32 at least."""
     flat = [values.flatten(1) for values in signals]
     return torch.cat([values if values.dtype == torch.float64 else values.float() for values in flat], dim=1)
 
@@ -60,7 +60,7 @@ def width(blocks: Sequence[SignalColumns]) -> int:
     return sum(block.width for block in blocks)
 
 
-# What the attributes of a recording must hold, of which form; "?" marks what older recordings lack.
+# The form of a recording's attributes; "?" marks what older recordings lack.
 _OPTIONAL_TEXT, _NUMBER = (str, NoneType), (int, float)
 _FORM: dict[str, Any] = {
     "run?": str,
@@ -119,11 +119,11 @@ class Header:
 
     Attributes:
         sites, signals, classes, chosen: what is recorded, of which classes.
-        selected: number of images that it is to cover.
-        provenance: what it is made of and with.
-        effects: how effects were recorded, where they were (see `se_probe.recording.effects`); else empty.
-        run: identifies the run, and is in every shard of it; "" where the recording's schema has no such.
-        schema: that of the recording.
+        selected: number of selected images.
+        provenance: how the recording is made.
+        effects: how effects were recorded (see `se_probe.recording.effects`), empty where they were not.
+        run: identifies the run in each of its shards; "" in the first schema.
+        schema: version of the recording's format.
     """
 
     sites: tuple[GateSite, ...]
@@ -154,11 +154,7 @@ class Header:
 
 
 def header_of(attributes: dict[str, Any]) -> Header:
-    """Read the header from the attributes of a recording's root.
-
-    Raises:
-        SeProbeError: something is missing, of another form, contradicts the rest, or a name is no name.
-    """
+    """Read the header from the attributes of a recording's root."""
     try:
         _require_form(attributes, _FORM, "")
         header = Header(
@@ -184,7 +180,7 @@ def header_of(attributes: dict[str, Any]) -> Header:
 
 
 def _require_form(value: Any, form: Any, where: str) -> None:
-    """Raise ValueError where facts do not have a form: a type or types, a form by key, or a list with one form."""
+    """Raise ValueError where facts differ from a form: a type or types, a form by key, or a list with one form."""
     if isinstance(form, dict):
         _require_type(value, dict, where)
         for key, inner in form.items():
@@ -195,8 +191,8 @@ def _require_form(value: Any, form: Any, where: str) -> None:
                 raise ValueError(f"{where}.{name} is missing".lstrip("."))
     elif isinstance(form, list):
         _require_type(value, list, where)
-        for place, item in enumerate(value):
-            _require_form(item, form[0], f"{where}[{place}]")
+        for index, item in enumerate(value):
+            _require_form(item, form[0], f"{where}[{index}]")
     else:
         _require_type(value, form, where)
 
@@ -229,11 +225,11 @@ def _require_consistent(header: Header) -> None:
 
 
 def facts_digest(facts: Any) -> str:
-    """Return the SHA-256 of JSON-able facts, whatever the order of their keys."""
-    # Through JSON first, which makes texts of all keys and lists of all sequences, as they are read back.
+    """Return the SHA-256 of JSON-able facts, independent of the order of keys."""
+    # Through JSON first: keys become texts and sequences lists, as they are read back.
     return hashlib.sha256(json.dumps(json.loads(json.dumps(facts)), sort_keys=True).encode()).hexdigest()
 
 
 def attributes_digest(attributes: dict[str, Any]) -> str:
-    """Return the checksum of a recording's attributes, but for its status and the checksums themselves."""
+    """Return the checksum of a recording's attributes without its status and the checksums themselves."""
     return facts_digest({key: value for key, value in attributes.items() if key not in ("status", "checksums")})

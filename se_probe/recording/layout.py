@@ -1,8 +1,8 @@
-"""The arrays of a recording: the expected form of each, the check of it before values are read, and checksums.
+"""The arrays of a recording: the expected form of each, checked before values are read, and checksums.
 
-A value that is read depends on an array's metadata as much as on its bytes. Every entry of them is therefore held
-against what the recording's attributes imply; what could change values (a scale factor, a filter, another order of
-axes) is refused. Only plain numbers and fixed-width text are read, only through codecs that run no code.
+An array's values depend on its metadata as much as on its bytes. Metadata are therefore compared with what the
+recording's attributes imply, and anything that could change values (a scale factor, a filter, another order of axes)
+is refused. Only plain numbers and fixed-width text are read, and only through codecs that run no code.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _OF_COLUMN = {"str": _TEXT, "int64": _INTEGER, "float64": _DOUBLE}
 _CODECS = ("blosc", "zstd", "zlib", "gzip", "lz4", "bz2", "lzma")
 _FILL_VALUES = (None, "NaN", 0, "")
 _CHUNK = re.compile(r"\d+(\.\d+)*")
-# No codec of these makes more than about 33,000 bytes out of one; arrays of one value may have no bytes at all.
+# These codecs expand a byte to at most about 33,000; constant arrays may have no bytes at all.
 _MOST_EXPANSION = 40_000
 _UNQUESTIONED_BYTES = 64 * 2**20
-# The first schema whose arrays have all their chunks on disk, each with whole rows.
+# The first schema that writes all chunks of an array, in whole rows.
 _WHOLE_ROWS = 3
 
 
@@ -54,7 +54,7 @@ class ArrayLayout:
         dims: names of its axes.
         row: its shape without the first axis.
         dtype: pattern of its dtype.
-        length: what the first axis counts, by name; arrays that count the same are of equal length.
+        length: name of what the first axis counts; arrays with the same name have the same length.
     """
 
     dims: tuple[str, ...]
@@ -88,12 +88,7 @@ def layout_of(header: Header) -> dict[str, ArrayLayout]:
 
 
 def check_arrays(store: Path, header: Header) -> None:
-    """Check every array of a complete recording before one of them is read.
-
-    Raises:
-        SeProbeError: an array is missing, does not belong there, or its metadata are not what was written; the
-            message names the first problem.
-    """
+    """Check every array of a complete recording before one of them is read."""
     problem = next(array_problems(store, header), None)
     if problem is not None:
         raise SeProbeError(f"{store} is damaged: {problem}. Copy the recording anew, or record it again.")
@@ -123,7 +118,7 @@ def array_problems(store: Path, header: Header) -> Iterator[str]:
 
 
 def _group_problems(store: Path, arrays: Iterable[str]) -> Iterator[str]:
-    """Yield the groups whose metadata are not as they were written."""
+    """Yield the problems of the groups' metadata."""
     groups = {parent.as_posix() for name in arrays for parent in PurePosixPath(name).parents}
     for name in sorted(groups):
         folder = store / name
@@ -142,10 +137,10 @@ def _attributes(folder: Path) -> Any:
 
 
 def check_array(folder: Path, layout: ArrayLayout, *, whole: bool = True) -> int:
-    """Return the length of an array whose metadata are as they were written, all its chunks in whole rows on disk.
+    """Return the length of an array after a check of its metadata; with `whole`, also for chunks in whole rows.
 
     Raises:
-        ValueError, TypeError, KeyError: they are not.
+        ValueError, TypeError, KeyError: the metadata are not as they were written, or a chunk is missing.
     """
     facts = read_json(folder / ".zarray")
     shape, chunks = (_sizes(facts[name]) for name in ("shape", "chunks"))
@@ -187,7 +182,7 @@ def _check_size(folder: Path, shape: tuple[int, ...], chunks: tuple[int, ...], i
 
 
 def _check_chunks(folder: Path, shape: tuple[int, ...], chunks: tuple[int, ...]) -> None:
-    """Raise ValueError where a chunk is missing, which zarr would silently replace by a fill value."""
+    """Raise ValueError where a chunk is missing: zarr would silently return a fill value."""
     expected = math.prod(math.ceil(length / chunk) for length, chunk in zip(shape, chunks, strict=True))
     found = sum(1 for path in folder.iterdir() if _CHUNK.fullmatch(path.name))
     if found < expected:
@@ -205,7 +200,7 @@ def strings(values: Iterable[Any]) -> NDArray[np.str_]:
 
 
 class ArrayDigest:
-    """Checksum of an array that arrives in parts along its first axis; it does not depend on how the array is split.
+    """Checksum of an array that arrives in parts along its first axis, independent of how it is split.
 
     It is the SHA-256, in hexadecimal, of the values in row-major order and little-endian bytes, followed by the text
     `<dtype> <shape>`, such as `<f4 (200, 256)`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +18,14 @@ from se_probe.gates import GateSite
 from se_probe.images import Batch, DeviceDecoder, Selection, batches
 from se_probe.io.files import only_writer, writing
 from se_probe.models import LoadedModel
-from se_probe.recording.batch import RecordedBatch, take_in, unit_of
+from se_probe.recording.batch import RecordedBatch, recorded_batch
 from se_probe.recording.deviation import trial_images
 from se_probe.recording.distributed import Ranks
-from se_probe.recording.effects import (
-    EFFECT,
-    StartPass,
-    passes,
-    require_effects_possible,
-    settled_effects,
-    signal_shapes,
-)
+from se_probe.recording.effects import EFFECT, StartPass, passes, reference_of, require_effects_possible, signal_shapes
 from se_probe.recording.engine import Execution, engine
-from se_probe.recording.forward import Transfer
+from se_probe.recording.forward import Transfer, join_results
 from se_probe.recording.guard import INCOMPLETE, root_attributes
-from se_probe.recording.header import Header, SignalColumns, header_of
+from se_probe.recording.header import Header, SignalColumns, header_of, width
 from se_probe.recording.memory import OutOfMemoryRetry, keep_freed_memory
 from se_probe.recording.recording import Recording, open_recording
 from se_probe.recording.resume import begin, keep_execution, require_same
@@ -68,7 +61,7 @@ def record(
         sites: those of its sites to record.
         selection: the images, in order.
         path: where the recording is made; nothing may be there yet, unless `resume` is given.
-        provenance: facts kept with the recording; `model` and `data` are expected among them.
+        provenance: facts to keep with the recording, `model` and `data` among them.
         capture: what to record beside the gates: "logit", "squeeze", "feature", "effect".
         effect_of: the outcome that effects are of: "label", "predicted", "log-probability" (see `gate_effects`).
         batch_size: images in one forward pass, None for the fastest by a short measurement; halved where the device's
@@ -76,25 +69,24 @@ def record(
         workers: processes that decode images.
         device: where the network runs.
         execution: how it is run: as it is, faster, compiled, in another dtype, without predictions.
-        shard_images: number of images after which what was recorded is put on disk. A run that is stopped
-            leaves it there, marked as incomplete.
-        resume: record only what the recording at `path` does not hold yet; start one where there is none.
+        shard_images: number of images in a shard, the unit in which a run is written and resumed.
+        resume: continue the recording at `path`, or start one where there is none.
         ranks: the processes that record together, each its part of the images; this one alone by default. All of
             them call this function with the same arguments, and see the same folder at `path`.
-        say: is called with each line about what is resumed, how the network is run, and batches that were halved.
+        say: called with each line of the log.
         progress: called with the number of images done since the last call, those of an earlier run first.
-        energies: called with the places in the selection of the images of a batch, and the energies of their outputs
-            (`Results.energy`), which are not in the recording.
+        energies: called with the indices in the selection of a batch's images, and the energies of their outputs
+            (`Results.energy`), which are not recorded.
 
     Returns:
-        The recording, complete. An image that cannot be decoded, or with a signal that is NaN or infinite, is
-        among its skipped images with the reason, and enters no moments.
+        The recording, complete. An image that cannot be decoded, or has a NaN or infinite signal, is listed as skipped
+        with the reason, and enters no moments.
 
     Raises:
         SeProbeError: the recording cannot be written; a process that decodes images died; no image of a chosen
             class could be recorded; or with `resume`, the settings differ from those of the recording. What was
             recorded stays, marked as incomplete.
-        InterruptedRun: SIGINT or SIGTERM came; the batch under way was finished and what was recorded is on disk.
+        InterruptedRun: SIGINT or SIGTERM came; what was recorded, the last batch included, is on disk.
     """
     if EFFECT in capture:
         require_effects_possible(execution, effect_of)
@@ -102,15 +94,15 @@ def record(
     model.network.to(device)
     header = _header(model, sites, selection, capture, provenance)
     run = _Run(model, selection, header, path, capture, execution, device, workers, say, energies)
-    advance = _advance(progress, ranks)
+    advance = _counter(progress, ranks)
     with only_writer(path) if ranks.first else nullcontext():
-        places = _places(run, ranks, resume)
+        places = _unrecorded(run, ranks, resume)
         done = header.selected - len(places or ())
         advance(done if ranks.first else 0)
         if places is not None:
             effects = None
             if EFFECT in capture:
-                effects = settled_effects(path, model, sites, selection, effect_of, ranks, say)
+                effects = reference_of(path, model, sites, selection, effect_of, ranks, say)
             if share := ranks.share(places):
                 run.record(share, effects, batch_size, shard_images, advance, first=ranks.first)
             ranks.meet("recorded", meanwhile=lambda: advance(0))
@@ -183,15 +175,18 @@ class _Run:
             images=len(places),
             say=self.say,
         )
-        with keep_freed_memory(), prepared as ready, passes(ready.run, self.header.sites, effects) as begin_pass:
+        with keep_freed_memory(), prepared as ready, passes(ready.run, self.header.sites, effects) as start_pass:
             if first:
                 keep_execution(self.path, {**ready.facts, "decoded_by": str(decoder or "Pillow")})
-            loaded = self._loaded(places, ready.batch_size, decoder)
-            recorded = self._recorded(begin_pass, loaded)
+            transform, size = self.model.transform, ready.batch_size
+            loaded: Any = batches(
+                self.selection, transform, batch_size=size, workers=self.workers, places=places, decoder=decoder
+            )
+            recorded = self._recorded(start_pass, loaded)
             with (
                 stoppable(self.path, workers=self.workers) as stop,
                 writer,
-                closing(loaded),  # Else its processes would live as long as the traceback of an error.
+                closing(loaded),  # Otherwise its processes live as long as the traceback of an error.
                 closing(recorded),
             ):
                 try:
@@ -212,21 +207,12 @@ class _Run:
             self.say(f"note      {error}; Pillow decodes them")
             return None
 
-    def _loaded(self, places: Sequence[int], batch_size: int, decoder: DeviceDecoder | None) -> Generator[Batch]:
-        """Yield batches of the images at some places of the selection."""
-        part = replace(self.selection, entries=tuple(self.selection.entries[place] for place in places))
-        options: dict[str, Any] = {"batch_size": batch_size, "workers": self.workers, "decoder": decoder}
-        for batch in batches(part, self.model.transform, **options):
-            indices = tuple(places[index] for index in batch.indices)
-            skipped = tuple(replace(skip, index=places[skip.index]) for skip in batch.skipped)
-            yield replace(batch, indices=indices, skipped=skipped)
-
-    def _recorded(self, begin_pass: StartPass, loaded: Iterator[Batch]) -> Generator[RecordedBatch]:
+    def _recorded(self, start_pass: StartPass, loaded: Iterator[Batch]) -> Generator[RecordedBatch]:
         """Yield batches one step late, so that the device computes one while the host processes the previous one."""
-        forward = OutOfMemoryRetry(begin_pass, self.say)
+        forward = OutOfMemoryRetry(start_pass, self.say)
         pending: tuple[Batch, list[Transfer]] | None = None
         for batch in loaded:
-            transfers = forward(batch.images, [unit_of(self.selection.entries[place]) for place in batch.indices])
+            transfers = forward(batch.images, [self.selection.entries[place].unit for place in batch.indices])
             if pending is not None:
                 yield self._received(*pending)
             pending = batch, transfers
@@ -234,13 +220,14 @@ class _Run:
             yield self._received(*pending)
 
     def _received(self, batch: Batch, transfers: Sequence[Transfer]) -> RecordedBatch:
-        results = [transfer.results() for transfer in transfers]
-        self.energies(batch.indices, np.concatenate([np.empty(0), *(item.energy for item in results)]))
-        return take_in(self.model, self.selection, self.header.signals, batch, results)
+        blocks = self.header.signals
+        results = join_results([transfer.results() for transfer in transfers], width(blocks))
+        self.energies(batch.indices, results.energy)
+        return recorded_batch(self.model, self.selection, blocks, batch, results)
 
 
-def _places(run: _Run, ranks: Ranks, resume: bool) -> list[int] | None:
-    """Return the places that all ranks together are to record, as rank 0 finds them."""
+def _unrecorded(run: _Run, ranks: Ranks, resume: bool) -> list[int] | None:
+    """Return the places that all ranks together are to record, None where the recording is complete."""
     prints = [entry.sample.fingerprint for entry in run.selection.entries]
     places: list[int] | None = json.loads(
         ranks.agree("places", lambda: json.dumps(begin(run.path, run.header, prints, resume=resume, say=run.say)))
@@ -255,7 +242,7 @@ def _places(run: _Run, ranks: Ranks, resume: bool) -> list[int] | None:
     return places
 
 
-def _advance(progress: Callable[[int], None], ranks: Ranks) -> Callable[[int], None]:
+def _counter(progress: Callable[[int], None], ranks: Ranks) -> Callable[[int], None]:
     """Return a function that counts images of this rank and reports those of all ranks to `progress`."""
     shown = 0
 

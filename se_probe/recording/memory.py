@@ -17,11 +17,11 @@ _MESSAGES = ("out of memory", "can't allocate memory")
 
 
 class OutOfMemoryRetry(Generic[Passed]):
-    """Run batches whole while memory suffices; after a failure, never more images at once than fitted.
+    """Run whole batches; when memory is short, halve the number of images at once, for the rest of the run.
 
     Args:
         forward: starts the forward pass of some images and their output units.
-        say: is called with a line whenever the number of images is halved.
+        say: called with a line whenever the number is halved.
     """
 
     def __init__(self, forward: Callable[[torch.Tensor, Sequence[int]], Passed], say: Callable[[str], None]) -> None:
@@ -30,11 +30,7 @@ class OutOfMemoryRetry(Generic[Passed]):
         self._most: int | None = None
 
     def __call__(self, images: torch.Tensor, units: Sequence[int]) -> list[Passed]:
-        """Return the passes of a batch, in order.
-
-        Raises:
-            SeProbeError: memory does not hold the pass of a single image.
-        """
+        """Return the passes of a batch, in order."""
         passed: list[Passed] = []
         first = 0
         while first < len(images):
@@ -64,7 +60,7 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.cuda.OutOfMemoryError) or any(text in str(error) for text in _MESSAGES)
 
 
-# mallopt(3): its parameters, and the values at which glibc's own adjustment ends on a 64-bit machine.
+# mallopt(3): its parameters, and the values that glibc's own adjustment reaches on a 64-bit machine.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _ADJUSTED = {_MMAP_MAX: 65_536, _MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 64 << 20}
 _NO_TRIMMING = -1
@@ -74,11 +70,11 @@ _inside = False
 
 @contextmanager
 def keep_freed_memory() -> Iterator[None]:
-    """Keep freed memory in the process until the end; then all of it goes back to the system.
+    """Keep freed memory in the process within the context, and return it to the system at the end.
 
-    glibc returns a large block to the system when it is freed and maps the next one page by page. Feature maps of a
-    batch are such blocks, and a convolutional network may wait for these page faults a third of its time (see
-    benchmarks/). Values are not affected. Without glibc's `mallopt` nothing is changed.
+    glibc unmaps a large block when it is freed and maps the next one page by page. Feature maps of a batch are such
+    blocks, and a convolutional network may spend a third of its time on these page faults (see benchmarks/). Without
+    glibc's `mallopt` nothing changes.
     """
     global _inside
     libc = _glibc()

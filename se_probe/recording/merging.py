@@ -1,4 +1,4 @@
-"""Join recordings of disjoint sets of images, made on separate machines, into one."""
+"""Join recordings of disjoint sets of images, such as those of separate machines, into one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ROWS_AT_ONCE = 4096
 
 
 def merge(runs: Sequence[str | Path], out: str | Path) -> Recording:
-    """Join recordings of disjoint sets of images into one, as if one run had looked at all of them.
+    """Join recordings of disjoint sets of images into one, as if one run had recorded them all.
 
     Images stay in the order of the runs; moments merge by the rule of Chan et al. (1983).
 
@@ -41,7 +41,7 @@ def merge(runs: Sequence[str | Path], out: str | Path) -> Recording:
         The recording. Its provenance has that of each run in `parts`.
 
     Raises:
-        SeProbeError: the recordings do not fit together, the message says in what; or it cannot be written.
+        SeProbeError: the recordings differ in what they must share, or the result cannot be written.
     """
     path = Path(out) / RECORDING
     if len(runs) < 2:
@@ -68,8 +68,8 @@ def _require_same_network(parts: Sequence[Recording]) -> None:
             raise SeProbeError(f"{part.path} is incomplete; continue its run with --resume before it is merged.")
     first = parts[0]
     for other in parts[1:]:
-        if found := differences(_essence(first), _essence(other), words=("is", "there")):
-            raise SeProbeError(f"{first.path} and {other.path} cannot be joined: {listed(found)}.")
+        if changed := differences(_essence(first), _essence(other), words=("is", "there")):
+            raise SeProbeError(f"{first.path} and {other.path} cannot be joined: {listed(changed)}.")
 
 
 def _require_disjoint_images(parts: Sequence[Recording]) -> None:
@@ -154,7 +154,7 @@ def _content(parts: Sequence[Recording], header: Header) -> Content:
 
 
 def _moments(part: Recording, header: Header) -> Iterator[tuple[str, Moments]]:
-    """Yield the moments of each class, all signals of all sites side by side."""
+    """Yield the moments of each class, all signals side by side."""
     stored = [part.of(block.signal).moments(block.site) for block in header.signals]
     count = stored[0]["count"]
     mean, m2 = (np.concatenate([_flat(item[name].values) for item in stored], axis=1) for name in ("mean", "m2"))
@@ -163,7 +163,7 @@ def _moments(part: Recording, header: Header) -> Iterator[tuple[str, Moments]]:
 
 
 def _signals(parts: Sequence[Recording], header: Header) -> Iterator[Part]:
-    """Yield the signals of bounded numbers of images of each part."""
+    """Yield the signals of each part, of a bounded number of images at a time."""
     first = 0
     for part in parts:
         tree: Any = part.tree

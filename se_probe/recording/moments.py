@@ -1,7 +1,7 @@
 """Streaming class-conditional moments: count, mean and sum of squared deviations, in float64.
 
-Two sets of moments merge without a second look at the data, by the pairwise update of Chan, Golub and LeVeque
-(Algorithms for Computing the Sample Variance, The American Statistician 37, 1983).
+Moments merge by the pairwise update of Chan, Golub and LeVeque (Algorithms for Computing the Sample Variance, The
+American Statistician 37, 1983).
 """
 
 from __future__ import annotations
@@ -62,15 +62,14 @@ class ClassMoments:
         self.by_class[name] = moments if before is None else before.merge(moments)
 
     def all_reduce(self, names: Sequence[str], columns: int, group: Any = None) -> ClassMoments:
-        """Return the moments over the rows of all processes of a group of torch.distributed, the same in each of them.
+        """Return the moments over the rows of all processes of a group of torch.distributed, the same in each process.
 
-        Processes are merged in the order of their ranks, so that every one rounds alike. Every process of the group
-        calls this with the same arguments; the memory needed is that of two sets of moments.
+        Ranks are merged in order, so that all processes round alike. All call this with the same arguments.
 
         Args:
             names: all classes that any process may have seen, in one order.
             columns: length of a row.
-            group: the process group, gloo or nccl; the default one by default.
+            group: the process group, gloo or nccl; the default group by default.
         """
         device = "cuda" if _distributed.get_backend(group) == "nccl" else "cpu"
         whole = ClassMoments()

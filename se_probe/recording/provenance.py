@@ -1,4 +1,4 @@
-"""Collect how a recording is made, so that it can be made again."""
+"""Collect how a recording is made, so that it can be reproduced."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def provenance_of(
     spatial_maps: Mapping[str, int],
     demo: bool,
 ) -> dict[str, Any]:
-    """Return the facts that a recording keeps about its making, as JSON-able values.
+    """Return the facts about its making that a recording keeps, as JSON-able values.
 
     Args:
         model: the network.
         selection: the images.
         command: the command line or call.
-        settings: what else was set: device, batch size, workers ...
-        spatial_maps: modules that multiply by spatial maps, which are not recorded, and how often.
+        settings: other settings: device, batch size, workers ...
+        spatial_maps: number of maps of each module that multiplies by spatial maps, which are not recorded.
         demo: whether network or images are the bundled demo's.
     """
     images = selection.images
@@ -79,5 +79,5 @@ def selection_digest(selection: Selection) -> str:
     digest = hashlib.sha256()
     for entry in selection.entries:
         text = f"{entry.sample.path}\0{entry.sample.image_class.name}\0{entry.role}\0"
-        digest.update(text.encode("utf-8", "surrogatepass"))  # Names of files need not be text.
+        digest.update(text.encode("utf-8", "surrogatepass"))  # Names of files may hold any bytes.
     return digest.hexdigest()

@@ -31,16 +31,16 @@ def open_recording(path: str | Path) -> Recording:
     """Open a recording for reading.
 
     Args:
-        path: a run's folder or the `recording.zarr` in it, or a URL of one as fsspec knows them (`s3://...`), which
-            is copied into a temporary folder first.
+        path: a run's folder or the `recording.zarr` in it, or an fsspec URL of one (`s3://...`), which is copied into a
+            temporary folder first.
 
     Returns:
-        The recording. Gates and moments are read from disk when they are asked for; those of a run that was
-        stopped halfway are put together in memory at once.
+        The recording. Gates and moments are read from disk on access; those of an incomplete recording are assembled
+        in memory at once.
 
     Raises:
         SeProbeError: there is no recording at `path`, no image was recorded yet, a later version of se-probe wrote
-            it, or it is damaged. Values that do not have their checksum are found by `verify` only.
+            it, or it is damaged. Checksums are compared by `verify` only.
     """
     store = recording_at(copy_down(str(path), RECORDING) if is_url(path) else Path(path))
     attributes = root_attributes(store)
@@ -49,10 +49,10 @@ def open_recording(path: str | Path) -> Recording:
         with reading(store):
             return Recording(store, read_incomplete(store, header))
     check_arrays(store, header)
-    # Neither gathered metadata nor conventions of netCDF are read, since either could change values.
+    # Neither consolidated metadata nor netCDF conventions are applied, because either could change values.
     options: dict[str, Any] = {"engine": "zarr", "consolidated": False, "chunks": None, "decode_cf": False}
     with reading(store), warnings.catch_warnings():
-        # A run that was killed between its end and the removal of its shards.
+        # Shards are left where a run was killed just before their removal.
         warnings.filterwarnings("ignore", message="Object at .* is not recognized")
         return Recording(store, xr.open_datatree(store, **options))
 
@@ -61,8 +61,8 @@ class Recording:
     """Gates of a network over labelled images, with their class-conditional moments and provenance.
 
     Attributes:
-        path: the zarr store that it was read from.
-        tree: the whole as an xarray DataTree; `se_probe.recording.store` describes its nodes.
+        path: the zarr store.
+        tree: the recording as an xarray DataTree; `se_probe.recording.store` describes its nodes.
         signal: what `gates` and `moments` return: "gate", or another captured signal after `of`.
     """
 
@@ -74,7 +74,7 @@ class Recording:
 
     @property
     def complete(self) -> bool:
-        """Whether the run was finished; otherwise the recording holds the images up to where it was stopped."""
+        """Whether the run was finished; otherwise the recording holds the images up to the stop."""
         return bool(self.tree.attrs["status"] == COMPLETE)
 
     @property
@@ -85,11 +85,11 @@ class Recording:
 
     @property
     def signals(self) -> list[str]:
-        """The captured signals: "gate", and those asked for: "logit", "squeeze", "feature_before" and so on."""
+        """The captured signals: "gate", "logit", "squeeze", "feature_before" and so on."""
         return list(dict.fromkeys(block.signal for block in self._facts.signals))
 
     def of(self, signal: str) -> Recording:
-        """Return the same recording with another signal in place of the gates, so that any analysis applies to it.
+        """Return the recording with another signal in place of the gates, so that any analysis applies to it.
 
         Raises:
             SeProbeError: that signal was not captured.
@@ -102,7 +102,7 @@ class Recording:
 
     @property
     def chosen(self) -> list[str]:
-        """Names of the chosen classes, in the order in which they were asked for."""
+        """Names of the chosen classes, in the order given."""
         return list(self._facts.chosen)
 
     @property
@@ -122,7 +122,7 @@ class Recording:
 
     @cached_property
     def classes(self) -> pd.DataFrame:
-        """The classes seen, a row each: name, index (output unit), wnid and number of images."""
+        """The classes with images, a row each: name, index (output unit), wnid and number of images."""
         table = pd.DataFrame(list(self._facts.classes), columns=["name", "index", "wnid"])
         with reading(self.path):
             counts = self.tree["moments"].to_dataset()["count"].to_series()
@@ -133,9 +133,9 @@ class Recording:
     def images(self) -> pd.DataFrame:
         """The images recorded, a row each.
 
-        Columns: `path`; `class`, `class_index`, `wnid`; `role` ("chosen": its gates are kept, "reference":
-        it counts in the moments only); `predicted`, `predicted_index` and `probability` of the network's
-        first choice; `class_probability`, which it gave to the image's class. Unknown values are missing.
+        Columns: `path`; `class`, `class_index`, `wnid`; `role` ("chosen": its gates are kept, "reference": it is in the
+        moments only); `predicted`, `predicted_index` and `probability` of the predicted class; `class_probability` of
+        the image's own class. Unknown values are missing.
         """
         stored = self.tree["images"].to_dataset()
         with reading(self.path):
@@ -148,7 +148,7 @@ class Recording:
 
     @property
     def skipped(self) -> pd.DataFrame:
-        """The images that were left out, a row each: path, class and reason (undecodable, NaN in the gates of ...)."""
+        """The skipped images, a row each: path, class and reason (undecodable, NaN in the gates of ...)."""
         return pd.DataFrame(self.tree.attrs["skipped"], columns=["path", "class", "reason"])
 
     def site(self, name: str) -> GateSite:
@@ -179,7 +179,7 @@ class Recording:
         return _with_places(gate).assign_coords({"class": ("image", classes)})
 
     def moments(self, site: str) -> xr.Dataset:
-        """Return the class-conditional moments at a site, over all images of every class seen.
+        """Return the class-conditional moments at a site, over all images of each class.
 
         Returns:
             `count` (class), `mean` and `m2`, the sum of squared deviations from the mean (class, [branch,]

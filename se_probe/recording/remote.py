@@ -25,9 +25,6 @@ def copy_down(url: str, store: str) -> Path:
     Args:
         url: a run's folder, or the recording in it.
         store: name of a recording in a run's folder.
-
-    Raises:
-        SeProbeError: there is no recording, it cannot be read, or it is larger than the free disk.
     """
     with storage_errors(url):
         system, root = url_to_fs(url)
@@ -51,7 +48,7 @@ def copy_down(url: str, store: str) -> Path:
 
 
 def require_free(url: str, store: str) -> None:
-    """Raise SeProbeError where a URL already holds a recording, or the store cannot be reached."""
+    """Raise SeProbeError where a URL already holds a recording or cannot be reached."""
     with storage_errors(url):
         system, root = url_to_fs(url)
         taken = system.exists(f"{root.rstrip('/')}/{store}/{ROOT_ATTRIBUTES}")
@@ -62,13 +59,9 @@ def require_free(url: str, store: str) -> None:
 
 
 def copy_up(folder: Path, url: str, store: str) -> None:
-    """Copy a run's folder to a URL, and replace a recording that is there.
-
-    Raises:
-        SeProbeError: it cannot be written; the folder stays as it is.
-    """
+    """Copy a run's folder to a URL, replacing a recording there."""
     facts = folder / store / ROOT_ATTRIBUTES
-    # To open and close the lock's file would release the lock.
+    # Without the lock's file: closing it would release the lock.
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != facts and path.suffix != ".lock"]
     with storage_errors(url):
         system, root = url_to_fs(url)
@@ -84,7 +77,7 @@ def copy_up(folder: Path, url: str, store: str) -> None:
 
 
 def _name_below(root: str, path: str, url: str) -> str:
-    """Return a file's name below a root, which must not lead out of it."""
+    """Return a file's path relative to a root; refuse one that leads out of it."""
     name = path.removeprefix(root).lstrip("/")
     if not path.startswith(root) or not name or ".." in PurePosixPath(name).parts or "\\" in name:
         raise SeProbeError(f"{url} lists a file {path!r}, which leads out of it; it is not copied.")

@@ -11,12 +11,12 @@ from se_probe.errors import SeProbeError
 from se_probe.io.files import writing
 from se_probe.recording.guard import COMPLETE, INCOMPLETE, SCHEMA, root_attributes
 from se_probe.recording.header import Header, header_of
-from se_probe.recording.shards import DamagedShardError, Shard, shard_paths
+from se_probe.recording.shards import Shard, scan_shards
 from se_probe.recording.store import create, put_attributes, tidy
 
 # Facts that may differ in a continuation: they change no gate beyond the stated tolerance.
 _FREE_FACTS = ("command", "created", "versions", "machine", "resumed", "execution", "free_settings")
-# Of recordings that do not name their own.
+# For recordings that do not list them.
 _FREE_SETTINGS = ("batch_size", "workers", "device", "ranks", "preset")
 _SHOWN = 80
 _LISTED = 6
@@ -25,21 +25,20 @@ _LISTED = 6
 def begin(
     path: Path, header: Header, prints: Sequence[str | None], *, resume: bool, say: Callable[[str], None]
 ) -> list[int] | None:
-    """Return the places of the selection that are still to be recorded, None where the recording is complete.
+    """Return the indices in the selection of the images left to record, None where the recording is complete.
 
-    Damaged shards, and those of another run, are removed and their images are recorded again. So are shards with a
-    skipped image that has changed since.
+    Damaged shards, those of another run, and those with a skipped image that has changed since are removed, and their
+    images are recorded again.
 
     Args:
         path: where the recording is, or is to be made.
         header: what the run is about to record.
-        prints: fingerprint of each selected image, None where nothing tells what it holds.
+        prints: fingerprint of each selected image, None where it is not known.
         resume: whether to continue what is at `path`.
-        say: is called with each line about what was found.
+        say: called with each line of the log.
 
     Raises:
-        SeProbeError: something is at `path` and is not to be resumed, was recorded with other settings, or is of
-            images that have changed since.
+        SeProbeError: `path` exists and `resume` is False, or it was recorded with other settings or images.
     """
     total = header.selected
     if not path.exists():
@@ -66,30 +65,20 @@ def begin(
 
 
 def _covered(path: Path, header: Header, prints: Sequence[str | None], say: Callable[[str], None]) -> set[int]:
-    """Return the places that sound shards cover, and remove the other shards."""
+    """Return the indices that sound shards cover, and remove the other shards."""
     covered: set[int] = set()
-    for file in shard_paths(path):
-        try:
-            shard = Shard.read(file, header)
-        except DamagedShardError as error:
-            places, problem = range(0), str(error)
-        else:
+    for file, shard in scan_shards(path, header):
+        problem = str(shard)
+        if isinstance(shard, Shard):
             _require_unchanged(path, shard, prints)
-            places, problem = shard.covered, _repaired(shard, prints)
-        if problem:
-            file.unlink()
-            say(f"resume    {problem}; it was removed and its images are recorded again")
-        else:
-            covered.update(places)
+            repaired = [item for item in shard.skipped if _differ(item.get("fingerprint"), prints[item["place"]])]
+            if not repaired:
+                covered.update(shard.covered)
+                continue
+            problem = f"the shard of {repaired[0]['path']}, which was skipped and has changed since"
+        file.unlink()
+        say(f"resume    {problem}; it was removed and its images are recorded again")
     return covered
-
-
-def _repaired(shard: Shard, prints: Sequence[str | None]) -> str:
-    """Return which skipped image of a shard has changed since, "" where none has."""
-    for item in shard.skipped:
-        if _differ(item.get("fingerprint"), prints[item["place"]]):
-            return f"the shard of {item['path']}, which was skipped and has changed since"
-    return ""
 
 
 def _require_unchanged(path: Path, shard: Shard, prints: Sequence[str | None]) -> None:
@@ -106,7 +95,7 @@ def _differ(before: str | None, now: str | None) -> bool:
 
 
 def _keep_provenance(path: Path, header: Header) -> None:
-    """Add the continuing run to the provenance of the first: when, how, and with what."""
+    """Add the continuing run to the provenance of the first."""
     attributes = root_attributes(path)
     facts = {key: header.provenance[key] for key in _FREE_FACTS if key in header.provenance}
     free = free_settings(header.provenance)
@@ -116,7 +105,7 @@ def _keep_provenance(path: Path, header: Header) -> None:
 
 
 def keep_execution(path: Path, facts: dict[str, Any]) -> None:
-    """Add how the network is run to the provenance, that of a continuation beside that of the run before."""
+    """Add how the network is run to the provenance of this run or continuation."""
     attributes = root_attributes(path)
     provenance = attributes["provenance"]
     (provenance["resumed"][-1] if "resumed" in provenance else provenance)["execution"] = facts
@@ -125,7 +114,7 @@ def keep_execution(path: Path, facts: dict[str, Any]) -> None:
 
 
 def require_same(path: Path, header: Header) -> None:
-    """Raise SeProbeError, with the differences, where the recording at `path` is not what a run is about to record."""
+    """Raise SeProbeError, with the differences, where a run cannot continue the recording at `path`."""
     attributes = root_attributes(path)
     if attributes["schema"] != SCHEMA:
         raise SeProbeError(
@@ -133,10 +122,10 @@ def require_same(path: Path, header: Header) -> None:
             "cannot continue; start again with --overwrite."
         )
     free = free_settings(header.provenance)
-    found = differences(_settled(attributes, free), _settled(header.attributes(INCOMPLETE), free))
-    if found:
+    changed = differences(_fixed(attributes, free), _fixed(header.attributes(INCOMPLETE), free))
+    if changed:
         raise SeProbeError(
-            f"{path} was recorded with other settings and cannot be continued: {listed(found)}. Give the former "
+            f"{path} was recorded with other settings and cannot be continued: {listed(changed)}. Give the former "
             "settings, or start again with --overwrite."
         )
 
@@ -146,8 +135,8 @@ def free_settings(provenance: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(provenance.get("free_settings", _FREE_SETTINGS))
 
 
-def _settled(attributes: Mapping[str, Any], free: Sequence[str]) -> dict[str, Any]:
-    """Return the facts that a continuation must share, in their JSON form."""
+def _fixed(attributes: Mapping[str, Any], free: Sequence[str]) -> dict[str, Any]:
+    """Return the facts that must not differ in a continuation, in their JSON form."""
     provenance = {key: value for key, value in attributes["provenance"].items() if key not in _FREE_FACTS}
     settings = provenance.get("settings", {})
     provenance["settings"] = {key: value for key, value in settings.items() if key not in free}
@@ -155,16 +144,16 @@ def _settled(attributes: Mapping[str, Any], free: Sequence[str]) -> dict[str, An
     if data.get("location") is not None:
         # The same folder may be named in several ways.
         provenance["data"] = {key: value for key, value in data.items() if key != "title"}
-    kept = {key: attributes[key] for key in ("signals", "classes", "chosen")}
-    kept["sites"] = {site["name"]: site for site in attributes["sites"]}
-    shared: dict[str, Any] = json.loads(json.dumps(provenance | kept))
-    return shared
+    provenance |= {key: attributes[key] for key in ("signals", "classes", "chosen")}
+    provenance["sites"] = {site["name"]: site for site in attributes["sites"]}
+    fixed: dict[str, Any] = json.loads(json.dumps(provenance))
+    return fixed
 
 
 def differences(
     before: Mapping[str, Any], now: Mapping[str, Any], words: tuple[str, str] = ("was", "now")
 ) -> list[str]:
-    """Return each difference between two sets of facts, as `key: was X, now Y`; keys of nested facts have dots."""
+    """Return each difference between two sets of facts, as `key: was X, now Y`; nested keys are joined by dots."""
     old, new = dict(_flat(before)), dict(_flat(now))
     return [
         f"{key}: {words[0]} {_short(old.get(key))}, {words[1]} {_short(new.get(key))}"
@@ -173,10 +162,10 @@ def differences(
     ]
 
 
-def listed(found: Sequence[str]) -> str:
-    """Return differences as one line, the first of them where there are many."""
-    more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
-    return "; ".join(found[:_LISTED]) + more
+def listed(changes: Sequence[str]) -> str:
+    """Return the first of some differences as one line."""
+    more = f"; and {len(changes) - _LISTED} more" if len(changes) > _LISTED else ""
+    return "; ".join(changes[:_LISTED]) + more
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""The folder of a run: its place, the names of its parts, and the protection of an earlier run."""
+"""The folder of a run: where it is, the names of its parts, and the protection of an earlier run."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ JOINED_FOLD, JOINED_SCALE, JOINED_COST = JOINED = ("fold", "scale", "cost")
 NULL = "null.zarr"
 REPORT = "report.html"
 _PARTS = (RECORDING, ABLATION, FIGURES, TABLES, FACTS, REPORT, FOLDED, *JOINED, NULL)
-# The parts that show that the folder holds a run, in the order in which they are removed, after all others.
+# The parts that identify a run's folder, in the order in which they are removed, after all others.
 _EVIDENCE = (FOLDED, ABLATION, FACTS, RECORDING)
 
 
 def recording_at(path: Path) -> Path:
-    """Return the recording in a run's folder, or `path` where it is no such folder."""
+    """Return the recording in a run's folder, or `path` itself where it is no such folder."""
     inner = path / RECORDING
     with suppress(OSError, ValueError):
         return inner if inner.is_dir() else path
@@ -48,7 +48,7 @@ class RunFolder:
 
     @property
     def ablation(self) -> Path:
-        """The zarr store of what interventions did."""
+        """The zarr store of outcomes under interventions."""
         return self.path / ABLATION
 
     @property
@@ -58,12 +58,12 @@ class RunFolder:
 
     @property
     def costs(self) -> Path:
-        """Table of what the gates cost, which needs the network."""
+        """Table of the costs of gates, which needs the network."""
         return self.tables / "gate_costs.csv"
 
     @property
     def figures(self) -> Path:
-        """Folder of figures and of the data behind each."""
+        """Folder of figures and of their data."""
         return self.path / FIGURES
 
     @property
@@ -72,12 +72,12 @@ class RunFolder:
         return self.path / TABLES
 
     def occupied(self) -> list[str]:
-        """Return the parts of a run that are there; none where nothing shows that a run of se-probe made them."""
+        """Return the existing parts of a run; none where nothing shows that se-probe made them."""
         made = self.recording.exists() or self.ablation.exists() or (self.path / FOLDED).exists() or self._has_facts()
         return self.present() if made else []
 
     def present(self) -> list[str]:
-        """Return which names of a run's parts are taken, by whatever made them."""
+        """Return the names of a run's parts that exist, whoever made them."""
         return [part for part in _PARTS if (self.path / part).exists()]
 
     def _has_facts(self) -> bool:
@@ -91,21 +91,13 @@ class RunFolder:
         return is_incomplete(self.recording)
 
     def held(self) -> AbstractContextManager[None]:
-        """Keep other runs from writing into the folder until figures, tables and report are written.
-
-        Raises:
-            SeProbeError: another run is writing there, or the folder cannot be written.
-        """
+        """Keep other runs from writing into the folder within the context."""
         return only_writer(self.path / FACTS)
 
     def clear(self) -> None:
-        """Remove the parts of an earlier run, and nothing else that is in the folder.
+        """Remove the parts of an earlier run, and nothing else in the folder.
 
-        Each goes in one step, the recording last: a process that is killed meanwhile leaves the earlier recording
-        whole, or none.
-
-        Raises:
-            SeProbeError: another run is recording into the folder, or a part cannot be removed.
+        Each is removed in one step, the recording last: a killed process leaves the earlier recording whole, or none.
         """
         if self.path.is_dir():
             with writing(self.path), only_writer(self.recording):
@@ -121,13 +113,9 @@ def choose_folder(name: str, out: Path | None, *, overwrite: bool, resume: bool 
 
     Args:
         name: what the run is of, such as the network's name.
-        out: the folder that was asked for, None for one of the run's own.
-        overwrite: whether a run that is there is to be replaced.
-        resume: whether it is to be continued: without `out` the last run of that name, if there is one.
-
-    Raises:
-        SeProbeError: `out` holds a run already and neither `overwrite` nor `resume` was asked for, or both were; or
-            it is a file, cannot be looked at, or holds files of another origin where a run's would be.
+        out: the folder that was asked for, None for one below `reports/`.
+        overwrite: replace a run that is there.
+        resume: continue it; without `out`, the last run of that name.
     """
     if overwrite and resume:
         raise SeProbeError("both --overwrite and --resume were asked for; choose to start again or to continue.")
@@ -137,13 +125,13 @@ def choose_folder(name: str, out: Path | None, *, overwrite: bool, resume: bool 
         return next(folder for folder in _folders(name) if overwrite or not folder.path.exists())
     folder = RunFolder(out)
     try:
-        held, present = folder.occupied(), folder.present()
+        occupied, present = folder.occupied(), folder.present()
         is_file = out.exists() and not out.is_dir()
     except (OSError, ValueError) as error:
         raise SeProbeError(f"{out} cannot be used ({error}); choose another folder with --out.") from error
     if is_file:
         raise SeProbeError(f"{out} is a file; expected a folder for the run, choose another with --out.")
-    if present and not held:
+    if present and not occupied:
         raise SeProbeError(
             f"{out} holds no run, but {', '.join(present)}, which a run would replace; choose another folder with "
             "--out, or move them away."
@@ -153,9 +141,9 @@ def choose_folder(name: str, out: Path | None, *, overwrite: bool, resume: bool 
             f"{out} holds a run that was stopped before its end; continue it with --resume, replace it with "
             "--overwrite, or choose another folder with --out."
         )
-    if held and not overwrite and not resume:
+    if occupied and not overwrite and not resume:
         raise SeProbeError(
-            f"{out} already holds a run ({', '.join(held)}); choose another folder with --out, or replace it with "
+            f"{out} already holds a run ({', '.join(occupied)}); choose another folder with --out, or replace it with "
             "--overwrite."
         )
     return folder
@@ -163,8 +151,8 @@ def choose_folder(name: str, out: Path | None, *, overwrite: bool, resume: bool 
 
 def latest_run(name: str) -> Path | None:
     """Return the folder of the last run of a name below `reports/`, None where there is none."""
-    there = list(takewhile(Path.exists, (folder.path for folder in _folders(name))))
-    return there[-1] if there else None
+    runs = list(takewhile(Path.exists, (folder.path for folder in _folders(name))))
+    return runs[-1] if runs else None
 
 
 def _folders(name: str) -> Iterator[RunFolder]:

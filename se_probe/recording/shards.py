@@ -1,9 +1,9 @@
 """Shards: files with what a run has recorded so far, each complete or absent.
 
-A shard covers neighbouring places of the selection. It holds the facts of the images there, the gates of those of
-the chosen classes, the moments of the classes in it, and the images that were skipped. It is one file of
-safetensors, named after the first place that it covers and with a checksum over all of it, which is written under a
-temporary name, synced to the disk and then renamed: a killed run leaves whole shards only.
+A shard covers neighbouring images of the selection. It holds their facts, the gates of those of the chosen classes, the
+moments of its classes, and the skipped images. It is a safetensors file with a checksum, named after the first index
+(`place`) in the selection. It is written under a temporary name, synced and then renamed: a killed run leaves whole
+shards only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TEXTS = [name for name, kind in IMAGE_COLUMNS.items() if kind == "str"]
 
 
 class DamagedShardError(SeProbeError):
-    """A shard that does not hold what was written into it."""
+    """A shard with other contents than were written."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Shard:
 
     Attributes:
         images: one row an image, as in `RecordedBatch`; missing indices are -1, missing names "".
-        rows: positions in `images` of those whose gates are kept.
+        rows: rows of `images` whose gates are kept.
         gates: their gates, `(row, column)`.
-        moments: moments of every class in the shard, over all its images.
-        skipped: images that were left out, as `place`, `path`, `class`, `reason` and `fingerprint`.
+        moments: moments of each class, over all images of the shard.
+        skipped: images that were left out, as in `RecordedBatch`.
         run: identifies the run that recorded them.
     """
 
@@ -57,16 +57,12 @@ class Shard:
 
     @property
     def covered(self) -> range:
-        """The places that the shard covers, whether recorded or skipped."""
+        """The indices in the selection that the shard covers, recorded or skipped."""
         places = [*self.images["place"].tolist(), *(item["place"] for item in self.skipped)]
         return range(min(places), max(places) + 1)
 
     def write(self, folder: Path) -> None:
-        """Add the shard to a folder of shards, whole.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+        """Write the shard into a folder, atomically."""
         moments = self.moments.by_class.values()
         size = len(moments), self.gates.shape[1]
         arrays = {
@@ -90,27 +86,19 @@ class Shard:
         sync(folder)
 
     @classmethod
-    def read(cls, path: Path, header: Header | None = None) -> Shard:
-        """Read a shard back.
-
-        Args:
-            path: the shard.
-            header: that of the recording which it must belong to, None where that is not asked.
-
-        Raises:
-            DamagedShardError: it is not as it was written, or belongs to another run.
-        """
+    def read(cls, path: Path, header: Header) -> Shard:
+        """Read a shard of the recording with a header; raise DamagedShardError where it is not as it was written."""
         try:
             shard = cls._read(path)
+            fits = shard.gates.shape[1:] == (width(header.signals),) and shard.covered.stop <= header.selected
         except DamagedShardError:
             raise
-        except Exception as error:  # A stranger's shard may have the right checksum and any content.
+        except Exception as error:  # A shard with the right checksum may still have any content.
             raise DamagedShardError(f"the shard {path} is damaged: it cannot be read ({first_line(error)})") from error
-        if header is not None:
-            if shard.run != header.run:
-                raise DamagedShardError(f"the shard {path} belongs to another run ({shard.run!r}, not {header.run!r})")
-            if shard.gates.shape[1:] != (width(header.signals),) or shard.covered.stop > header.selected:
-                raise DamagedShardError(f"the shard {path} is damaged: it does not fit the recording")
+        if shard.run != header.run:
+            raise DamagedShardError(f"the shard {path} belongs to another run ({shard.run!r}, not {header.run!r})")
+        if not fits:
+            raise DamagedShardError(f"the shard {path} is damaged: it does not fit the recording")
         return shard
 
     @classmethod
@@ -141,14 +129,14 @@ class ShardWriter:
     """Writes a shard whenever enough images are collected, and at the end or at a stop.
 
     Args:
-        folder: where the shards go.
-        shard_images: number of images, recorded or skipped, after which a shard is written.
-        run: identifies the run; it is kept in every shard.
+        folder: the folder of shards.
+        shard_images: number of images, recorded or skipped, in a shard.
+        run: identifies the run in each shard.
     """
 
     def __init__(self, folder: Path, shard_images: int, run: str) -> None:
         self._folder, self._shard_images, self._run = folder, shard_images, run
-        self._held: list[RecordedBatch] = []
+        self._pending: list[RecordedBatch] = []
 
     def __enter__(self) -> Self:
         return self
@@ -159,28 +147,24 @@ class ShardWriter:
         self._flush()
 
     def add(self, batch: RecordedBatch) -> None:
-        """Add the next batch, of later places than those before.
-
-        Raises:
-            SeProbeError: the disk is full or the like; whole shards stay.
-        """
-        self._held.append(batch)
-        if sum(item.count for item in self._held) >= self._shard_images:
+        """Add the next batch, of later indices than those before."""
+        self._pending.append(batch)
+        if sum(item.count for item in self._pending) >= self._shard_images:
             self._flush()
 
     def _flush(self) -> None:
-        held, self._held = self._held, []
-        if held:
-            for shard in _shards(held, self._run):
+        pending, self._pending = self._pending, []
+        if pending:
+            for shard in _shards(pending, self._run):
                 with writing(self._folder.parent):
                     shard.write(self._folder)
 
 
-def _shards(held: Sequence[RecordedBatch], run: str) -> Iterator[Shard]:
-    """Yield the collected batches as one shard for each range of neighbouring places."""
-    images = pd.concat([batch.images for batch in held], ignore_index=True)
-    columns = np.concatenate([batch.columns for batch in held])
-    skipped = [skip for batch in held for skip in batch.skipped]
+def _shards(batches: Sequence[RecordedBatch], run: str) -> Iterator[Shard]:
+    """Yield the collected batches as one shard for each range of neighbouring images."""
+    images = pd.concat([batch.images for batch in batches], ignore_index=True)
+    columns = np.concatenate([batch.columns for batch in batches])
+    skipped = [skip for batch in batches for skip in batch.skipped]
     covered = np.sort([*images["place"], *(skip["place"] for skip in skipped)])
     for part in np.split(covered, np.flatnonzero(np.diff(covered) > 1) + 1):
         here = images["place"].between(part[0], part[-1]).to_numpy()
@@ -188,8 +172,8 @@ def _shards(held: Sequence[RecordedBatch], run: str) -> Iterator[Shard]:
         moments = ClassMoments()
         moments.update(table["class"].tolist(), values)
         rows = np.flatnonzero(table["role"] == "chosen")
-        left_out = [skip for skip in skipped if part[0] <= skip["place"] <= part[-1]]
-        yield Shard(table, rows, values[rows], moments, left_out, run)
+        skipped_here = [skip for skip in skipped if part[0] <= skip["place"] <= part[-1]]
+        yield Shard(table, rows, values[rows], moments, skipped_here, run)
 
 
 def shard_folder(path: Path) -> Path:
@@ -197,21 +181,24 @@ def shard_folder(path: Path) -> Path:
     return path / "shards"
 
 
-def shard_paths(path: Path) -> list[Path]:
-    """Return the whole shards of a recording in the selection's order; what a killed run left half-written is none."""
-    return sorted(shard_folder(path).glob("[0-9]*.safetensors"))
+def scan_shards(path: Path, header: Header) -> Iterator[tuple[Path, Shard | DamagedShardError]]:
+    """Yield the shards of a recording in the selection's order, or the damage of each; two must not overlap."""
+    end = 0
+    for file in sorted(shard_folder(path).glob("[0-9]*.safetensors")):
+        try:
+            shard = Shard.read(file, header)
+            if shard.covered.start < end:
+                raise DamagedShardError(f"the shard {file} covers image {shard.covered.start}, as the one before it")
+        except DamagedShardError as error:
+            yield file, error
+        else:
+            end = shard.covered.stop
+            yield file, shard
 
 
 def read_shards(path: Path, header: Header) -> Iterator[Shard]:
-    """Read the shards of a recording in the selection's order.
-
-    Raises:
-        DamagedShardError: one is not as it was written, belongs to another run, or covers what another covers too.
-    """
-    last = 0
-    for file in shard_paths(path):
-        shard = Shard.read(file, header)
-        if shard.covered.start < last:
-            raise DamagedShardError(f"the shard {file} covers image {shard.covered.start}, as the one before it does")
-        last = shard.covered.stop
+    """Yield the shards of a recording in the selection's order; raise DamagedShardError at the first damaged one."""
+    for _, shard in scan_shards(path, header):
+        if isinstance(shard, DamagedShardError):
+            raise shard
         yield shard

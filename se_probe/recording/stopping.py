@@ -1,4 +1,4 @@
-"""Stop a run on a signal, or where a process that decodes images dies: what was recorded is on the disk."""
+"""End a run after the current batch on SIGINT or SIGTERM, and report a decoding process that died in one line."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class StopRequest:
     def ignore_children(self) -> None:
         """Ignore deaths of child processes until the end of `stoppable`.
 
-        The loader raises from its handler of SIGCHLD, wherever the process is, and so would cut off the writing of the
-        last shard where a batch system ends all processes at once.
+        The loader raises from its handler of SIGCHLD. Where a batch system ends all processes at once, that would
+        interrupt the writing of the last shard.
         """
         if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD"):
             self._child_handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     @contextmanager
     def handlers(self) -> Iterator[None]:
-        """Take signals as requests within the context; outside the main thread Python allows no handlers."""
+        """Keep the signal received within the context; outside the main thread Python allows no handlers."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -56,18 +56,17 @@ class StopRequest:
 
 @contextmanager
 def stoppable(path: Path, *, workers: int) -> Iterator[StopRequest]:
-    """Take SIGINT (Ctrl-C) and SIGTERM (a batch system's end of time) as requests, as long as the context lasts.
+    """Treat SIGINT (Ctrl-C) and SIGTERM (a batch system's time limit) within the context as requests to stop.
 
-    A second SIGINT interrupts at once; SIGTERM is often sent twice, by a batch system and by a launcher, and stays
-    a request.
+    A second SIGINT interrupts at once. SIGTERM is often sent twice, by a batch system and by a launcher.
 
     Args:
         path: the recording.
         workers: number of processes that decode images.
 
     Raises:
-        InterruptedRun: at the end of the context, where a stop was asked for.
-        SeProbeError: a process that decodes images died, and not by a signal that this one got too.
+        InterruptedRun: at the end of the context, after a request to stop.
+        SeProbeError: a process that decodes images died without a request to stop.
     """
     stop = StopRequest()
     with stop.handlers():
@@ -88,7 +87,7 @@ def stoppable(path: Path, *, workers: int) -> Iterator[StopRequest]:
 
 
 def _is_death(error: BaseException) -> bool:
-    """Recognise the loader's dead-worker error by its message, or by a closed connection."""
+    """Recognise the loader's dead-worker error: by its message, or a closed connection."""
     if isinstance(error, RuntimeError):
         return str(error).startswith("DataLoader worker")
     # An error raised inside a living worker arrives with another message.
@@ -96,7 +95,7 @@ def _is_death(error: BaseException) -> bool:
 
 
 def _forget_frames(error: BaseException | None) -> None:
-    """Release what the frames of an error hold: the loader ends its processes only when it is released."""
+    """Clear the frames of an error: the loader ends its processes only when nothing refers to it."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__

@@ -1,4 +1,4 @@
-"""The layout of a recording on disk: an xarray DataTree over zarr, made of shards and then of one piece.
+"""The layout of a recording on disk: an xarray DataTree over zarr, which is assembled from shards.
 
     /                    attributes: schema, status, provenance, sites, classes, chosen, skipped
     /images              facts of every image: path, class, predicted class, probability ...
@@ -7,9 +7,9 @@
     /moments             count (class), coordinate class
     /moments/SE_2_3      mean, m2 (class, [branch,] channel), float64; logit_mean, logit_m2 ... where captured
 
-While a run is under way, and after one that was stopped, the status is "incomplete" and `shards/` holds what was
-recorded. The status changes to "complete" when everything above is on the disk; only then do the shards go. A merge
-that was stopped halfway is made again from the shards.
+During a run, and after one that was stopped, the status is "incomplete" and `shards/` holds what was recorded. The
+status changes to "complete" when everything above is on disk; only then are the shards removed. An interrupted assembly
+starts again from the shards.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from se_probe.recording.layout import IMAGE_COLUMNS, ZARR_FORMAT, ArrayDigest, l
 from se_probe.recording.moments import ClassMoments
 from se_probe.recording.shards import read_shards, shard_folder
 
-GATHERED = ".zmetadata"  # For other programs, which open a recording faster with it; se-probe reads each file.
+GATHERED = ".zmetadata"  # Consolidated metadata, for other programs; se-probe reads each file.
 _METADATA = (".zarray", ".zattrs", ".zgroup")
 _NODES = ("images", "gates", "moments")
 _CHUNK_ROWS, _CHUNK_LABELS = 256, 2**16
-# Rows of images and their signals, `(row, column)`: those of a recording, some at a time.
+# Rows of some images, and their signals, `(row, column)`.
 Part = tuple[NDArray[np.int64], NDArray[np.floating]]
 
 
@@ -51,7 +51,7 @@ class Content:
         images: facts of its images, the columns of `IMAGE_COLUMNS`.
         moments: those of each class, all signals side by side.
         skipped: images that were left out.
-        parts: the rows in `images` that have gates and their signals, some at a time.
+        parts: the rows in `images` that have gates and their signals, in parts.
     """
 
     images: pd.DataFrame
@@ -74,7 +74,7 @@ def create(path: Path, header: Header) -> None:
 
 
 def complete(path: Path) -> None:
-    """Put a recording's shards together, mark it as complete, and remove them.
+    """Assemble a recording from its shards, mark it as complete, and remove them.
 
     Raises:
         SeProbeError: the shards do not cover the selection, or none of a chosen class's images was recorded.
@@ -98,12 +98,7 @@ def complete(path: Path) -> None:
 
 
 def read_incomplete(path: Path, header: Header) -> xr.DataTree:
-    """Return what an incomplete recording holds, in memory.
-
-    Raises:
-        DamagedShardError: a shard is not as it was written.
-        SeProbeError: no image was recorded yet.
-    """
+    """Return what an incomplete recording holds, in memory."""
     content = _content_of_shards(path, header)
     if content.images.empty:
         raise SeProbeError(f"{path} holds no image yet: its run was stopped before; continue it with --resume.")
@@ -132,11 +127,7 @@ def _parts_of_shards(path: Path, header: Header) -> Iterator[Part]:
 
 
 def put_attributes(path: Path, attributes: dict[str, Any]) -> None:
-    """Replace the attributes of a recording's root in one step.
-
-    Raises:
-        OSError: they cannot be written; the former ones stay.
-    """
+    """Replace the attributes of a recording's root in one step; on OSError the former ones stay."""
     atomic_write(path / ROOT_ATTRIBUTES, json.dumps(attributes, indent=2).encode())
     sync(path)
 
@@ -144,14 +135,11 @@ def put_attributes(path: Path, attributes: dict[str, Any]) -> None:
 def write(path: Path, header: Header, content: Content) -> None:
     """Write the contents of a recording with checksums, and then mark it as complete.
 
-    Files of an earlier attempt are replaced; those of this one are removed if it fails.
-
-    Raises:
-        OSError: it cannot be written.
+    Files of an earlier attempt are replaced; those of this one are removed on OSError.
     """
     _discard(path)
     try:
-        # Every chunk is on disk, so that a lost one is seen and no fill value takes its place.
+        # All chunks are written, so that a lost one is noticed and not read as a fill value.
         with zarr.config.set({"array.write_empty_chunks": True}):
             digests = _write_arrays(path, header, content)
         sync_tree(path)
@@ -164,7 +152,7 @@ def write(path: Path, header: Header, content: Content) -> None:
 
 
 def tidy(path: Path) -> None:
-    """Remove the shards of a complete recording and gather its metadata for quick opening."""
+    """Remove the shards of a complete recording and consolidate its metadata for other programs."""
     shutil.rmtree(shard_folder(path), ignore_errors=True)
     _sweep(path)
     content = {"metadata": gathered_metadata(path), "zarr_consolidated_format": 1}
@@ -172,11 +160,7 @@ def tidy(path: Path) -> None:
 
 
 def gathered_metadata(path: Path) -> dict[str, Any]:
-    """Return the metadata of a recording's groups and arrays by their files' names, as zarr gathers them in one file.
-
-    Raises:
-        SeProbeError: a file is damaged.
-    """
+    """Return the metadata of all groups and arrays by file name, as zarr's consolidated metadata holds them."""
     files = sorted(file for name in _METADATA for file in path.rglob(name))
     return {file.relative_to(path).as_posix(): read_json(file) for file in files}
 
@@ -188,7 +172,7 @@ def _discard(path: Path) -> None:
 
 
 def _sweep(path: Path) -> None:
-    """Remove what a kill has left of files of the root that were being written."""
+    """Remove temporary files in the root that a killed process has left."""
     for leftover in [*path.glob("*.partial"), *path.glob("*.tmp")]:
         leftover.unlink()
 
@@ -223,7 +207,7 @@ def _arrays_of(header: Header, part: Part) -> dict[str, NDArray[Any]]:
 
 
 def _tree_of(header: Header, content: Content, part: Part, attributes: dict[str, Any]) -> xr.DataTree:
-    """Return a recording as the nodes that this module describes; `part` takes the place of the content's parts."""
+    """Return a recording as the nodes that this module describes, with the signals of one part."""
     rows, columns = part
     names = [entry["name"] for entry in header.classes if entry["name"] in content.moments.by_class]
     moments = [content.moments.by_class[name] for name in names]

@@ -19,7 +19,7 @@ from se_probe.recording.header import Header, SignalColumns, attributes_digest, 
 from se_probe.recording.layout import ZARR_FORMAT, ArrayDigest, array_problems, layout_of, names_of_moments
 from se_probe.recording.moments import Moments
 from se_probe.recording.run_folder import recording_at
-from se_probe.recording.shards import DamagedShardError, Shard, shard_paths
+from se_probe.recording.shards import DamagedShardError, scan_shards
 from se_probe.recording.store import GATHERED, gathered_metadata
 
 _ROWS_AT_ONCE = 4096
@@ -29,14 +29,14 @@ _RELATIVE = 1e-9
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` found.
+    """The result of `verify`.
 
     Attributes:
         path: the recording.
         status: "complete" or "incomplete".
         images: number of images recorded.
         skipped: number of images left out.
-        arrays: number of arrays, or shards of an incomplete recording, that were read.
+        arrays: number of arrays, or of shards of an incomplete recording.
         problems: what is wrong, a line each; none where the recording is complete and sound.
     """
 
@@ -60,8 +60,8 @@ class Verification:
 def verify(path: str | Path) -> Verification:
     """Check a recording: schema, arrays, checksums, counts, rows, and moments against the gates of each image.
 
-    The moments are computed again for the classes whose gates are all kept; those of reference classes have their
-    checksums only. An unfinished recording is a problem too, beside those of its shards.
+    Moments are recomputed for the chosen classes; those of reference classes, whose gates are not kept, have checksums
+    only. That a recording is incomplete counts as a problem.
 
     Args:
         path: a run's folder or the `recording.zarr` in it.
@@ -84,21 +84,16 @@ def verify(path: str | Path) -> Verification:
 
 def _verify_shards(store: Path, header: Header) -> Verification:
     problems: list[str] = []
-    images = skipped = last = 0
-    paths = shard_paths(store)
-    for path in paths:
-        try:
-            shard = Shard.read(path, header)
-        except DamagedShardError as error:
-            problems.append(str(error))
-            continue
-        if shard.covered.start < last:
-            problems.append(f"the shard {path} covers image {shard.covered.start}, which the one before it has too")
-        last = shard.covered.stop
-        images, skipped = images + len(shard.images), skipped + len(shard.skipped)
+    images = skipped = shards = 0
+    for _, shard in scan_shards(store, header):
+        shards += 1
+        if isinstance(shard, DamagedShardError):
+            problems.append(str(shard))
+        else:
+            images, skipped = images + len(shard.images), skipped + len(shard.skipped)
     done = f"{images + skipped} of {header.selected} images"
     problems.append(f"the recording is incomplete: {done}; continue with --resume")
-    return Verification(store, INCOMPLETE, images, skipped, len(paths), tuple(problems))
+    return Verification(store, INCOMPLETE, images, skipped, shards, tuple(problems))
 
 
 def _verify_complete(store: Path, header: Header, attributes: dict[str, Any]) -> Verification:
@@ -116,21 +111,21 @@ def _verify_complete(store: Path, header: Header, attributes: dict[str, Any]) ->
 
 
 def _wrong_gathered(store: Path) -> Iterator[str]:
-    """Compare the gathered metadata, by which other programs read the recording, with those of each array."""
+    """Compare the consolidated metadata, which other programs read, with those of each array."""
     path = store / GATHERED
     if not path.exists():
         return
-    expected, held = gathered_metadata(store), read_json(path)
-    held = held.get("metadata") if isinstance(held, dict) else None
-    held = held if isinstance(held, dict) else {}
-    for name in sorted(expected.keys() | held.keys()):
-        if _plain(held.get(name)) != _plain(expected.get(name)):
+    expected, content = gathered_metadata(store), read_json(path)
+    found = content.get("metadata") if isinstance(content, dict) else None
+    found = found if isinstance(found, dict) else {}
+    for name in sorted(expected.keys() | found.keys()):
+        if _plain(found.get(name)) != _plain(expected.get(name)):
             yield f"{GATHERED} differs from {name}, and so misleads other programs; delete {path}"
             return
 
 
 def _plain(facts: Any) -> Any:
-    """Return metadata without what zarr adds to groups when it gathers them; none are as good as empty ones."""
+    """Return metadata without what zarr adds to groups when it consolidates them; None if nothing is left."""
     added = {"consolidated_metadata": {"metadata": {}, "must_understand": False, "kind": "inline"}}
     if isinstance(facts, dict) and facts.items() >= added.items():
         return {key: value for key, value in facts.items() if key not in added} or None
@@ -149,7 +144,7 @@ def _wrong_checksums(arrays: dict[str, Any], attributes: dict[str, Any]) -> Iter
             digest = ArrayDigest()
             for part in _blocks(array):
                 digest.update(part)
-        except Exception as error:  # Decoders raise anything, down to SystemError, where bytes are damaged.
+        except Exception as error:  # Decoders raise any type on damaged bytes, even SystemError.
             yield f"{name} cannot be read ({error})"
             continue
         if checksums.get(name) != digest.hex():
@@ -157,13 +152,13 @@ def _wrong_checksums(arrays: dict[str, Any], attributes: dict[str, Any]) -> Iter
 
 
 def _blocks(array: Any) -> Iterator[NDArray[Any]]:
-    """Yield the rows of an array, a bounded number at a time and one part at least."""
+    """Yield the rows of an array, a bounded number at a time, in at least one part."""
     for start in range(0, max(array.shape[0], 1), _ROWS_AT_ONCE):
         yield np.asarray(array[start : start + _ROWS_AT_ONCE])
 
 
 def _wrong_images(arrays: dict[str, Any], skipped: list[dict[str, str]], header: Header) -> Iterator[str]:
-    """Yield the problems of the table of images, and of the rows and counts that refer to it."""
+    """Yield the problems of the table of images, and of rows and counts that refer to it."""
     images, classes, roles = (arrays[f"images/{name}"][:] for name in ("path", "class", "role"))
     paths = Counter([*images.tolist(), *(item["path"] for item in skipped)])
     if paths.total() != header.selected:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import pandas as pd
 
 from se_probe.analysis.comparison import Comparison
 from se_probe.analysis.comparison_summary import comparison_sentences, comparison_summary
 from se_probe.recording import Recording
-from se_probe.report.facts import flat_facts, interval_texts, requirements
+from se_probe.report.facts import interval_texts, repeatable
 from se_probe.report.figures import ReportFigure
 from se_probe.report.page import render
 from se_probe.report.section import PageTable, sites_table
@@ -29,7 +28,6 @@ _SITE_COLUMNS = {
     "closed": "closed",
     "effective_rank": "effective_rank",
 }
-_STYLE = "h3 { margin: 1.6rem 0 0.4rem; } figcaption { overflow-wrap: anywhere; }\n"
 _MATCH_COLUMNS = {
     "run_site": "site",
     "run_sd": "SD of its gates",
@@ -43,24 +41,6 @@ _MATCH_COLUMNS = {
     "rsa": "RSA",
     "rsa_interval": "Interval of RSA",
 }
-
-
-class RunFacts(NamedTuple):
-    """What the page says of a run: its label, folder, recording and provenance."""
-
-    label: str
-    folder: str
-    recording: Recording
-    facts: list[tuple[str, str]]
-    requirements: str
-
-
-class MatchTable(NamedTuple):
-    """The most alike sites of `other` for each site of `run`."""
-
-    run: str
-    other: str
-    table: PageTable
 
 
 def comparison_html(
@@ -83,15 +63,14 @@ def comparison_html(
     classes = comparison.shared.images["class"].value_counts(sort=False)
     return render(
         "comparison.html.j2",
-        more_style=_STYLE,
         comparison=comparison,
-        runs=[_run_facts(label, recording) for label, recording in recordings.items()],
+        runs=[_run(label, recording) for label, recording in recordings.items()],
         classes=list(classes.items()),
         over_classes=bool((comparison.sites["specificity_over"] == "classes").all()),
         summary=comparison_summary(comparison),
         statements=comparison_sentences(comparison),
         sites=[(label, _sites(rows)) for label, rows in comparison.sites.groupby("run", sort=False)],
-        matches=[_matches(rows) for _, rows in comparison.matches.groupby(["run", "other"], sort=False)],
+        matches=[(*pair, _matches(rows)) for pair, rows in comparison.matches.groupby(["run", "other"], sort=False)],
         figures=figures,
         links=links,
         notes=notes,
@@ -99,9 +78,8 @@ def comparison_html(
     )
 
 
-def _run_facts(label: str, recording: Recording) -> RunFacts:
-    provenance = recording.provenance
-    return RunFacts(label, str(recording.path.parent), recording, flat_facts(provenance), requirements(provenance))
+def _run(label: str, recording: Recording) -> dict[str, object]:
+    return {"label": label, "folder": recording.path.parent, "sites": recording.sites} | repeatable(recording)
 
 
 def _sites(rows: pd.DataFrame) -> PageTable:
@@ -112,7 +90,7 @@ def _sites(rows: pd.DataFrame) -> PageTable:
     return sites_table(table[list(names)].rename(columns=names))
 
 
-def _matches(rows: pd.DataFrame) -> MatchTable:
+def _matches(rows: pd.DataFrame) -> PageTable:
     table = rows.assign(
         other_site=rows["other_site"].fillna("–"),
         other_verdict=rows["other_verdict"].fillna("–"),
@@ -120,5 +98,4 @@ def _matches(rows: pd.DataFrame) -> MatchTable:
         cka_interval=interval_texts(rows, "cka_"),
         rsa_interval=interval_texts(rows, "rsa_"),
     )
-    shown = table[list(_MATCH_COLUMNS)].rename(columns=_MATCH_COLUMNS)
-    return MatchTable(str(rows["run"].iloc[0]), str(rows["other"].iloc[0]), sites_table(shown))
+    return sites_table(table[list(_MATCH_COLUMNS)].rename(columns=_MATCH_COLUMNS))

@@ -37,31 +37,30 @@ def dictionary_data(recording: Recording, tables: Path) -> dict[str, Any]:
         tables: folder of the run's tables; what they lack is left out.
 
     Returns:
-        `words`, `classes` and `factors`, names that codes of the sites refer to; `outcome`, whose change effects are;
-        `maps`, see `maps_data`; and `sites`, in the order of the recording. Numbers of a site run over (branch,
-        channel): `word`, 65535 for none, with `auc`, `siblings`, `difference` and `q`; `neighbours`; `factors`;
+        `words`, `classes` and `factors`, the names that codes of the sites refer to; `outcome`, whose change effects
+        are; `maps`, see `maps_data`; and `sites`, in the order of the recording. Numbers of a site run over (branch,
+        channel): `word`, 65535 for none, with `auc`, `sibling_auc`, `difference` and `q`; `neighbours`; `factors`;
         `effects`: the `CLASSES` that are helped most, then those that are hurt most, with the mean effect and half its
-        interval, of those with a false-discovery rate of 5 %. A part that is not known is None.
+        interval, at a false-discovery rate of 5 %. A part that is not known is None.
     """
-    words, factors, effects = (_table(tables / name) for name in (WORDS, FACTORS, OF_CLASSES))
-    names = {
-        "words": _names(words, "word"),
-        "factors": _names(factors, "factor"),
-        "classes": _names(effects, "class"),
-    }
+    words, factors = _table(tables / WORDS, "word"), _table(tables / FACTORS, "factor")
+    effects, agreement = _table(tables / OF_CLASSES, "class"), _table(tables / AGREEMENT, "holds")
+    unsuitable = set(agreement.loc[~agreement["holds"].astype(bool), "site"])
+    columns = {"words": words["word"], "factors": factors["factor"], "classes": effects["class"]}
+    names = {key: [str(name) for name in values.dropna().unique()] for key, values in columns.items()}
     first = recording.gates(recording.sites[0].name)
-    places = {int(image): place for place, image in enumerate(first["image"].to_numpy())}
+    positions = {int(image): position for position, image in enumerate(first["image"].to_numpy())}
     return {
         **names,
         "outcome": OUTCOMES.get(recording.effects.get("outcome", ""), "the answer"),
-        "images": len(places),
-        "maps": maps_data(recording, tables, places),
+        "images": len(positions),
+        "maps": maps_data(recording, tables, positions),
         "sites": [
             {
-                "word": _words(_of(words, site), site, names["words"]),
-                "effects": _effects(_of(effects, site), site, names["classes"]),
-                "factors": _factors(_of(factors, site), site, names["factors"]),
-                "unsuitable": site.name in _unsuitable(tables),
+                "word": _words(words[words["site"] == site.name], site, names["words"]),
+                "effects": _effects(effects[effects["site"] == site.name], site, names["classes"]),
+                "factors": _factors(factors[factors["site"] == site.name], site, names["factors"]),
+                "unsuitable": site.name in unsuitable,
                 **_neighbours(recording, site),
             }
             for site in recording.sites
@@ -69,34 +68,16 @@ def dictionary_data(recording: Recording, tables: Path) -> dict[str, Any]:
     }
 
 
-def _table(path: Path) -> pd.DataFrame | None:
-    return pd.read_csv(path) if path.is_file() else None
-
-
-def _names(table: pd.DataFrame | None, column: str) -> list[str]:
-    return [] if table is None else [str(name) for name in table[column].dropna().unique()]
-
-
-def _of(table: pd.DataFrame | None, site: GateSite) -> pd.DataFrame | None:
-    """The rows of a site, None where there are none."""
-    if table is None:
-        return None
-    rows = table[table["site"] == site.name]
-    return rows if len(rows) else None
-
-
-def _unsuitable(tables: Path) -> set[str]:
-    """Sites whose first-order effects do not agree with replacement."""
-    held = _table(tables / AGREEMENT)
-    return set() if held is None else set(held.loc[~held["holds"], "site"])
+def _table(path: Path, column: str) -> pd.DataFrame:
+    return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["site", column])
 
 
 def _columns(site: GateSite) -> pd.MultiIndex:
     return pd.MultiIndex.from_product([range(site.branches), range(site.channels)], names=_KEYS)
 
 
-def _words(rows: pd.DataFrame | None, site: GateSite, names: list[str]) -> dict[str, Any] | None:
-    if rows is None:
+def _words(rows: pd.DataFrame, site: GateSite, names: list[str]) -> dict[str, Any] | None:
+    if rows.empty:
         return None
     rows = rows.set_index(_KEYS).reindex(_columns(site))
     codes = pd.Index(names).get_indexer(pd.Index(rows["word"]))
@@ -104,8 +85,8 @@ def _words(rows: pd.DataFrame | None, site: GateSite, names: list[str]) -> dict[
     return {"codes": packed_integers(np.where(codes < 0, MISSING, codes)), **numbers}
 
 
-def _effects(rows: pd.DataFrame | None, site: GateSite, names: list[str]) -> dict[str, Any] | None:
-    if rows is None:
+def _effects(rows: pd.DataFrame, site: GateSite, names: list[str]) -> dict[str, Any] | None:
+    if rows.empty:
         return None
     mean, low, high, q = (_wide(rows, "class", name, site, names) for name in ("mean", "ci_low", "ci_high", "q"))
     known = q <= DISCOVERY_RATE
@@ -117,8 +98,8 @@ def _effects(rows: pd.DataFrame | None, site: GateSite, names: list[str]) -> dic
     }
 
 
-def _factors(rows: pd.DataFrame | None, site: GateSite, names: list[str]) -> dict[str, Any] | None:
-    if rows is None:
+def _factors(rows: pd.DataFrame, site: GateSite, names: list[str]) -> dict[str, Any] | None:
+    if rows.empty:
         return None
     share, q = (_wide(rows, "factor", name, site, names) for name in ("share", "q"))
     codes = _largest(np.where(q <= DISCOVERY_RATE, share, 0), MOST_FACTORS)
@@ -126,7 +107,7 @@ def _factors(rows: pd.DataFrame | None, site: GateSite, names: list[str]) -> dic
 
 
 def _neighbours(recording: Recording, site: GateSite) -> dict[str, Any]:
-    """Channels of the same site, and of the same branch, whose gates go with each channel's."""
+    """The channels of the same branch whose gates correlate most with each channel's, and what chance reaches."""
     gates = recording.gates(site.name).to_numpy().reshape(-1, site.branches, site.channels)
     found = [neighbours(gates[:, branch], NEIGHBOURS, least_sd=STATIC_SD) for branch in range(site.branches)]
     codes, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -144,13 +125,13 @@ def _wide(rows: pd.DataFrame, over: str, column: str, site: GateSite, names: lis
 
 
 def _largest(values: Floats, count: int) -> NDArray[np.int64]:
-    """Places of the largest positive values of each row, `MISSING` where there are fewer."""
+    """Indices of the largest positive values of each row, `MISSING` where there are fewer."""
     filled = np.pad(np.nan_to_num(values), ((0, 0), (0, count)))
     order = np.argsort(-filled, axis=1, kind="stable")[:, :count]
     return np.where(np.take_along_axis(filled, order, axis=1) > 0, order, MISSING)
 
 
 def _at(values: Floats, codes: NDArray[np.int64]) -> Floats:
-    """Values at places, NaN where there is none."""
+    """Values at indices, NaN where one is `MISSING`."""
     padded = np.pad(values, ((0, 0), (0, 1)), constant_values=np.nan)
     return np.take_along_axis(padded, np.minimum(codes, values.shape[1]), axis=1)

@@ -90,27 +90,25 @@ def chosen_images(recording: Recording) -> pd.DataFrame:
 
 def _most_telling(channel_rows: pd.DataFrame) -> str | None:
     """The site whose class means differ most, where that is known."""
-    if "between_class_sd" not in channel_rows.columns or channel_rows["between_class_sd"].isna().all():
+    if "between_class_sd" not in channel_rows or channel_rows["between_class_sd"].isna().all():
         return None
     return str(channel_rows.groupby("site", sort=False)["between_class_sd"].mean().idxmax())
 
 
 def _classes(recording: Recording) -> list[dict[str, Any]]:
     counts = dict(zip(recording.classes["name"], recording.classes["images"], strict=True))
-
-    def entry(place: int, name: str, *, chosen: bool) -> dict[str, Any]:
+    chosen, others = seen_classes(recording), other_classes(recording)
+    entries: list[dict[str, Any]] = []
+    for index, name in enumerate([*chosen, *others]):
         images = int(counts[name])
         factor = float(stats.t.ppf((1 + CONFIDENCE) / 2, max(images - 1, 1))) / images**0.5
-        return {"name": name, "images": images, "factor": factor, "chosen": chosen, **_look(place)}
-
-    chosen, others = seen_classes(recording), other_classes(recording)
-    entries = [entry(place, name, chosen=True) for place, name in enumerate(chosen)]
+        entries.append({"name": name, "images": images, "factor": factor, "chosen": name in chosen, **_look(index)})
     if has_reference(recording):
         light, dark = REFERENCE_COLOURS
         name, images = reference_name(len(counts)), int(sum(counts.values()))
         look = {"light": light, "dark": dark, "dashed": True}
-        entries.append({"name": name, "images": images, "factor": None, "chosen": True, **look})
-    return entries + [entry(len(chosen) + place, name, chosen=False) for place, name in enumerate(others)]
+        entries.insert(len(chosen), {"name": name, "images": images, "factor": None, "chosen": True, **look})
+    return entries
 
 
 def _look(index: int) -> dict[str, Any]:
@@ -121,12 +119,12 @@ def _look(index: int) -> dict[str, Any]:
 
 def _images(recording: Recording, thumbnails: Thumbnails) -> list[dict[str, Any]]:
     table = chosen_images(recording)
-    places = {name: index for index, name in enumerate(seen_classes(recording))}
+    codes = {name: index for index, name in enumerate(seen_classes(recording))}
     rows = zip(table["path"], table["class"], _standing_out(recording), strict=True)
     return [
         {
             "path": path,
-            "class": places[name],
+            "class": codes[name],
             "channels": channels,
             "picture": b64encode(thumbnails.pictures[path]).decode("ascii") if path in thumbnails.pictures else None,
         }
@@ -137,18 +135,18 @@ def _images(recording: Recording, thumbnails: Thumbnails) -> list[dict[str, Any]
 def _standing_out(recording: Recording) -> list[list[tuple[int, int, float, float]]]:
     """Return for each image the channels in which its gate is furthest from the mean of these images.
 
-    Each is (place of the site, column over branches and channels, gate, distance in standard deviations over images).
+    Each is (index of the site, column over branches and channels, gate, distance in standard deviations over images).
     Channels that hardly move are left out.
     """
     images = len(chosen_images(recording))
     found = np.zeros((images, 0, 4))
-    for place, site in enumerate(recording.sites):
+    for index, site in enumerate(recording.sites):
         gates = recording.gates(site.name).values.reshape(images, -1).astype(np.float64)
         spread = gates.std(axis=0)
         distance = np.where(spread >= STATIC_SD, (gates - gates.mean(axis=0)) / np.maximum(spread, STATIC_SD), 0)
         columns = np.argsort(-np.abs(distance), axis=1, kind="stable")[:, :STANDING_OUT]
         values = [np.take_along_axis(each, columns, axis=1) for each in (gates, distance)]
-        found = np.concatenate([found, np.stack([np.full(columns.shape, place), columns, *values], axis=2)], axis=1)
+        found = np.concatenate([found, np.stack([np.full(columns.shape, index), columns, *values], axis=2)], axis=1)
         best = np.argsort(-np.abs(found[:, :, 3]), axis=1, kind="stable")[:, :STANDING_OUT]
         found = np.take_along_axis(found, best[:, :, None], axis=1)
     return [
@@ -199,7 +197,7 @@ def _curves(recording: Recording, site: GateSite) -> xr.Dataset:
 
 
 def _reference_half(curves: xr.Dataset, recording: Recording) -> Packed | None:
-    """Return half the normal interval of the mean of all classes, whose standard error is not that of one class."""
+    """Return half the normal interval of the mean of all classes."""
     if not has_reference(recording):
         return None
     error = curves["standard_error"].isel({"class": len(seen_classes(recording))})
@@ -214,8 +212,11 @@ def extreme_images(gates: NDArray[np.floating]) -> NDArray[np.int64]:
 
 
 def _extremes(gates: NDArray[np.floating]) -> Mapping[str, object]:
-    """Images with the highest gates, highest first, then those with the lowest, lowest first, for each column."""
-    places = extreme_images(gates)
-    values = np.take_along_axis(gates.T, places, axis=1)
-    count = places.shape[1] // 2
-    return {"extremeImages": packed_integers(places), "extremeValues": packed(values), "extremeCount": count}
+    """The images of `extreme_images` and their gates."""
+    images = extreme_images(gates)
+    values = np.take_along_axis(gates.T, images, axis=1)
+    return {
+        "extremeImages": packed_integers(images),
+        "extremeValues": packed(values),
+        "extremeCount": images.shape[1] // 2,
+    }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from se_probe.analysis.decodability import site_decodability
 from se_probe.analysis.health import site_health
 from se_probe.analysis.specificity import channel_specificity, site_specificity
 from se_probe.recording import Recording
+from se_probe.recording.run_folder import FACTS
 
 _MEASURES = {
     "site_specificity.csv": site_specificity,
@@ -30,32 +31,22 @@ _SHOWN = {
 }
 
 
-@dataclass(frozen=True)
-class ClassFacts:
-    """A chosen class: its number of images, and the network's top-1 accuracy on them."""
-
-    name: str
-    index: int | None
-    wnid: str | None
-    images: int
-    correct: float | None
+def run_facts(folder: Path, name: str = FACTS) -> dict[str, Any]:
+    """Return what the JSON file `name` of a folder holds, nothing where it is missing or damaged."""
+    try:
+        facts = json.loads((folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
-def chosen_classes(recording: Recording) -> list[ClassFacts]:
-    """Return the chosen classes that were seen, in the order in which they were asked for."""
-    rows = {row["name"]: row for row in recording.classes.to_dict("records")}
+def chosen_classes(recording: Recording) -> list[dict[Hashable, Any]]:
+    """Return rows of the chosen classes that were seen, in their given order, with top-1 accuracy as `correct`."""
     known = recording.images.dropna(subset=["class_index", "predicted_index"])
     correct = (known["class_index"] == known["predicted_index"]).groupby(known["class"]).mean()
-    return [
-        ClassFacts(
-            name,
-            None if pd.isna(row["index"]) else int(row["index"]),
-            row["wnid"] or None,
-            int(row["images"]),
-            float(correct[name]) if name in correct else None,
-        )
-        for name, row in ((name, rows[name]) for name in recording.chosen if name in rows)
-    ]
+    classes = recording.classes.set_index("name").assign(correct=correct)
+    rows = classes.loc[[name for name in recording.chosen if name in classes.index]].reset_index().astype(object)
+    return rows.where(rows.notna(), None).to_dict("records")
 
 
 def flat_facts(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -78,6 +69,12 @@ def _flat(value: object, path: str) -> Iterator[tuple[str, str]]:
 def requirements(provenance: Mapping[str, Any]) -> str:
     """Return the libraries of the run as pip takes them."""
     return " ".join(f"{name}=={number}" for name, number in provenance["versions"].items() if name != "python")
+
+
+def repeatable(recording: Recording) -> dict[str, Any]:
+    """Return what a page says of how to repeat a run: its provenance, as it is and flat, and its libraries."""
+    provenance = recording.provenance
+    return {"provenance": provenance, "facts": flat_facts(provenance), "requirements": requirements(provenance)}
 
 
 def run_measures(recording: Recording, tables: Path) -> dict[str, pd.DataFrame]:

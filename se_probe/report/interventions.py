@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from se_probe.analysis.outcomes import NLL, Cost, cost_of
+from se_probe.figures import INTERVENTION_FIGURES
 from se_probe.recording.run_folder import FIGURES, TABLES
-from se_probe.report.figures import intervention_figures
+from se_probe.report.figures import known_figures
 from se_probe.report.section import Cell, Heading, PageTable, Section
 
 _MOST_NAMES = 2
@@ -63,7 +64,7 @@ def interventions_section(folder: Path) -> Section | None:
     rows = [_row(row, columns, savings, replacement=not one) for row in table.to_dict("records")]
     common = (("gates become", str(table["replacement"].iloc[0])),) if one else ()
     shown = PageTable(tuple(headings), tuple(rows), common, of_sites=False)
-    figures = tuple(intervention_figures(folder / FIGURES))
+    figures = known_figures(folder / FIGURES, INTERVENTION_FIGURES)
     return Section("interventions", "Interventions", tuple(_words(table)), shown, figures)
 
 

@@ -1,4 +1,4 @@
-// Numbers as they lie in the page, and as people read them. `se_probe.report.encoding` packs them.
+// Numbers as they lie in the page, and as people read them. `se_probe.report.page` packs them.
 "use strict";
 const MISSING = 65535;
 

@@ -21,13 +21,12 @@ MISSING = 65535
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
-def render(template: str, *, scripts: Sequence[str] = (), more_style: str = "", **values: object) -> str:
+def render(template: str, *, scripts: Sequence[str] = (), **values: object) -> str:
     """Return a page: values are escaped, and a policy allows these scripts and the style of this package alone.
 
     Args:
         template: file name of the template.
         scripts: texts of its scripts.
-        more_style: CSS after that of every page.
         values: what the template shows.
     """
     environment = Environment(
@@ -39,7 +38,7 @@ def render(template: str, *, scripts: Sequence[str] = (), more_style: str = "", 
     )
     environment.filters["thousands"] = lambda number: f"{number:,}"
     environment.filters["decimals"] = _significant
-    style = asset("report.css") + more_style
+    style = asset("report.css")
     allowed = " ".join(map(content_hash, scripts)) or "'none'"
     policy = (
         f"default-src 'none'; script-src {allowed}; style-src {content_hash(style)}; img-src data:; "

@@ -103,3 +103,24 @@ def _digits(number: float, decimals: int) -> str:
     if not 0 < abs(number) < 0.5 * 10**-decimals:
         return f"{number:.{decimals}f}"
     return f"{number:.1g}" if abs(number) >= 0.0001 else "< 0.0001"
+
+
+def with_limits(value: float, low: float, high: float, shape: str = "z.2f", factor: float = 1.0) -> str:
+    """Return a number with its limits as a cell shows them, a dash where it is unknown.
+
+    Args:
+        value: the number, NaN where unknown.
+        low: its lower limit, NaN where unknown.
+        high: its upper limit.
+        shape: format of each number.
+        factor: multiplies all three.
+    """
+    if value != value:
+        return "–"
+    limits = "" if low != low else f" [{factor * low:{shape}}, {factor * high:{shape}}]"
+    return f"{factor * value:{shape}}{limits}"
+
+
+def sentence(text: str) -> str:
+    """Return a text with a capital letter and a full stop."""
+    return f"{text[:1].upper()}{text[1:]}."

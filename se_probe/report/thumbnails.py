@@ -16,7 +16,7 @@ from se_probe.images.imageset import FileSource, ImageStream
 from se_probe.images.public import is_public_name
 from se_probe.images.remote import list_place, shown_url
 from se_probe.images.timm_datasets import is_dataset_name
-from se_probe.labels import LabelSpace, imagenet
+from se_probe.labels import imagenet
 from se_probe.recording import Recording
 
 SIDE = 80
@@ -52,13 +52,12 @@ def make_thumbnails(recording: Recording, paths: Sequence[str], data: str | Path
     Returns:
         The thumbnails. Without data, or where they cannot be opened, there are none, and the note says why.
     """
-    place = _place(recording, data)
-    if place is None:
-        return Thumbnails(
-            {}, "There are no thumbnails: se-probe report RUN --data DIR makes them from the images in DIR."
-        )
+    source = _source_name(recording, data)
+    if source is None:
+        hint = "There are no thumbnails: se-probe report RUN --data DIR makes them from the images in DIR."
+        return Thumbnails({}, hint)
     try:
-        opener = _opener(recording, str(place))
+        opener = _opener(recording, source)
     except SeProbeError as error:
         return Thumbnails({}, f"There are no thumbnails, and images are named by their paths: {error}")
     pictures: dict[str, bytes] = {}
@@ -70,7 +69,7 @@ def make_thumbnails(recording: Recording, paths: Sequence[str], data: str | Path
             failures += 1
         except SeProbeError as error:
             return Thumbnails(pictures, f"Thumbnails are missing from here on: {error}")
-    return Thumbnails(pictures, _note(shown_url(str(place)), len(paths), failures))
+    return Thumbnails(pictures, _note(shown_url(source), len(paths), failures))
 
 
 def open_recorded(recording: Recording, data: str | Path | None = None) -> Callable[[str], Image.Image]:
@@ -79,43 +78,41 @@ def open_recorded(recording: Recording, data: str | Path | None = None) -> Calla
     Raises:
         SeProbeError: no data were given, or they cannot be opened.
     """
-    place = _place(recording, data)
-    if place is None:
+    source = _source_name(recording, data)
+    if source is None:
         raise SeProbeError("the images cannot be opened; name them with --data.")
-    opener = _opener(recording, str(place))
+    opener = _opener(recording, source)
     return lambda path: decode_rgb(lambda: opener(path))
 
 
-def _place(recording: Recording, data: str | Path | None) -> str | Path | None:
-    """Return what is opened: the data given by the user, or the demo's drawings."""
-    return "demo" if data is None and recording.provenance["data"]["title"] == "demo" else data
+def _source_name(recording: Recording, data: str | Path | None) -> str | None:
+    """The data given by the user, or the demo's drawings."""
+    if data is None:
+        return "demo" if recording.provenance["data"]["title"] == "demo" else None
+    return str(data)
 
 
-def _note(place: str, wanted: int, failures: int) -> str:
-    sentences = [f"Thumbnails were made from {place} together with this report."]
+def _note(source: str, wanted: int, failures: int) -> str:
+    sentences = [f"Thumbnails were made from {source} together with this report."]
     if failures:
-        sentences.append(f"{failures} of the images are not there any more and are named by their paths.")
+        sentences.append(f"{failures} of the images cannot be opened any more and are named by their paths.")
     if wanted > MOST:
         sentences.append(f"Only the first {MOST} of {wanted} images have one; the others are named by their paths.")
     return " ".join(sentences)
 
 
-def _opener(recording: Recording, place: str) -> Opener:
-    if place == "demo":
+def _opener(recording: Recording, name: str) -> Opener:
+    if name == "demo":
         source = demo_images().source
-    elif is_dataset_name(place) or is_public_name(place):
-        source = open_images(place, _labels(recording)).source
+    elif is_dataset_name(name) or is_public_name(name):
+        known = recording.provenance["model"]["labels"] == imagenet().title
+        source = open_images(name, imagenet() if known else None).source
     else:
-        # Paths are identities already, so that neither the layout nor the labels need to be known again.
-        source = FileSource(list_place(place).files)
+        # A recorded path identifies an image, so neither layout nor labels are needed.
+        source = FileSource(list_place(name).files)
     if isinstance(source, ImageStream):
-        raise SeProbeError(f"the images of {place} can only be read one after the other.")
+        raise SeProbeError(f"the images of {name} can only be read one after the other.")
     return source.open
-
-
-def _labels(recording: Recording) -> LabelSpace | None:
-    space = imagenet()
-    return space if recording.provenance["model"]["labels"] == space.title else None
 
 
 def _thumbnail(image: Image.Image) -> bytes:

@@ -15,12 +15,10 @@ from se_probe.ablation import (
     open_ablation,
     plan_interventions,
 )
-from se_probe.ablation.measure import Labels, passes_of, require_measurable
+from se_probe.ablation.measure import Labels, gather_gates, passes_of, require_measurable
 from se_probe.ablation.metric import Metric, read_metric
-from se_probe.ablation.planning import SCOPES
-from se_probe.ablation.replacing import ReplacementSpec, parse_replacement
-from se_probe.ablation.sources import donated, gather_gates, shuffled, swapped
-from se_probe.ablation.writing import AblationWriter
+from se_probe.ablation.planning import SCOPES, ReplacementSpec, donated, parse_replacement, shuffled, swapped
+from se_probe.ablation.results import AblationWriter
 from se_probe.costs import cost_table
 from se_probe.errors import SeProbeError
 from se_probe.gates import Replacement
@@ -30,8 +28,8 @@ from se_probe.io.log import tell
 from se_probe.io.progress import progress_bar
 from se_probe.labels import ImageClass
 from se_probe.recording import Recording, open_recording
+from se_probe.recording.engine import float32_precision
 from se_probe.recording.memory import keep_freed_memory
-from se_probe.recording.precision import float32_precision
 from se_probe.recording.run_folder import RunFolder
 from se_probe.runs.analyse import write_analysis
 from se_probe.runs.artifacts import Artifacts

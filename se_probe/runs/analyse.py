@@ -27,8 +27,9 @@ from se_probe.recording import Recording, open_recording
 from se_probe.recording.guard import is_incomplete
 from se_probe.recording.run_folder import RunFolder
 from se_probe.report.explorer import chosen_images
+from se_probe.report.facts import run_facts
 from se_probe.report.thumbnails import open_recorded
-from se_probe.report.write import run_facts, summary_of, write_report
+from se_probe.report.write import summary_of, write_report
 from se_probe.runs.artifacts import Artifacts, tell_summary
 from se_probe.runs.draw import interventions_drawn, measures_drawn
 from se_probe.runs.joining import NAMED

@@ -18,17 +18,15 @@ from se_probe.analysis.detection import ALL_SITES, change_detection
 from se_probe.analysis.scale import example_images
 from se_probe.errors import SeProbeError
 from se_probe.figures import model_line
-from se_probe.figures.change_detection import change_detection_figure
-from se_probe.figures.change_images import change_images
-from se_probe.figures.change_response import change_response
+from se_probe.figures.changes import change_detection_figure, change_images, change_response
 from se_probe.images.changes import Change, changed_transform, parse_changes, pictured
 from se_probe.io.files import reading, write_csv
 from se_probe.io.log import tell
 from se_probe.io.progress import status
 from se_probe.recording import Recording
 from se_probe.recording.run_folder import FIGURES, REPORT, RunFolder
-from se_probe.report.changes import change_html
 from se_probe.report.figures import report_figure
+from se_probe.report.pages import change_html
 from se_probe.runs.artifacts import Artifacts, Drawn, tell_summary
 from se_probe.runs.conditions import (
     THUMBNAILS,

@@ -23,14 +23,14 @@ from se_probe.errors import SeProbeError
 from se_probe.figures.maps import GatePanel, image_maps
 from se_probe.gates import GateMapper, GateSite, discover, gate_effects, require_gates
 from se_probe.images.decode import UndecodableImageError, decode_rgb
-from se_probe.images.zoom import Drawings
+from se_probe.images.open import Drawings
 from se_probe.io.log import tell
 from se_probe.io.progress import status
 from se_probe.models import LoadedModel
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.run_folder import FIGURES, choose_folder
 from se_probe.report.figures import report_figure
-from se_probe.report.look import LookedImage, gates_table, look_html
+from se_probe.report.pages import LookedImage, gates_table, look_html
 from se_probe.runs.artifacts import Artifacts, Drawn
 from se_probe.runs.joining import recorded_network, require_same
 from se_probe.runs.maps import picture_of
@@ -177,14 +177,11 @@ def _gate_table(
     settings: LookSettings,
 ) -> pd.DataFrame:
     """Return a row an image and gate, the most notable of each image first."""
-    table = pd.concat(
-        [
-            gate_rows(site, **{name: by_site[site.name] for name, by_site in values.items()}).assign(
-                branches=site.branches
-            )
-            for site in sites
-        ]
-    )
+    rows = []
+    for site in sites:
+        own = {name: by_site[site.name] for name, by_site in values.items()}
+        rows.append(gate_rows(site, **own).assign(branches=site.branches))
+    table = pd.concat(rows)
     by = settings.by or "effect"
     if recording is not None and unusual is not None:
         words = word_tables(recording, seed=settings.seed)[1][[*KEYS, "word"]]

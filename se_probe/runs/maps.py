@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from se_probe.ablation.mapping import ImageMap, map_images
-from se_probe.ablation.masking import AREA, BLUR, MASKS, mask_images
+from se_probe.ablation.maps import AREA, BLUR, MASKS, ImageMap, map_images, mask_images
 from se_probe.analysis import sample_channels, select_sites
 from se_probe.analysis.map_faithfulness import map_faithfulness
 from se_probe.errors import SeProbeError

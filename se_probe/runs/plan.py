@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -140,7 +140,8 @@ def plan_run(
     require_gates(model.name, discovery)
     if record_sites is not None:
         wanted = select_sites(discovery.sites, record_sites)
-        discovery = replace(discovery, sites=tuple(site for site in discovery.sites if site in wanted))
+        sites = [site for site in discovery if site in wanted]
+        discovery = Discovery(sites, discovery.left_out, discovery.input_size)
     tell("gates", describe_gates(discovery))
     return Plan(settings, model, discovery, selection, machine, ranks)
 

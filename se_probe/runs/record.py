@@ -18,7 +18,7 @@ from se_probe.images import label_disagreement
 from se_probe.io.files import remove, writing
 from se_probe.io.log import tell, tell_line
 from se_probe.io.progress import progress_bar, status
-from se_probe.models.fresh import fresh_weights
+from se_probe.models.network import fresh_weights
 from se_probe.recording import Execution, Ranks, Recording, record
 from se_probe.recording.run_folder import RunFolder, choose_folder, latest_run
 from se_probe.runs.artifacts import Artifacts

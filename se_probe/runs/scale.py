@@ -29,7 +29,8 @@ from se_probe.analysis.scale_summary import scale_summary
 from se_probe.analysis.shifts import overall_shifts, shift_sentences, shift_tests
 from se_probe.errors import SeProbeError
 from se_probe.figures import model_line, scale_classes, scale_images, scale_response
-from se_probe.images.zoom import Drawings, Enlarge, resampling
+from se_probe.images.changes import Enlarge, resampling
+from se_probe.images.open import Drawings
 from se_probe.io.log import tell
 from se_probe.io.progress import status
 from se_probe.recording import Recording

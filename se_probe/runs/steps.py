@@ -13,7 +13,7 @@ from se_probe.analysis.findings import Summary
 from se_probe.analysis.steps import step_accuracy, step_events, step_sentences, step_sites
 from se_probe.errors import SeProbeError
 from se_probe.figures import model_line
-from se_probe.figures.steps import steps_figure
+from se_probe.figures.comparison import steps_figure
 from se_probe.io.log import tell
 from se_probe.io.progress import status
 from se_probe.io.urls import is_url
@@ -21,7 +21,7 @@ from se_probe.models import parse_model_args
 from se_probe.recording import Recording
 from se_probe.recording.run_folder import FIGURES, REPORT
 from se_probe.report.figures import report_figure
-from se_probe.report.steps import steps_html
+from se_probe.report.pages import steps_html
 from se_probe.runs.artifacts import Artifacts, Drawn, tell_summary
 from se_probe.runs.conditions import Parts
 from se_probe.runs.plan import (

@@ -1,8 +1,7 @@
 """Tell which axes of a product are images, space or neither, by passes with more images and with larger inputs.
 
-An axis that grows with the number of images holds the images, and one that grows with the extent of the input is
-spatial; channels and branches do not grow. Only shapes are compared, so that the passes run on the meta device where
-the network can be copied there.
+An axis that grows with the number of images holds the images, one that grows with the input is spatial; channels and
+branches do not grow. Only shapes are compared, so that passes run on the meta device if the network can be copied.
 """
 
 from __future__ import annotations
@@ -22,17 +21,17 @@ from se_probe.trace.watching import CallMode, Key, product_operands
 Shape = tuple[int, ...]
 Shapes = tuple[Shape, Shape]
 MATRIX_PRODUCTS = {"bmm", "baddbmm"}
-# On the meta device these take far more time than anything else, for shapes that do not change.
+# Slow on the meta device, and shapes do not change.
 _BATCH_NORMS = {"native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training"}
 
 
 @dataclass(frozen=True)
 class Axis:
-    """What an axis of a product is.
+    """An axis of a product.
 
     Attributes:
-        images: how many positions an image has on it, 0 where the images are not on it.
-        grows: for each of the two operands, whether its length grows with the extent of the input.
+        images: number of positions per image, 0 if the images are not on it.
+        grows: for each of the two operands, whether its length grows with the input.
     """
 
     images: int = 0
@@ -45,13 +44,13 @@ class Axis:
 
 
 class ShapePass(CallMode):
-    """Notes the shapes of the operands of every product of a pass, and whether the pass came to its end."""
+    """The shapes of the operands of every product of a pass, and whether it completed."""
 
     def __init__(self, network: nn.Module, example: Example) -> None:
         super().__init__()
         self.products: dict[Key, Shapes] = {}
         self.complete = False
-        # A network may fail in its own way on a size that it does not take.
+        # A network may fail in any way on a size that it does not take.
         with suppress(Exception), left_alone(network):
             self.watch(network, lambda: example.call(network))
             self.complete = True
@@ -59,8 +58,8 @@ class ShapePass(CallMode):
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one elementary operation."""
         if (operands := product_operands(func, args)) is not None:
-            first, second = (tuple(args[place].shape) for place in operands)
-            self.products[self.count_product()] = first, second
+            first, second = operands
+            self.products[self.count_product()] = tuple(args[first].shape), tuple(args[second].shape)
         if self._operation.name in _BATCH_NORMS and args[0].is_meta:
             return torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0)
         return func(*args, **kwargs)
@@ -68,13 +67,13 @@ class ShapePass(CallMode):
 
 @dataclass(frozen=True)
 class Experiments:
-    """Passes over other sizes: more images, and the input longer along some of its axes.
+    """Passes over other sizes: more images, and inputs that are longer along some of their axes.
 
     Attributes:
         images: the pass over `count` images.
-        count: how many images that were.
-        grown: the passes over larger inputs, with the axes of the input that were longer.
-        inside: experiments on single module calls, by path and call, where larger inputs of the network do not reach.
+        count: their number.
+        grown: passes over larger inputs, with the axes that are longer.
+        inside: experiments on single module calls, by path and index, that no larger input reaches.
     """
 
     images: ShapePass
@@ -84,11 +83,11 @@ class Experiments:
 
     @property
     def extents(self) -> tuple[int, ...]:
-        """Axes of the input along which the network takes other lengths, the image axis not counted."""
+        """Axes of the input, other than the images', along which the network takes other lengths."""
         return tuple(sorted({axis for axes, seen in self.grown if seen.complete for axis in axes}))
 
     def axes(self, key: Key, shapes: Shapes, matrices: bool, images: int) -> list[Axis] | None:
-        """Return what the axes of a product's operands are, each as `aligned_shapes` orders them; None if not known.
+        """Return the axes of a product in the order of `aligned_shapes`, None if they are not known.
 
         Args:
             key: key of the product.
@@ -98,7 +97,7 @@ class Experiments:
         """
         here = aligned_shapes(shapes, matrices)
         reached = [seen for _, seen in self.grown if key in seen.products]
-        # Passes that ended count where there are any.
+        # Incomplete passes count only if no pass is complete.
         reached = [seen for seen in reached if seen.complete] or reached
         larger = [aligned_shapes(seen.products[key], matrices) for seen in reached]
         larger = [found for found in larger if len(found[0]) == len(here[0])]
@@ -109,8 +108,8 @@ class Experiments:
         more = self.images.products.get(key)
         many = aligned_shapes(more, matrices) if more is not None else None
 
-        def grows(place: int, axis: int) -> bool:
-            return any(here[place][axis] != found[place][axis] for found in larger)
+        def grows(operand: int, axis: int) -> bool:
+            return any(here[operand][axis] != found[operand][axis] for found in larger)
 
         return [
             Axis(_positions(here, many, axis, images, self.count), (grows(0, axis), grows(1, axis)))
@@ -119,7 +118,7 @@ class Experiments:
 
 
 def _positions(here: Shapes, many: Shapes | None, axis: int, images: int, count: int) -> int:
-    """Return how many positions an image has on an axis, from its length for two numbers of images."""
+    """Return the number of positions per image on an axis, from its length for two numbers of images."""
     if many is None or len(many[0]) != len(here[0]):
         return int(axis == 0 and max(shape[0] for shape in here) == images)
     for first, second in zip(here, many, strict=True):
@@ -138,13 +137,13 @@ def aligned_shapes(shapes: Shapes, matrices: bool) -> Shapes:
 
 
 def experiment(network: nn.Module, example: Example) -> Experiments:
-    """Run a network over more images and over larger inputs, an axis at a time, and keep the shapes of its products."""
+    """Run a network over more images and over larger inputs, an axis at a time."""
     count = example.images + 1
     copied = meta_copy(network)
     runner, subject = (network, example) if copied is None else (copied, example.on_meta())
     images = ShapePass(runner, subject.repeated(count))
     if copied is not None and not images.complete:
-        # A branch on a value, or a tensor that is no buffer: shapes alone do not run.
+        # A branch on a value, or a tensor that is no buffer, does not run on the meta device.
         runner, subject = network, example
         images = ShapePass(runner, subject.repeated(count))
     axes = subject.axes()
@@ -156,16 +155,15 @@ def experiment(network: nn.Module, example: Example) -> Experiments:
         # Some networks take square inputs only.
         passes.append((tuple(axis for axis, _ in spatial), ShapePass(runner, subject.grown(spatial))))
     if len(example.input_size) > 2:
-        # The first of three axes is the channels by convention; before the first layer they could seem to be space.
+        # By convention the first of three axes is the channels, which could seem to be space before the first layer.
         passes = [item for item in passes if item[1].complete or item[0] != (1,)]
     return Experiments(images, count, tuple(passes))
 
 
 def experiment_inside(module: nn.Module, args: Example) -> Experiments | None:
-    """Run one module over more images and larger inputs of its own; None where that tells nothing.
+    """Run one module over more images and larger inputs; None if that does not tell channels from space.
 
-    Channels are told from space by the weights that take no other number of them. A module that takes any length
-    along every axis has no such weights.
+    Only weights fix the number of channels; a module that takes any length along every axis has none.
     """
     copied = meta_copy(module)
     if copied is None:

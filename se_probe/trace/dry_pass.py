@@ -1,4 +1,4 @@
-"""Dry passes: their preparation, one pass that leaves the network as it was, and why a pass failed."""
+"""Dry passes: run a network once, leave it as it was, and explain failures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def unwrap(network: nn.Module) -> nn.Module:
     """Return the plain network inside DataParallel, DistributedDataParallel and torch.compile wrappers.
 
     Raises:
-        SeProbeError: modules cannot be watched: the network is scripted, exported or compiled in place.
+        SeProbeError: the network is scripted, exported or compiled in place, so that modules cannot be watched.
     """
     while True:
         if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
@@ -69,7 +69,7 @@ def default_input_size(network: nn.Module) -> tuple[int, ...]:
 
 @contextmanager
 def left_alone(network: nn.Module, seed: int | None = None) -> Iterator[None]:
-    """Put a network in evaluation mode; undo what passes in the block assign to its modules and draw at random."""
+    """Put a network in evaluation mode; at the end restore its modules' attributes and the random state."""
     before = [(module, dict(module.__dict__), dict(module._buffers)) for module in network.modules()]
     devices = {item.device.index for item in network.parameters() if item.is_cuda}
     with torch.random.fork_rng(devices=sorted(devices)):
@@ -92,7 +92,13 @@ def dry_pass(
     watch: Callable[[nn.Module, torch.Tensor], Watched],
     images: int = IMAGES,
 ) -> Watched:
-    """Return what `watch` sees of one pass of an unwrapped network, in evaluation mode, over a batch of noise.
+    """Call `watch` with an unwrapped network, in evaluation mode, and a batch of noise; return its result.
+
+    Args:
+        network: the network.
+        size: size of its input without the image axis.
+        watch: makes one pass.
+        images: number of images.
 
     Raises:
         SeProbeError: the pass failed.
@@ -104,7 +110,7 @@ def dry_pass(
 def watched_pass(
     network: nn.Module, example: Example, watch: Callable[[], Watched], seed: int | None = None
 ) -> Watched:
-    """Return what `watch` sees of one pass of a network over an example, in evaluation mode.
+    """Call `watch`, which makes one pass over an example, with the network in evaluation mode.
 
     Raises:
         SeProbeError: the pass failed.
@@ -119,23 +125,20 @@ def watched_pass(
 
 
 def meta_copy(network: nn.Module) -> nn.Module | None:
-    """Return a copy of a network with shapes only, None where it cannot be copied. It takes no memory."""
+    """Return a copy of a network on the meta device, None if it cannot be copied."""
     tensors = [*network.parameters(), *network.buffers()]
     if all(item.is_meta for item in tensors):
         return network
     try:
-        shapes = {
-            id(item): nn.Parameter(item.to("meta"), requires_grad=False)
-            if isinstance(item, nn.Parameter)
-            else item.to("meta")
-            for item in tensors
-        }
+        shapes = {id(item): item.to("meta") for item in tensors}
+        for item in network.parameters():
+            shapes[id(item)] = nn.Parameter(shapes[id(item)], requires_grad=False)
         return copy.deepcopy(network, shapes)
-    except Exception:  # Whatever a network holds that cannot be copied, passes then run on the network itself.
+    except Exception:  # A network may hold anything; passes then run on the network itself.
         return None
 
 
-# What the errors of torch say, and the sentence for each; the first match counts.
+# Patterns of torch's error messages and their explanations; the first match counts.
 _CAUSES = (
     (
         r"missing \d+ required .*argument",
@@ -164,7 +167,7 @@ _CAUSES = (
 
 
 def explanation(network: nn.Module, example: Example, error: Exception) -> str:
-    """Return one sentence on why a pass failed, and what to do."""
+    """Explain in one sentence why a pass failed, and what to do."""
     shapes = ", ".join(str(tuple(item.shape)) for item in tensors_in((example.args, example.kwargs)))
     said = first_line(error)
     text = "MemoryError" if isinstance(error, MemoryError) else str(error)

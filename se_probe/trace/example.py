@@ -1,4 +1,4 @@
-"""Inputs of dry passes: noise, or an example of what the network is called with, and variations of them."""
+"""Inputs of dry passes: noise or an example of the network's input, and variations of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map_only
 from se_probe.errors import SeProbeError
 from se_probe.trace.watching import tensors_in
 
-# Images of a dry pass, and of the pass that shows which axis the images are on.
+# Images of a dry pass.
 IMAGES = 2
 
 
@@ -24,7 +24,7 @@ class Example:
 
     Attributes:
         args, kwargs: positional and keyword arguments.
-        images: how many images they hold, on the first axis of every tensor that has this length there.
+        images: number of images, on the first axis of every tensor whose first axis has this length.
     """
 
     args: tuple[Any, ...]
@@ -37,11 +37,11 @@ class Example:
 
     @property
     def input_size(self) -> tuple[int, ...]:
-        """Size of the first tensor, the images where a network takes more than them, without the image axis."""
+        """Size of the first tensor without the image axis."""
         return tuple(tensors_in((self.args, self.kwargs))[0].shape[1:])
 
     def map(self, change: Callable[[torch.Tensor], torch.Tensor], images: int | None = None) -> Example:
-        """Return the example with every tensor that holds images changed."""
+        """Return the example with a function applied to every tensor that holds images."""
 
         def changed(tensor: torch.Tensor) -> torch.Tensor:
             return change(tensor) if tensor.dim() and tensor.shape[0] == self.images else tensor
@@ -54,7 +54,7 @@ class Example:
         return self.map(lambda tensor: tensor.flip(0))
 
     def repeated(self, images: int) -> Example:
-        """Return the example with that many images, the first ones again where there are fewer."""
+        """Return the example with another number of images, which are repeated if there are fewer."""
         return self.map(lambda tensor: tensor[torch.arange(images, device=tensor.device) % self.images], images)
 
     def on_meta(self) -> Example:
@@ -64,13 +64,8 @@ class Example:
 
     def axes(self) -> list[tuple[int, int]]:
         """Return (axis, length) of every axis but the images', each once, in order."""
-        found = dict.fromkeys(
-            (axis, length)
-            for tensor in tensors_in((self.args, self.kwargs))
-            if tensor.dim() and tensor.shape[0] == self.images
-            for axis, length in enumerate(tensor.shape[1:], 1)
-        )
-        return list(found)
+        tensors = [item for item in tensors_in((self.args, self.kwargs)) if item.dim() and len(item) == self.images]
+        return list(dict.fromkeys(axis for tensor in tensors for axis in enumerate(tensor.shape[1:], 1)))
 
     def grown(self, axes: Sequence[tuple[int, int]]) -> Example:
         """Return the example with these axes of all tensors twice as long."""
@@ -94,7 +89,7 @@ def noise_example(network: nn.Module, size: Sequence[int]) -> Example:
 
 
 def example_of(network: nn.Module, inputs: Any) -> Example:
-    """Return an example of two different images from what a network is called with.
+    """Return an example of two different images from a network's input.
 
     Args:
         network: the network.
@@ -102,7 +97,7 @@ def example_of(network: nn.Module, inputs: Any) -> Example:
             positional argument where the network takes no such keywords). Images are on the first axis.
 
     Raises:
-        SeProbeError: there is no tensor with images in it.
+        SeProbeError: the input has no tensor with images.
     """
     given = _arguments(network, inputs)
     tensors = [item for item in tensors_in(given) if item.dim()]
@@ -135,7 +130,7 @@ def _arguments(network: nn.Module, inputs: Any) -> tuple[tuple[Any, ...], dict[s
 
 
 def _other(image: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
-    """Return another image of the same kind: noise of half the contrast, or numbers from the same range."""
+    """Return another image of the same kind: half the contrast plus noise, or integers from the same range."""
     if image.is_meta or image.dtype == torch.bool:
         return image.clone()
     if image.is_floating_point() or image.is_complex():
@@ -148,7 +143,18 @@ def _other(image: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
 
 
 def noise_for(network: nn.Module, size: Sequence[int], images: int = IMAGES, seed: int = 0) -> torch.Tensor:
-    """Return a batch of noise on a network's device and in its dtype, `(images, *size)`, the same for a seed."""
+    """Return noise on a network's device and in its dtype, `(images, *size)`.
+
+    Args:
+        network: the network.
+        size: size of its input without the image axis.
+        images: number of images.
+        seed: determines the noise.
+    """
+    return torch.randn(images, *size, generator=torch.Generator().manual_seed(seed)).to(reference_tensor(network))
+
+
+def reference_tensor(network: nn.Module) -> torch.Tensor:
+    """Return a tensor with the device and the dtype that a network's input should have."""
     parameter = next((item for item in network.parameters() if item.is_floating_point()), torch.empty(0))
-    values = torch.randn(images, *size, generator=torch.Generator().manual_seed(seed))
-    return values.to(device=parameter.device, dtype=parameter.dtype)
+    return parameter.detach()

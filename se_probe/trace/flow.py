@@ -1,11 +1,12 @@
-"""The flow of data in one forward pass: what its output needs, who reads what, and what each operation costs.
+"""Data flow in one forward pass: which steps the output needs, which tensors a step reads, and what it costs.
 
-A step is the input, a parameter or an elementary operation. What a step reads is told by where its tensors are in their
-storages, so that views, in-place operations and storages that are written in parts are followed exactly.
+A step is the input, a parameter or an elementary operation. Tensors are followed as regions of their storages, so that
+views, in-place operations and storages that are written in parts are exact.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -16,17 +17,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._pytree import tree_map_only
+from torch.utils.flop_counter import flop_registry
 
-from se_probe.trace.counting import additions, multiply_adds
-from se_probe.trace.operation import Operation
-from se_probe.trace.watching import WatchMode, storage_of, tensors_in
+from se_probe.trace.operation import Operation, operation_name
+from se_probe.trace.watching import ByStorage, WatchMode, storage_of, tensors_in
 
-# Operations that write all of their first argument without reading it.
+# Operations that overwrite their first argument without reading it.
 OVERWRITING = {"copy", "fill", "zero"}
 # Stands for the step that wrote a storage which is older than the pass.
 _BEFORE = -1
+aten = torch.ops.aten
+# Missing in torch's table: attention on the CPU, with the arguments of the others.
+SAME_FORMULA = {
+    aten._scaled_dot_product_flash_attention_for_cpu: aten._scaled_dot_product_flash_attention,
+}
+# Missing, too: products of a matrix and a vector, by the position of the matrix.
+MATRIX_VECTOR = {aten.mv: 0, aten.addmv: 1}
+# Poolings that take an addition for every element read, the division included.
+AVERAGING = {"mean", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "linalg_vector_norm"}
+# Sums and maxima of n elements take n - 1 additions or comparisons.
+FOLDING = {"sum", "amax", "amin", "adaptive_max_pool2d", "adaptive_max_pool3d"}
+# Poolings over windows.
+WINDOWS = {"avg_pool2d", "avg_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +52,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Operand:
-    """A tensor as an operation takes or gives it; `whole` says whether it shows its storage once and entirely."""
+    """A tensor that an operation reads or writes; `whole` says whether it is its entire storage."""
 
     value: Value
     size: tuple[int, ...]
@@ -49,13 +62,13 @@ class Operand:
 
 @dataclass(frozen=True)
 class Step:
-    """An operation, or with none the input or a parameter. Views are no steps.
+    """An operation, the input or a parameter. Views are no steps.
 
     Attributes:
-        operation: which operation of the pass.
-        parameter: the name of the parameter that this step stands for.
-        reads: for each argument the numbers of the steps that wrote what it reads.
-        multiply_adds, additions, elements: what it costs and how many elements it gives, for one image.
+        operation: the operation, None for the input and parameters.
+        parameter: name of the parameter.
+        reads: for each argument, the numbers of the steps that wrote it.
+        multiply_adds, additions, elements: its cost and the size of its outputs, for one image.
         args: its positional arguments, with an `Operand` for each tensor.
         outputs: what it computed or wrote.
     """
@@ -81,9 +94,9 @@ class Flow:
 
     Attributes:
         parameters: storage → names of the parameters and buffers in it.
-        steps: the steps in the order they were taken; the input is the first.
-        outputs: numbers of the steps that wrote what the network returned.
-        returned: storages of what the network returned.
+        steps: the steps in order; the input is the first.
+        outputs: numbers of the steps that wrote the network's outputs.
+        returned: storages of the network's outputs.
         readers: value → numbers of the operations that read it.
         writers: value → number of the operation that computed it.
     """
@@ -125,9 +138,8 @@ def follow(network: nn.Module, batch: torch.Tensor) -> Flow:
 
 @dataclass
 class _Storage:
-    """Who wrote a storage: one step, or a step for each byte. While `alive` is kept, none other takes its identity."""
+    """The writer of a storage: one step, or a step for each byte."""
 
-    alive: StorageWeakRef
     bytes: int
     version: int = 0
     writer: int | NDArray[np.int32] = _BEFORE
@@ -139,17 +151,17 @@ class _Storage:
             return
         if isinstance(self.writer, int):
             self.writer = np.full(self.bytes, self.writer, dtype=np.int32)
-        _seen_by(tensor, self.writer)[...] = step
+        _region(tensor, self.writer)[...] = step
 
     def writers(self, tensor: torch.Tensor) -> set[int]:
-        """Return the steps that wrote what a tensor shows."""
+        """Return the steps that wrote the region of a tensor."""
         if isinstance(self.writer, int):
             return {self.writer} - {_BEFORE}
-        return set(np.unique(_seen_by(tensor, self.writer)).tolist()) - {_BEFORE}
+        return set(np.unique(_region(tensor, self.writer)).tolist()) - {_BEFORE}
 
 
-def _seen_by(tensor: torch.Tensor, of_bytes: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return a view of what is kept for each byte of a storage: the bytes of a tensor on it."""
+def _region(tensor: torch.Tensor, of_bytes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the elements of an array over the bytes of a storage that belong to a tensor, as a view."""
     width, unit = tensor.element_size(), of_bytes.itemsize
     strides = [*(unit * width * stride for stride in tensor.stride()), unit]
     return np.lib.stride_tricks.as_strided(
@@ -164,8 +176,8 @@ class FlowMode(WatchMode):
         super().__init__()
         self.flow = Flow(_names(network))
         self._images = len(batch)
-        self._storages: dict[int, _Storage] = {}
-        self._of_the_input = {0}
+        self._storages: ByStorage[_Storage] = ByStorage()
+        self._depend_on_input = {0}
         for name, tensor in ((None, batch), *network.named_parameters()):
             self._storage(tensor).write(tensor, len(self.flow.steps))
             self.flow.steps.append(Step(parameter=name))
@@ -179,7 +191,7 @@ class FlowMode(WatchMode):
         return tensors_in(output)
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run one operation and note what it read, wrote and cost."""
+        """Run one operation and record what it read, wrote and cost."""
         reads = [self.written_by(argument) for argument in (*args, *kwargs.values())]
         if self._operation.name in OVERWRITING and func._schema.is_mutable:
             reads[0] = frozenset()
@@ -188,15 +200,15 @@ class FlowMode(WatchMode):
         written = _written(func, args, kwargs)
         output = func(*args, **kwargs)
         made = tensors_in(output)
-        fresh = [item for item in made if storage_of(item) not in self._storages]
+        fresh = [item for item in made if self._storages.get(item) is None]
         if not (written or fresh or not made):
             return output
         number = len(self.flow.steps)
         for value in values:
             self.flow.readers[value].append(number)
         images = 1
-        if not self._of_the_input.isdisjoint(chain(*reads)):
-            self._of_the_input.add(number)
+        if not self._depend_on_input.isdisjoint(chain(*reads)):
+            self._depend_on_input.add(number)
             images = self._images
         step = Step(
             self._operation,
@@ -211,15 +223,15 @@ class FlowMode(WatchMode):
         return output
 
     def written_by(self, tree: Any) -> frozenset[int]:
-        """Return the steps that wrote what the tensors in `tree` hold now."""
+        """Return the steps that wrote the tensors in nested containers."""
         return frozenset(step for tensor in tensors_in(tree) for step in self._storage(tensor).writers(tensor))
 
     def _wrote(self, step: int, tensors: Sequence[torch.Tensor]) -> tuple[Operand, ...]:
-        """Take note of the tensors that an operation wrote and return them as operands."""
+        """Record the tensors that an operation wrote, and return them as operands."""
         for tensor in tensors:
             self._storage(tensor).write(tensor, step)
-        for key in set(map(storage_of, tensors)):
-            self._storages[key].version += 1
+        for tensor in {storage_of(tensor): tensor for tensor in tensors}.values():
+            self._storage(tensor).version += 1
         operands = tuple(map(self._operand, tensors))
         self.flow.writers |= {operand.value: step for operand in operands}
         return operands
@@ -230,11 +242,7 @@ class FlowMode(WatchMode):
         return Operand(value, tuple(tensor.shape), tensor.stride(), tensor.nbytes == storage.bytes)
 
     def _storage(self, tensor: torch.Tensor) -> _Storage:
-        key = storage_of(tensor)
-        if key not in self._storages:
-            storage = tensor.untyped_storage()
-            self._storages[key] = _Storage(StorageWeakRef(storage), storage.nbytes())
-        return self._storages[key]
+        return self._storages.get(tensor) or self._storages.set(tensor, _Storage(tensor.untyped_storage().nbytes()))
 
 
 def _names(network: nn.Module) -> dict[int, list[str]]:
@@ -249,3 +257,34 @@ def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[t
     """Return the arguments that an operation writes to."""
     marked = [item for item in enumerate(func._schema.arguments) if item[1].alias_info and item[1].alias_info.is_write]
     return tensors_in([args[place] if place < len(args) else kwargs.get(item.name) for place, item in marked])
+
+
+def multiply_adds(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], output: Any) -> int:
+    """Return the multiply-adds of a convolution or matrix product for all images, 0 for other operations.
+
+    Formulas of `torch.utils.flop_counter`, at 2 FLOPs a multiply-add: dense, with padded positions, without biases.
+    """
+    packet = func.overloadpacket
+    if packet in MATRIX_VECTOR:
+        return int(args[MATRIX_VECTOR[packet]].numel())
+    formula = flop_registry.get(SAME_FORMULA.get(packet, packet))
+    return 0 if formula is None else int(formula(*args, **kwargs, out_val=output)) // 2
+
+
+def additions(func: Any, args: Sequence[Any], output: Any) -> int:
+    """Return the additions of a pooling, a sum along axes or of two tensors of one shape, 0 for other operations.
+
+    Of a maximum the comparisons are counted.
+    """
+    name = operation_name(func)
+    result = output[0] if isinstance(output, tuple | list) else output
+    if name in AVERAGING:
+        return int(args[0].numel())
+    if name in FOLDING:
+        return int(args[0].numel() - result.numel())
+    if name in WINDOWS:
+        kernel = args[1] if len(args[1]) > 1 else list(args[1]) * (result.dim() - 2)
+        return int(result.numel() * math.prod(kernel))
+    if name == "add" and isinstance(args[1], torch.Tensor) and args[0].shape == args[1].shape:
+        return int(result.numel())
+    return 0

@@ -1,4 +1,4 @@
-"""How a factor relates to the feature map that it multiplies: along which axes it varies, and what it undoes."""
+"""How a factor relates to the feature map that it multiplies: the axes along which it varies, and normalisation."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Literal
 
 import torch
 
-from se_probe.trace.axes import Axis, Shapes, aligned_shapes
+from se_probe.trace.axes import Axis
 
 Kind = Literal["channel", "spatial", "one place", "folded", "number", "unknown"]
-# A normalised map has the same scale whatever the image; what is left of the difference comes from epsilon.
+# A normalised map has the same scale for all images, up to the epsilon of the normalisation.
 _REMAINS, _SAME = 0.05, 1e-4
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Axes of a product of a feature map and a factor, both aligned and with the images on an axis of their own.
+    """Axes of a product of a feature map and a factor, aligned and with the images on an axis of their own.
 
     Attributes:
         kind: "channel" for a gate, "spatial" for a factor that varies over space, "one place" for a gate on a map
             that has a single position at this input size, "folded" for a gate on an axis that the images share with
-            space, "number" for one factor an image, "unknown" where no larger input tells which axes are spatial.
+            space, "number" for one factor per image, "unknown" if no larger input shows which axes are spatial.
         image: axis of the images.
         kept: other axes along which the factor varies.
         free: axes along which it is constant.
         space: the feature map's spatial axes.
-        split: positions on the image axis besides the images, which are split off behind it; 1 for none.
+        split: positions per image on the image axis, which get an axis of their own after it; 1 for none.
         written_out: whether the factor is constant over space by its values, not by its shape.
     """
 
@@ -41,7 +41,7 @@ class Geometry:
 
 
 def split_images(tensor: torch.Tensor, axis: int, positions: int) -> torch.Tensor:
-    """Return a view in which what shares the image axis has an axis of its own after it."""
+    """Return a view in which the positions per image have an axis of their own after the image axis."""
     return tensor if positions == 1 else tensor.unflatten(axis, (-1, positions))
 
 
@@ -53,14 +53,14 @@ def geometry(
     Args:
         feature: candidate feature map.
         factor: candidate factor, of the same rank.
-        axes: what the axes are.
-        place: which of the two operands the factor is, 0 or 1.
+        axes: their axes.
+        place: the factor's position among the two operands, 0 or 1.
         images: number of images.
         matrices: whether it is a product of matrices.
 
     Returns:
-        None where the factor is no gate and no spatial map: it varies wherever the feature map does, or is the same
-        for all images.
+        None if the factor is no gate and no spatial map: it varies wherever the feature map does, or is the same for
+        all images.
     """
     on_images = [axis for axis, item in enumerate(axes) if item.images]
     if len(on_images) != 1:
@@ -97,7 +97,7 @@ def _over_space(
         if not fits:
             return None
         if kept and not any(varies(feature, axis) for axis in kept):
-            # A spatial map times a channel vector: attention over both, and no feature map.
+            # The "feature map" is a spatial map that multiplies a channel vector.
             return _made("spatial", image, kept, rest, space)
         written_out = any(varies(factor, axis) for axis in space)
         return replace(_made("channel" if kept else "number", image, kept, rest, space), written_out=written_out)
@@ -117,52 +117,15 @@ def _made(kind: Kind, image: int, kept: Sequence[int], rest: Sequence[int], spac
 
 def by_shape(feature: torch.Tensor, factor: torch.Tensor, images: int) -> Geometry | None:
     """Return the geometry, of unknown kind, of a product that no larger input reaches; None if it is no candidate."""
-    rank = feature.dim()
-    if rank < 3 or feature.size(0) != images or factor.size(0) != images or not varies(factor, 0):
+    if feature.dim() < 3 or feature.size(0) != images or factor.size(0) != images or not varies(factor, 0):
         return None
-    rest = range(1, rank)
+    rest = range(1, feature.dim())
     kept = [axis for axis in rest if varies(factor, axis)]
     free = [axis for axis in rest if axis not in kept]
-    if not kept or not any(varies(feature, axis) for axis in free):
-        return None
-    if any(feature.size(axis) != factor.size(axis) for axis in kept):
+    fits = all(feature.size(axis) == factor.size(axis) for axis in kept)
+    if not (kept and fits and any(varies(feature, axis) for axis in free)):
         return None
     return Geometry("unknown", 0, tuple(kept), tuple(free), tuple(free))
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The two operands of a product; `place` says which of the two the factor is."""
-
-    feature: torch.Tensor
-    factor: torch.Tensor
-    place: int
-    matrices: bool
-
-    @property
-    def shapes(self) -> Shapes:
-        """Shapes of the operands, in the order of the arguments."""
-        feature, factor = tuple(self.feature.shape), tuple(self.factor.shape)
-        return (feature, factor) if self.place else (factor, feature)
-
-    @property
-    def aligned(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Feature map and factor as views of equal rank, ordered as `aligned_shapes` does."""
-        first, second = aligned_shapes(self.shapes, self.matrices)
-        feature, factor = (first, second) if self.place else (second, first)
-        return self.feature.reshape(feature), self.factor.reshape(factor)
-
-    def own_axes(self, found: Geometry) -> dict[int, int]:
-        """Return aligned axis → axis of the factor itself, split as the aligned operands are."""
-        if self.matrices:
-            own = [0, 2, 3] if self.place else [0, 1, 2]
-        else:
-            rank = max(self.feature.dim(), self.factor.dim())
-            own = list(range(rank - self.factor.dim(), rank))
-        if found.split > 1:
-            own = [axis + (axis > found.image) for axis in own]
-            own.insert(own.index(found.image) + 1, found.image + 1)
-        return {axis: place for place, axis in enumerate(own)}
 
 
 def varies(tensor: torch.Tensor, axis: int) -> bool:
@@ -171,7 +134,7 @@ def varies(tensor: torch.Tensor, axis: int) -> bool:
 
 
 def constant_along(tensor: torch.Tensor, axis: int) -> bool:
-    """Return whether a tensor has equal values along an axis; on the meta device, whether it cannot differ."""
+    """Return whether a tensor has equal values along an axis; on the meta device, whether it cannot vary."""
     if not varies(tensor, axis):
         return True
     if tensor.is_meta or not tensor.is_floating_point():
@@ -186,10 +149,10 @@ def nearly_equal(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def is_normalised(feature: torch.Tensor, factor: torch.Tensor, kept: Sequence[int]) -> bool:
-    """Return whether a factor undoes the difference in scale of a feature map between two images.
+    """Return whether a factor removes the difference in scale of a feature map between two images.
 
-    Root mean square, deviation, mean absolute value and maximum are compared, each over all axes that the factor is
-    constant along. False on the meta device, where there are no values.
+    Root mean square, standard deviation, mean absolute value and maximum are compared, over all axes along which the
+    factor is constant. False on the meta device, which has no values.
 
     Args:
         feature: feature map of two images of different contrast.
@@ -217,7 +180,7 @@ def _scales(values: torch.Tensor, axes: list[int]) -> list[torch.Tensor]:
 
 
 def _evens_out(before: torch.Tensor, after: torch.Tensor) -> bool:
-    """Return whether the relative difference between two images is gone after the product."""
+    """Whether the product removes the relative difference between two images."""
     differed, differs = (
         (scale[0] - scale[1]).abs() / scale.mean(0).clamp_min(torch.finfo(scale.dtype).tiny)
         for scale in (before, after)

@@ -1,11 +1,10 @@
-"""What is known of a tensor that depends on the input: how it was squeezed, mixed and bounded."""
+"""History of a tensor that depends on the input: how it was squeezed, mixed and bounded."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 import torch
@@ -26,20 +25,19 @@ class Lineage:
     """History of a storage that depends on the input.
 
     Attributes:
-        operation: last operation that computed it, copies not counted ("stack" and "cat" are).
-        activation: bounding function it came from, "scaled X" after an affine map of one, None where unbounded.
-        competitors: length of the axis that a softmax was taken over, None without one.
-        squeezed: whether its history since the squeeze has no spatial extent.
+        operation: last operation that computed it; of copies only "stack" and "cat" count.
+        activation: last bounding function, "scaled X" after an affine map of one, None if unbounded.
+        competitors: length of the axis of a softmax.
+        squeezed: whether it has had no spatial extent since the squeeze.
         width: narrowest layer output since the squeeze, in units; None before the first layer.
         mixing: kinds of layers since the squeeze: "convolution", "channel convolution", "linear".
-        bounded_by: the operation that bounded it, where `activation` is the name of one, and the number of its
-            units.
-        squeezed_by: the operation that took its spatial extent away, and the number of its units; the operation that
-            joined several before the first layer; None where they were joined later.
+        bounded_by: the operation that bounded it, if `activation` names one, and the number of its units.
+        squeezed_by: the operation that removed its spatial extent, and the number of its units; the operation that
+            joined several such before the first layer; None if they were joined later.
         kernels: extents of the last spatial convolution, (k - 1) * dilation + 1; one for each part of a stack,
-            empty where a part has several.
-        activated_by: the bounding operation that `activation` names, affine maps of its output included.
-        complement: whether it is 1 minus what the bounding operation gave.
+            empty if a part has several.
+        activated_by: the bounding operation that `activation` names, also after affine maps.
+        complement: whether it is 1 minus the output of the bounding operation.
     """
 
     operation: str | None = None
@@ -55,21 +53,15 @@ class Lineage:
     complement: bool = False
 
 
-@cache
-def operation_name(func: Any) -> str:
-    """Return an operation's name without its overload and without the underscore of its in-place form."""
-    return str(func.overloadpacket.__name__).rstrip("_")
-
-
 def derive(
     at: Operation, args: Sequence[Any], inputs: Sequence[tuple[torch.Tensor, Lineage]], output: torch.Tensor
 ) -> Lineage:
     """Return the lineage of an operation's output.
 
     Args:
-        at: the operation, with the name that `operation_name` gives it.
+        at: the operation.
         args: its arguments.
-        inputs: those of its tensors that depend on the network's input, with their lineage.
+        inputs: its tensors that depend on the network's input, with their lineage.
         output: the tensor that it computed or changed.
     """
     name, lineages = at.name, [lineage for _, lineage in inputs]
@@ -97,7 +89,7 @@ def _units(tensor: torch.Tensor) -> int:
 
 
 def _bounded(at: Operation, args: Sequence[Any], lineages: Sequence[Lineage], output: torch.Tensor) -> Lineage:
-    """Return what is known of an operation's output from the function that bounded it."""
+    """Return the part of an operation's lineage that concerns bounding functions."""
     name, first = at.name, lineages[0]
     activation = _activation(name, args, lineages)
     if name in BOUNDING:
@@ -116,7 +108,7 @@ def _bounded(at: Operation, args: Sequence[Any], lineages: Sequence[Lineage], ou
 
 
 def _squeezed_by(lineages: Sequence[Lineage], here: tuple[Operation, int]) -> tuple[Operation, int] | None:
-    """Return the operation whose output the gate is computed from, None where several squeezes were joined late."""
+    """Return the operation whose output the gate is computed from, None if several squeezes were joined late."""
     squeezed = [lineage for lineage in lineages if lineage.squeezed]
     if len({lineage.squeezed_by for lineage in squeezed}) > 1:
         return here if all(not lineage.mixing and lineage.squeezed_by for lineage in squeezed) else None

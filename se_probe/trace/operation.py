@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
+
+# Positions of the two multiplied operands; einsum and matmul become bmm.
+PRODUCTS = {"mul": (0, 1), "addcmul": (1, 2), "bmm": (0, 1), "baddbmm": (1, 2)}
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,12 @@ class Operation:
 
     name: str
     index: int
+
+
+@cache
+def operation_name(func: Any) -> str:
+    """Return an operation's name without its overload and without the underscore of its in-place form."""
+    return str(func.overloadpacket.__name__).rstrip("_")
 
 
 def _described(origin: Operation | None) -> str:
@@ -29,15 +39,15 @@ class Product:
     """One multiplication inside a module call, and how its factor is read.
 
     Attributes:
-        operation: which operation of the whole forward pass this is.
-        index: which product of the module's call this is, from 0, counting those of its submodules.
-        operand: position of the factor among the multiplication's arguments.
+        operation: the operation of the forward pass.
+        index: position among the products of the module call, submodules included, from 0.
+        operand: position of the factor among the arguments.
         axes: axes of the factor that carry the gate, in canonical order; all others but `image_axis` are broadcast.
         rank: number of axes of the factor.
-        origins: what computed the two operands, in the order of the arguments (see `Origins`).
+        origins: origins of the two operands (see `Origins`).
         image_axis: axis of the factor that the images are on.
-        view: shape in which the factor is read, -1 for the images; None where it is read as it is. Matrix products
-            (einsum, matmul) join the images and other axes.
+        view: shape in which the factor is read, -1 for the images, because matrix products (einsum, matmul) join the
+            images with other axes; None if it is read as it is.
         written_out: whether the factor repeats its values over space, with memory for each.
     """
 
@@ -50,6 +60,12 @@ class Product:
     image_axis: int = 0
     view: tuple[int, ...] | None = None
     written_out: bool = False
+
+    @property
+    def feature_operand(self) -> int:
+        """Position of the feature map among the arguments."""
+        first, second = PRODUCTS[self.operation.name]
+        return first if self.operand == second else second
 
     def read(self, args: Sequence[Any], shape: tuple[int, ...]) -> torch.Tensor:
         """Return the gate from the arguments of the multiplication, `(image, *shape)`."""
@@ -71,9 +87,7 @@ class Product:
         factor: torch.Tensor = args[self.operand]
         made = factor_like(self._viewed(factor), self.axes, gate, self.image_axis)
         if self.view is not None:
-            made = torch.empty_strided(factor.shape, factor.stride(), dtype=factor.dtype, device=factor.device).copy_(
-                made.reshape(factor.shape)
-            )
+            made = _empty_like(factor).copy_(made.reshape(factor.shape))
         return *args[: self.operand], made, *args[self.operand + 1 :]
 
     def _viewed(self, factor: torch.Tensor) -> torch.Tensor:
@@ -82,12 +96,12 @@ class Product:
     def difference(
         self, name: str, args: Sequence[Any], origins: tuple[Operation | None, ...], shape: tuple[int, ...]
     ) -> str | None:
-        """Return how a multiplication differs from this product, None where it is the same one in another pass.
+        """Return how a multiplication of another pass differs from this product, None if it is the same one.
 
-        Only names, shapes and strides are compared, so that nothing waits for the device.
+        Names, shapes and strides are compared, so that nothing waits for the device.
 
         Args:
-            name: name of the operation that multiplies.
+            name: name of the operation.
             args: its arguments.
             origins: origins of its operands.
             shape: canonical shape of the factor without the image axis.
@@ -117,7 +131,7 @@ def canonical(factor: torch.Tensor, axes: tuple[int, ...], shape: tuple[int, ...
 
     Args:
         factor: the factor of a multiplication, constant along all axes but `axes` and the image axis.
-        axes: axes that carry the gate, the branch axis first where there is one.
+        axes: axes that carry the gate, the branch axis first if there is one.
         shape: canonical shape without the image axis; groups of channels are joined into it.
         image_axis: axis of the images.
 
@@ -131,25 +145,29 @@ def canonical(factor: torch.Tensor, axes: tuple[int, ...], shape: tuple[int, ...
 
 
 def factor_like(factor: torch.Tensor, axes: tuple[int, ...], gate: torch.Tensor, image_axis: int = 0) -> torch.Tensor:
-    """Return a factor with the values of a gate and with the shape, strides, dtype and device of another factor.
+    """Return a gate in the shape, strides, dtype and device of a factor: the inverse of `canonical`.
 
-    The inverse of `canonical`. With equal strides the network's next operations run as they would have run.
+    Strides are kept so that the network's next operations run as before.
 
     Args:
-        factor: the factor of a multiplication, constant along all axes but `axes` and the image axis.
-        axes: axes that carry the gate, the branch axis first where there is one.
+        factor: as for `canonical`.
+        axes: as for `canonical`.
         gate: `(image, …)`, as many values as `factor` has along the image axis and `axes`, in canonical order.
         image_axis: axis of the images.
     """
-    made = torch.empty_strided(factor.shape, factor.stride(), dtype=factor.dtype, device=factor.device)
+    made = _empty_like(factor)
     others = _broadcast(factor, axes, image_axis)
     target = made.permute(image_axis, *axes, *others)
     kept = 1 + len(axes)
     for axis in range(kept, target.dim()):
-        # An expanded view has one element along the axis; a factor that is written out has a copy for each position.
+        # An expanded view has one element along the axis, a factor that is written out has one for each position.
         target = target.narrow(axis, 0, 1) if target.stride(axis) == 0 else target
     target.copy_(gate.reshape(*target.shape[:kept], *(1 for _ in others)))
     return made
+
+
+def _empty_like(factor: torch.Tensor) -> torch.Tensor:
+    return torch.empty_strided(factor.shape, factor.stride(), dtype=factor.dtype, device=factor.device)
 
 
 def _broadcast(factor: torch.Tensor, axes: tuple[int, ...], image_axis: int) -> list[int]:

@@ -1,32 +1,35 @@
-"""Products of a feature map and a factor in one pass, with the flow of data from the input to each.
+"""Products of a feature map and a factor in one pass, with the data flow from the input to each.
 
-Data dependence is followed through storages, so that views and in-place operations need no special case.
+Data flow is followed through storages, so that views and in-place operations need no special case.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import nn
-from torch.multiprocessing.reductions import StorageWeakRef
 
-from se_probe.trace.axes import MATRIX_PRODUCTS, Experiments, experiment, experiment_inside
+from se_probe.trace.axes import MATRIX_PRODUCTS, Experiments, Shapes, aligned_shapes, experiment, experiment_inside
 from se_probe.trace.dry_pass import watched_pass
 from se_probe.trace.example import Example
-from se_probe.trace.geometry import Geometry, Pair, by_shape, geometry, is_normalised, split_images
+from se_probe.trace.geometry import Geometry, by_shape, geometry, is_normalised, split_images
 from se_probe.trace.lineage import Lineage, derive
 from se_probe.trace.operation import Operation, Product
-from se_probe.trace.watching import Call, CallMode, Key, Origins, product_operands, storage_of, storages_in, tensors_in
-
-# Operations that take a tensor's shape, dtype and device, but not its values.
-_SHAPE_ONLY = {
-    *("new_ones", "new_zeros", "new_full", "new_empty", "new_empty_strided", "new_tensor"),
-    *("ones_like", "zeros_like", "full_like", "empty_like", "rand_like", "randn_like", "randint_like"),
-}
+from se_probe.trace.watching import (
+    ByStorage,
+    Call,
+    CallMode,
+    Key,
+    Origins,
+    product_operands,
+    reads_shape_only,
+    storage_of,
+    storages_in,
+    tensors_in,
+)
 
 
 @dataclass
@@ -34,19 +37,18 @@ class Event:
     """A multiplication of a feature map by a factor that is broadcast over it.
 
     Attributes:
-        key: by which the product is found again in another pass.
+        key: identifies the product in other passes.
         geometry: axes of the aligned operands.
         calls: module calls around the multiplication, outermost first.
-        product: the multiplication, and how its factor is read; its axes are in place order.
+        product: the multiplication; the axes of the gate are in the order of the tensor.
         feature_shape: shape of the aligned feature map.
-        feature_storage: identity of the feature map's storage.
-        feature_lineage: how the feature map was computed.
+        feature_storage: storage of the feature map.
+        feature_lineage: lineage of the feature map.
         values: the factor without its broadcast axes, `(image, *kept)`.
-        lineage: how the factor was computed, None where it does not depend on the input by the flow of data.
-        sources: module calls that output the factor, with the outputs, innermost first.
+        lineage: lineage of the factor, None if by data flow it does not depend on the input.
+        sources: module calls that returned the factor, with their outputs, innermost first.
         exact: whether feature map times `values` equals the product bit for bit (up to rounding if it is written out).
-        matrices: whether it is a product of matrices.
-        normalises: whether the factor undoes the scale of the feature map.
+        normalises: whether the factor removes the scale of the feature map.
         summed: aligned axes of the product over which the network then sums.
         parts: number of parts of the one kept axis over which the network then sums, 1 for none.
     """
@@ -61,35 +63,54 @@ class Event:
     values: torch.Tensor
     lineage: Lineage | None
     sources: tuple[tuple[Call, torch.Tensor], ...]
-    matrices: bool = False
     exact: bool = True
     normalises: bool = False
     summed: tuple[int, ...] = ()
     parts: int = 1
 
+    @property
+    def matrices(self) -> bool:
+        """Whether it is a product of matrices."""
+        return self.product.operation.name in MATRIX_PRODUCTS
 
-@dataclass
-class Trace:
-    """What a pass saw.
 
-    Attributes:
-        experiments: the passes over other sizes before it.
-        events: the products in network order.
-        calls: how often each module was called.
-        operations: how often each operation was made, by name.
-        untold: arguments, shapes only, of the module calls with products that no larger input reaches, by path and
-            call.
-    """
+@dataclass(frozen=True)
+class _Pair:
+    """The two operands of a product; `place` is the factor's position, 0 or 1."""
 
-    experiments: Experiments
-    events: list[Event] = field(default_factory=list)
-    calls: Counter[str] = field(default_factory=Counter)
-    operations: Counter[str] = field(default_factory=Counter)
-    untold: dict[tuple[str, int], Example] = field(default_factory=dict)
+    feature: torch.Tensor
+    factor: torch.Tensor
+    place: int
+    matrices: bool
+
+    @property
+    def shapes(self) -> Shapes:
+        """Shapes in the order of the arguments."""
+        feature, factor = tuple(self.feature.shape), tuple(self.factor.shape)
+        return (feature, factor) if self.place else (factor, feature)
+
+    @property
+    def aligned(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Feature map and factor as views of equal rank, ordered as `aligned_shapes` does."""
+        first, second = aligned_shapes(self.shapes, self.matrices)
+        feature, factor = (first, second) if self.place else (second, first)
+        return self.feature.reshape(feature), self.factor.reshape(factor)
+
+    def own_axes(self, found: Geometry) -> dict[int, int]:
+        """Return aligned axis → axis of the factor itself, split as the aligned operands are."""
+        if self.matrices:
+            own = [0, 2, 3] if self.place else [0, 1, 2]
+        else:
+            rank = max(self.feature.dim(), self.factor.dim())
+            own = list(range(rank - self.factor.dim(), rank))
+        if found.split > 1:
+            own = [axis + (axis > found.image) for axis in own]
+            own.insert(own.index(found.image) + 1, found.image + 1)
+        return {axis: place for place, axis in enumerate(own)}
 
 
 def trace(network: nn.Module, example: Example) -> Trace:
-    """Return the products of feature maps and broadcast factors in one pass.
+    """Trace the products of feature maps and broadcast factors in one pass.
 
     Args:
         network: an unwrapped network.
@@ -98,56 +119,67 @@ def trace(network: nn.Module, example: Example) -> Trace:
     Raises:
         SeProbeError: the pass failed.
     """
-    seen = _pass(network, example, experiment(network, example))
-    # The network takes one size only: its modules may take others.
-    tried = {key: experiment_inside(network.get_submodule(key[0]), args) for key, args in seen.untold.items()}
+    traced = _pass(network, example, experiment(network, example))
+    # A network that takes one size only may have modules that take others.
+    tried = {key: experiment_inside(network.get_submodule(key[0]), args) for key, args in traced.unreached.items()}
     inside = {key: found for key, found in tried.items() if found is not None}
-    return _pass(network, example, replace(seen.experiments, inside=inside)) if inside else seen
+    return _pass(network, example, replace(traced.experiments, inside=inside)) if inside else traced
 
 
 def _pass(network: nn.Module, example: Example, experiments: Experiments) -> Trace:
-    tracer = _Tracer(example, experiments)
-    watched_pass(network, example, lambda: tracer.watch(network, lambda: example.call(network)), seed=0)
-    return tracer.trace
+    traced = Trace(example, experiments)
+    watched_pass(network, example, lambda: traced.watch(network, lambda: example.call(network)), seed=0)
+    return traced
 
 
 @dataclass
 class _Stored:
-    """What is known of a storage that depends on the input; while `alive` is kept, no other takes its identity.
+    """A storage that depends on the input.
 
-    `sources` are the module calls whose output is in it, with how that views the storage; `product` is what made it.
+    `sources` are the module calls that returned a tensor on it, with size, stride and offset; `product` computed it.
     """
 
-    alive: StorageWeakRef
     lineage: Lineage
     sources: list[tuple[Call, tuple[Any, ...]]] = field(default_factory=list)
     product: Event | None = None
 
 
-class _Tracer(CallMode):
-    """Follows data from the input and reads the factors of products."""
+class Trace(CallMode):
+    """A pass in which data is followed from the input and the factors of products are read.
+
+    Attributes:
+        experiments: the passes over other sizes before it.
+        events: the products in network order.
+        unreached: (path, index) of the module calls with products that no larger input reaches → their arguments,
+            shapes only.
+    """
 
     def __init__(self, example: Example, experiments: Experiments) -> None:
         super().__init__()
-        self.trace = Trace(experiments, calls=self.calls, operations=self._counts)
+        self.experiments = experiments
+        self.events: list[Event] = []
+        self.unreached: dict[tuple[str, int], Example] = {}
         self._images = example.images
-        self._stored: dict[int, _Stored] = {}
+        self._stored: ByStorage[_Stored] = ByStorage()
         for item in tensors_in((example.args, example.kwargs)):
-            self._store(item, Lineage())
+            self._stored.set(item, _Stored(Lineage()))
 
     def begin(self, path: str, args: Any) -> Call:
+        """Return a new call."""
         return Call(path, self.calls[path], storages_in(args), Origins(args), args=args)
 
     def leave(self, _module: nn.Module, _args: Any, output: Any) -> None:
+        """End a call."""
         call = self._stack.pop()
         call.args = ()
         if not isinstance(output, torch.Tensor):
             return
         call.output_shape = tuple(output.shape)
-        if (stored := self._stored.get(storage_of(output))) is not None:
+        if (stored := self._stored.get(output)) is not None:
             stored.sources.append((call, (output.shape, output.stride(), output.storage_offset())))
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one elementary operation."""
         event = self._event(func, args)
         before = args
         if event is not None and func._schema.is_mutable:
@@ -158,23 +190,22 @@ class _Tracer(CallMode):
         self._follow(func, args, kwargs, output)
         if event is not None:
             event.exact = _product_is_exact(func, event, before, kwargs, output)
-            if (stored := self._stored.get(storage_of(output))) is not None:
+            if (stored := self._stored.get(output)) is not None:
                 stored.product = event
-            self.trace.events.append(event)
+            self.events.append(event)
         return output
 
-    def _store(self, tensor: torch.Tensor, lineage: Lineage) -> None:
-        self._stored[storage_of(tensor)] = _Stored(StorageWeakRef(tensor.untyped_storage()), lineage)
-
     def _event(self, func: Any, args: tuple[Any, ...]) -> Event | None:
-        """Return a product as an event where one of its operands is a candidate for a factor, the second first."""
+        """Return a product as an event if an operand is a candidate for a factor; the second is tried first."""
         places = product_operands(func, args)
         if places is None:
             return None
         key = self.count_product()
         for factor in (1, 0):
-            pair = Pair(args[places[1 - factor]], args[places[factor]], factor, self._operation.name in MATRIX_PRODUCTS)
-            feature, flow = (self._stored.get(storage_of(item)) for item in (pair.feature, pair.factor))
+            pair = _Pair(
+                args[places[1 - factor]], args[places[factor]], factor, self._operation.name in MATRIX_PRODUCTS
+            )
+            feature, flow = self._stored.get(pair.feature), self._stored.get(pair.factor)
             found = None if feature is None else self._geometry(key, pair)
             if feature is None or found is None or (flow is None and found.kind != "channel"):
                 continue
@@ -183,18 +214,18 @@ class _Tracer(CallMode):
             return self._read(key, found, product, pair, feature, flow)
         return None
 
-    def _geometry(self, key: Key, pair: Pair) -> Geometry | None:
-        axes = self.trace.experiments.axes(key, pair.shapes, pair.matrices, self._images)
+    def _geometry(self, key: Key, pair: _Pair) -> Geometry | None:
+        axes = self.experiments.axes(key, pair.shapes, pair.matrices, self._images)
         feature, factor = pair.aligned
         if axes is not None:
             return geometry(feature, factor, axes, pair.place, self._images, pair.matrices)
         found = None if pair.matrices else by_shape(feature, factor, self._images)
         call = self._stack[-1]
         if found is not None and call.module and tensors_in(call.args):
-            self.trace.untold[key[:2]] = Example(call.args, {}, self._images).on_meta()
+            self.unreached[key[:2]] = Example(call.args, {}, self._images).on_meta()
         return found
 
-    def _product(self, found: Geometry, pair: Pair, operand: int, origins: tuple[Operation | None, ...]) -> Product:
+    def _product(self, found: Geometry, pair: _Pair, operand: int, origins: tuple[Operation | None, ...]) -> Product:
         own = pair.own_axes(found)
         shape, image = tuple(pair.factor.shape), own[found.image]
         return Product(
@@ -210,7 +241,7 @@ class _Tracer(CallMode):
         )
 
     def _read(
-        self, key: Key, found: Geometry, product: Product, pair: Pair, feature: _Stored, flow: _Stored | None
+        self, key: Key, found: Geometry, product: Product, pair: _Pair, feature: _Stored, flow: _Stored | None
     ) -> Event:
         whole, factor = (split_images(item, found.image, found.split) for item in pair.aligned)
         kept = tuple(factor.shape[axis] for axis in found.kept)
@@ -227,32 +258,31 @@ class _Tracer(CallMode):
             values=product.gate(pair.factor, kept).clone(),
             lineage=None if flow is None else flow.lineage,
             sources=tuple((call, pair.factor.as_strided(*view).clone()) for call, view in sources),
-            matrices=pair.matrices,
             normalises=unbounded and is_normalised(whole, factor, (found.image, *found.kept)),
             summed=(2 + (found.split > 1),) if pair.matrices else (),
         )
 
     def _follow(self, func: Any, args: Any, kwargs: Any, output: Any) -> None:
-        """Carry data dependence from an operation's inputs to the storages that it made or changed."""
+        """Derive the lineage of the storages that an operation made or changed."""
         name = self._operation.name
         inputs = tensors_in((args, kwargs))
-        known = [(item, self._stored[storage_of(item)]) for item in inputs if storage_of(item) in self._stored]
+        known = [(item, stored) for item in inputs if (stored := self._stored.get(item)) is not None]
         if name == "sum" and known and (product := known[0][1].product) is not None:
             _note_sum(product, args)
         shared = {storage_of(item) for item in inputs}
-        lineages = [] if name in _SHAPE_ONLY else [(item, stored.lineage) for item, stored in known]
+        lineages = [] if reads_shape_only(name) else [(item, stored.lineage) for item, stored in known]
         for item in tensors_in(output):
-            key = storage_of(item)
-            if key in shared and not func._schema.is_mutable:
+            is_shared = storage_of(item) in shared
+            if is_shared and not func._schema.is_mutable:
                 continue
             if lineages:
-                self._store(item, derive(self._operation, args, lineages, item))
-            elif key not in shared:
-                self._stored.pop(key, None)
+                self._stored.set(item, _Stored(derive(self._operation, args, lineages, item)))
+            elif not is_shared:
+                self._stored.drop(item)
 
 
 def _note_sum(product: Event, args: Any) -> None:
-    """Note that the network sums a product over some of its axes, or over parts of its one kept axis."""
+    """Note a sum of a product over some of its axes, or over parts of its one kept axis."""
     shape, before = tuple(args[0].shape), product.feature_shape
     given = args[1] if len(args) > 1 and args[1] is not None else ()
     axes = tuple(axis % len(shape) for axis in ((given,) if isinstance(given, int) else given))
@@ -267,7 +297,7 @@ def _note_sum(product: Event, args: Any) -> None:
 def _product_is_exact(
     func: Any, event: Event, before: tuple[Any, ...], kwargs: Mapping[str, Any], output: torch.Tensor
 ) -> bool:
-    """Rebuild the factor from the values that were read, and compare the product bit for bit."""
+    """Multiply again with a factor rebuilt from the values, and compare the products bit for bit."""
     if output.is_meta or event.geometry.kind not in {"channel", "number"}:
         return True
     again = func(*event.product.replace(before, event.values), **kwargs)

@@ -1,7 +1,7 @@
 """Dispatch modes that see every elementary operation of a forward pass and the module calls around it.
 
-A dispatch mode sees every multiplication that the network makes, whoever asked for it: an operator, a functional call,
-an einsum or a scripted module.
+They see every multiplication of a network, whether written as an operator, a function, an einsum or in a scripted
+module.
 """
 
 from __future__ import annotations
@@ -11,47 +11,47 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from se_probe.trace.lineage import operation_name
-from se_probe.trace.operation import Operation
+from se_probe.trace.operation import PRODUCTS, Operation, operation_name
 
-# Path and call of the innermost module around a product, and which product of that call it is.
+Fact = TypeVar("Fact")
+# A product: path of the innermost module around it, index of the module's call, index of the product in the call.
 Key = tuple[str, int, int]
-# Positions of the two multiplied operands: elementwise products, and matrix products, which einsum and matmul become.
-PRODUCTS = {"mul": (0, 1), "addcmul": (1, 2), "bmm": (0, 1), "baddbmm": (1, 2)}
 
 
 def product_operands(func: Any, args: Sequence[Any]) -> tuple[int, int] | None:
-    """Return the positions of the multiplied tensors, or None where the operation is no product of tensors."""
+    """Return the positions of the multiplied tensors, None if the operation is no product of tensors."""
     operands = PRODUCTS.get(operation_name(func))
     if operands is None or not all(isinstance(args[position], torch.Tensor) for position in operands):
         return None
     return operands
 
 
-# Devices, layouts and gradient modes differ in how they name a layer's operation and in where they copy.
+# Devices, layouts and gradient modes differ in the names of a layer's operation and in where they copy.
 _KINDS = {"addmm": "linear", "mm": "linear", "bmm": "linear", "baddbmm": "linear"}
 _COPIES = {"clone": 0, "_to_copy": 0, "copy": 1, "contiguous": 0}
-# Composite operations that inference mode shows whole, and that are one operation in every mode.
+# Composite operations that inference mode shows whole, and that count as one operation in every mode.
 _WHOLE = {"conv1d", "conv2d", "conv3d", "batch_norm"}
+_SHAPE_ONLY = ("new_", "empty", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like", "randint_like")
 
 
 @cache
 def decomposes(func: Any) -> bool:
-    """Return whether an operation is made of others, among which there may be products."""
+    """Return whether an operation consists of others, which may be products."""
     return func._can_decompose() and not (operation_name(func) in _WHOLE and func._overloadname == "default")
 
 
 def decomposed(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """Return what a composite operation returns, made of the operations of which it is outside of inference mode.
+    """Run a composite operation as the operations that it consists of outside of inference mode.
 
-    Some, such as bilinear upsampling, have a Python version of other operations, which `decompose` would prefer.
+    `decompose` alone would run some, such as bilinear upsampling, as other operations.
     """
     key = torch._C.DispatchKey.CompositeImplicitAutograd
     if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key):
@@ -60,44 +60,49 @@ def decomposed(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
 
 
 @cache
-def _facts(func: Any) -> tuple[str, bool, int | None]:
-    """Return the kind of an operation, whether it returns a view, and which argument it copies."""
+def _kind_of(func: Any) -> str:
+    """Return the kind of an operation, which is the same on all devices and in all gradient modes."""
     name = operation_name(func)
-    if name in _WHOLE or "batch_norm" in name:
-        kind = "batch norm" if "batch_norm" in name else "convolution"
-    else:
-        kind = _KINDS.get(name, name)
+    if "batch_norm" in name:
+        return "batch norm"
+    return "convolution" if name in _WHOLE else _KINDS.get(name, name)
+
+
+@cache
+def is_view(func: Any) -> bool:
+    """Return whether an operation returns a view of its argument."""
     aliases = [item.alias_info for item in func._schema.returns]
-    is_view = name == "_unsafe_view" or any(alias is not None and not alias.is_write for alias in aliases)
-    return kind, is_view, _COPIES.get(name)
+    return operation_name(func) == "_unsafe_view" or any(alias is not None and not alias.is_write for alias in aliases)
+
+
+def reads_shape_only(name: str) -> bool:
+    """Return whether an operation takes a tensor's shape, dtype and device, but not its values."""
+    return name.startswith(_SHAPE_ONLY)
 
 
 class Origins:
-    """What computed each tensor inside one module call: the n-th operation of its kind, or the n-th argument.
+    """Origins of the tensors in one module call: the n-th operation of a kind, or the n-th argument.
 
-    Views and copies have the origin of the tensor that they show. What is older than the call and no argument of it
-    has no origin. The answer is the same on every device, in every gradient mode and for every number of images.
+    Views and copies have the origin of their source. Tensors from before the call that are no arguments have none.
+    Origins are the same on every device, in every gradient mode and for every number of images.
     """
 
     def __init__(self, arguments: Sequence[Any] = ()) -> None:
-        self._counts: dict[str, int] = {}
+        self._counts: Counter[str] = Counter()
         self._of: dict[int, tuple[str, int] | None] = {}
         for number, argument in enumerate(arguments):
             if isinstance(argument, torch.Tensor):
                 self._of.setdefault(storage_of(argument), ("argument", number))
 
     def note(self, func: Any, args: Sequence[Any], output: Any) -> None:
-        """Take note of an operation of the call that was computed."""
-        kind, is_view, copied = _facts(func)
-        if is_view:
+        """Note an operation of the call."""
+        if is_view(func):
             return
-        index = self._counts.get(kind, 0)
-        self._counts[kind] = index + 1
-        origin = (kind, index) if copied is None else self._of.get(storage_of(args[copied]))
-        if isinstance(output, torch.Tensor):
-            self._of[storage_of(output)] = origin
-        else:
-            self._of.update((storage_of(item), origin) for item in tensors_in(output))
+        kind, copied = _kind_of(func), _COPIES.get(operation_name(func))
+        origin = (kind, self._counts[kind]) if copied is None else self._of.get(storage_of(args[copied]))
+        self._counts[kind] += 1
+        for item in [output] if isinstance(output, torch.Tensor) else tensors_in(output):
+            self._of[storage_of(item)] = origin
 
     def of(self, tensor: torch.Tensor) -> Operation | None:
         """Return a tensor's origin."""
@@ -111,7 +116,7 @@ class WatchMode(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self._operation = Operation("", 0)
-        self._counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -119,8 +124,8 @@ class WatchMode(TorchDispatchMode):
             with self:
                 return decomposed(func, args, kwargs)
         name = operation_name(func)
-        self._operation = Operation(name, self._counts[name])
-        self._counts[name] += 1
+        self._operation = Operation(name, self.counts[name])
+        self.counts[name] += 1
         return self.run(func, args, kwargs)
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -134,12 +139,12 @@ class Call:
 
     Attributes:
         module: path of the module.
-        index: which of the module's calls this is, from 0.
+        index: index among the module's calls.
         inputs: storages of its positional arguments.
-        origins: what computed its tensors.
-        products: number of multiplications made inside it so far.
-        output_shape: shape of its output where that is one tensor.
-        args: its positional arguments while it lasts.
+        origins: origins of its tensors.
+        products: number of multiplications inside it so far.
+        output_shape: shape of its output if that is one tensor.
+        args: its positional arguments until it returns.
     """
 
     module: str
@@ -152,7 +157,7 @@ class Call:
 
 
 class CallMode(WatchMode):
-    """Keeps the stack of module calls, outermost first, and how often each module was called."""
+    """Keeps the stack of module calls, outermost first, and the number of calls of each module."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -160,7 +165,7 @@ class CallMode(WatchMode):
         self._stack: list[Call] = []
 
     def watch(self, network: nn.Module, run: Callable[[], Any]) -> None:
-        """Watch a network while `run` makes one pass of it. All hooks are removed, whatever it raises."""
+        """Watch a network while `run` makes one pass; hooks are removed also after an error."""
         with ExitStack() as block:
             for path, module in network.named_modules():
                 block.callback(module.register_forward_pre_hook(self._entering(path)).remove)
@@ -177,11 +182,11 @@ class CallMode(WatchMode):
         return enter
 
     def begin(self, path: str, args: Any) -> Call:
-        """Return the call that begins."""
+        """Return a new call."""
         return Call(path, self.calls[path])
 
     def leave(self, _module: nn.Module, _args: Any, output: Any) -> None:
-        """Note the end of a call."""
+        """End a call."""
         self._stack.pop()
 
     def count_product(self) -> Key:
@@ -205,3 +210,24 @@ def tensors_in(tree: Any) -> list[torch.Tensor]:
 def storages_in(tree: Any) -> frozenset[int]:
     """Return the storages of the tensors in nested tuples, lists and dictionaries."""
     return frozenset(map(storage_of, tensors_in(tree)))
+
+
+class ByStorage(Generic[Fact]):
+    """Facts about tensors by their storage. No other storage takes the identity of one that has a fact."""
+
+    def __init__(self) -> None:
+        self._entries: dict[int, tuple[StorageWeakRef, Fact]] = {}
+
+    def get(self, tensor: torch.Tensor) -> Fact | None:
+        """Return the fact about a tensor's storage."""
+        entry = self._entries.get(storage_of(tensor))
+        return None if entry is None else entry[1]
+
+    def set(self, tensor: torch.Tensor, fact: Fact) -> Fact:
+        """Set the fact about a tensor's storage, and return it."""
+        self._entries[storage_of(tensor)] = StorageWeakRef(tensor.untyped_storage()), fact
+        return fact
+
+    def drop(self, tensor: torch.Tensor) -> None:
+        """Forget a tensor's storage."""
+        self._entries.pop(storage_of(tensor), None)

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
-from se_probe.analysis.stats.states import FEWEST_STATE_IMAGES
+from se_probe.analysis.stats.moments import Floats
+from se_probe.analysis.stats.states import FEWEST_STATE_IMAGES, STATES, channel_states, site_verdict
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateRecorder, GateSite
-from se_probe.gates.chosen import choose_sites
+from se_probe.gates.discovery import choose_sites
 from se_probe.io.log import tell
-from se_probe.training.rows import NUMBERS, Batch, SiteAlarm, measured
 
 Log = Callable[[Mapping[str, Any]], object]
+# Columns of a row that are numbers.
+NUMBERS = ("mean_gate", "sd", *STATES)
+# Consecutive rows that must find a site not live before a warning: one may be chance.
+PATIENCE = 2
 
 COMPILED = (
     "the network is compiled while it is watched, and compiled code runs without the hooks that read gates; train "
@@ -31,14 +37,23 @@ UNSEEN = (
 )
 
 
-class TrainingRecorder(GateRecorder):
-    """A recorder of gates that reads a network in training mode as well."""
+@dataclass(frozen=True)
+class _Batch:
+    """Gates of a batch: number of images, and mean and sum of squared deviations of each column."""
+
+    images: int
+    mean: Floats
+    m2: Floats
+
+
+class _TrainingRecorder(GateRecorder):
+    """A recorder that accepts a network in training mode."""
 
     in_training = True
 
 
 class _Transfer:
-    """Count, means and sums of squared deviations of a batch on their way to the host."""
+    """The moments of a batch on their way to the host."""
 
     def __init__(self, step: int, columns: torch.Tensor) -> None:
         with torch.no_grad():
@@ -53,23 +68,23 @@ class _Transfer:
 
     @property
     def ready(self) -> bool:
-        """Whether the numbers are there."""
+        """Whether they have arrived."""
         return self._arrived is None or bool(self._arrived.query())
 
-    def batch(self) -> Batch:
-        """Return the numbers, waiting for them where they are not there yet."""
+    def batch(self) -> _Batch:
+        """Return the moments, waiting for their arrival."""
         if self._arrived is not None:
             self._arrived.synchronize()
         mean, m2 = self._packed.double().numpy()
-        return Batch(self._images, mean, m2)
+        return _Batch(self._images, mean, m2)
 
 
 class Watch:
     """Reads the gates of every `every`-th training step; see `watch`.
 
     Attributes:
-        sites: the sites that are watched.
-        rows: what was read so far, a mapping a watched step and site.
+        sites: the watched sites.
+        rows: the rows so far, one for each watched step and site.
     """
 
     def __init__(
@@ -86,9 +101,9 @@ class Watch:
         self.sites = list(sites)
         self.rows: list[dict[str, Any]] = []
         self._network, self._every, self._images, self._logs, self._say = network, every, images, logs, say
-        self._recorder = TrainingRecorder(network, sites)
-        self._alarms = {site.name: SiteAlarm(site.name) for site in sites}
-        self._window: deque[Batch] = deque()
+        self._recorder = _TrainingRecorder(network, sites)
+        self._alarms = {site.name: _SiteAlarm(site.name) for site in sites}
+        self._window: deque[_Batch] = deque()
         self._step = start
         self._pending: _Transfer | None = None
         self._armed: ExitStack | None = None
@@ -118,7 +133,7 @@ class Watch:
                     self._say(line)
 
     def _arm(self) -> None:
-        """Put hooks on the network for the next training step; the last one reads what the recorder has by then."""
+        """Hook the network for the next training step; `_read` runs after the recorder's hooks."""
         with ExitStack() as armed:
             armed.enter_context(self._recorder)
             armed.callback(self._network.register_forward_hook(self._read).remove)
@@ -130,7 +145,7 @@ class Watch:
             armed.close()
 
     def _count(self, module: nn.Module, _args: Any, _output: Any) -> None:
-        """Take note of a pass; on a watched step this hook runs before the recorder's and `_read`."""
+        """Count a pass; on a watched step this hook runs before the recorder's and `_read`."""
         if torch.compiler.is_compiling():
             raise SeProbeError(COMPILED)
         if not module.training:  # A validation pass in between.
@@ -164,14 +179,14 @@ class Watch:
         self._window.append(pending.batch())
         while sum(item.images for item in self._window) - self._window[0].images >= self._images:
             self._window.popleft()
-        for row in measured(self.sites, list(self._window)):
+        for row in _rows_of(self.sites, list(self._window)):
             self._tell({"step": pending.step, **row})
 
     def _tell(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
         for log in self._logs:
             log(row)
-        if line := self._alarms[row["site"]].line(row):
+        if line := self._alarms[row["site"]].after(row):
             self._say(line)
 
 
@@ -194,33 +209,31 @@ def watch(
     ...         train_step(network, images, labels)
     >>> watched.table  # a row a watched step and site
 
-    Hooks on its modules are there during watched steps only; they read the factor by which it multiplies, no more:
-    weights, gradients, buffers and random numbers are those of training without it, bit for bit. A step is a call of
-    the network in training mode; validation in between is neither counted nor read.
+    Modules are hooked during watched steps only, to read the factors of products: weights, gradients, buffers and
+    random numbers are those of training without a watch, bit for bit. A step is a call of the network in training mode;
+    validation in between is neither counted nor read.
 
-    In training mode batch norm takes the statistics of the batch: a gate depends on the other images of its batch too,
-    and differs from what the same weights give in evaluation mode. The deviations are therefore taken within batches
-    and pooled over the last watched ones; batches of one image have none.
+    In training mode batch norm uses the statistics of the batch, so that a gate also depends on the other images of its
+    batch. Deviations are therefore taken within batches and pooled over the last watched ones; batches of one image
+    have none.
 
-    A line is said when a site that was live is found saturated, collapsed or constant (`stats.states`) in two watched
-    steps in a row, and when it is live again; and in the end for sites that were live at none.
+    A warning is given when a site that was live is saturated, collapsed or constant (`stats.states`) at two watched
+    steps in a row, when it is live again, and at the end for sites that were never live.
 
     Args:
         network: the network, as for `GateRecorder`; of DistributedDataParallel its `module`.
-        every: steps from one that is watched to the next; the first is.
-        log: what gets every row: a function of a mapping, TensorBoard's SummaryWriter (`add_scalar`), or several in a
-            list.
-        say: is called with each line; by default it is logged as a warning of the logger "se_probe".
-        sites: sites to watch, or their names; by default all, which a dry pass in evaluation mode finds.
-        images: images over which a row is taken, the last watched steps that together have as many.
-        start: number of the first step, for training that goes on.
+        every: steps from one watched step to the next; the first step is watched.
+        log: receives every row: a function of a mapping, TensorBoard's SummaryWriter (`add_scalar`), or a list.
+        say: called with each warning; by default it goes to the logger "se_probe".
+        sites: sites to watch, or their names; by default all, found by a dry pass in evaluation mode.
+        images: a row covers the last watched steps that together have this many images.
+        start: number of the first step, for resumed training.
         input_size: size of the dry pass's input, as for `find_gates`.
         inputs: an example of the network's input for the dry pass, as for `find_gates`.
 
     Returns:
-        The watch, to be entered; afterwards its `rows` and `table`: `step`, `site`, `images`, `mean_gate`; `sd` within
-        batches, root mean square over channels; the shares of channels that are `dynamic`, `open`, `closed` and
-        `constant`, and `verdict`.
+        A context manager with `rows` and `table`: `step`, `site`, `images`, `mean_gate`; `sd` within batches, root mean
+        square over channels; the shares of channels that are `dynamic`, `open`, `closed` and `constant`; `verdict`.
 
     Raises:
         SeProbeError: the network has no gates, is wrapped or compiled, or a training step multiplies by other products
@@ -243,7 +256,7 @@ def watch(
 
 
 def _log_of(given: Any) -> Log:
-    """Return a function of rows; a writer of TensorBoard gets the numbers of each under `gates/SITE/NAME`."""
+    """Return a function of rows; a SummaryWriter receives the numbers as `gates/SITE/NAME`."""
     if hasattr(given, "add_scalar"):
 
         def write(row: Mapping[str, Any]) -> None:
@@ -257,3 +270,62 @@ def _log_of(given: Any) -> Log:
         )
     function: Log = given
     return function
+
+
+def _rows_of(sites: Sequence[GateSite], batches: Sequence[_Batch]) -> Iterator[dict[str, Any]]:
+    """Yield the row of each site over some batches, in which all sites are side by side.
+
+    Spread is pooled within batches: between them the weights have moved, which is no dependence on the image.
+    """
+    images = sum(batch.images for batch in batches)
+    freedom = sum(batch.images - 1 for batch in batches)
+    mean = np.sum([batch.images * batch.mean for batch in batches], axis=0) / images
+    known = freedom >= FEWEST_STATE_IMAGES - 1
+    variance = np.sum([batch.m2 for batch in batches], axis=0) / max(freedom, 1)
+    spread = np.sqrt(variance) if known else np.full_like(mean, np.nan)
+    first = 0
+    for site in sites:
+        here = slice(first, first := first + site.channels * site.branches)
+        states = channel_states(mean[here], spread[here], bounded=site.bounded)
+        yield {
+            "site": site.name,
+            "images": images,
+            "mean_gate": float(mean[here].mean()),
+            "sd": float(np.sqrt(np.mean(spread[here] ** 2))),
+            **{state: float(np.mean(states == state)) if known else float("nan") for state in STATES},
+            "verdict": site_verdict(mean[here], states),
+        }
+
+
+class _SiteAlarm:
+    """Warns when the gates of a site that was live no longer depend on the image, and when they do again."""
+
+    def __init__(self, site: str) -> None:
+        self._site = site
+        self._rows = self._still = 0
+        self._was_live = self._warned = False
+
+    def after(self, row: Mapping[str, Any]) -> str | None:
+        """Return the warning after another row of the site, None for none."""
+        verdict = row["verdict"]
+        if verdict == "unknown":
+            return None
+        self._rows += 1
+        if verdict == "live":
+            again, self._warned, self._was_live, self._still = self._warned, False, True, 0
+            return f"step {row['step']}: the gates of {self._site} depend on the image again" if again else None
+        self._still += 1
+        if not self._was_live or self._warned or self._still < PATIENCE:
+            return None
+        self._warned = True
+        return (
+            f"step {row['step']}: the gates of {self._site} are {verdict}: {1 - row['dynamic']:.0%} of its channels "
+            f"hardly depend on the image (mean gate {row['mean_gate']:.2f}, SD {row['sd']:.4f} over {row['images']} "
+            "images)"
+        )
+
+    def at_end(self) -> str | None:
+        """Return the warning for a site that was live at no watched step, None for none."""
+        if self._was_live or self._rows < PATIENCE:
+            return None
+        return f"the gates of {self._site} depended on the image at none of {self._rows} watched steps"

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 import se_probe
-from se_probe.ablation.measure import BatchOutcomes
-from se_probe.ablation.outcomes import MEASURES
+from se_probe.ablation.measure import MEASURES, BatchOutcomes
 from se_probe.ablation.planning import SiteGroup
-from se_probe.ablation.writing import AblationWriter
+from se_probe.ablation.results import AblationWriter
 from se_probe.errors import SeProbeError
 from se_probe.images import demo_images, select
 

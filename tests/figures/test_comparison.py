@@ -1,9 +1,10 @@
 """Figures of a comparison hold the numbers of their tables."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from se_probe.figures.comparison import alignment, comparison_profiles
+from se_probe.figures.comparison import alignment, comparison_profiles, steps_figure
 from tests.figures.comparison_tables import NAMES, RUNS, pair, sites
 from tests.figures.tables import legend_names, texts, titles
 
@@ -111,3 +112,20 @@ def test_any_number_of_sites_fits_the_page(sites):
     assert height <= 9.6
     _, maps, _ = panels(figure)
     assert len(maps[0].get_yticklabels()) <= 30
+
+
+def test_matrices_over_steps_are_the_tables_and_first_steps_are_marked():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        [
+            {"label": label, "site": site, "sd": rng.uniform(0.01, 0.1), "dynamic": rng.uniform(), "specificity": 0.5}
+            for label in ("epoch-0", "epoch-10", "epoch-20")
+            for site in ("SE_2_1", "SE_3_1")
+        ]
+    )
+    events = pd.DataFrame({"site": ["SE_2_1", "SE_3_1"], "first_label": [None, "epoch-10"]})
+    figure = steps_figure(table, events, demo=False)
+    assert titles(figure)[:3] == ["SD over images", "channels that move", "specificity ω²"]
+    for axes, column in zip(figure.axes, ("sd", "dynamic", "specificity"), strict=False):
+        np.testing.assert_allclose(axes.images[0].get_array(), table[column].to_numpy().reshape(3, 2).T)
+        assert (list(axes.lines[0].get_xdata()), list(axes.lines[0].get_ydata())) == ([1], [1])

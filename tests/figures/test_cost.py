@@ -50,7 +50,7 @@ def test_bars_are_the_costs_and_dashes_the_formula():
     above, below = cost_by_site(table, demo=False).axes
     np.testing.assert_array_equal(heights(above, COUNTED_LOOK.color), table["parameters"])
     np.testing.assert_array_equal(dashes(above), table["formula_parameters"])
-    for part, colour in PARTS.items():
+    for part, (_, colour) in PARTS.items():
         np.testing.assert_array_equal(heights(below, colour), table[part])
     tops = [bar.get_y() + bar.get_height() for bar in below.patches[-len(table) :]]
     np.testing.assert_array_equal(tops, table[list(PARTS)].sum(axis=1))

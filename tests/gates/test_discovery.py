@@ -1,5 +1,6 @@
 import math
 import re
+import warnings
 
 import pytest
 import timm
@@ -62,7 +63,8 @@ def build(kind: type[nn.Module]) -> nn.Module:
 
 @pytest.mark.parametrize("architecture", COUNTS)
 def test_finds_every_gate_of_timm_architectures(architecture):
-    with torch.device("meta"):
+    # Building a RegNet calls torch.unique, which torch 2.10 does not have on the meta device.
+    with torch.device("cpu" if architecture.startswith("regnet") else "meta"):
         network = timm.create_model(architecture).eval()
     assert len(discover(network).sites) == COUNTS[architecture]
 
@@ -199,7 +201,8 @@ def test_a_dry_pass_that_fails_names_the_input_size():
 
 
 def test_a_scripted_network_is_refused():
-    with pytest.warns(FutureWarning, match="deprecated"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scripting is deprecated in newer versions of torch
         scripted = torch.jit.trace(nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 8, 8))
     with pytest.raises(
         SeProbeError,

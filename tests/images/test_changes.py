@@ -15,7 +15,8 @@ from torchvision.transforms import ToTensor
 
 from se_probe.errors import SeProbeError
 from se_probe.images import batches, demo_images, select
-from se_probe.images.changes import Change, changed_transform, parse_changes, pictured
+from se_probe.images.changes import Change, Enlarge, changed_transform, enlarge, parse_changes, pictured, resampling
+from tests.shared_files import SAMPLE_120, needs_shared
 
 FACTS = {"interpolation": "bicubic", "mean": (0.5, 0.25, 0.75)}
 TIMM = create_transform(input_size=(3, 64, 64), is_training=False, mean=(0, 0, 0), std=(1, 1, 1), crop_pct=1.0)
@@ -233,3 +234,66 @@ def test_changes_as_they_are_written():
 def test_changes_that_cannot_be_made(given, message):
     with pytest.raises(SeProbeError, match=f"^{re.escape(message)}"):
         parse_changes([given])
+
+
+def noise(width, height):
+    pixels = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def pixels(image):
+    return torch.from_numpy(np.array(image))
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "box"),
+    [
+        ((64, 64), 2.0, (16, 16, 48, 48)),
+        ((64, 64), 1.5, (10, 10, 53, 53)),  # 64 / 1.5 = 42.67, so 43 pixels, 10 to the left and 11 to the right
+        ((90, 60), 1.5, (15, 10, 75, 50)),
+        ((3, 2), 8.0, (1, 0, 2, 1)),  # never less than a pixel
+    ],
+)
+@pytest.mark.parametrize("filter_", [Image.Resampling.BICUBIC, Image.Resampling.BILINEAR])
+def test_crop_and_resize_of_pillow_bit_for_bit(size, scale, box, filter_):
+    image = noise(*size)
+    expected = np.array(image.crop(box).resize(size, filter_))
+    np.testing.assert_array_equal(np.array(enlarge(image, scale, filter_)), expected)
+
+
+def test_scale_one_changes_nothing():
+    image = noise(37, 50)
+    np.testing.assert_array_equal(np.array(enlarge(image, 1.0, Image.Resampling.BICUBIC)), np.array(image))
+
+
+@needs_shared
+def test_a_photograph_keeps_its_size_and_doubles_its_centre():
+    image = Image.open(next(iter(sorted(SAMPLE_120.glob("*.JPEG"))))).convert("RGB")
+    larger = enlarge(image, 2.0, Image.Resampling.BILINEAR)
+    assert larger.size == image.size
+    width, height = image.size
+    small = larger.resize((round(width / 2), round(height / 2)), Image.Resampling.BOX)
+    left, top = (width - small.width) // 2, (height - small.height) // 2
+    centre = np.array(image.crop((left, top, left + small.width, top + small.height)), dtype=float)
+    assert np.abs(np.array(small, dtype=float) - centre).mean() < 6
+
+
+def test_the_transform_hands_on_the_enlarged_image_and_survives_pickling():
+    transform = pickle.loads(pickle.dumps(Enlarge(2.0, Image.Resampling.BICUBIC, pixels)))
+    image = noise(40, 40)
+    expected = np.array(image.crop((10, 10, 30, 30)).resize((40, 40), Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(transform(image).numpy(), expected)
+
+
+@pytest.mark.parametrize(
+    ("interpolation", "expected"),
+    [
+        ("bilinear", Image.Resampling.BILINEAR),
+        ("bicubic", Image.Resampling.BICUBIC),
+        ("lanczos", Image.Resampling.LANCZOS),
+        ("random", Image.Resampling.BICUBIC),
+        (None, Image.Resampling.BICUBIC),
+    ],
+)
+def test_the_filter_is_the_models(interpolation, expected):
+    assert resampling({"interpolation": interpolation} if interpolation else {}) == expected

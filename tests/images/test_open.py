@@ -1,10 +1,13 @@
+import pickle
 from collections import Counter
 
 import numpy as np
+import pytest
 import torch
 
-from se_probe.demo import DEMO_CLASSES, draw
+from se_probe.demo import DEMO_CLASSES, draw, object_mask, stimulus_factors
 from se_probe.images import batches, demo_images, open_images, select
+from se_probe.images.open import Drawings
 
 
 def to_tensor(image):
@@ -29,6 +32,17 @@ def test_the_demos_drawings_are_drawn_when_they_are_loaded():
     for entry, image in zip(selection.entries, batch.images, strict=True):
         _, name, instance = entry.sample.path.split("/")
         assert torch.equal(image, to_tensor(draw(name, int(instance)).convert("RGB")))
+
+
+def test_drawings_have_their_object_scaled_and_all_else_kept():
+    images = demo_images()
+    path = next(sample.path for sample in images.samples if sample.path == "demo/goldfish/0007")
+    own = stimulus_factors("goldfish", 7).scale
+    np.testing.assert_array_equal(np.array(images.source.open(path)), np.array(draw("goldfish", 7)))
+    drawn = pickle.loads(pickle.dumps(Drawings(0.5))).open(path)
+    np.testing.assert_array_equal(np.array(drawn), np.array(draw("goldfish", 7, scale=own * 0.5)))
+    areas = [object_mask("goldfish", 7, scale=own * factor).astype(float).sum() for factor in (0.5, 0.25)]
+    assert areas[0] / areas[1] == pytest.approx(4, rel=0.1)
 
 
 def test_what_is_opened_and_selected_prints_in_a_line(tree):

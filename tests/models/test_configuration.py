@@ -16,7 +16,7 @@ from timm.models import PretrainedCfg
 from se_probe.errors import SeProbeError
 from se_probe.labels import imagenet
 from se_probe.models import load_architecture, load_model, model_of
-from se_probe.models.configuration import named_outputs, output_labels, timm_preprocessing
+from se_probe.models.configuration import configured_model, named_outputs, output_labels
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 PHOTOGRAPHS = SHARED / "data" / "imagenet-sample-120"
@@ -57,10 +57,10 @@ def test_either_configuration_counts_as_mapping_or_dataclass(attribute: str, as_
     network = torch.nn.Flatten()
     config = PretrainedCfg(input_size=(3, 32, 48), mean=(0.5, 0.5, 0.5), crop_pct=1.0)
     setattr(network, attribute, config.to_dict() if as_mapping else config)
-    made = timm_preprocessing(network, "net", source="here", model_args={})
+    made = configured_model(network, "net", "file", "as built", configuration="here")
     assert made.input_size == (3, 32, 48)
-    assert made.facts["mean"] == [0.5, 0.5, 0.5]
-    assert made.facts["source"] == "here"
+    assert made.preprocessing["mean"] == [0.5, 0.5, 0.5]
+    assert made.preprocessing["source"] == "here"
 
 
 def test_networks_for_other_than_three_channels_are_refused() -> None:
@@ -73,7 +73,7 @@ def test_a_configuration_that_timm_cannot_read_is_named() -> None:
     network = torch.nn.Flatten()
     network.pretrained_cfg = {"input_size": (3, 32, 32), "crop_pct": "most"}  # type: ignore[assignment]
     with pytest.raises(SeProbeError) as caught:
-        timm_preprocessing(network, "mine.py:build", source="here", model_args={})
+        configured_model(network, "mine.py:build", "file", "as built")
     assert str(caught.value).startswith("the preprocessing of mine.py:build cannot be made from its pretrained_cfg (")
     assert str(caught.value).endswith("expected input_size, mean, std, interpolation and crop_pct as timm writes them")
 

@@ -1,4 +1,4 @@
-"""Ways of running a network against plain eager hooks."""
+"""Ways of running a network against plain eager hooks, and the precision of float32 that PyTorch was set to."""
 
 import re
 import time
@@ -11,12 +11,21 @@ from torch import nn
 from se_probe.errors import SeProbeError
 from se_probe.gates import find_gates
 from se_probe.recording.deviation import TrialImages
-from se_probe.recording.engine import BUDGET, Execution, engine, fastest_batch_size
+from se_probe.recording.engine import (
+    BUDGET,
+    Execution,
+    engine,
+    fastest_batch_size,
+    float32_precision,
+    ieee_float32,
+)
 from se_probe.recording.fast_copy import fast_copy
 from se_probe.recording.forward import HookedNetwork, signals_for
 from tests.gates import networks
 from tests.gates.test_discovery import SIZE, WRITTEN, build
 from tests.recording.living import by_plain_hooks, living
+from tests.recording.small import draw_images
+from tests.recording.small import run as record
 
 IMAGE = (3, 64, 64)
 
@@ -266,3 +275,43 @@ def test_a_network_that_fails_at_once_fails():
 
     with pytest.raises(RuntimeError, match=r"^defect$"):
         TimedPass(seconds_of).fastest()
+
+
+CUDA, CPU = torch.device("cuda"), torch.device("cpu")
+
+
+@pytest.fixture
+def ampere(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    yield monkeypatch
+    torch.backends.cudnn.conv.fp32_precision = "tf32"
+    torch.backends.cuda.matmul.fp32_precision = "none"
+    torch.backends.mkldnn.conv.fp32_precision = "none"
+
+
+def test_pytorch_rounds_convolutions_on_cuda_by_default(ampere):
+    assert float32_precision(CUDA) == {"convolution": "tf32", "matrix_product": "ieee"}
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    assert float32_precision(CUDA) == {"convolution": "ieee", "matrix_product": "tf32"}
+
+
+def test_older_devices_have_no_tf32(ampere):
+    ampere.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    assert float32_precision(CUDA) == {"convolution": "ieee", "matrix_product": "ieee"}
+
+
+def test_within_the_block_it_is_ieee_and_then_as_before(ampere):
+    torch.backends.mkldnn.conv.fp32_precision = "bf16"
+    assert float32_precision(CPU)["convolution"] == "bf16"
+    with ieee_float32():
+        assert float32_precision(CUDA) == float32_precision(CPU) == {"convolution": "ieee", "matrix_product": "ieee"}
+    assert float32_precision(CUDA)["convolution"] == "tf32"
+    assert float32_precision(CPU)["convolution"] == "bf16"
+
+
+@pytest.mark.parametrize("execution", [Execution(), Execution(exact=True)])
+def test_a_recording_says_it(ampere, tmp_path, execution):
+    torch.backends.mkldnn.conv.fp32_precision = "tf32"
+    recording = record(draw_images(tmp_path / "data"), tmp_path / "recording.zarr", execution=execution)
+    assert recording.provenance["execution"]["float32_precision"]["convolution"] == "tf32"

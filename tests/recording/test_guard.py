@@ -11,6 +11,8 @@ import pytest
 
 from se_probe.errors import SeProbeError
 from se_probe.recording import open_recording, verify
+from se_probe.recording.guard import root_attributes
+from se_probe.recording.header import header_of
 from se_probe.recording.shards import DamagedShardError, Shard
 
 
@@ -105,15 +107,16 @@ def test_damaged_attributes(copy, change):
         open_recording(copy)
 
 
-def test_a_shard_that_claims_too_much(tmp_path):
+def test_a_shard_that_claims_too_much(copy, tmp_path):
+    recorded = header_of(root_attributes(copy))
     header = json.dumps({"gates": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}}).encode()
     path = tmp_path / "000000000.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 100)
     with pytest.raises(DamagedShardError, match="is damaged: it cannot be read"):
-        Shard.read(path)
+        Shard.read(path, recorded)
     path.write_bytes((10**15).to_bytes(8, "little"))
     with pytest.raises(DamagedShardError, match="is damaged: it cannot be read"):
-        Shard.read(path)
+        Shard.read(path, recorded)
 
 
 @pytest.mark.parametrize(

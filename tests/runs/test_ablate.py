@@ -128,18 +128,18 @@ def test_a_network_without_logits_is_refused_before_anything_is_recorded(photogr
 
 
 def test_a_stopped_run_keeps_what_was_measured(tmp_path, monkeypatch):
-    from se_probe.ablation import writing
+    from se_probe.ablation import results
 
-    monkeypatch.setattr(writing, "IMAGES_AT_ONCE", 10)
+    monkeypatch.setattr(results, "IMAGES_AT_ONCE", 10)
     seen = []
 
-    def stop(_self, measured, add=writing.AblationWriter.add):
+    def stop(_self, measured, add=results.AblationWriter.add):
         add(_self, measured)
         seen.append(measured)
         if len(seen) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(writing.AblationWriter, "add", stop)
+    monkeypatch.setattr(results.AblationWriter, "add", stop)
     with pytest.raises(KeyboardInterrupt):
         demo(tmp_path / "run", batch_size=10)
     ablation = se_probe.open_ablation(tmp_path / "run")

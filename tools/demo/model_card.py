@@ -76,16 +76,14 @@ def _introduction() -> str:
     return f"""\
 # The networks of the demo
 
-Three small image classifiers, built with timm and trained by `tools/demo/train.py` on drawings that
-`se_probe/demo/stimuli.py` makes of ten ImageNet classes:
+Three small image classifiers for trying se-probe without a download (`se-probe excite --demo`) and for tests against
+stimuli with known factors (scale, position, pose, colour, lighting, background). They are built with timm and trained
+by `tools/demo/train.py` on drawings from `se_probe/demo/stimuli.py` of ten ImageNet classes:
 {", ".join(SUBJECTS)}.
-They exist so that se-probe can be tried without a download and tested against stimuli whose factors (scale, position,
-pose, colour, lighting, background) are known.
 
-**Drawings are not photographs.** What these networks do says nothing about networks trained on ImageNet; they are for
-demonstration and tests only, and every figure made from them says "demo". Colours overlap between the classes and the
-background is drawn without regard to the class (its colour only has to contrast with the body's), so that the drawn
-shape is what names it.
+**Drawings are not photographs.** These networks are for demonstration and tests only and say nothing about networks
+trained on ImageNet; every figure made from them says "demo". Only the drawn shape identifies the class: colours overlap
+between classes, and the background is independent of the class (its colour only has to contrast with the body's).
 
 Licence: drawings and weights were made for this repository and carry its licence (MIT)."""
 
@@ -105,9 +103,9 @@ def _accuracy(networks: list[dict[str, Any]]) -> str:
     return f"""\
 ## Accuracy
 
-On 500 held-out drawings (instances 0 to 49 of each class, which no network was trained on): as drawn; turned grey; with
-the body in a colour of another class; with the background alone (chance is 0.100). Validation: instances 500 to 529 of
-each class, as drawn, on which settings were compared.
+Top-1 accuracy on 500 held-out drawings (instances 0 to 49 of each class, never trained on): as drawn; in grey; with the
+body in another class's colour; background only (chance is 0.100). Settings were compared on the validation drawings,
+instances 500 to 529 of each class, as drawn.
 
 {_table(header, rows)}"""
 
@@ -122,9 +120,9 @@ def _gates(networks: list[dict[str, Any]]) -> str:
     return f"""\
 ## Gates
 
-Over the held-out drawings. Spread: standard deviation over drawings, median over channels. Alive: share of the
-channels in which it is above {LIVE_GATE_SPREAD}. Selective-kernel (SK) and split-attention (SA) gates sum to 1 over two
-branches, so that their mean is 0.5.
+Over the held-out drawings. Spread: standard deviation over drawings, median over channels. Alive: share of channels
+whose spread is above {LIVE_GATE_SPREAD}. Selective-kernel (SK) and split-attention (SA) gates sum to 1 over two
+branches, so their mean is 0.5.
 
 {_table(header, rows)}"""
 
@@ -148,11 +146,11 @@ def _training(networks: list[dict[str, Any]]) -> str:
 
     python -m tools.demo.train          # or, for one network: python -m tools.demo.train se
 
-AdamW, one-cycle schedule, one thread. A sixth of the training drawings are turned grey, a quarter have their colour
-channels permuted. Weight decay is off on every layer that feeds a gate: it would drive the excitation to zero and every
-gate to 0.5. Those layers also learn more slowly (excitation rate), because at full rate gates saturate at 1. With the
-same machine and versions retraining gives the same weights bit for bit; elsewhere expect the accuracy above within a
-few percent. The times are from a machine busy with other work; an idle core needs a third of them.
+AdamW, one-cycle schedule, one thread. A sixth of the training drawings are grey; a quarter have permuted colour
+channels. Layers that feed a gate have no weight decay, which would drive every gate to 0.5, and a lower learning rate
+(excitation rate), because at full rate gates saturate at 1. Retraining gives the same weights bit for bit on the same
+machine and versions; elsewhere expect the accuracy above within a few percent. Times are from a busy machine; an idle
+core needs a third.
 
 {_table(["setting", *[f"`{network['kind']}`" for network in networks]], plans)}
 

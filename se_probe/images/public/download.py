@@ -25,21 +25,21 @@ Progress = Callable[[int], None]
 
 _CHUNK = 2**20
 _TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two pieces
-_TRIES = 3  # in a row that bring no new byte
+_TRIES = 3  # attempts in a row without a new byte
 _WAIT = 2.0
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 _PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 def download(url: str, archive: Path, size: int, sha256: str, progress: Progress) -> None:
-    """Download a file, unless it is there already, and check it before it gets its name.
+    """Download a file, unless it exists, and verify its checksum.
 
     Args:
-        url: where it is served.
+        url: its address.
         archive: its path; a partial download is kept beside it.
         size: its length in bytes.
         sha256: its checksum.
-        progress: called with the number of bytes that are there so far.
+        progress: called with the number of bytes so far.
 
     Raises:
         SeProbeError: it cannot be obtained (the partial download is kept and the next call resumes it), or the
@@ -59,7 +59,7 @@ def download(url: str, archive: Path, size: int, sha256: str, progress: Progress
 
 @dataclass(frozen=True)
 class _Resuming:
-    """A downloader for pooch that resumes; `part` is the file of the partial download."""
+    """A downloader for pooch that resumes the partial download `part`."""
 
     part: Path
     size: int
@@ -90,7 +90,7 @@ class _Resuming:
         with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
             start = self._start(url, answer, kept)
             if start == 0:
-                self._remember(answer)
+                self._keep_validator(answer)
             with self.part.open("r+b" if start else "wb") as stream:
                 stream.seek(start)
                 # Undecoded, because a server may declare the archive's own compression as an encoding.
@@ -104,7 +104,7 @@ class _Resuming:
                 raise _InterruptedError("the connection was closed")
 
     def _start(self, url: str, answer: requests.Response, kept: int) -> int:
-        """Return the place in the file that the answer's first byte belongs to."""
+        """Return the offset in the file of the answer's first byte."""
         status = answer.status_code
         if status == 206:
             found = _CONTENT_RANGE.match(answer.headers.get("Content-Range", ""))
@@ -133,8 +133,8 @@ class _Resuming:
             "another address of it with --url"
         )
 
-    def _remember(self, answer: requests.Response) -> None:
-        """Keep the validator of this version of the file for If-Range, which accepts no weak tags."""
+    def _keep_validator(self, answer: requests.Response) -> None:
+        """Keep this version's ETag or date for If-Range, which accepts no weak tags."""
         tag = answer.headers.get("ETag", "")
         tag = tag if tag.startswith('"') else answer.headers.get("Last-Modified", "")
         self._tag.unlink(missing_ok=True)

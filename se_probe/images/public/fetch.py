@@ -31,14 +31,14 @@ def fetch(data: str, *, url: str | None = None, progress: bool = True) -> Path:
 
     Args:
         data: `imagenetv2`, `imagenetv2:threshold-0.7`, `imagenetv2:top-images` or `tiny-imagenet`.
-        url: another address of the same file; its checksum is compared all the same.
+        url: another address of the same file, which must have the same checksum.
         progress: show a bar.
 
     Returns:
-        The folder of labelled images, which `data` then stands for in `open_images` and `excite`.
+        The folder of labelled images; `open_images` and `excite` find it by the name `data`.
 
     Raises:
-        SeProbeError: there is no such set, it cannot be obtained, is not what was expected, or there is no room for it.
+        SeProbeError: there is no such set, it cannot be obtained, has another checksum, or does not fit on the disk.
     """
     public, part = public_set(data)
     folder = home(public)
@@ -117,13 +117,8 @@ def unpack(archive: Path, folder: Path, most: int, progress: Callable[[int], Non
     Args:
         archive: the archive; its kind follows from its content, not from its name.
         folder: the folder to make.
-        most: bytes that all files together may have.
+        most: upper bound on the bytes of all files together.
         progress: called with the number of bytes written so far.
-
-    Raises:
-        SeProbeError: the archive cannot be read, or holds a link, a device, a path that leads out of the folder, or
-            more bytes than are allowed.
-        OSError: the folder cannot be written.
     """
     folder.mkdir()
     written = 0

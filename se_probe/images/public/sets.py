@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from se_probe.errors import SeProbeError
-from se_probe.io.cache import cache_folder
+import platformdirs
 
+from se_probe.errors import SeProbeError
+
+# The file beside the unpacked images that says what was fetched, from where and when.
 RECEIPT = "fetched.json"
-"""The file beside the unpacked images that says what was fetched, from where and when."""
 
 _HUB = "https://huggingface.co/datasets/vaishaal/ImageNetV2/resolve/main"
 
@@ -21,15 +23,14 @@ class PublicSet:
 
     Attributes:
         name: what the set is called.
-        parts: the folders within the archive that hold labelled images, by what is written after the name to mean
-            one of them; the first is meant where nothing is.
+        parts: the folders of labelled images in the archive, by the suffix that selects one; the first by default.
         url: where its publisher serves it.
         size: of the archive, in bytes.
         sha256: of the archive. `docs/data.md` says where size and checksum were read.
-        unpacked: bytes on disk that the unpacked files do not exceed.
-        holds: what is in it, in words.
-        licence: its terms, in words.
-        imagenet_indices: whether folders are named by the number of a class of ImageNet-1k.
+        unpacked: upper bound on the bytes of the unpacked files.
+        holds: description of the images.
+        licence: its terms.
+        imagenet_indices: whether folders are named by class indices of ImageNet-1k.
     """
 
     name: str
@@ -102,7 +103,7 @@ _SETS = (
     ),
 )
 PUBLIC_SETS: dict[str, PublicSet] = {item.name: item for item in _SETS}
-"""The sets by their names, which hold the variant after a colon where there are several."""
+"""The sets by name, `NAME:VARIANT` where there are several variants."""
 
 _ALIASES = {
     "imagenetv2": "imagenetv2:matched-frequency",
@@ -113,12 +114,12 @@ _FAMILIES = frozenset(name.partition(":")[0] for name in PUBLIC_SETS)
 
 
 def is_public_name(data: str) -> bool:
-    """Return whether `data` names a public set (rightly spelt or not after a colon), and not a path."""
+    """Return whether `data` is the name of a public set, known or not after the colon, and not a path."""
     return data.partition(":")[0].lower() in _FAMILIES
 
 
 def public_set(data: str) -> tuple[PublicSet, str]:
-    """Return the public set that a name such as `imagenetv2`, `imagenetv2:top-images` or `tiny-imagenet:train` means.
+    """Return the public set of a name such as `imagenetv2`, `imagenetv2:top-images` or `tiny-imagenet:train`.
 
     Returns:
         The set, and the folder within its archive.
@@ -139,7 +140,7 @@ def public_set(data: str) -> tuple[PublicSet, str]:
 
 
 def full_name(data: str) -> str:
-    """Return the name of a public set with its variant or part, the same however it was asked for.
+    """Return the canonical name of a public set, with its variant or part.
 
     Raises:
         SeProbeError: there is no such set, variant or part.
@@ -150,20 +151,22 @@ def full_name(data: str) -> str:
 
 
 class State(NamedTuple):
-    """Whether a set is there: its folder, else None and how many bytes of its archive are."""
+    """What is on disk of a set: its folder, or None and the bytes of its archive downloaded so far."""
 
     folder: Path | None
     begun: int
 
 
 def home(public: PublicSet) -> Path:
-    """Return the folder of a set, whether or not it is there; it appears whole or not at all."""
-    return cache_folder() / "data" / public.folder_name
+    """Return the folder of a set, whether or not it exists; it appears whole or not at all."""
+    return downloads().parent / public.folder_name
 
 
 def downloads() -> Path:
-    """Return the folder of archives and unfinished downloads."""
-    return cache_folder() / "data" / "downloads"
+    """Return the folder of archives, below the folder that `SE_PROBE_CACHE` names or the system's for caches."""
+    named = os.environ.get("SE_PROBE_CACHE")
+    cache = Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("se-probe"))
+    return cache / "data" / "downloads"
 
 
 def part_of(archive: Path) -> Path:
@@ -172,7 +175,7 @@ def part_of(archive: Path) -> Path:
 
 
 def state_of(public: PublicSet) -> State:
-    """Return whether a set is there."""
+    """Return what is on disk of a set."""
     if home(public).is_dir():
         return State(home(public), 0)
     archive = downloads() / public.archive_name
@@ -181,7 +184,7 @@ def state_of(public: PublicSet) -> State:
 
 
 def fetched_folder(data: str) -> Path:
-    """Return the folder of labelled images that the name of a public set means. Nothing is fetched.
+    """Return the folder of labelled images of a public set by name, without fetching it.
 
     Raises:
         SeProbeError: there is no such set, or it was not fetched; the message says how to.
@@ -200,7 +203,7 @@ def fetched_folder(data: str) -> Path:
 
 
 def readable_size(size: int) -> str:
-    """Return a number of bytes in words: 248 MB, 1.26 GB."""
+    """Return a number of bytes as text: 248 MB, 1.26 GB."""
     if size >= 10**9:
         return f"{size / 10**9:.2f} GB"
     return f"{size / 10**6:.0f} MB" if size >= 10**6 else f"{size / 10**3:.1f} kB"

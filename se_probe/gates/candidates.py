@@ -1,4 +1,4 @@
-"""Which products are gates: what further passes say about each candidate, and why the others are left out."""
+"""Tell gates from other products by further passes, and say why those are left out."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from se_probe.trace.geometry import nearly_equal
 from se_probe.trace.products import Event, Trace
 from se_probe.trace.watching import CallMode, Key, product_operands
 
-# Factors that scale a feature map by its own norm are no attention maps.
+# Factors that scale a feature map by its own norm, unlike attention maps.
 NORMALISING = {"rsqrt", "reciprocal"}
-# Images of another order in the batch take other rounding; a random factor is told from that by another seed.
+# Images in another order round differently; a random factor also changes with the seed.
 TOLERANCE = {torch.float16: 1e-2, torch.bfloat16: 5e-2}
 
 WHY = {
@@ -38,12 +38,12 @@ WHY = {
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Products that are no gates, or modules that could make some: seen, not recorded.
+    """Products that are no gates, or modules that look like gates but were not called.
 
     Attributes:
         kind: a key of `WHY`.
-        module: path of the module that multiplies, or that was not called.
-        count: how many such products it makes in one forward pass.
+        module: path of the module.
+        count: number of such products in one forward pass.
     """
 
     kind: str
@@ -56,7 +56,7 @@ class LeftOut:
         return WHY[self.kind]
 
     def __str__(self) -> str:
-        """Return where it is, how often and why, in one line."""
+        """Return module, count and reason in one line."""
         times = f", {self.count} times" if self.count > 1 else ""
         return f"left out: {self.module or 'the network itself'}{times}: {self.kind}, {self.why}"
 
@@ -65,21 +65,21 @@ def decide(network: nn.Module, example: Example, watched: Trace) -> tuple[list[E
     """Return the products that multiply by gates, and what is left out.
 
     Raises:
-        SeProbeError: the flow of data and the passes disagree, or the axes of a product cannot be told.
+        SeProbeError: data flow and passes disagree, or the axes of a product are unknown.
     """
-    _refuse_untold(watched.events)
+    _refuse_unknown_axes(watched.events)
     kinds = _by_geometry(watched.events)
     candidates = [event for event in watched.events if event.key not in kinds]
     kinds |= _by_values(network, example, candidates)
     gates = [event for event in candidates if event.key not in kinds]
-    _refuse_unseen(gates)
+    _refuse_without_lineage(gates)
     counts = Counter((kinds[event.key], event.calls[-1].module) for event in watched.events if kinds.get(event.key))
     counts.update(("never called", path) for path in _never_called(network, watched.calls))
     return gates, tuple(LeftOut(kind, module, count) for (kind, module), count in counts.items())
 
 
 def _by_geometry(events: Iterable[Event]) -> dict[Key, str]:
-    """Return the products that their axes or their lineage rule out, with the kind; "" for those not worth a report."""
+    """Return the products that axes or lineage rule out, with the kind; "" for those not worth a report."""
     kinds = {}
     for event in events:
         kind, lineage = event.geometry.kind, event.lineage
@@ -99,7 +99,7 @@ def _by_geometry(events: Iterable[Event]) -> dict[Key, str]:
 
 
 def _by_values(network: nn.Module, example: Example, events: Sequence[Event]) -> dict[Key, str]:
-    """Return the candidates that passes over other images or with another seed rule out, with the kind."""
+    """Return the candidates that passes with other images or another seed rule out, with the kind."""
     events = [event for event in events if not event.values.is_meta]
     if not events:
         return {}
@@ -124,14 +124,14 @@ def _by_values(network: nn.Module, example: Example, events: Sequence[Event]) ->
                 kinds[event.key] = "other images"
     still = [event for event in events if event.key not in kinds and torch.equal(event.values[0], event.values[1])]
     kinds |= {event.key: "constant" for event in still if event.lineage is None}
-    # Layers compute the gate: it is dead, and not a constant.
+    # A gate that layers compute is dead, not a constant.
     unclear = [event for event in still if event.lineage and not event.lineage.mixing]
     unclear += [event for event in events if event.key not in kinds and event.geometry.written_out]
     return kinds | _with_fresh_weights(network, example, unclear)
 
 
 def _difference(values: torch.Tensor, swapped: torch.Tensor | None) -> float | None:
-    """Return the largest difference after images changed places, relative to the largest value; None for no match."""
+    """Return the largest relative difference after images were swapped, None if the shapes differ."""
     if swapped is None or swapped.shape != values.shape:
         return None
     first, second = values.double(), swapped.flip(0).double()
@@ -140,9 +140,9 @@ def _difference(values: torch.Tensor, swapped: torch.Tensor | None) -> float | N
 
 
 def _with_fresh_weights(network: nn.Module, example: Example, events: Sequence[Event]) -> dict[Key, str]:
-    """Return those factors, equal for both images, that do not depend on the image with other weights either.
+    """Return the factors that with other weights are constant over images, or not constant over space.
 
-    A dead gate is constant for its weights; a constant is one for any weights.
+    A dead gate is constant for its weights only.
     """
     if not events:
         return {}
@@ -167,7 +167,7 @@ def _with_fresh_weights(network: nn.Module, example: Example, events: Sequence[E
 
 
 def _fresh_weights(network: nn.Module) -> dict[str, torch.Tensor]:
-    """Return random weights for a network, of a size that keeps signals alive."""
+    """Return random weights, scaled so that signals neither vanish nor explode."""
     draw = torch.Generator().manual_seed(1)
     weights = {}
     for name, parameter in network.named_parameters():
@@ -183,7 +183,7 @@ def _fresh_weights(network: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _never_called(network: nn.Module, calls: Mapping[str, int]) -> list[str]:
-    """Return the outermost modules that no pass called and whose class has the name of a gate."""
+    """Return the outermost modules that were not called and whose class is named like a gate."""
     found: list[str] = []
     for path, module in network.named_modules():
         word = type(module).__name__.lower()
@@ -196,14 +196,14 @@ def _never_called(network: nn.Module, calls: Mapping[str, int]) -> list[str]:
 def _factors_of(
     network: nn.Module, example: Example, events: Sequence[Event], seed: int, call: Callable[..., Any] | None = None
 ) -> _Factors:
-    """Return the factors of products in another pass, in which `call` is called in place of the network."""
+    """Read the factors of products in another pass of the network, or of `call` instead."""
     mode = _Factors(events)
     watched_pass(network, example, lambda: mode.watch(network, lambda: example.call(call or network)), seed)
     return mode
 
 
 class _Factors(CallMode):
-    """Reads the factors of known products; `flat` tells whether those written out over space are constant over it."""
+    """Reads the factors of known products; `flat` tells whether those written out over space are constant there."""
 
     def __init__(self, events: Sequence[Event]) -> None:
         super().__init__()
@@ -232,7 +232,7 @@ def _where(event: Event) -> str:
     return repr(event.calls[-1].module or "the network")
 
 
-def _refuse_untold(events: Iterable[Event]) -> None:
+def _refuse_unknown_axes(events: Iterable[Event]) -> None:
     for event in events:
         if event.geometry.kind == "folded":
             raise SeProbeError(
@@ -248,7 +248,7 @@ def _refuse_untold(events: Iterable[Event]) -> None:
             )
 
 
-def _refuse_unseen(gates: Iterable[Event]) -> None:
+def _refuse_without_lineage(gates: Iterable[Event]) -> None:
     for event in gates:
         if event.lineage is None:
             raise SeProbeError(

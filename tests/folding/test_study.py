@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from se_probe.folding.loss import Loss, above_chance, images_for, least_limit, loss_of
-from se_probe.folding.search import search
+from se_probe.folding.study import search
 
 
 def known(harm, images=1000):
