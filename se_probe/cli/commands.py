@@ -74,7 +74,7 @@ def _parameter(item: Option) -> inspect.Parameter:
         names = f"{item.flag}/--no-{item.flag[2:]}" if item.default else item.flag
         return _keyword(item.name, Annotated[bool, typer.Option(names, **shared)], item.default)
     kind: Any = list[str] if item.kind is list else item.kind
-    shared["metavar"] = item.metavar or "N"
+    shared["metavar"] = item.metavar
     if item.required:
         return _keyword(item.name, Annotated[kind, typer.Argument(**shared)], inspect.Parameter.empty)
     if item.unnamed:

@@ -36,10 +36,11 @@ from se_probe.figures import (
     within_class,
 )
 from se_probe.figures.interventions import SCOPES
-from se_probe.labels import ImageClass, LabelSpace, label_space_from_names
+from se_probe.labels import LabelSpace
 from se_probe.recording import Recording
 from se_probe.runs.artifacts import Artifacts, Drawn
 from se_probe.runs.presets import DEFAULT_CHANNELS
+from se_probe.runs.recorded import recorded_labels
 from se_probe.runs.shared_settings import DrawSettings
 
 # With more classes, heat maps and trees show only the chosen ones: a thousand names cannot be read.
@@ -98,16 +99,6 @@ def curves_drawn(recording: Recording, shown: DrawSettings) -> list[Drawn]:
 
 def _resolved(labels: LabelSpace, classes: str | Sequence[str] | None) -> list[str]:
     return [item.image_class.name for item in labels.resolve_all(classes)] if classes else []
-
-
-def recorded_labels(recording: Recording) -> LabelSpace:
-    """Return the classes of a recording as a label space, with all their names."""
-    table = recording.classes[["name", "index", "wnid"]].astype(object)
-    classes = []
-    for name, index, wnid in table.where(table.notna(), None).itertuples(index=False, name=None):
-        lemmas = label_space_from_names([wnid], title="").classes[0].lemmas if wnid else (name,)
-        classes.append(ImageClass(None if index is None else int(index), wnid, name, lemmas))
-    return LabelSpace(tuple(classes), title=f"the recording {recording.path}")
 
 
 def measures_drawn(recording: Recording, tables: Mapping[str, pd.DataFrame]) -> list[Drawn]:

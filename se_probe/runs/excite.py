@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
 
 import pandas as pd
 
@@ -47,12 +46,10 @@ def excite(settings: ExciteSettings) -> RunRecording:
         with ranks.first_alone("plan"):
             plan, shown, folder, url = _plan(settings, ranks)
         with folder.held() if ranks.first else nullcontext(), resumable(plan, folder, url):
-            execution, capture = settings.execution, settings.capture
-            how: dict[str, Any] = {"effect_of": settings.effect_of, "resume": settings.resume, "ranks": ranks}
-            recording = record_run(plan, folder, execution, capture, **how)
+            recording = record_run(plan, folder, settings, ranks)
             if ranks.first:
                 if settings.null:
-                    record_null(plan, folder, execution)
+                    record_null(plan, folder, settings.execution)
                 write_run(plan, recording, folder, shown)
                 if settings.report:
                     known = {"data": settings.data, "factors": settings.factors}

@@ -155,7 +155,7 @@ def look(settings: LookSettings) -> Look:
         values = {"gate": gates, "reference": references, "effect": effects}
         table = _gate_table(sites, values, recording, unusual, settings)
         maps = _maps(network, pixels, table.groupby("image").head(settings.top), model.input_size)
-    look = Look(
+    result = Look(
         images=[str(path) for path in settings.images],
         model=f"{model.name}, {model.weights}",
         pixels=pixels.cpu(),
@@ -166,7 +166,7 @@ def look(settings: LookSettings) -> Look:
         top=settings.top,
         demo=model.source == "demo" or any(str(path).startswith(_DRAWING) for path in settings.images),
     )
-    return look if settings.out is None else _written(look, settings, model)
+    return result if settings.out is None else _written(result, settings, model)
 
 
 def _gate_table(

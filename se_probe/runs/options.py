@@ -90,7 +90,7 @@ class Option:
     word: str | None = None
     read: Callable[[Any], object] | None = None
     flag: str = ""
-    metavar: str | None = None
+    metavar: str = ""
     envvar: str | None = None
     on_command_line: bool = True
 
@@ -98,8 +98,9 @@ class Option:
     def of(cls, item: Field[Any]) -> Option:
         """Return the option that a field of a `Settings` class declares."""
         annotation = item.type if isinstance(item.type, str) else inspect.formatannotation(item.type)
-        metavar = {names: "NAMES", numbers: "NUMBERS"}.get(item.metadata.get("read"))  # type: ignore[arg-type]
-        flag = f"--{item.name.replace('_', '-')}"
+        flag, metavar = f"--{item.name.replace('_', '-')}", "NAMES" if "Sequence[str]" in annotation else "NAME"
+        if re.search(r"\b(int|float)\b", annotation):
+            metavar = "NUMBERS" if item.metadata.get("read") is numbers else "N"
         declared: dict[str, Any] = {"flag": flag, "metavar": metavar, **item.metadata}
         return cls(item.name, annotation, item.default, not item.kw_only, **declared)
 

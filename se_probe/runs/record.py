@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -59,32 +59,25 @@ def resumable_folder(settings: ExciteSettings, label: str, url: str | None, rank
 
 
 def record_run(
-    plan: Plan,
-    folder: RunFolder,
-    execution: Execution | None = None,
-    capture: Sequence[str] = (),
-    *,
-    effect_of: str = "label",
-    resume: bool = False,
-    ranks: Ranks | None = None,
+    plan: Plan, folder: RunFolder, settings: ExciteSettings | None = None, ranks: Ranks | None = None
 ) -> Recording:
     """Record a planned run into its folder, which is cleared unless the run is resumed.
 
     Args:
         plan: the run.
         folder: the run's folder.
-        execution: how the network runs; by default as a copy with channels last and folded batch norms.
-        capture: signals to record beside the gates.
-        effect_of: the outcome whose change effects are.
-        resume: whether a stopped run is continued.
+        settings: what is recorded beside the gates, how the network runs, and whether the run is resumed.
         ranks: the processes that record together.
     """
-    if not resume and (ranks is None or ranks.first):
+    first = ranks is None or ranks.first
+    how: dict[str, Any] = {"ranks": ranks}
+    if settings is not None:
+        how |= {"capture": settings.capture, "effect_of": settings.effect_of, "resume": settings.resume}
+    if first and not (settings and settings.resume):
         with writing(folder.path):
             folder.clear()
-    shown = plan.settings.progress and (ranks is None or ranks.first)
-    how = {"capture": capture, "effect_of": effect_of, "resume": resume, "ranks": ranks}
-    return _record(plan, folder.recording, "recording", shown, execution, **how)
+    execution = settings.execution if settings else Execution()
+    return _record(plan, folder.recording, "recording", plan.settings.progress and first, execution, **how)
 
 
 def record_null(plan: Plan, folder: RunFolder, execution: Execution) -> None:
@@ -99,7 +92,7 @@ def record_null(plan: Plan, folder: RunFolder, execution: Execution) -> None:
     _record(fresh, folder.null, "recording fresh weights", plan.settings.progress, execution)
 
 
-def _record(plan: Plan, path: Path, words: str, shown: bool, execution: Execution | None, **how: Any) -> Recording:
+def _record(plan: Plan, path: Path, words: str, shown: bool, execution: Execution, **how: Any) -> Recording:
     with progress_bar(words, len(plan.selection.entries), shown=shown) as progress:
         return record(
             plan.model,
@@ -110,7 +103,7 @@ def _record(plan: Plan, path: Path, words: str, shown: bool, execution: Executio
             batch_size=plan.machine.batch_size,
             workers=plan.machine.workers,
             device=plan.machine.device,
-            execution=execution or Execution(),
+            execution=execution,
             say=tell_line,
             progress=progress,
             **how,

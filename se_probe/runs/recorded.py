@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from se_probe.analysis.findings import findings, findings_table
-from se_probe.labels import ImageClass, LabelSpace
+from se_probe.labels import ImageClass, LabelSpace, label_space_from_names
 from se_probe.recording import Recording
 from se_probe.recording.recording import open_recording as open_store
 
@@ -38,13 +38,8 @@ class RunRecording(Recording):
 
     @property
     def labels(self) -> LabelSpace:
-        """The classes seen, in the order of the network's output units; those without a unit come last."""
-        table = self.classes.sort_values("index", na_position="last", kind="stable").astype(object)
-        rows = table[["index", "wnid", "name"]].where(table.notna(), None).itertuples(index=False, name=None)
-        classes = tuple(
-            ImageClass(None if unit is None else int(unit), wnid, str(name), (str(name),)) for unit, wnid, name in rows
-        )
-        return LabelSpace(classes, f"classes of {self.path.parent.name}")
+        """The classes seen, see `recorded_labels`."""
+        return recorded_labels(self)
 
     def findings(self) -> pd.DataFrame:
         """Judge the papers' claims: a row each with title, verdict, result and statement.
@@ -85,6 +80,17 @@ class RunRecording(Recording):
     def __repr__(self) -> str:
         model, state = self.provenance["model"]["name"], "" if self.complete else ", INCOMPLETE"
         return f"<se_probe.Recording {self.path}: {model}, {len(self.sites)} sites, {len(self.images)} images{state}>"
+
+
+def recorded_labels(recording: Recording) -> LabelSpace:
+    """Return the classes seen, with all their names, in the order of output units; those without a unit come last."""
+    table = recording.classes.sort_values("index", na_position="last", kind="stable").astype(object)
+    rows = table[["name", "index", "wnid"]].where(table.notna(), None).itertuples(index=False, name=None)
+    classes = []
+    for name, index, wnid in rows:
+        lemmas = label_space_from_names([wnid], title="").classes[0].lemmas if wnid else (name,)
+        classes.append(ImageClass(None if index is None else int(index), wnid, name, lemmas))
+    return LabelSpace(tuple(classes), title=f"the recording {recording.path}")
 
 
 def open_recording(path: str | Path) -> RunRecording:

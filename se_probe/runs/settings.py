@@ -83,7 +83,6 @@ class ExciteSettings(ReportSettings, FigureSettings, ExecutionSettings, Referenc
         default=(),
         help="What to record beside the gates, separated by commas: logit, squeeze, feature (the feature map's spatial "
         "mean before and after the gate), effect (what each channel's gate does to the answer).",
-        metavar="NAMES",
         read=_signals,
     )
     effect_of: str = option(
@@ -91,7 +90,6 @@ class ExciteSettings(ReportSettings, FigureSettings, ExecutionSettings, Referenc
         help="The outcome whose change --capture effect records: label (logit of the image's class), predicted (logit "
         "of the predicted class), log-probability (of the image's class).",
         choices=("label", "predicted", "log-probability"),
-        metavar="NAME",
     )
     null: bool = option(
         default=False,
@@ -121,7 +119,6 @@ class ScaleSettings(FastSettings, ReferenceSettings, JoinSettings):
     model: str | torch.nn.Module | LoadedModel | None = option(
         default=None,
         help="As in excite. Default: skresnext50_32x4d, timm's network nearest SKNet-50 (demo:sk with --demo).",
-        metavar="NAME",
         on_resume=OnResume.INPUT,
     )
     preset: str = preset_option("sknet", "A paper whose network, classes and scales are the defaults.")
@@ -138,7 +135,6 @@ class ScaleSettings(FastSettings, ReferenceSettings, JoinSettings):
         help="crop: the central part, resized to the image's size (the paper's way as far as known: unconfirmed), "
         "which blurs images no larger than the network's input; object: draw the object larger, with --demo.",
         choices=tuple(SCALE_METHODS),
-        metavar="NAME",
     )
 
 
@@ -200,7 +196,6 @@ class FoldSettings(BatchSettings, MetricSettings, JoinSettings):
     classes: str | Sequence[str] | None = option(
         default=None,
         help="Classes whose images are used. Default: all of the data.",
-        metavar="NAMES",
         on_resume=OnResume.INPUT,
     )
 
@@ -272,7 +267,6 @@ class LookSettings(FolderSettings, MachineSettings, ArchitectureSettings, Networ
         help="Which gates are shown: deviation, the most unusual against the run, or effect, those that change the "
         "answer most. Default: deviation with a run, effect without.",
         choices=("deviation", "effect"),
-        metavar="NAME",
     )
     seed: int = seed_option("Seed of --random-weights and of the permutations for words.")
     out: str | Path | None = out_option(
@@ -291,7 +285,6 @@ class CostSettings(ArchitectureSettings, panel=Panel.SPEED):
         default=None,
         help="A network, named as in excite --model. Default: that of --run.",
         kw_only=False,
-        metavar="NAME",
         panel=Panel.WHAT,
         flag="",
     )
@@ -315,7 +308,6 @@ class CostSettings(ArchitectureSettings, panel=Panel.SPEED):
         default="all",
         help="all gates together, or also each stage or each site alone.",
         choices=("all", "stage", "site"),
-        metavar="NAME",
     )
     rounds: int = option(default=25, help="How often every variant is timed, at least 15.", least=15, most=100_000)
     batch_size: int = option(default=1, help="Images in a batch that is timed.", least=1, most=LARGEST_BATCH)
@@ -323,7 +315,6 @@ class CostSettings(ArchitectureSettings, panel=Panel.SPEED):
         default=None,
         help="torch device of a network given by name; one in memory stays where it is. Default: an accelerator if "
         "there is one, else cpu.",
-        metavar="NAME",
     )
     out: str | Path | None = out_option(
         "Folder for the figures with their CSV, and cost.json. Default: cost in the folder of --run; else nothing is "

@@ -33,7 +33,7 @@ def out_option(help: str, **declared: Any) -> Any:
 
 def preset_option(default: str | None, help: str, **declared: Any) -> Any:
     """Declare the option `preset`."""
-    return option(default=default, help=help, choices=tuple(PRESETS), metavar="NAME", **declared)
+    return option(default=default, help=help, choices=tuple(PRESETS), **declared)
 
 
 def progress_option(help: str) -> Any:
@@ -79,7 +79,6 @@ class NetworkSettings(Settings, on_resume=OnResume.INPUT):
         default=None,
         help="A timm name, torchvision:NAME, hf-hub:ORG/NAME, path/to/file.py:function or demo:se|sk|sa. Default: "
         "legacy_seresnet50, the weights nearest the paper (demo:se with --demo).",
-        metavar="NAME",
     )
     checkpoint: str | Path | None = option(
         default=None,
@@ -109,9 +108,7 @@ class MachineSettings(Settings, panel=Panel.SPEED, on_resume=OnResume.FREE):
     workers: int | None = option(
         default=None, help="Processes that decode images. Default: up to four.", least=0, most=1024
     )
-    device: str | None = option(
-        default=None, help="torch device. Default: an accelerator if there is one, else cpu.", metavar="NAME"
-    )
+    device: str | None = option(default=None, help="torch device. Default: an accelerator if there is one, else cpu.")
 
 
 class BatchSettings(Settings, panel=Panel.SPEED, on_resume=OnResume.FREE):
@@ -159,7 +156,6 @@ class ExecutionSettings(FastSettings, panel=Panel.SPEED):
         default=None,
         help="float32 or bfloat16; how far gates move is measured and kept. Default: the network's own.",
         choices=("float32", "bfloat16"),
-        metavar="NAME",
     )
     predictions: bool = option(
         default=True, help="Keep the network's predictions; without them a pass ends after the last recorded site."
@@ -195,16 +191,13 @@ class FigureSettings(Settings, panel=Panel.FIGURES, on_resume=OnResume.SHOWN):
     within: str | Sequence[str] | None = option(
         default=None,
         help="Classes of the within-class figure. Default: goldfish,plane if chosen, else the first two.",
-        metavar="NAMES",
     )
 
 
 class DrawSettings(FigureSettings, panel=Panel.FIGURES, on_resume=OnResume.SHOWN):
     """What the figures of an existing recording show."""
 
-    classes: str | Sequence[str] | None = option(
-        default=None, help="Classes to draw. Default: the chosen ones.", metavar="NAMES"
-    )
+    classes: str | Sequence[str] | None = option(default=None, help="Classes to draw. Default: the chosen ones.")
     seed: int = seed_option("Decides which channels are shown.")
 
 
@@ -244,7 +237,6 @@ class RunSettings(FolderSettings, MachineSettings, DataSettings, ArchitectureSet
     name: str | None = option(
         default=None,
         help="Name of the run's folder under reports/; numbered where it is taken. Default: the network's name.",
-        metavar="NAME",
         panel=Panel.WHERE,
         on_resume=OnResume.PLACE,
     )
@@ -269,7 +261,6 @@ class ReferenceSettings(RunSettings, on_resume=OnResume.INPUT):
         default=None,
         help="Classes to compare: indices, wnids or exact names, separated by commas. Default: "
         "goldfish,pug,plane,cliff; without them, the first four classes of the data.",
-        metavar="NAMES",
         kw_only=False,
     )
     reference_per_class: int | None = option(

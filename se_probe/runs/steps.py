@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from se_probe.analysis.findings import Summary
 from se_probe.analysis.steps import step_accuracy, step_events, step_sentences, step_sites
@@ -85,8 +84,7 @@ def record_steps(settings: ExciteSettings) -> Recording:
         if not recordings and not settings.resume:
             parts.clear()
         tell("step", step.label)
-        how: dict[str, Any] = {"effect_of": settings.effect_of, "resume": settings.resume}
-        recordings[step.label] = record_run(plan, parts.of(name), settings.execution, settings.capture, **how)
+        recordings[step.label] = record_run(plan, parts.of(name), settings)
     with status("comparing", shown=settings.progress):
         _compare(settings, steps, recordings, parts.folder.path)
     return recordings[steps[-1].label]
