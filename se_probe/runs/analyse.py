@@ -68,13 +68,7 @@ def write_analysis(
 
 
 def update_report(recording: Recording, *, data: str | Path | None, progress: bool) -> None:
-    """Write the report of a run again, with a result that joined it, and log only where it is.
-
-    Args:
-        recording: that of the run.
-        data: the images, see `write_analysis`.
-        progress: whether to show progress.
-    """
+    """Write the report of a run again, with a result that joined it, and log only where it is."""
     report, _, _ = _analyse(recording, data, None, progress)
     tell("report", report.resolve().as_uri())
 

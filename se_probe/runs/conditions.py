@@ -88,14 +88,7 @@ class Parts:
 def record_conditions(
     plan: Plan, parts: Parts, conditions: Mapping[Key, Condition], *, exact: bool, capture: Sequence[str] = ()
 ) -> tuple[dict[Key, Recording], dict[Key, pd.Series]]:
-    """Record the images of a run under every condition, with the same network and settings.
-
-    Args:
-        plan: the run.
-        parts: where the recordings go; those of an earlier run are removed.
-        conditions: key of the result → condition.
-        exact: whether the network itself runs, and no faster copy.
-        capture: signals to record beside the gates.
+    """Record the images of a run under every condition, into parts that are cleared first.
 
     Returns:
         The recordings, and the energies of the network's output by the images' paths, by condition.
@@ -145,11 +138,7 @@ def thumbnail(image: Image.Image) -> torch.Tensor:
 
 
 def write_thumbnails(folder: Path, conditions: Mapping[Key, Condition], paths: Sequence[str]) -> Thumbnails:
-    """Write pictures of some images under each condition to one file, and return them by path and condition.
-
-    Raises:
-        SeProbeError: the file cannot be written.
-    """
+    """Write pictures of some images under each condition to one file; return them by path and condition."""
     thumbnails: Thumbnails = {}
     for key, condition in conditions.items():
         pictures = transformed(condition.selection, condition.thumbnail, paths)

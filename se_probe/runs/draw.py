@@ -76,11 +76,7 @@ def draw(
 
 
 def curves_drawn(recording: Recording, shown: DrawSettings) -> list[Drawn]:
-    """Draw class means by channel, and the spread within classes.
-
-    Raises:
-        SeProbeError: the recording lacks a site or class.
-    """
+    """Draw class means by channel, and the spread within classes."""
     labels = recorded_labels(recording)
     present = [name for name in recording.chosen if name in set(recording.classes["name"])]
     names = _resolved(labels, shown.classes) or present
@@ -147,11 +143,7 @@ def interventions_drawn(
 ) -> list[Drawn]:
     """Draw what interventions cost, a set of figures for each replacement.
 
-    Args:
-        tables: those of `ablation_tables`.
-        model: the network and its weights, in words.
-        demo: whether the network or the images are the demo's.
-        specificity: table of `site_specificity`, for the figure of specificity and importance.
+    With `specificity`, the table of `site_specificity`, specificity is drawn against importance.
     """
     sites, classes = tables["ablation_sites.csv"], tables["ablation_classes.csv"]
     replacements = list(sites["replacement"].unique())

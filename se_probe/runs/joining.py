@@ -31,9 +31,6 @@ def join(settings: S) -> tuple[S, Recording | None]:
     """Complete settings from the run that they name, if any; return them and its recording.
 
     Nothing that the recording names is opened or run: code, checkpoints and folders of images must be given again.
-
-    Raises:
-        SeProbeError: the run is incomplete, or something must be given again.
     """
     if settings.run is None:
         return settings, None
@@ -53,11 +50,7 @@ def join(settings: S) -> tuple[S, Recording | None]:
 
 
 def complete_run(run: str | Path) -> Recording:
-    """Open the recording of a run.
-
-    Raises:
-        SeProbeError: there is none, or it was stopped before its end.
-    """
+    """Open the recording of a run; refuse one that was stopped before its end."""
     recording = open_recording(run)
     if not recording.complete:
         raise SeProbeError(f"{run} was stopped before its end; complete it with excite --resume first.")
@@ -65,11 +58,7 @@ def complete_run(run: str | Path) -> Recording:
 
 
 def recorded_network(recording: Recording) -> str:
-    """Return the name of a recording's network.
-
-    Raises:
-        SeProbeError: a recording must not choose it.
-    """
+    """Return the name of a recording's network; refuse one that a recording must not choose."""
     model = recording.provenance["model"]
     if model["source"] not in NAMED:
         raise SeProbeError(
@@ -80,17 +69,7 @@ def recorded_network(recording: Recording) -> str:
 
 
 def result_folder(settings: JoinSettings, joined: Recording | None, part: str, label: str) -> RunFolder:
-    """Choose the folder of a result: `part` in that of the joined run, else a folder of its own.
-
-    Args:
-        settings: options of the run.
-        joined: the recording of the joined run, if any.
-        part: name of the result in that run's folder.
-        label: name of a folder of its own.
-
-    Raises:
-        SeProbeError: it holds an earlier result that must not be replaced.
-    """
+    """Choose the folder of a result: `part` in that of the joined run, else one of its own named `label`."""
     if joined is None:
         return folder_of(settings, label)
     return choose_folder(part, joined.path.parent / part, overwrite=settings.overwrite)

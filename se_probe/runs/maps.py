@@ -227,9 +227,7 @@ def _pictures(plan: _Planned, positions: set[int], batch_size: int) -> dict[int,
 def picture_of(image: torch.Tensor, preprocessing: Mapping[str, object]) -> NDArray[np.float32]:
     """Return a network's input as an image, `(height, width, 3)` from 0 to 1.
 
-    Args:
-        image: `(3, height, width)`.
-        preprocessing: mean and standard deviation of the network's input; without them the range is stretched.
+    Without mean and standard deviation in the preprocessing its range is stretched.
     """
     mean, std = (preprocessing.get(name) for name in ("mean", "std"))
     values = image.float().numpy().transpose(1, 2, 0)
@@ -249,13 +247,6 @@ def channel_maps(
 
     Notable are, in turn, the channels whose gates differ most between images, those with a word and the largest area
     under its curve, and those with the largest effects, as far as the run's tables have these.
-
-    Args:
-        recording: the recording.
-        model: its network.
-        selection: its images.
-        mapper: maps of the network's gates.
-        batch_size: images in one forward pass.
     """
     tables = recording.path.parent / TABLES
     orders = (_strongest(tables / WORDS, "auc", "word"), _strongest(tables / EFFECTS, "effect"))

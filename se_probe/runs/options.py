@@ -138,11 +138,7 @@ class Option:
         return span + (f', or "{self.word}"' if self.word else "")
 
     def accept(self, value: Any) -> Any:
-        """Parse and check a value.
-
-        Raises:
-            SeProbeError: the option does not allow it.
-        """
+        """Parse and check a value; raise SeProbeError if the option does not allow it."""
         if isinstance(value, (str, Path)):
             self._check_text(str(value))
         texts = (str, list, tuple) if self._first in ("Sequence", "Mapping") else str
@@ -295,11 +291,7 @@ def python_words(help_text: str) -> str:
 
 
 def names(given: str | Sequence[str]) -> tuple[str, ...]:
-    """Return names from a list or a comma-separated text.
-
-    Raises:
-        SeProbeError: there are none.
-    """
+    """Return names, at least one, from a list or a comma-separated text."""
     parts = given.split(",") if isinstance(given, str) else given
     stripped = tuple(str(part).strip() for part in parts if str(part).strip())
     if not stripped:
@@ -308,11 +300,7 @@ def names(given: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def numbers(given: str | Sequence[float]) -> tuple[float, ...]:
-    """Return numbers from a list or a comma-separated text.
-
-    Raises:
-        SeProbeError: a part is not a number.
-    """
+    """Return numbers from a list or a comma-separated text."""
     values = []
     for part in names(given) if isinstance(given, str) else given:
         try:

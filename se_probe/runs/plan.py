@@ -53,21 +53,13 @@ class Machine:
 
 
 def machine_of(settings: MachineSettings, batch_size: int | str) -> Machine:
-    """Resolve and check where the network runs.
-
-    Raises:
-        SeProbeError: the device cannot be used.
-    """
+    """Resolve and check where the network runs."""
     workers = min(4, max(1, (os.cpu_count() or 1) - 1)) if settings.workers is None else settings.workers
     return Machine(device_of(settings.device), workers, batch_size if isinstance(batch_size, int) else None)
 
 
 def device_of(device: str | None) -> str:
-    """Return the given device once it has computed something; by default an accelerator if there is one.
-
-    Raises:
-        SeProbeError: it does not compute.
-    """
+    """Return the given device once it has computed something; by default an accelerator if there is one."""
     if device is None:
         if torch.cuda.is_available():
             return "cuda"
@@ -122,19 +114,7 @@ def plan_run(
     record_sites: Sequence[str] | None = None,
     ranks: int = 1,
 ) -> Plan:
-    """Find the gates of a network, and plan a run over the selected images.
-
-    Args:
-        settings: options of the run.
-        model: the network.
-        selection: the images.
-        machine: where the network runs.
-        record_sites: sites to record, all by default.
-        ranks: number of processes that record together.
-
-    Raises:
-        SeProbeError: the network has no gates, or not these sites.
-    """
+    """Find the gates of a network, of some sites only if `record_sites` are given, and plan a run over the images."""
     with status("finding gates", shown=settings.progress):
         discovery = discover(model.network, model.input_size)
     require_gates(model.name, discovery)
@@ -166,11 +146,7 @@ def label_of(network: str | torch.nn.Module | LoadedModel) -> str:
 
 
 def load_network(settings: RunSettings | LookSettings, default: str) -> LoadedModel:
-    """Return the network of a run: loaded by name, wrapped from memory, or as given.
-
-    Raises:
-        SeProbeError: it cannot be loaded.
-    """
+    """Return the network of a run: loaded by name, wrapped from memory, or as given."""
     network = settings.network(default)
     if isinstance(network, torch.nn.Module):
         model = model_of(network)
@@ -199,11 +175,7 @@ def load_inputs(
 
 
 def open_data(settings: RunSettings, model: LoadedModel, *, unlabelled: bool = False) -> ImageSet:
-    """Open the images of a run: the demo's drawings, or `data`.
-
-    Raises:
-        SeProbeError: neither or both are given.
-    """
+    """Open the images of a run: the demo's drawings, or `data`."""
     if settings.uses_demo and settings.data is not None:
         raise SeProbeError(
             f"both the demo and the data {settings.data} were asked for; choose one of --demo and --data."
@@ -223,11 +195,7 @@ def open_data(settings: RunSettings, model: LoadedModel, *, unlabelled: bool = F
 
 
 def select_images(settings: ReferenceSettings, images: ImageSet, preset: Preset) -> Selection:
-    """Choose classes and select their images.
-
-    Raises:
-        SeProbeError: a class is not among the data's, or has no images.
-    """
+    """Choose classes and select their images."""
     chosen = resolve_classes(images.labels, settings.classes or default_classes(images, preset))
     per_class, others = settings.per_class, settings.reference_per_class
     reference = per_class if others is None else others
@@ -239,11 +207,7 @@ def select_images(settings: ReferenceSettings, images: ImageSet, preset: Preset)
 
 
 def resolve_classes(labels: LabelSpace, classes: str | Sequence[str]) -> list[ImageClass]:
-    """Resolve names to classes, and log them.
-
-    Raises:
-        SeProbeError: a name is unknown or ambiguous.
-    """
+    """Resolve names to classes, and log them."""
     resolutions = labels.resolve_all(classes)
     tell("classes", ", ".join(item.image_class.describe() for item in resolutions))
     for item in resolutions:
@@ -283,11 +247,7 @@ def _spread(classes: Sequence[ImageClass], count: int) -> list[ImageClass]:
 
 
 def classes_within(selection: Selection, within: str | Sequence[str] | None) -> list[str]:
-    """Return the classes of the within-class figure.
-
-    Raises:
-        SeProbeError: one of them is not among the chosen classes.
-    """
+    """Return the classes of the within-class figure."""
     chosen = selection.chosen
     if within is None:
         return default_within([item.name for item in chosen])

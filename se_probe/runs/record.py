@@ -30,24 +30,13 @@ from se_probe.runs.shared_settings import DrawSettings, RunSettings
 
 
 def folder_of(settings: RunSettings, label: str) -> RunFolder:
-    """Choose the folder of a run.
-
-    Raises:
-        SeProbeError: it holds a run that must not be replaced, or it is a file.
-    """
+    """Choose the folder of a run; refuse one with a run that must not be replaced."""
     out = Path(settings.out) if settings.out is not None else None
     return choose_folder(settings.name or label, out, overwrite=settings.overwrite)
 
 
 def resumable_folder(settings: ExciteSettings, label: str, url: str | None, ranks: Ranks) -> RunFolder:
-    """Choose the run's folder on rank 0, and point out a stopped run that could be continued.
-
-    Args:
-        settings: options of the run.
-        label: name of the folder if the settings give none.
-        url: where the folder is copied at the end, if anywhere.
-        ranks: the processes that record together.
-    """
+    """Choose the run's folder on rank 0, and point out a stopped run that could be continued."""
     label = settings.name or label
     out = Path(settings.out) if settings.out is not None and url is None else None
     if ranks.first and out is None and not settings.resume:
@@ -63,11 +52,7 @@ def record_run(
 ) -> Recording:
     """Record a planned run into its folder, which is cleared unless the run is resumed.
 
-    Args:
-        plan: the run.
-        folder: the run's folder.
-        settings: what is recorded beside the gates, how the network runs, and whether the run is resumed.
-        ranks: the processes that record together.
+    `settings` say what is recorded beside the gates, how the network runs, and whether the run is resumed.
     """
     first = ranks is None or ranks.first
     how: dict[str, Any] = {"ranks": ranks}
@@ -81,11 +66,7 @@ def record_run(
 
 
 def record_null(plan: Plan, folder: RunFolder, execution: Execution) -> None:
-    """Record the architecture with fresh weights on the same images, beside the run.
-
-    Raises:
-        SeProbeError: fresh weights cannot be drawn for a part of the network.
-    """
+    """Record the architecture with fresh weights on the same images, beside the run."""
     fresh = replace(plan, model=fresh_weights(plan.model, plan.settings.seed))
     if folder.null.exists():
         remove(folder.null)
@@ -111,14 +92,7 @@ def _record(plan: Plan, path: Path, words: str, shown: bool, execution: Executio
 
 
 def write_run(plan: Plan, recording: Recording, folder: RunFolder, shown: DrawSettings) -> None:
-    """Write the figures, tables and `run.json` of a recording.
-
-    Args:
-        plan: the run.
-        recording: the recording.
-        folder: the run's folder.
-        shown: what the figures show.
-    """
+    """Write the figures, tables and `run.json` of a recording."""
     tell("recorded", f"{len(recording.images)} images in {folder.recording}")
     warnings = tell_warnings(recording)
     artifacts = Artifacts(folder.path)

@@ -58,11 +58,7 @@ class Step:
 
 
 def record_steps(settings: ExciteSettings) -> Recording:
-    """Record the same images at every step, write a comparison, and return the recording of the last step.
-
-    Raises:
-        SeProbeError: an input cannot be used; recordings that were begun are marked as incomplete.
-    """
+    """Record the same images at every step, write a comparison, and return the recording of the last step."""
     require_one_process("a comparison over steps")
     steps = steps_of(settings)
     if settings.null or is_url(settings.out or ""):
@@ -91,11 +87,7 @@ def record_steps(settings: ExciteSettings) -> Recording:
 
 
 def steps_of(settings: ExciteSettings) -> list[Step]:
-    """Return the steps that settings name, in their order.
-
-    Raises:
-        SeProbeError: there are fewer than two, or they contradict other settings.
-    """
+    """Return the steps that settings name, two or more, in their order."""
     if settings.checkpoints is not None and (settings.sweep is not None or settings.checkpoint is not None):
         raise SeProbeError("--checkpoints and --sweep or --checkpoint were given; choose one of them.")
     if settings.checkpoints is not None:
