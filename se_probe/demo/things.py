@@ -61,7 +61,7 @@ def hourglass(pen: Pen, colour: Colour, build: tuple[float, float]) -> None:
 
 
 def _sand(pen: Pen, wide: float, run: float, colour: Colour) -> None:
-    """Sand of which the share `run` has fallen: what is left above, the stream, the heap below."""
+    """Draw the sand, of which the share `run` has fallen: the rest above, the stream, the heap below."""
     level = -0.72 + 0.5 * run
     half = wide * _bulb_width(level / -0.82)
     funnel = [(0.92 * half, level), (0.5 * half, 0.4 * level), (0.03, 0.0)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from se_probe.recording import open_recording
@@ -9,7 +10,7 @@ from se_probe.recording.run_folder import RunFolder
 from se_probe.runs import change, scale
 from se_probe.runs.artifacts import Artifacts
 from se_probe.runs.conditions import Parts
-from se_probe.runs.draw import draw
+from se_probe.runs.draw import curves_drawn
 from se_probe.runs.options import verb
 from se_probe.runs.presets import DEFAULT_CHANNELS
 from se_probe.runs.settings import PlotSettings
@@ -30,12 +31,5 @@ def plot(settings: PlotSettings) -> list[Path]:
         if Parts(RunFolder(run), prefix).stores():
             return Artifacts(Path(settings.out or run)).figures(open_run(run).drawn())
     recording = open_recording(run)
-    return draw(
-        recording,
-        settings.out or recording.path.parent,
-        sites=settings.sites,
-        classes=settings.classes,
-        channels=settings.channels or DEFAULT_CHANNELS,
-        within=settings.within,
-        seed=settings.seed,
-    )
+    shown = replace(settings, channels=settings.channels or DEFAULT_CHANNELS)
+    return Artifacts(Path(settings.out or recording.path.parent)).figures(curves_drawn(recording, shown))
