@@ -32,7 +32,11 @@ def contents(folder):
 
 def test_interventions_on_a_recorded_run_are_those_of_a_run_of_their_own(run, tmp_path):
     before = contents(run / "recording.zarr")
-    joined = se_probe.ablate(run=run, replacement="mean", sites=["each"], **QUIET)
+    paths = se_probe.open_recording(run).images["path"]
+    pd.DataFrame({"path": paths, "number": range(len(paths))}).to_csv(tmp_path / "factors.csv", index=False)
+    known = {"factors": tmp_path / "factors.csv"}
+    joined = se_probe.ablate(run=run, replacement="mean", sites=["each"], **known, **QUIET)
+    assert set(pd.read_csv(run / "tables" / "site_factors.csv")["factor"]) == {"number", "all factors"}
     assert contents(run / "recording.zarr") == before
     assert joined.path == run / "ablation.zarr"
     classes = "goldfish,pug,plane,cliff"
