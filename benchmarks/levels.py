@@ -17,7 +17,7 @@ from se_probe.analysis.gates import site_gates
 from se_probe.analysis.specificity import reliable
 from se_probe.analysis.stats.class_tests import anova_type_test, bootstrap_test, false_discovery
 from se_probe.analysis.stats.intervals import omega_squared_over_classes
-from se_probe.analysis.stats.moments import Components, omega_squared
+from se_probe.analysis.stats.moments import Components, Moments, omega_squared
 from se_probe.recording import open_recording
 
 ALL_CLASSES = ([50] * 50, [5] * 50, [50] * 4 + [5] * 46, [10] * 25 + [40] * 25, [50] * 10, [25] * 12)
@@ -27,11 +27,11 @@ LEVEL = 0.05
 CHANNELS = 64
 
 
-def moments(groups: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`count` (class), `mean` and `m2` (column, class)."""
+def moments(groups: Sequence[np.ndarray]) -> Moments:
+    """Moments `(column, class)` of arrays `(image, column)`."""
     means = np.stack([group.mean(axis=0) for group in groups], axis=-1)
     m2 = np.stack([np.sum((group - group.mean(axis=0)) ** 2, axis=0) for group in groups], axis=-1)
-    return np.array([len(group) for group in groups]), means, m2
+    return Moments(np.array([len(group) for group in groups]), means, m2)
 
 
 def f_test(groups: Sequence[np.ndarray]) -> np.ndarray:
@@ -64,7 +64,7 @@ def levels(sites: Sequence[Sequence[np.ndarray]], runs: int) -> None:
         for classes in sites:
             for _ in range(runs):
                 groups = drawn(rng, classes, counts)
-                p = {"F": f_test(groups), "anova-type": reliable(anova_type_test(*moments(groups))[1])}
+                p = {"F": f_test(groups), "anova-type": reliable(anova_type_test(moments(groups))[1])}
                 for name, values in p.items():
                     found[name].append(values)
                     found[f"{name}, q"].append(false_discovery(values))
@@ -97,7 +97,7 @@ def coverage(sites: Sequence[Sequence[np.ndarray]], runs: int) -> None:
                 for pool, kept in hits.items():
                     parts = Components(between, within)
                     truth = omega_squared(parts.pooled() if pool else parts)
-                    one = omega_squared_over_classes(*moments(groups), pool=pool)
+                    one = omega_squared_over_classes(moments(groups), pool=pool)
                     kept.append(
                         np.atleast_1d((one.low <= truth) & (truth <= one.high))[np.atleast_1d(np.isfinite(one.low))]
                     )

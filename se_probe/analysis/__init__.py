@@ -1,4 +1,4 @@
-"""From a recording to class statistics, excitation curves and tables."""
+"""Class statistics, excitation curves, measures and findings of a recording, as tables."""
 
 from se_probe.analysis.ablation import (
     ablation_classes_table,
@@ -10,22 +10,23 @@ from se_probe.analysis.ablation import (
 from se_probe.analysis.covariates import image_covariates, site_covariates
 from se_probe.analysis.curves import (
     class_statistics,
+    class_table,
     default_within,
     excitation_curves,
+    recording_tables,
     reference_name,
     reference_statistics,
     select_classes,
+    site_table,
     within_class_curves,
 )
-from se_probe.analysis.decodability import site_decodability
 from se_probe.analysis.findings import Finding, findings
 from se_probe.analysis.health import channel_health, site_health
 from se_probe.analysis.measures import beside_null, measure_tables, signal_tables
 from se_probe.analysis.protocols import GateRecording, RecordingLike, SiteLike
 from se_probe.analysis.sampling import default_panels, sample_channels, select_sites
 from se_probe.analysis.similarity import class_similarity, cluster_classes, site_similarity
-from se_probe.analysis.specificity import channel_specificity, site_specificity
-from se_probe.analysis.tables import class_table, recording_tables, site_table
+from se_probe.analysis.specificity import channel_specificity, site_decodability, site_specificity
 
 __all__ = [
     "Finding",

@@ -1,20 +1,20 @@
-"""Tables of an ablation: what each intervention costs, for all images and for each class, and what it would save."""
+"""Tables of an ablation: the cost of each intervention, over all images and by class, and the savings of removal."""
 
 import numpy as np
 import pandas as pd
 
-from se_probe.analysis.outcomes import NLL, OWN, AblationLike, Changes, cost_of, estimate, estimators, outcome_changes
+from se_probe.analysis.outcomes import ESTIMATORS, NLL, OWN, AblationLike, Changes, cost_of, estimate, outcome_changes
 from se_probe.analysis.stats.moments import Floats
 from se_probe.analysis.stats.paired import holm, sign_flip_test
 
 ALONE = "site"
 """The scope of an intervention at one site alone."""
 SAVING = ("identity", "mean", "branch")
-"""Replacements by constants, after which what computes the gate is not needed any more."""
+"""Replacements by constants, which make the computation of the gate unnecessary."""
 
 
 def ablation_sites_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFrame:
-    """Tabulate what each intervention costs; every image of a class weighs the same, and every class.
+    """Tabulate the cost of each intervention, with equal weights for classes and for the images of a class.
 
     Returns:
         One row an intervention, in the order of the ablation. After `FACTS` come `images` and `classes` seen,
@@ -24,14 +24,13 @@ def ablation_sites_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFra
         `nll_change`; `kl`, of the untouched network's distribution from the changed one in nats; `agreement`, the share
         of images with the same first choice; each with its 95 % limits `…_ci_low` and `…_ci_high`, for other images of
         these same classes, NaN where their spread is unknown (see `outcomes.estimate`). `nll_p`: paired sign-flip test
-        that NLL does not change; `nll_p_holm`: adjusted over all sites alone, NaN for other scopes. `estimators` and
-        `gates_from`, the recording whose mean gates were put in, in words. With a measure of one's own,
-        `clean_metric`, `changed_metric`, `metric_change` and `metric_p` stand in the place of all these, in the unit of
-        the measure, of which `metric` (its name), `unit` and `lower_is_better` tell; `labelled` are the images that
-        have a number, and `unchanged` those with the same number as before.
+        that NLL does not change; `nll_p_holm`: adjusted over single sites, NaN for other scopes. `estimators` in words
+        and `gates_from`, the recording with the mean gates. With the user's own measure `clean_metric`,
+        `changed_metric`, `metric_change` and `metric_p` replace these, in its unit, with `metric` (its name), `unit`
+        and `lower_is_better`; `labelled` are the images that have a value, `unchanged` those with the same value.
 
     Raises:
-        SeProbeError: the ablation is empty or does not fit together.
+        SeProbeError: the ablation is empty, or its tables do not fit its outcomes.
 
     Source: `stats.paired`.
     """
@@ -49,7 +48,8 @@ def ablation_sites_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFra
     alone = (table["scope"] == ALONE) & table[p].notna()
     table[f"{p}_holm"] = np.nan
     table.loc[alone, f"{p}_holm"] = holm(table.loc[alone, p].to_numpy(dtype=np.float64))
-    return table.assign(estimators=estimators(cost), gates_from=ablation.provenance.get("gates_from") or "")
+    words = ESTIMATORS if cost == NLL else "paired bootstrap over images within classes"
+    return table.assign(estimators=words, gates_from=ablation.provenance.get("gates_from") or "")
 
 
 def ablation_classes_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFrame:
@@ -59,20 +59,20 @@ def ablation_classes_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataF
     unit for it), without tests. A class with one image has no limits of NLL and KL.
 
     Raises:
-        SeProbeError: the ablation is empty or does not fit together.
+        SeProbeError: the ablation is empty, or its tables do not fit its outcomes.
     """
     changes = outcome_changes(ablation)
     indices = ablation.images.drop_duplicates("class")["class_index"].to_numpy()
     tables = []
-    for place, name in enumerate(changes.classes):
-        own = changes.labels == place
+    for label, name in enumerate(changes.classes):
+        own = changes.labels == label
         table = changes.interventions.assign(
-            **{"class": name, "class_index": indices[place]},
+            **{"class": name, "class_index": indices[label]},
             order=np.arange(len(changes.interventions)),
             images=int(own.sum()),
             labelled=int((own & changes.labelled).sum()),
             **_own(changes),
-            **_measured(changes, place, seed),
+            **_measured(changes, label, seed),
         )
         tables.append(table)
     joined = pd.concat(tables, ignore_index=True).sort_values("order", kind="stable", ignore_index=True)
@@ -80,10 +80,10 @@ def ablation_classes_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataF
 
 
 def with_savings(table: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
-    """Add what an intervention would save for good: `parameters_saved` and `multiply_adds_saved` of the gate paths.
+    """Add `parameters_saved` and `multiply_adds_saved` by removing the gate paths that an intervention replaces.
 
-    `costs` has a row a site with `site`, `parameters` and `multiply_adds`. NaN where the replacement still needs what
-    computes the gate, or a site is not in `costs`.
+    `costs` has a row a site with `site`, `parameters` and `multiply_adds`. NaN where the replacement still needs the
+    gate path, or a site is not in `costs`.
     """
     by_site = costs.set_index("site")
     constant = table["replacement"].str.split(":").str[0].isin(SAVING)
@@ -98,7 +98,7 @@ def site_importance(table: pd.DataFrame, specificity: pd.DataFrame) -> pd.DataFr
 
     `table` holds rows of `ablation_sites_table` with one replacement, `specificity` is the table of `site_specificity`:
     its `site`, `stage`, `between_class_sd`, `omega_squared` with `ci_low` and `ci_high`, and `verdict`, beside
-    `nll_change` with `nll_ci_low` and `nll_ci_high`, and `top1_change` with its limits; or one's own measure likewise.
+    `nll_change` and `top1_change`, or the change of the user's own measure, with limits.
     """
     own = OWN in table
     changed = [OWN] if own else ["nll", "top1"]
@@ -113,8 +113,8 @@ def site_importance(table: pd.DataFrame, specificity: pd.DataFrame) -> pd.DataFr
 def importance_correlations(table: pd.DataFrame) -> dict[str, float]:
     """Return Spearman's correlation over sites of the loss with each measure of specificity, by its column.
 
-    `table` is that of `site_importance`. Sites where either is missing are left out; a measure with fewer than three
-    sites is absent.
+    `table` is that of `site_importance`. Sites with missing values and measures with fewer than three sites are left
+    out.
     """
     found = {}
     cost = cost_of(table)
@@ -129,7 +129,7 @@ def ablation_tables(ablation: AblationLike, costs: pd.DataFrame | None = None) -
     """Both tables by the names of their files; `costs` as in `with_savings`.
 
     Raises:
-        SeProbeError: the ablation is empty or does not fit together.
+        SeProbeError: the ablation is empty, or its tables do not fit its outcomes.
     """
     sites = ablation_sites_table(ablation)
     return {
@@ -138,19 +138,19 @@ def ablation_tables(ablation: AblationLike, costs: pd.DataFrame | None = None) -
     }
 
 
-def _measured(changes: Changes, place: int | None, seed: int) -> dict[str, Floats]:
-    """Columns of all measures, over a class or, where None, over all; a row an intervention."""
+def _measured(changes: Changes, label: int | None, seed: int) -> dict[str, Floats]:
+    """Columns of all measures over a class, or over all (None)."""
     columns: dict[str, Floats] = {}
-    for name, measure in changes.measures.items():
-        found = estimate(changes, name, place, seed=seed)
+    for name in changes.values:
+        found, column = estimate(changes, name, label, seed=seed), name
         if name in changes.clean:
-            clean = changes.clean_mean(name, place)
+            clean, column = changes.clean_mean(name, label), f"{name}_change"
             columns |= {f"clean_{name}": np.full_like(found.estimate, clean), f"changed_{name}": clean + found.estimate}
-        columns |= {measure.change: found.estimate, f"{name}_ci_low": found.low, f"{name}_ci_high": found.high}
+        columns |= {column: found.estimate, f"{name}_ci_low": found.low, f"{name}_ci_high": found.high}
     return columns
 
 
 def _own(changes: Changes) -> dict[str, str | bool]:
-    """Columns that say what a measure of one's own is."""
+    """Columns that describe the user's own measure."""
     cost = changes.cost
     return {} if cost == NLL else {OWN: cost.name, "unit": cost.unit, "lower_is_better": cost.lower_is_better}

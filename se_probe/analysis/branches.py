@@ -1,17 +1,16 @@
-"""Competing branches: attention by split, how evenly it is shared, and class dependence by cardinal group.
+"""Competing branches: attention and its entropy, and class dependence by cardinal group.
 
 Source: Zhang et al., ResNeSt: Split-Attention Networks, arXiv 2004.08955.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from se_probe.analysis.gates import class_spreads, several_images
+from se_probe.analysis.gates import class_moments, class_spreads, place_of
 from se_probe.analysis.protocols import GateRecording, RecordingLike, SiteLike
-from se_probe.analysis.stats.moments import Floats, components, equal_weight_mean, omega_squared, sample_variance
+from se_probe.analysis.stats.moments import Components, Floats, equal_weight_mean, omega_squared, sample_variance
 from se_probe.analysis.stats.states import branch_entropy
 from se_probe.errors import SeProbeError
 
@@ -29,19 +28,19 @@ def split_attention(recording: RecordingLike) -> pd.DataFrame:
         for branch, _, means, dependence in _groups(recording, site, 1):
             channels = equal_weight_mean(means)
             numbers = {"mean": float(channels.mean()), "channel_sd": float(np.sqrt(sample_variance(channels)))}
-            spread = {"between_class_sd": dependence["between_class_sd"]}
-            rows.append({**_facts(site), "branch": branch, **numbers, **spread})
+            between = dependence["between_class_sd"]
+            rows.append({**_facts(site), "branch": branch, **numbers, "between_class_sd": between})
     return pd.DataFrame(rows)
 
 
 def split_entropy(recording: GateRecording) -> pd.DataFrame:
-    """How evenly attention is shared among the branches of every site, over images of the chosen classes.
+    """Entropy of the attention over branches of every site, over images of the chosen classes.
 
     Returns:
         One row a site: `site`, `stage`, `block`, `activation`, `branches`; `entropy`, over log R, mean over images
-        and channels with every class weighing the same (1: even, 0: one branch has all); `entropy_sd`, the spread
-        of an image's mean; `entropy_of_mean`, that of the mean attention over images, which is higher where the choice
-        depends on the image. NaN where branches do not compete.
+        and channels with equal weights for classes (1: even, 0: one branch has all); `entropy_sd`, the standard
+        deviation of an image's mean; `entropy_of_mean`, that of the mean attention over images, which is higher where
+        the choice depends on the image. NaN where branches do not compete.
     """
     rows = []
     for site in recording.sites:
@@ -60,8 +59,8 @@ def split_entropy(recording: GateRecording) -> pd.DataFrame:
 def cardinal_groups(recording: RecordingLike, cardinality: Mapping[str, int] | None = None) -> pd.DataFrame:
     """Class dependence of the gates of every cardinal group, from the moments of every class seen.
 
-    `cardinality` gives the number K of groups of each site, whose channels are group by group. A site that it does not
-    name is taken as one group, with `groups_known` False.
+    `cardinality` gives the number K of groups of each site, whose channels are group by group. Other sites are one
+    group, with `groups_known` False.
 
     Returns:
         One row a site, branch and group: `site`, `stage`, `block`, `activation`, `branches`, `branch`, `group`,
@@ -82,8 +81,8 @@ def cardinal_groups(recording: RecordingLike, cardinality: Mapping[str, int] | N
                 "expected a divisor of the number of channels."
             )
         for branch, group, _, dependence in _groups(recording, site, groups):
-            place = {"branch": branch, "group": group, "groups": groups, "groups_known": site.name in known}
-            rows.append({**_facts(site), **place, **dependence})
+            facts = {"branch": branch, "group": group, "groups": groups, "groups_known": site.name in known}
+            rows.append({**_facts(site), **facts, **dependence})
     return pd.DataFrame(rows)
 
 
@@ -107,25 +106,23 @@ def branch_tables(recording: GateRecording, cardinality: Mapping[str, int] | Non
 
 def _groups(
     recording: RecordingLike, site: SiteLike, groups: int
-) -> Iterator[tuple[int, int, Floats, dict[str, float]]]:
+) -> Iterator[tuple[int, int, Floats, dict[str, object]]]:
     """Branch and group, the means (channel, class) of its channels, and how they depend on the class."""
-    moments = recording.moments(site.name).compute()
-    count = moments["count"].to_numpy()
-    shape = (count.size, site.branches, groups, -1)
-    mean, m2 = (moments[name].to_numpy().reshape(shape) for name in ("mean", "m2"))
-    kept = several_images(count)
+    moments = class_moments(recording, site)
+    several = moments.several()
+    columns = np.arange(len(moments.mean)).reshape(site.branches, groups, -1)
     for branch, group in np.ndindex(site.branches, groups):
-        means = mean[:, branch, group].T
-        parts = components(count[kept], means[:, kept], m2[kept, branch, group].T)
-        dependence = {
+        own = columns[branch, group]
+        means = moments.mean[own]
+        parts = Components(several.components.between[own], several.components.within[own])
+        dependence: dict[str, object] = {
             "channels": len(means),
             "mean": float(means.mean()),
-            **class_spreads(parts, kept.size),
+            **class_spreads(parts, len(several.names)),
             "omega_squared": float(omega_squared(parts.pooled())),
         }
         yield branch, group, means, dependence
 
 
-def _facts(site: SiteLike) -> dict[str, Any]:
-    names = ("stage", "block", "activation", "branches")
-    return {"site": site.name, **{name: getattr(site, name) for name in names}}
+def _facts(site: SiteLike) -> dict[str, object]:
+    return {**place_of(site), "activation": site.activation, "branches": site.branches}

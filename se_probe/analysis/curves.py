@@ -1,17 +1,22 @@
-"""Class-wise statistics with labels, and the curves of the excitation figures as tidy tables."""
+"""Class-wise statistics of gates with labels: tables of a recording, and the curves of the excitation figures."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
-from se_probe.analysis.protocols import RecordingLike
+from se_probe.analysis.gates import class_spreads, site_moments
+from se_probe.analysis.protocols import RecordingLike, SiteLike
 from se_probe.analysis.sampling import sample_channels, select_sites
 from se_probe.analysis.stats.moments import (
+    Floats,
+    Moments,
     equal_weight_mean,
     equal_weight_standard_error,
     equal_weight_variance,
+    sample_variance,
     standard_error,
     unbiased_variance,
 )
@@ -21,6 +26,8 @@ CURVE_COLUMNS = (
     *("site", "stage", "block", "activation", "site_channels", "branch", "channel", "position"),
     *("class", "role", "count", "mean", "std", "standard_error"),
 )
+CLASS_COLUMNS = ("site", "branch", "channel", "class", "role", "count", "mean", "variance", "standard_error")
+SITE_FACTS = ("module", "family", "stage", "block", "channels", "branches", "activation", "reduction")
 PAPER_WITHIN = ("goldfish", "airliner")
 
 
@@ -43,7 +50,7 @@ def class_statistics(moments: xr.Dataset) -> xr.Dataset:
 
 
 def reference_statistics(moments: xr.Dataset) -> xr.Dataset:
-    """The same statistics for all classes of `moments` together, every class with the same weight.
+    """The same statistics for all classes of `moments` together, with equal weights.
 
     Returns:
         `class_statistics` with the single entry `reference_name(K)` along `class`. The variance is that of the
@@ -51,11 +58,15 @@ def reference_statistics(moments: xr.Dataset) -> xr.Dataset:
     """
     count, mean, m2 = moments["count"], moments["mean"], moments["m2"]
     over = ["class"]
+
+    def variance(count: NDArray[np.int64], mean: Floats, m2: Floats) -> Floats:
+        return equal_weight_variance(Moments(count, mean, m2))
+
     reference = xr.Dataset(
         {
             "count": count.sum("class"),
             "mean": xr.apply_ufunc(equal_weight_mean, mean, input_core_dims=[over]),
-            "variance": xr.apply_ufunc(equal_weight_variance, count, mean, m2, input_core_dims=[over, over, over]),
+            "variance": xr.apply_ufunc(variance, count, mean, m2, input_core_dims=[over, over, over]),
             "standard_error": xr.apply_ufunc(equal_weight_standard_error, count, m2, input_core_dims=[over, over]),
         }
     )
@@ -85,8 +96,8 @@ def select_classes(moments: xr.Dataset, names: Sequence[str] | None) -> xr.Datas
     return moments.sel({"class": list(names)})
 
 
-def statistics_table(statistics: xr.Dataset) -> pd.DataFrame:
-    """A row a class, branch and channel of labelled statistics; branch 0 where none compete."""
+def _as_table(statistics: xr.Dataset) -> pd.DataFrame:
+    """Labelled statistics with a row a class, branch and channel; branch 0 where none compete."""
     if "branch" not in statistics.dims:
         statistics = statistics.expand_dims(branch=[0])
     return statistics.to_dataframe(dim_order=["class", "branch", "channel"]).reset_index()
@@ -110,7 +121,7 @@ def excitation_curves(
 
     Returns:
         One row a site, branch, channel and class (`CURVE_COLUMNS`): `branch` is 0 where none compete, `position` is
-        the channel's place on the x axis, `role` is "class" or "reference" (all classes), `std` is over images.
+        the channel's position on the x axis, `role` is "class" or "reference" (all classes), `std` is over images.
 
     Raises:
         SeProbeError: an unknown site, a class without images, or fewer than one channel.
@@ -123,8 +134,8 @@ def excitation_curves(
         picked = sample_channels(site.channels, channels, seed)
         moments = recording.moments(site.name).isel(channel=picked)
         moments = moments.assign_coords(channel=picked, position=("channel", np.arange(picked.size))).compute()
-        chosen = statistics_table(class_statistics(select_classes(moments, names))).assign(role="class")
-        reference = statistics_table(reference_statistics(moments)).assign(role="reference")
+        chosen = _as_table(class_statistics(select_classes(moments, names))).assign(role="class")
+        reference = _as_table(reference_statistics(moments)).assign(role="reference")
         facts = {name: getattr(site, name) for name in ("stage", "block", "activation")}
         both = pd.concat([chosen, reference], ignore_index=True)
         tables.append(both.assign(site=site.name, site_channels=site.channels, std=both["variance"] ** 0.5, **facts))
@@ -163,3 +174,55 @@ def within_class_curves(
 def default_within(chosen: Sequence[str]) -> list[str]:
     """The paper's goldfish and plane (airliner) where both are chosen, else the first two chosen classes."""
     return list(PAPER_WITHIN if set(PAPER_WITHIN) <= set(chosen) else chosen[:2])
+
+
+def class_table(recording: RecordingLike, classes: Sequence[str] | None = None) -> pd.DataFrame:
+    """Class-wise mean and variance for every site, branch and channel, and for all classes together.
+
+    `classes` defaults to the chosen ones, because 1000 classes of SE-ResNet-50 are 15 million rows. Columns as in
+    `excitation_curves`, with the unbiased variance instead of its square root.
+
+    Raises:
+        SeProbeError: a class without images.
+    """
+    names = recording.chosen if classes is None else classes
+    tables = []
+    for site in recording.sites:
+        moments = recording.moments(site.name).compute()
+        chosen = _as_table(class_statistics(select_classes(moments, names)))
+        reference = _as_table(reference_statistics(moments))
+        tables += [chosen.assign(site=site.name, role="class"), reference.assign(site=site.name, role="reference")]
+    return pd.concat(tables, ignore_index=True)[list(CLASS_COLUMNS)]
+
+
+def site_table(recording: RecordingLike) -> pd.DataFrame:
+    """One row a site, in network order: its facts, the mean of its gates and their spreads.
+
+    After the site's facts come `classes` and `images` seen; `mean`, over classes with equal weights and over channels
+    (of all branches); `channel_sd`, the unbiased standard deviation between the means of channels; `between_class_sd`
+    and `within_class_sd` as in `gates.class_spreads`, NaN where no class has two images. All three near zero is a
+    collapsed gate. `lowest` and `highest` bound the means of the chosen classes.
+    """
+    return pd.DataFrame([_site_row(recording, site) for site in recording.sites])
+
+
+def recording_tables(recording: RecordingLike) -> dict[str, pd.DataFrame]:
+    """Return the tables of sites and of class-wise statistics by the name of their file, compressed for its size."""
+    return {"sites.csv": site_table(recording), "class_statistics.csv.gz": class_table(recording)}
+
+
+def _site_row(recording: RecordingLike, site: SiteLike) -> dict[str, object]:
+    moments, several = recording.moments(site.name).compute(), site_moments(recording, site)
+    chosen = select_classes(moments, recording.chosen)["mean"]
+    channels = equal_weight_mean(moments["mean"].transpose(..., "class")).ravel()
+    return {
+        "site": site.name,
+        **{name: getattr(site, name) for name in SITE_FACTS},
+        "classes": moments.sizes["class"],
+        "images": int(moments["count"].sum()),
+        "mean": float(channels.mean()),
+        "channel_sd": float(np.sqrt(sample_variance(channels))),
+        **class_spreads(several.components, len(several.names)),
+        "lowest": float(chosen.min()),
+        "highest": float(chosen.max()),
+    }

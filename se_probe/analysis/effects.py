@@ -1,17 +1,20 @@
-"""Effects of channels: whether the first order holds, which channels carry which class, how concentrated effects are.
+"""Effects of channels: agreement of first order with replacement, effects on classes, and their concentration.
 
-All of it is read from the signal "effect" of a recording (see `se_probe.recording.effects`). Sites at which first-order
-effects do not agree with exact replacement are named in `effect_agreement` and left out of everything else.
+Effects are the signal "effect" of a recording (see `se_probe.recording.effects`). Sites at which first-order effects do
+not agree with exact replacement are listed in `effect_agreement` and left out of everything else.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, Self
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from se_probe.analysis.gates import SiteMoments, each_site, site_moments
-from se_probe.analysis.protocols import GateRecording, SiteLike
+from se_probe.analysis.gates import SiteMoments, columns_of, each_site, place_of, site_moments
+from se_probe.analysis.protocols import SiteLike
 from se_probe.analysis.stats.class_tests import false_discovery
 from se_probe.analysis.stats.effects import (
     SelectivityAndSize,
@@ -25,32 +28,24 @@ from se_probe.analysis.stats.effects import (
 from se_probe.analysis.stats.intervals import class_groups
 from se_probe.analysis.stats.moments import Floats, omega_squared
 
+if TYPE_CHECKING:
+    from se_probe.recording import Recording
+
 MOST_ROWS = 500_000
-"""Rows up to which `channel_effects` is of every class; beyond, of the chosen ones."""
+"""Rows up to which `channel_effects` has every class; above, the chosen ones."""
 SAMPLE, AGREEMENT = "effect_sample.csv", "effect_agreement.csv"
 OF_SITES, OF_CHANNELS, OF_CLASSES = "effect_sites.csv", "effect_channels.csv.gz", "channel_effects.csv.gz"
 OVERALL = "effect_overall.csv"
 
 
-class EffectRecording(GateRecording, Protocol):
-    """A recording that may hold effects."""
-
-    @property
-    def effects(self) -> Mapping[str, Any]:
-        """How effects were recorded; empty where they were not."""
-
-    def of(self, signal: str, /) -> Self:
-        """The recording with another signal in place of the gates."""
-
-
-def effect_tables(recording: EffectRecording) -> dict[str, pd.DataFrame]:
+def effect_tables(recording: Recording) -> dict[str, pd.DataFrame]:
     """Every table about effects, by the name of its file; none where effects were not recorded."""
     if not recording.effects:
         return {}
-    held = effect_agreement(recording)
-    used = [site for site in recording.sites if site.name in set(held.loc[held["holds"], "site"])]
-    sample = effect_sample(recording).merge(held[["site", "correlation", "slope", "holds"]], on="site")
-    tables = {SAMPLE: sample, AGREEMENT: held}
+    agreements = effect_agreement(recording)
+    used = [site for site in recording.sites if site.name in set(agreements.loc[agreements["holds"], "site"])]
+    sample = effect_sample(recording).merge(agreements[["site", "correlation", "slope", "holds"]], on="site")
+    tables = {SAMPLE: sample, AGREEMENT: agreements}
     if not used:
         return tables
     of_sites, of_channels, overall = _site_tables(recording, used)
@@ -62,55 +57,37 @@ def effect_tables(recording: EffectRecording) -> dict[str, pd.DataFrame]:
     }
 
 
-def effect_sample(recording: EffectRecording) -> pd.DataFrame:
+def effect_sample(recording: Recording) -> pd.DataFrame:
     """First-order and exact effects of the sample on which gates were replaced.
 
-    Returns:
-        `site`, `image` (place in the selection), `branch`, `channel`, `first_order` and `exact`, in units of the
-        outcome.
+    Columns: `site`, `image` (position in the selection), `branch`, `channel`, `first_order` and `exact`, in units of
+    the outcome.
     """
-    rows = [pd.DataFrame(facts) for facts in recording.effects["agreement"]]
-    return pd.concat(rows, ignore_index=True)
+    return pd.concat([pd.DataFrame(facts) for facts in recording.effects["agreement"]], ignore_index=True)
 
 
-def effect_agreement(recording: EffectRecording) -> pd.DataFrame:
-    """Whether first-order effects are those of exact replacement, a row a site.
+def effect_agreement(recording: Recording) -> pd.DataFrame:
+    """Agreement of first-order effects with exact replacement, a row a site.
 
-    Returns:
-        `site`; `images` and `channels`, the number of channels that were replaced in each; `correlation`, `slope` of
-        the exact on the first-order effect, `rmse` in units of the outcome; `holds`, see `stats.effects.Agreement`.
+    Columns: `site`; `images` and `channels`, the number of channels replaced in each; `correlation`, `slope` of the
+    exact on the first-order effect, `rmse` in units of the outcome; `holds`, see `stats.effects.Agreement`.
     """
     rows = []
     for site, sample in effect_sample(recording).groupby("site", sort=False):
-        found = agreement(sample["first_order"], sample["exact"])
-        images = sample["image"].nunique()
-        rows.append(
-            {
-                "site": site,
-                "images": images,
-                "channels": len(sample) // images,
-                "correlation": found.correlation,
-                "slope": found.slope,
-                "rmse": found.rmse,
-                "holds": found.holds,
-            }
-        )
+        found, images = agreement(sample["first_order"], sample["exact"]), sample["image"].nunique()
+        counts = {"site": site, "images": images, "channels": len(sample) // images}
+        rows.append({**counts, **asdict(found), "holds": found.holds})
     return pd.DataFrame(rows)
 
 
-def channel_effects(recording: EffectRecording, sites: Sequence[str] | None = None) -> pd.DataFrame:
-    """Which channels carry which class: the mean effect of each channel's gate on the answer for each class.
+def channel_effects(recording: Recording, sites: Sequence[str] | None = None) -> pd.DataFrame:
+    """Mean effect of each channel's gate on the answer for each class, at the sites called `sites` (None: all).
 
-    Negative where the class's own answer would fall if the gate were the reference: the gate helps the class.
+    Negative where the class's own answer falls with the reference in place of the gate: the gate helps the class.
 
-    Args:
-        recording: a recording with effects.
-        sites: names of the sites; None: all.
-
-    Returns:
-        `site`, `branch`, `channel`, `class`, `mean` with `ci_low` and `ci_high` (95 %, for other images of the class)
-        in units of the outcome, and `q`, the p value of no effect, adjusted for false discoveries over all rows of
-        the site. Every class with two images, or the chosen ones where that were more than `MOST_ROWS` rows.
+    Columns: `site`, `branch`, `channel`, `class`, `mean` with `ci_low` and `ci_high` (95 %, for other images of the
+    class) in units of the outcome, and `q`, the p value of no effect adjusted for false discoveries over the site.
+    Every class with two images, or the chosen ones beyond `MOST_ROWS` rows.
     """
     effects = recording.of("effect")
     chosen = [site for site in recording.sites if sites is None or site.name in sites]
@@ -121,57 +98,43 @@ def channel_effects(recording: EffectRecording, sites: Sequence[str] | None = No
 
 
 def _class_rows(moments: SiteMoments, names: set[str] | None) -> pd.DataFrame:
-    kept = [place for place, name in enumerate(moments.names) if names is None or name in names]
-    count, mean, m2 = moments.count[kept], moments.mean[:, kept], moments.m2[:, kept]
-    low, high, p = class_effects(count, mean, m2)
-    columns, classes = mean.shape
-    place = _places(moments.site, classes)
-    return pd.DataFrame(
-        {
-            "site": moments.site.name,
-            **place,
-            "class": np.tile(np.array([moments.names[place] for place in kept], dtype=object), columns),
-            "mean": _short(mean),
-            "ci_low": _short(low),
-            "ci_high": _short(high),
-            "q": _short(false_discovery(p.ravel())),
-        }
+    if names is not None:
+        moments = moments.of_classes(np.flatnonzero([name in names for name in moments.names]))
+    low, high, p = class_effects(moments)
+    columns = columns_of(moments.site)
+    numbers = {"mean": moments.mean, "ci_low": low, "ci_high": high, "q": false_discovery(p.ravel())}
+    return columns.loc[columns.index.repeat(len(moments.names))].assign(
+        **{"class": np.tile(np.array(moments.names, dtype=object), len(columns))},
+        **{name: _six_digits(values) for name, values in numbers.items()},
     )
 
 
-def _short(values: Floats) -> Floats:
-    """Six significant digits, which halve the file."""
+def _six_digits(values: Floats) -> Floats:
+    """Round to six significant digits, which halve the file."""
     flat = values.ravel()
     size = np.floor(np.log10(np.abs(flat), where=np.abs(flat) > 0, out=np.zeros(flat.size)))
     scale = 10.0 ** (5 - size)
     return np.asarray(np.round(flat * scale) / scale)
 
 
-def _places(site: SiteLike, times: int) -> dict[str, Any]:
-    """Branch and channel of every column, each so many times."""
-    return {
-        "branch": np.repeat(np.arange(site.branches), site.channels * times),
-        "channel": np.repeat(np.tile(np.arange(site.channels), site.branches), times),
-    }
+def _site_tables(recording: Recording, sites: Sequence[SiteLike]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Tables of sites, of channels, and of all sites together, whose row has means over sites.
 
-
-def _site_tables(
-    recording: EffectRecording, sites: Sequence[SiteLike]
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Tables of sites, of channels, and of all sites together.
-
-    Sites: `effect`, the root mean square effect of a channel, mean over channels; `half_share`, the share of channels
-    that carry half of the sum of these; `correlation` and `partial` with limits, see `stats.effects`. Channels: their
-    `effect` and their gate's `omega_squared`, with the site's correlation. All together: means over sites.
+    Of sites: `effect`, the root mean square effect of a channel, mean over channels; `half_share`, the share of
+    channels that carry half of the sum of these; `correlation` and `partial` with limits, see `stats.effects`. Of
+    channels: their `effect` and their gate's `omega_squared`, with the site's correlation.
     """
     effects = recording.of("effect")
 
     def measured(site: SiteLike) -> tuple[dict[str, Any], pd.DataFrame, SelectivityAndSize]:
         gate, effect = site_moments(recording, site), site_moments(effects, site)
         groups = class_groups(len(gate.names))
-        found = selectivity_and_size(gate.count, (gate.mean, gate.m2), (effect.mean, effect.m2), groups)
-        sizes = effect_size(effect.count, effect.mean, effect.m2)
-        return _site_row(gate, sizes, found), _channel_rows(gate, sizes, found), found
+        found = selectivity_and_size(gate, effect, groups)
+        sizes = effect_size(effect)
+        channels = columns_of(site).assign(
+            omega_squared=omega_squared(gate.components), effect=sizes, site_correlation=found.plain.value
+        )
+        return _site_row(gate, sizes, found), channels, found
 
     rows, channels, found = zip(*each_site(measured, sites), strict=True)
     table = pd.DataFrame(list(rows))
@@ -179,11 +142,9 @@ def _site_tables(
 
 
 def _site_row(gate: SiteMoments, sizes: Floats, found: SelectivityAndSize) -> dict[str, Any]:
-    site, plain, partial = gate.site, found.plain, found.partial
+    plain, partial = found.plain, found.partial
     return {
-        "site": site.name,
-        "stage": site.stage,
-        "block": site.block,
+        **place_of(gate.site),
         "classes": len(gate.names),
         "images": int(gate.count.sum()),
         "channels": len(sizes),
@@ -198,30 +159,17 @@ def _site_row(gate: SiteMoments, sizes: Floats, found: SelectivityAndSize) -> di
     }
 
 
-def _channel_rows(gate: SiteMoments, sizes: Floats, found: SelectivityAndSize) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "site": gate.site.name,
-            **_places(gate.site, 1),
-            "omega_squared": omega_squared(gate.components),
-            "effect": sizes,
-            "site_correlation": found.plain.value,
-        }
-    )
-
-
 def _overall(table: pd.DataFrame, found: Sequence[SelectivityAndSize]) -> pd.DataFrame:
     """One row: means over sites, with limits from draws that leave out the same classes at every site."""
-    groups = int(class_groups(int(table["classes"].min())).max()) + 1
+    classes = int(table["classes"].min())
     row: dict[str, Any] = {
         "sites": len(table),
         "channels": int(table["channels"].sum()),
-        "classes": int(table["classes"].min()),
+        "classes": classes,
         "half_share": float(table["half_share"].median()),
     }
-    for place, name in enumerate(("correlation", "partial")):
-        draws = np.mean([one.draws[place] for one in found], axis=0)
-        mean = limits_of(float(table[name].mean()), draws, groups)
-        low = "ci_low" if place == 0 else "partial_ci_low"
-        row |= {name: mean.value, low: mean.low, low.replace("low", "high"): mean.high}
+    draws = np.mean([one.draws for one in found], axis=0)
+    for name, prefix, drawn in zip(("correlation", "partial"), ("", "partial_"), draws, strict=True):
+        mean = limits_of(float(table[name].mean()), drawn, int(class_groups(classes).max()) + 1)
+        row |= {name: mean.value, f"{prefix}ci_low": mean.low, f"{prefix}ci_high": mean.high}
     return pd.DataFrame([row])

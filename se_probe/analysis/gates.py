@@ -1,9 +1,9 @@
-"""Arrays that the measures read of a site, its absolute spread, and measuring several sites at a time."""
+"""Moments and gates of a site for the kernels, the first columns of tables, and measuring sites in parallel."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,32 +14,42 @@ from threadpoolctl import threadpool_limits
 
 from se_probe.analysis.protocols import GateRecording, RecordingLike, SiteLike
 from se_probe.analysis.sampling import select_sites
-from se_probe.analysis.stats.moments import Components, Floats, between_class_sd, components, equal_weight_mean
+from se_probe.analysis.stats.moments import (
+    Components,
+    Floats,
+    Moments,
+    between_class_sd,
+    components,
+    equal_weight_mean,
+)
 from se_probe.analysis.stats.states import FEWEST_STATE_IMAGES, channel_states, site_verdict
 from se_probe.errors import SeProbeError
 
 Measured = TypeVar("Measured")
 MOST_AT_ONCE = 8
-"""Sites that are measured at once; each holds some hundred megabytes where a recording has a thousand classes."""
+"""Sites measured in parallel; each takes some hundred megabytes for a thousand classes."""
 
 
 @dataclass(frozen=True)
-class SiteMoments:
-    """Moments of all classes at a site, for the kernels.
+class SiteMoments(Moments):
+    """Moments `(column, class)` of a site; a column is a channel of a branch.
 
     Attributes:
         site: the site.
-        names: the classes that have two images or more; every class where none has.
-        count: images of each, `(class,)`.
-        mean: mean gates, `(column, class)`, a column a channel of a branch, branch-major.
-        m2: sums of squared deviations, likewise.
+        names: the classes.
     """
 
     site: SiteLike
     names: list[str]
-    count: NDArray[np.int64]
-    mean: Floats
-    m2: Floats
+
+    def of_classes(self, index: NDArray[np.int64]) -> Self:
+        """The moments of some of the classes."""
+        return replace(super().of_classes(index), names=[self.names[position] for position in index])
+
+    def several(self) -> Self:
+        """The moments of the classes with two images or more, whose variance is known; of all where none has."""
+        several = self.count >= 2
+        return self.of_classes(np.flatnonzero(several)) if several.any() and not several.all() else self
 
     @cached_property
     def mean_gate(self) -> Floats:
@@ -49,11 +59,11 @@ class SiteMoments:
     @cached_property
     def components(self) -> Components:
         """Variance between and within classes of each column."""
-        return components(self.count, self.mean, self.m2)
+        return components(self)
 
     @cached_property
     def total_sd(self) -> Floats:
-        """Standard deviation over images of all classes with equal weights; within the class where there is one."""
+        """Standard deviation over images, classes with equal weights; of a single class, within it."""
         between = np.nan_to_num(np.maximum(self.components.between, 0.0))
         return np.asarray(np.sqrt(self.components.within + between))
 
@@ -66,11 +76,11 @@ class SiteMoments:
 
 @dataclass(frozen=True)
 class SiteGates:
-    """Gates of the chosen classes at a site, for the kernels.
+    """Gates of the chosen classes at a site.
 
     Attributes:
         values: `(image, column)`, columns as in `SiteMoments`.
-        labels: class of each image, a place in `names`.
+        labels: class of each image, an index of `names`.
         names: the classes, in the order chosen.
     """
 
@@ -84,8 +94,8 @@ class SiteGates:
         return self.by_class(self.values)
 
     def by_class(self, values: NDArray[np.floating]) -> list[NDArray[np.floating]]:
-        """Split values with a row an image by class."""
-        return [values[self.labels == place] for place in range(len(self.names))]
+        """Split an array with an image axis by class."""
+        return [values[self.labels == index] for index in range(len(self.names))]
 
 
 def chosen_sites(recording: RecordingLike, names: Sequence[str] | None) -> list[SiteLike]:
@@ -97,27 +107,21 @@ def chosen_sites(recording: RecordingLike, names: Sequence[str] | None) -> list[
     return list(recording.sites) if names is None else select_sites(recording.sites, names)
 
 
-def several_images(count: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Places of the classes with two images or more, whose variance is known; every class where none has."""
-    return np.flatnonzero(count >= 2) if np.any(count >= 2) else np.arange(count.size)
+def class_moments(recording: RecordingLike, site: SiteLike) -> SiteMoments:
+    """Read the moments of every class seen at a site."""
+    moments = recording.moments(site.name).compute()
+    names = [str(name) for name in moments["class"].to_numpy()]
+    mean, m2 = (moments[name].to_numpy().astype(np.float64).reshape(len(names), -1).T for name in ("mean", "m2"))
+    return SiteMoments(moments["count"].to_numpy(), mean, m2, site, names)
 
 
 def site_moments(recording: RecordingLike, site: SiteLike) -> SiteMoments:
-    """Read the moments of a site."""
-    moments = recording.moments(site.name).compute()
-    count = moments["count"].to_numpy()
-    kept = several_images(count)
-    mean, m2 = (moments[name].to_numpy()[kept].reshape(kept.size, -1).T for name in ("mean", "m2"))
-    names = [str(name) for name in moments["class"].to_numpy()[kept]]
-    return SiteMoments(site, names, count[kept], mean.astype(np.float64, copy=False), m2.astype(np.float64, copy=False))
+    """Read the moments of the classes with two images or more at a site; of every class where none has."""
+    return class_moments(recording, site).several()
 
 
 def site_gates(recording: GateRecording, site: SiteLike) -> SiteGates:
-    """Read the gates of a site; a chosen class without images is left out.
-
-    Raises:
-        SeProbeError: there is no image of any chosen class.
-    """
+    """Read the gates of a site, without chosen classes that have no image; refuse a site without any image."""
     gates = recording.gates(site.name).compute()
     if not gates.sizes["image"]:
         raise SeProbeError(
@@ -131,39 +135,41 @@ def site_gates(recording: GateRecording, site: SiteLike) -> SiteGates:
 
 
 def image_numbers(gates: xr.DataArray) -> NDArray[np.int64]:
-    """Row in the recording's table of images of each image; their order where gates have no coordinate `image`."""
+    """Row of each image in the recording's table of images; its position where gates have no coordinate `image`."""
     return gates["image"].to_numpy() if "image" in gates.coords else np.arange(gates.sizes["image"])
 
 
+def columns_of(site: SiteLike) -> pd.DataFrame:
+    """One row a column of a site: `site`, `branch`, `channel`."""
+    branch, channel = np.divmod(np.arange(site.branches * site.channels), site.channels)
+    return pd.DataFrame({"site": site.name, "branch": branch, "channel": channel})
+
+
 def channel_facts(moments: SiteMoments) -> pd.DataFrame:
-    """One row a column: `site`, `branch`, `channel`, and the spread of its gate in gate units.
+    """`columns_of` a site with the spread of each gate in gate units.
 
     `between_class_sd`: standard deviation between the true means of classes, without the noise of the means.
     `within_class_sd`: over images of a class, root mean square over classes. `state`: see `stats.states`.
     """
-    site = moments.site
-    return pd.DataFrame(
-        {
-            "site": site.name,
-            "branch": np.repeat(np.arange(site.branches), site.channels),
-            "channel": np.tile(np.arange(site.channels), site.branches),
-            "between_class_sd": between_class_sd(moments.components, len(moments.names)),
-            "within_class_sd": np.sqrt(moments.components.within),
-            "state": moments.states,
-        }
+    return columns_of(moments.site).assign(
+        between_class_sd=between_class_sd(moments.components, len(moments.names)),
+        within_class_sd=np.sqrt(moments.components.within),
+        state=moments.states,
     )
 
 
+def place_of(site: SiteLike) -> dict[str, object]:
+    """First columns of rows about a site: `site`, `stage`, `block`."""
+    return {"site": site.name, "stage": site.stage, "block": site.block}
+
+
 def site_facts(moments: SiteMoments) -> dict[str, object]:
-    """First columns of every row about a site: its place, the classes and images seen, and its absolute spread.
+    """First columns of the measures of a site: `place_of`, `classes` and `images` seen, and its absolute spread.
 
     `between_class_sd` and `within_class_sd` as in `class_spreads`. `verdict`: see `stats.states.site_verdict`.
     """
-    site = moments.site
     return {
-        "site": site.name,
-        "stage": site.stage,
-        "block": site.block,
+        **place_of(moments.site),
         "classes": len(moments.names),
         "images": int(moments.count.sum()),
         **class_spreads(moments.components, len(moments.names)),
@@ -174,7 +180,7 @@ def site_facts(moments: SiteMoments) -> dict[str, object]:
 def class_spreads(parts: Components, classes: int) -> dict[str, float]:
     """`between_class_sd` and `within_class_sd` as in `channel_facts`, root mean square over the columns of `parts`.
 
-    The former is 0 in about half of all cases where the classes do not differ.
+    The former is 0 in about half of all cases if classes do not differ.
     """
     pooled, columns = parts.pooled(), parts.within.size
     return {
@@ -184,20 +190,10 @@ def class_spreads(parts: Components, classes: int) -> dict[str, float]:
 
 
 def channel_gates(recording: GateRecording, site: str, channel: int, branch: int = 0) -> pd.DataFrame:
-    """Gate of every image of the chosen classes in one channel of a site.
+    """Gate of every image of the chosen classes in one channel of a site, one row an image, classes in their order.
 
-    Args:
-        recording: the recording.
-        site: name of the site.
-        channel: the channel, from 0.
-        branch: the branch, from 0.
-
-    Returns:
-        One row an image, chosen classes in their order: `site`, `activation`, `branch`, `channel`, `class`,
-        `image`, its row in the recording's table of images, and `gate`.
-
-    Raises:
-        SeProbeError: an unknown site, or a channel or branch that it does not have.
+    Columns: `site`, `activation`, `branch`, `channel`, `class`, `image`, its row in the recording's table of images,
+    and `gate`. An unknown site, channel or branch is refused.
     """
     (found,) = chosen_sites(recording, [site])
     for kind, number, size in (("channel", channel, found.channels), ("branch", branch, found.branches)):
@@ -216,15 +212,15 @@ def channel_gates(recording: GateRecording, site: str, channel: int, branch: int
             "gate": gates.to_numpy().astype(np.float64),
         }
     )
-    order = {name: place for place, name in enumerate(recording.chosen)}
+    order = {name: position for position, name in enumerate(recording.chosen)}
     return table.sort_values("class", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
 def each_site(measure: Callable[[SiteLike], Measured], sites: Sequence[SiteLike]) -> list[Measured]:
-    """Return what a function gives for each site, in order.
+    """Measure sites in threads and return the results in order.
 
-    Sites are measured in threads, each with a single thread of the linear algebra library: matrices are too small for
-    more, and sums do not depend on the number of cores.
+    The linear algebra library gets a single thread, because matrices are small and sums must not depend on the number
+    of cores.
     """
     at_once = min(MOST_AT_ONCE, cpu_count())
     with threadpool_limits(1, "blas"):

@@ -1,4 +1,4 @@
-"""The health of gates: state of channels and sites, entropy over branches, effective rank."""
+"""Health of gates: states of channels and sites, entropy over branches, effective rank."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -26,8 +26,8 @@ def channel_health(recording: GateRecording, sites: Sequence[str] | None = None)
     Returns:
         One row a site, branch and channel: the facts of `channel_facts`, with `state`; `mean_gate` and `sd` over
         images, of all classes seen with equal weights; over the images of the chosen classes `open_share` and
-        `closed_share`, the shares with a gate of `OPEN` or more and `CLOSED` or less (NaN where gates are not bounded),
-        and `entropy` of the attention over branches (NaN without softmax).
+        `closed_share`, the shares with a gate of at least `OPEN` and at most `CLOSED` (NaN for unbounded gates), and
+        `entropy` of the attention over branches (NaN without softmax).
 
     Raises:
         SeProbeError: an unknown site.
@@ -83,11 +83,10 @@ def _site(recording: GateRecording, site: SiteLike) -> dict[str, object]:
 
 
 def _by_image(site: SiteLike, gates: SiteGates) -> dict[str, Floats]:
-    """Of each image, which gates are open and closed, `(image, column)`, and the entropy, `(image, channel)`."""
+    """Open and closed gates of each image, `(image, column)`, and its entropy, `(image, channel)`."""
     values = gates.values
-    saturated = {"open_share": values >= OPEN, "closed_share": values <= CLOSED}
     entropy = np.full((len(values), site.channels), np.nan)
     if site.branches > 1 and site.activation.startswith("softmax"):
         entropy = branch_entropy(values.reshape(-1, site.branches, site.channels))
-    shares = {name: np.where(site.bounded, found, np.nan) for name, found in saturated.items()}
-    return {**shares, "entropy": entropy}
+    saturated = (np.where(site.bounded, own, np.nan) for own in (values >= OPEN, values <= CLOSED))
+    return dict(zip(("open_share", "closed_share", "entropy"), (*saturated, entropy), strict=True))

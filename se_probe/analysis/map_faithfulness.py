@@ -1,4 +1,4 @@
-"""Whether maps hold in pixels: what masking by them does to a gate's logit, against equal random areas."""
+"""Faithfulness of maps: the effect of masking by them on a gate's logit, against random areas of equal size."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from se_probe.analysis.stats.intervals import student
 
 @dataclass(frozen=True)
 class Masked:
-    """What masking did at one site.
+    """Effect of masking at one site.
 
     Attributes:
-        changes: `(mask, image, channel)`, change of the logit; masks are highest, lowest, random.
-        logits: `(image, channel)`, without a mask.
+        changes: change of the logit, `(mask, image, channel)`; masks are highest, lowest, random.
+        logits: without a mask, `(image, channel)`.
     """
 
     changes: NDArray[np.float64]
@@ -24,14 +24,13 @@ class Masked:
 
 
 def map_faithfulness(masked: Mapping[str, Masked]) -> pd.DataFrame:
-    """How far a gate's logit moves when the pixels are masked where its map is highest or lowest, in logits.
+    """Changes of a gate's logit when pixels are masked where its map is highest or lowest.
 
-    Returns:
-        One row a site: `site`, `images`, `channels`; `logit_sd`, the standard deviation of the logits over images (root
-        mean square over channels), to compare with; `highest`, `lowest` and `random`, mean change of the logit;
-        `highest_minus_random` with `highest_ci_low` and `highest_ci_high`, and the same for `lowest`: paired
-        differences, channels averaged within an image, Student's t over images at 95 %; `better_than_random`, whether
-        masking the highest part lowers the logit more, and the lowest part less, than chance, by both intervals.
+    One row a site: `site`, `images`, `channels`; `logit_sd`, the standard deviation of the logits over images (root
+    mean square over channels), for scale; `highest`, `lowest` and `random`, mean change of the logit;
+    `highest_minus_random` with `highest_ci_low` and `highest_ci_high`, and the same for `lowest`: paired differences,
+    channels averaged within an image, Student's t over images at 95 %; `better_than_random`, whether by both intervals
+    masking the highest part lowers the logit more, and the lowest part less, than chance.
     """
     return pd.DataFrame([{"site": site, **_row(item)} for site, item in masked.items()])
 

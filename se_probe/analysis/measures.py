@@ -1,14 +1,13 @@
-"""All measures of a recording as tables, by the names of their files, and those of a null recording beside them."""
+"""All measures of a recording as tables by the names of their files, and those of a null recording beside them."""
 
 from collections.abc import Mapping
 
 import pandas as pd
 
-from se_probe.analysis.decodability import site_decodability
 from se_probe.analysis.health import channel_health, site_health
 from se_probe.analysis.protocols import GateRecording
 from se_probe.analysis.similarity import site_similarity
-from se_probe.analysis.specificity import specificity_tables
+from se_probe.analysis.specificity import site_decodability, specificity_tables
 from se_probe.analysis.words import word_tables
 from se_probe.errors import SeProbeError
 
@@ -19,7 +18,7 @@ NULL_COLUMNS = {
     "site_decodability.csv": (*SPREADS, "accuracy", "ci_low", "ci_high"),
     "site_words.csv": (*SPREADS, "named", "named_share"),
 }
-"""What is put beside the real numbers, by the table."""
+"""Columns of a null recording that are added to each table."""
 
 
 def measure_tables(recording: GateRecording) -> dict[str, pd.DataFrame]:
@@ -41,8 +40,8 @@ def measure_tables(recording: GateRecording) -> dict[str, pd.DataFrame]:
 def signal_tables(recording: GateRecording, signal: str) -> dict[str, pd.DataFrame]:
     """Specificity, similarity and decodability of another captured signal, by the name of its file.
 
-    `recording` gives that signal in the place of gates (`Recording.of`). What is judged by thresholds in gate units,
-    health and verdicts, is left out: other signals have units of their own.
+    `recording` has that signal in place of gates (`Recording.of`). Health and verdicts are left out, because their
+    thresholds are in gate units.
     """
     of_sites, of_channels = specificity_tables(recording)
     tables = {
@@ -55,14 +54,14 @@ def signal_tables(recording: GateRecording, signal: str) -> dict[str, pd.DataFra
 
 
 def beside_null(tables: Mapping[str, pd.DataFrame], null: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Add the numbers of a null recording to the tables of sites, as `null_…` beside the real ones.
+    """Add `null_…` columns to the tables of sites, from the same architecture with fresh weights on the same images.
 
-    Both are tables of `measure_tables`: of the network, and of the same architecture with fresh weights that has seen
-    the same images. What the null reaches too is owed to the architecture and the images, not to training. Fresh gates
-    hardly move, which a share of variance does not show: read `null_between_class_sd` and `null_within_class_sd`.
+    Both arguments are tables of `measure_tables`. Values that the null reaches too come from the architecture and the
+    images, not from training. Fresh gates hardly move, which a share of variance does not show: read
+    `null_between_class_sd` and `null_within_class_sd`.
 
     Raises:
-        SeProbeError: the recordings have other sites, or have seen other numbers of classes or images.
+        SeProbeError: the recordings differ in their sites or their numbers of classes or images.
 
     Source: Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, arXiv 1810.03292.
     """

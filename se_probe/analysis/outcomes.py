@@ -1,8 +1,8 @@
-"""What interventions change in the outcome of each image, against the untouched network on the same image."""
+"""Changes of each image's outcome under interventions, against the untouched network on the same image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ class AblationLike(Protocol):
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """Facts about the making."""
+        """How the ablation was made."""
 
     @property
     def interventions(self) -> pd.DataFrame:
@@ -44,36 +44,17 @@ class AblationLike(Protocol):
     def outcomes(self) -> xr.Dataset:
         """`top1`, `top5`, `nll`, `kl`, `agree` (intervention, image); `clean_top1`, …, `labelled` (image).
 
-        With a measure of one's own, which `provenance["metric"]` describes: `metric`, `clean_metric`, `labelled`.
+        With the user's own measure, described by `provenance["metric"]`: `metric`, `clean_metric`, `labelled`.
         """
 
 
-@dataclass(frozen=True)
-class Measure:
-    """One thing that is measured of every image.
-
-    Attributes:
-        change: the name of its change in tables.
-        labelled: whether it needs the unit of the image's class, or one's own measure a number for it.
-        kind: what it is for an image, which decides the interval: −1, 0 or 1 ("flip"), any number ("change"), 0 or
-            more with a long tail ("size"), 0 or 1 ("share").
-    """
-
-    change: str
-    labelled: bool
-    kind: Literal["flip", "change", "size", "share"]
-
-
-MEASURES = {
-    "top1": Measure("top1_change", True, "flip"),
-    "top5": Measure("top5_change", True, "flip"),
-    "nll": Measure("nll_change", True, "change"),
-    "kl": Measure("kl", False, "size"),
-    "agreement": Measure("agreement", False, "share"),
-}
 OWN = "metric"
-"""A measure of one's own, as tables call it, whatever its name."""
-OWN_MEASURES = {OWN: Measure("metric_change", True, "change")}
+"""The user's own measure in tables, whatever its name."""
+KINDS = {"top1": "flip", "top5": "flip", "nll": "change", "kl": "size", "agreement": "share", OWN: "change"}
+"""The values that a measure takes for an image, which decide its interval: −1, 0 or 1 ("flip"), any number ("change"),
+0 or more with a long tail ("size"), 0 or 1 ("share")."""
+UNLABELLED = ("kl", "agreement")
+"""Measures that do not need the unit of the image's class."""
 ESTIMATORS = (
     "top-1 and top-5: adjusted Wald interval of paired proportions (Bonett and Price 2012) within classes; "
     "NLL: paired bootstrap over images within classes; KL: studentized bootstrap, likewise; agreement: Wilson score "
@@ -83,13 +64,13 @@ ESTIMATORS = (
 
 @dataclass(frozen=True)
 class Cost:
-    """By what it is judged what a site is worth: the negative log-likelihood, or a measure of one's own.
+    """The measure by which harm is judged: the negative log-likelihood, or the user's own.
 
     Attributes:
         measure: "nll" or "metric", as in the names of columns.
-        name: in words.
-        unit: of its numbers, "" where they have none.
-        lower_is_better: whether a smaller number is a better one.
+        name: name in text.
+        unit: "" where it has none.
+        lower_is_better: whether lower values are better.
     """
 
     measure: str
@@ -135,7 +116,7 @@ NLL = Cost("nll", "NLL", "nats", True)
 
 
 def cost_of(facts: Mapping[str, Any] | pd.DataFrame) -> Cost:
-    """Return what harm is measured by, from the provenance of an ablation or from a table made of it."""
+    """Return the measure of harm of an ablation, from its provenance or one of its tables."""
     if isinstance(facts, pd.DataFrame):
         if OWN not in facts or facts.empty:
             return NLL
@@ -146,11 +127,6 @@ def cost_of(facts: Mapping[str, Any] | pd.DataFrame) -> Cost:
     return NLL if own is None else Cost(OWN, str(own["name"]), str(own["unit"]), bool(own["lower_is_better"]))
 
 
-def estimators(cost: Cost) -> str:
-    """Return in words how intervals were made."""
-    return ESTIMATORS if cost == NLL else "paired bootstrap over images within classes"
-
-
 @dataclass(frozen=True)
 class Changes:
     """Changes of every image under every intervention.
@@ -158,13 +134,12 @@ class Changes:
     Attributes:
         interventions: the columns `FACTS`, a row an intervention.
         classes: names of the classes, in the order of the images.
-        labels: class of each image, a place in `classes`.
+        labels: class of each image, an index of `classes`.
         labelled: whether the network has a unit for the class of each image.
-        values: `(image, intervention)` of each of `MEASURES`: top-1 and top-5 as −1, 0 or 1, the rise of NLL in nats,
-            KL in nats, agreement as 0 or 1; NaN where an image is not labelled and the measure needs it. Of one's own
-            measure its change.
-        clean: top-1, top-5 and NLL, or one's own measure, of the untouched network, `(image,)`, NaN likewise.
-        cost: what harm is measured by.
+        values: `(image, intervention)` of each measure: changes of top-1, top-5 and NLL, KL in nats, agreement as 0 or
+            1, or the change of the user's own measure; NaN where the measure needs a label and the image has none.
+        clean: top-1, top-5 and NLL, or the user's own measure, of the untouched network, `(image,)`, NaN likewise.
+        cost: the measure of harm.
     """
 
     interventions: pd.DataFrame
@@ -176,52 +151,43 @@ class Changes:
     cost: Cost = NLL
 
     @property
-    def measures(self) -> Mapping[str, Measure]:
-        """What was measured of every image."""
-        return MEASURES if self.cost == NLL else OWN_MEASURES
-
-    @property
     def losses(self) -> Strata:
-        """The harm by `cost` of all images that count, of which there are some, classes with equal weights."""
+        """The harm by `cost` of all labelled images, of which there must be some, classes with equal weights."""
         return self._strata(self.cost.sign * self.values[self.cost.measure], self.labelled)
 
     @property
     def rows(self) -> dict[tuple[str, str], int]:
-        """Row of each intervention by the sites that it replaces (comma-joined) and its replacement."""
+        """Row of each intervention by its sites (comma-joined) and its replacement."""
         keys = zip(self.interventions["sites"], self.interventions["replacement"], strict=True)
         return {key: row for row, key in enumerate(keys)}
 
     def counted(self, name: str) -> NDArray[np.bool_]:
         """Which images count for a measure."""
-        return self.labelled if self.measures[name].labelled else np.ones_like(self.labelled)
+        return np.ones_like(self.labelled) if name in UNLABELLED else self.labelled
 
-    def strata(self, name: str, place: int | None = None) -> Strata:
-        """A measure of the images that count, of one class or of all with equal weights; there are some."""
-        if place is not None:
-            return Strata((self.values[name][self.counted(name) & (self.labels == place)],), "image")
+    def strata(self, name: str, label: int | None = None) -> Strata:
+        """A measure of the images that count, of one class or of all with equal weights."""
+        if label is not None:
+            return Strata((self.values[name][self.counted(name) & (self.labels == label)],), "image")
         return self._strata(self.values[name], self.counted(name))
 
     def difference(self, name: str, first: int, other: int) -> Strata:
-        """A measure under the intervention in row `first` less that in row `other`, image by image."""
+        """A measure under the intervention in row `first` less that in row `other` for each image."""
         values = self.values[name]
         return self._strata(values[:, [first]] - values[:, [other]], self.counted(name))
 
-    def clean_mean(self, name: str, place: int | None = None) -> float:
+    def clean_mean(self, name: str, label: int | None = None) -> float:
         """Mean of `clean[name]` over the images of a class, or with equal weights over all classes."""
-        kept = self.labelled if place is None else self.labelled & (self.labels == place)
+        kept = self.labelled if label is None else self.labelled & (self.labels == label)
         return float(self._strata(self.clean[name][:, None], kept).mean[0]) if kept.any() else float("nan")
 
     def _strata(self, values: Floats, kept: NDArray[np.bool_]) -> Strata:
-        # Classes of which no image counts have no group.
+        # Classes without such images have no group.
         return image_strata(values[kept], np.unique(self.labels[kept], return_inverse=True)[1])
 
 
 def outcome_changes(ablation: AblationLike) -> Changes:
-    """Read an ablation.
-
-    Raises:
-        SeProbeError: it has no intervention or no image, or tables that do not fit the outcomes.
-    """
+    """Read an ablation; refuse one without interventions or images, or with tables that do not fit the outcomes."""
     interventions = ablation.interventions.rename(columns={"name": "intervention"}).reset_index(drop=True)
     outcomes = ablation.outcomes.compute().transpose("intervention", "image", ...)
     found = outcomes.sizes["intervention"], outcomes.sizes["image"]
@@ -237,40 +203,29 @@ def outcome_changes(ablation: AblationLike) -> Changes:
     clean = {name: _known(outcomes[f"clean_{name}"], labelled) for name in levels}
     values = {name: _known(outcomes[name], labelled) - clean[name][:, None] for name in clean}
     if cost == NLL:
-        values |= _against_untouched(outcomes)
+        values["kl"] = outcomes["kl"].to_numpy().T.astype(np.float64)
+        values["agreement"] = outcomes["agree"].to_numpy().T.astype(np.float64)
     labels, classes = pd.factorize(ablation.images["class"])
     names = [str(name) for name in classes]
     return Changes(interventions[list(FACTS)], names, labels.astype(np.int64), labelled, values, clean, cost)
 
 
-def estimate(changes: Changes, name: str, place: int | None = None, *, seed: int = 0) -> Interval:
-    """A measure under each intervention with its limits.
+def estimate(changes: Changes, name: str, label: int | None = None, *, seed: int = 0) -> Interval:
+    """A measure under each intervention with its limits, over one class or over all with equal weights (None).
 
-    NaN limits where the spread over other images is unknown: where each image has the same change of NLL or the same
-    KL, most often 0 since its outputs do not change at all; a width of 0 would claim to know. All is NaN where no image
-    counts.
-
-    Args:
-        changes: what the interventions changed.
-        name: one of `changes.measures`.
-        place: a class, as a place in `changes.classes`; None: all classes, with equal weights.
-        seed: seed of the random numbers.
+    NaN limits where the spread over images is unknown because every image has the same change of NLL or the same KL,
+    most often 0 with unchanged outputs. All NaN where no image counts.
     """
-    counted = changes.counted(name) & ((changes.labels == place) | (place is None))
+    counted = changes.counted(name) & ((changes.labels == label) | (label is None))
     if not counted.any():
         return Interval.unknown(np.full(len(changes.interventions), np.nan))
-    units, kind = changes.strata(name, place), changes.measures[name].kind
+    units, kind = changes.strata(name, label), KINDS[name]
     if kind in ("flip", "share"):
         return flip_interval(units) if kind == "flip" else share_interval(units)
     found = paired_interval(units, seed=seed) if kind == "change" else studentized_interval(units, seed=seed)
     low, high = (np.where(found.low == found.high, np.nan, limits) for limits in (found.low, found.high))
-    # The mean of values that are never negative is not negative either.
+    # A mean of non-negative values is not negative.
     return Interval(found.estimate, np.maximum(low, 0.0) if kind == "size" else low, high)
-
-
-def _against_untouched(outcomes: xr.Dataset) -> dict[str, Floats]:
-    """KL and agreement, `(image, intervention)`."""
-    return {"kl": outcomes["kl"].to_numpy().T.astype(np.float64), "agreement": outcomes["agree"].to_numpy().T * 1.0}
 
 
 def _known(values: xr.DataArray, labelled: NDArray[np.bool_]) -> Floats:

@@ -1,4 +1,4 @@
-"""What the analyses read: sites, and a recording or anything that gives the same, such as a part of its images."""
+"""Types that the analyses read: sites, and recordings or parts of them."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import pandas as pd
 import xarray as xr
 
-if TYPE_CHECKING:  # the class itself brings torch, which no analysis needs
+if TYPE_CHECKING:  # its module imports torch
     from se_probe.gates.site import GateSite
 
 SiteLike: TypeAlias = "GateSite"
 
 
 class RecordingLike(Protocol):
-    """The part of a recording that curves and class statistics read."""
+    """A recording for curves and class statistics."""
 
     @property
     def sites(self) -> Sequence[SiteLike]:
@@ -28,7 +28,7 @@ class RecordingLike(Protocol):
 
 
 class GateRecording(RecordingLike, Protocol):
-    """A recording with the gates of single images, which the measures read."""
+    """A recording with the gates of single images, for the measures."""
 
     @property
     def classes(self) -> pd.DataFrame:

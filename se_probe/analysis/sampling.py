@@ -1,4 +1,4 @@
-"""Rules for the sites and channels that a figure shows, the same on every machine."""
+"""Reproducible choice of the sites and channels that a figure shows."""
 
 from collections.abc import Sequence
 
@@ -14,13 +14,12 @@ LAST_STAGE_PANELS = 6
 def sample_channels(channels: int, count: int | None, seed: int) -> NDArray[np.int64]:
     """Indices of sampled channels, uniform without replacement, in ascending order.
 
-    Every channel draws one raw 64-bit number from PCG64(seed), which is fixed across versions of numpy, and the
-    smallest win. Sites of the same width get the same channels (in a residual stage these are the same channels of the
-    stream), and a smaller sample is part of a larger one.
+    Every channel draws a raw 64-bit number from PCG64(seed), which is fixed across versions of numpy, and the smallest
+    win. Sites of equal width get the same channels, and a smaller sample is part of a larger one.
 
     Args:
         channels: number of channels of the site.
-        count: how many to sample; None, or more than there are: all.
+        count: sample size; None, or more than `channels`: all.
         seed: seed of PCG64.
 
     Raises:
@@ -36,9 +35,7 @@ def sample_channels(channels: int, count: int | None, seed: int) -> NDArray[np.i
 
 
 def default_panels(sites: Sequence[SiteLike]) -> list[str]:
-    """Names of the sites of the paper's figure: the last of each stage, and all of the last stage.
-
-    Of a last stage with more than six sites, six evenly spaced ones are taken, its first and last among them.
+    """Names of the sites of the paper's figure: the last of each stage, and all of the last stage, at most six.
 
     Source: Hu et al., Squeeze-and-Excitation Networks, "Role of Excitation" (SE_2_3 … SE_5_3).
     """

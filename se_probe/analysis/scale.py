@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from se_probe.analysis.gates import place_of
 from se_probe.analysis.protocols import SiteLike
 from se_probe.analysis.sampling import select_sites
 from se_probe.analysis.stats.intervals import NORMAL
@@ -31,7 +32,7 @@ def has_larger_kernel(site: SiteLike) -> bool:
 
 
 def quantity_of(site: SiteLike) -> str:
-    """What is followed over scales at a site: `ATTENTION`, `GATE`, or `NONE` for branches of equal extent."""
+    """The quantity compared over scales at a site: `ATTENTION`, `GATE`, or `NONE` for branches of equal extent."""
     return ATTENTION if has_larger_kernel(site) else GATE if site.branches == 1 else NONE
 
 
@@ -55,22 +56,19 @@ def site_value(gates: xr.DataArray, site: SiteLike) -> xr.DataArray:
 
 
 def image_values(recordings: Scales) -> pd.DataFrame:
-    """What each image of the chosen classes does at each scale, for the images that every scale has.
+    """Values of each image of the chosen classes at each scale, for the images that every scale has.
 
     Returns:
         One row a scale, site and image: `scale`, `path`, `class`, `SITE_COLUMNS`, `value` (`site_value`), and `change`,
         the mean over branches and channels of the absolute difference to the same image's gates at the smallest scale.
-
-    Raises:
-        SeProbeError: no image is there at every scale.
     """
     rows = matched_images(recordings)
     first = recordings[min(recordings)]
     tables = []
     for site in first.sites:
-        base = first.gates(site.name).sel(image=rows[min(recordings)].to_numpy()).astype(np.float64).compute()
+        base = matched_gates(first, site, rows[min(recordings)])
         for scale in sorted(recordings):
-            gates = recordings[scale].gates(site.name).sel(image=rows[scale].to_numpy()).astype(np.float64).compute()
+            gates = matched_gates(recordings[scale], site, rows[scale])
             change = np.abs(gates.values - base.values).reshape(len(rows), -1).mean(axis=1)
             table = rows[["path", "class"]].assign(scale=scale, **_facts(site))
             tables.append(table.assign(value=site_value(gates, site).values, change=change))
@@ -79,12 +77,11 @@ def image_values(recordings: Scales) -> pd.DataFrame:
 
 
 def response(values: pd.DataFrame) -> pd.DataFrame:
-    """Means over images of `image_values` by site and scale, every class with equal weight.
+    """Means over images of `image_values` by site and scale, classes with equal weights.
 
-    Returns:
-        A row a site and scale: the columns of `SITE_COLUMNS`, `scale`, `images`, and `value` and `change` with their
-        95 % limits over images of these classes, `…_ci_low` and `…_ci_high` (stratified by class, normal; NaN where a
-        class has one image).
+    A row a site and scale: the columns of `SITE_COLUMNS`, `scale`, `images`, and `value` and `change` with their 95 %
+    limits over images of these classes, `…_ci_low` and `…_ci_high` (stratified by class, normal; NaN where a class has
+    one image).
     """
     keys = [*SITE_COLUMNS, "scale"]
     columns = ["value", "change"]
@@ -105,8 +102,8 @@ def class_values(recordings: Scales) -> pd.DataFrame:
     """`site_value` of the mean gates of every class seen, a row a scale, site and class.
 
     Columns: those of `SITE_COLUMNS`, `scale`, `class`, `class_index`, `images`, `value`, and its 95 % limits over
-    images, `ci_low` and `ci_high`, NaN for classes of which no single images were kept. Sites of the quantity `NONE`
-    are left out.
+    images, `ci_low` and `ci_high`, NaN for classes whose gates were not kept. Sites of the quantity `NONE` are left
+    out.
     """
     tables = []
     for scale in sorted(recordings):
@@ -131,19 +128,13 @@ def _class_errors(recording: Recording, site: SiteLike) -> pd.Series:
 
 
 def example_values(recordings: Scales, values: pd.DataFrame, paths: Sequence[str], points: int = 16) -> pd.DataFrame:
-    """What the figure of single images shows.
-
-    Args:
-        recordings: scale → recording.
-        values: the table of `image_values`.
-        paths: paths of the images.
-        points: about how many channels to show.
+    """Values of the images at `paths` for their figure, with about `points` channels; `values` are `image_values`.
 
     Returns:
-        One row a number: `path`, `class`, `scale`, `part`, `site`, `kernels`, `channel`, `site_channels`, `value`.
+        One row a value: `path`, `class`, `scale`, `part`, `site`, `kernels`, `channel`, `site_channels`, `value`.
         Part "channels": attention of the larger kernel at `middle_unit`, for every nth channel, n = channels /
-        `points` (the paper's every 16th of 256). Part "units": the `ATTENTION` of `values`, the table of
-        `image_values`, at `stage_ends`; it has no channel.
+        `points` (the paper's every 16th of 256). Part "units": the `ATTENTION` of `values` at `stage_ends`; it has no
+        channel.
     """
     sites = recordings[min(recordings)].sites
     (middle,) = select_sites(sites, [middle_unit(sites)])
@@ -198,14 +189,13 @@ def _channel_attention(
 
 def _facts(site: SiteLike) -> dict[str, Any]:
     kernels = f"{max(site.kernels)} − {min(site.kernels)}" if has_larger_kernel(site) else ""
-    return dict(zip(SITE_COLUMNS, (site.name, site.stage, site.block, quantity_of(site), kernels), strict=True))
+    return {**place_of(site), "quantity": quantity_of(site), "kernels": kernels}
 
 
 def matched_images(recordings: Mapping[Any, Recording], *, verb: str = "scale") -> pd.DataFrame:
     """The chosen classes' images that every recording has: `path`, `class`, and for each key the image's row.
 
-    Raises:
-        SeProbeError: there are none; the message names the verb that records them.
+    `verb` is the command that records them, for the message where there are none.
     """
     chosen = {key: item.images[item.images["role"] == "chosen"] for key, item in recordings.items()}
     rows = [pd.Series(images.index, index=images["path"], name=key) for key, images in chosen.items()]
@@ -217,3 +207,9 @@ def matched_images(recordings: Mapping[Any, Recording], *, verb: str = "scale") 
             f"record them in one run of se-probe {verb}."
         )
     return matched.rename_axis("path").reset_index()
+
+
+def matched_gates(recording: Recording, site: SiteLike, rows: pd.Series) -> xr.DataArray:
+    """Gates of the images in `rows`, `(image, [branch,] channel)`, in float64; images are numbered from 0."""
+    gates = recording.gates(site.name).sel(image=rows.to_numpy()).astype(np.float64).compute()
+    return gates.assign_coords(image=np.arange(len(rows)))

@@ -1,4 +1,4 @@
-"""The images that several recordings have in common, and each recording narrowed down to them."""
+"""The images that several recordings have in common, and recordings restricted to them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class SharedImages:
     """Images and classes that recordings have in common.
 
     Attributes:
-        images: `path` and `class` of the chosen images of all recordings, in the order of the first.
-        classes: the classes whose images, chosen or not, are the same in all recordings; their moments can be
-            compared as they are.
+        images: `path` and `class` of the shared chosen images, in the order of the first recording.
+        classes: the classes whose images, chosen or not, are the same in all recordings, so that moments are
+        comparable.
     """
 
     images: pd.DataFrame
@@ -37,12 +37,7 @@ class SharedImages:
 
 @dataclass(frozen=True)
 class NarrowedRecording:
-    """A recording restricted to the shared images, in their order.
-
-    Attributes:
-        recording: the whole.
-        shared: the images that it is narrowed down to.
-    """
+    """A recording restricted to shared images, in their order."""
 
     recording: Recording
     shared: SharedImages
@@ -59,7 +54,7 @@ class NarrowedRecording:
 
     @property
     def classes(self) -> pd.DataFrame:
-        """The classes that count: all that the recordings share in whole, or in chosen images."""
+        """The classes shared in whole or by chosen images."""
         table = self.recording.classes
         return table[table["name"].isin({*self.shared.classes, *self.chosen})].reset_index(drop=True)
 
@@ -92,20 +87,17 @@ def shared_images(recordings: Mapping[str, Recording]) -> SharedImages:
     keys = [pd.MultiIndex.from_frame(table.loc[table["role"] == "chosen", KEY]).drop_duplicates() for table in tables]
     images = keys[0][np.logical_and.reduce([keys[0].isin(other) for other in keys])].to_frame(index=False)
     if len(images) < FEWEST_IMAGES or images["class"].nunique() < FEWEST_CLASSES:
-        raise SeProbeError(_too_few(images, recordings))
+        titles = list(dict.fromkeys(str(item.provenance["data"]["title"]) for item in recordings.values()))
+        source = f"all of {titles[0]}" if len(titles) == 1 else f"of {', '.join(titles)}"
+        number = images["class"].nunique()
+        raise SeProbeError(
+            f"the runs ({source}) share {len(images)} chosen images of {number} classes, by path and class; expected "
+            f"{FEWEST_IMAGES} images of {FEWEST_CLASSES} classes at least, record each network with the same --data, "
+            "--classes, --per-class and --seed"
+        )
     paths = [{str(name): set(rows["path"]) for name, rows in table.groupby("class", sort=False)} for table in tables]
     whole = [name for name, own in paths[0].items() if all(other.get(name) == own for other in paths[1:])]
     return SharedImages(images, tuple(whole))
-
-
-def _too_few(images: pd.DataFrame, recordings: Mapping[str, Recording]) -> str:
-    titles = list(dict.fromkeys(str(item.provenance["data"]["title"]) for item in recordings.values()))
-    source = f"all of {titles[0]}" if len(titles) == 1 else f"of {', '.join(titles)}"
-    return (
-        f"the runs ({source}) share {len(images)} chosen images of {images['class'].nunique()} classes, by path and "
-        f"class; expected {FEWEST_IMAGES} images of {FEWEST_CLASSES} classes at least, record each network with the "
-        "same --data, --classes, --per-class and --seed"
-    )
 
 
 def _moments(gates: xr.DataArray, name: str) -> xr.Dataset:

@@ -1,4 +1,4 @@
-"""Does a site's value move between scales: a paired test for each site, with a verdict in plain words."""
+"""Shifts of a site's value between scales: a paired test and verdict for each site, and their summary."""
 
 from collections.abc import Hashable, Mapping
 from itertools import pairwise
@@ -7,17 +7,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from se_probe.analysis.findings.summary import Summary
 from se_probe.analysis.scale import ATTENTION, GATE, NONE, SITE_COLUMNS
 from se_probe.analysis.stats.moments import Floats
 from se_probe.analysis.stats.paired import holm, paired_interval, sign_flip_test, smallest_p, strata
 
 LEVEL = 0.05
 NEGLIGIBLE = 0.001
-"""The smallest shift that counts, in gate units: it is found only where the whole interval lies beyond, and called none
-only where the whole interval lies within, so that more images turn neither into the other."""
+"""Smallest relevant shift in gate units. A shift is found only if the whole interval is beyond it, and excluded only if
+the whole interval is within, so that more images turn neither into the other."""
 VERDICTS = {
     ATTENTION: ("moves to the larger kernel", "moves to the smaller kernel"),
     GATE: ("opens", "closes"),
+}
+MOVES_IN_WORDS = {
+    ATTENTION: ("attention moves to the larger kernel", "to the smaller kernel"),
+    GATE: ("gates open", "close"),
 }
 STAYS, NOT_FOUND, UNJUDGED = f"stays (within {NEGLIGIBLE})", "no shift found", "cannot be judged"
 ESTIMATES = ("effect", "ci_low", "ci_high", "p", "p_holm", "resampling_unit", "verdict", "classes_risen")
@@ -25,10 +30,10 @@ TEST_COLUMNS = (*SITE_COLUMNS, "from_scale", "to_scale", "images", "classes", "s
 
 
 def shift_tests(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """Test for every site whether its value moves between scales, from each to the next and from end to end.
+    """Test for every site whether its value moves from each scale to the next, and from the first to the last.
 
-    `values` is the table of `image_values`. Differences are taken within images, averaged with every class weighing the
-    same, and tested by flipping signs (`sign_flip_test`), with the units of `strata`.
+    `values` is the table of `image_values`. Differences are taken within images, averaged with equal weights for
+    classes, and tested by flipping signs (`sign_flip_test`) of the units of `strata`.
 
     Returns:
         One row a pair of scales and site: `SITE_COLUMNS`, `from_scale`, `to_scale`, `images`, `classes`; `sd`, the
@@ -49,10 +54,7 @@ def overall_shifts(tests: pd.DataFrame) -> pd.DataFrame:
 
 
 def shift_sentences(tests: pd.DataFrame) -> list[str]:
-    """One line a row of `shift_tests`: site, verdict, effect and what it rests on.
-
-    Sites whose branches have no larger kernel share a line.
-    """
+    """A sentence for each row of `shift_tests`; sites whose branches have no larger kernel share one."""
     judged = tests[tests["quantity"] != NONE]
     unjudged = tests.loc[tests["quantity"] == NONE, "site"].unique()
     sentences = [_sentence(row) for row in judged.to_dict("records")]
@@ -79,16 +81,9 @@ def _pair_tests(values: pd.DataFrame, pair: tuple[float, float], seed: int) -> p
 def shift_estimates(
     differences: pd.DataFrame, classes: pd.Series, quantities: pd.Series, seed: int = 0
 ) -> pd.DataFrame:
-    """Test whether paired differences are 0 on average, with Holm's correction over the columns.
+    """Test whether paired differences `(image, site)` are 0 on average: `ESTIMATES`, a row a site.
 
-    Args:
-        differences: a row an image, a column a site, in gate units.
-        classes: class of each image.
-        quantities: what is followed at each site, `ATTENTION` or `GATE`.
-        seed: seed of the random numbers.
-
-    Returns:
-        One row a site, the columns `ESTIMATES` of `shift_tests`.
+    `classes` is the class of each image, `quantities` are `ATTENTION` or `GATE` for each site.
     """
     if differences.shape[1] == 0:
         return pd.DataFrame(columns=list(ESTIMATES))
@@ -123,3 +118,69 @@ def _sentence(row: Mapping[Hashable, Any]) -> str:
         f"p {row['p_holm']:.2g} after Holm, {row['images']} images; it rose in {row['classes_risen']:g} of "
         f"{row['classes']} classes, spread over images {row['sd']:.4f}"
     )
+
+
+def scale_summary(tests: pd.DataFrame) -> Summary:
+    """Summarise rows of `shift_tests` on one pair of scales (see `overall_shifts`).
+
+    Up to three sentences: what cannot be judged, what moves where, the claim of the SKNet paper, the largest shift;
+    then a line a site. No command is suggested.
+    """
+    judged = tests[tests["verdict"] != UNJUDGED]
+    sentences = [
+        *_unjudged(tests),
+        *(_moves(rows, str(quantity)) for quantity, rows in judged.groupby("quantity", sort=False)),
+        *_paper(judged[judged["quantity"] == ATTENTION]),
+        *_largest(judged),
+    ]
+    sites = tests[tests["quantity"] != NONE]
+    lines = [_line(row) for row in sites.to_dict("records")]
+    return Summary(tuple(sentences[:3]), (*lines, *shift_sentences(tests[tests["quantity"] == NONE])), None)
+
+
+def _unjudged(tests: pd.DataFrame) -> list[str]:
+    unjudged = tests[tests["verdict"] == UNJUDGED]
+    if unjudged.empty:
+        return []
+    alike = (unjudged["quantity"] == NONE).all()
+    reason = "branches there have no kernels of different extent" if alike else "there are too few images or classes"
+    return [f"At {len(unjudged)} of {len(tests)} sites nothing can be judged: {reason}."]
+
+
+def _moves(rows: pd.DataFrame, quantity: str) -> str:
+    """Numbers of sites at which a quantity moves up, down, or not."""
+    first, (up, down) = rows.iloc[0], MOVES_IN_WORDS[quantity]
+    counts = [int((rows["verdict"] == verdict).sum()) for verdict in VERDICTS[quantity]]
+    rest = len(rows) - sum(counts)
+    scales = f"From {first['from_scale']:g}× to {first['to_scale']:g}×"
+    if rest == len(rows):
+        return f"{scales} no shift of {up.split()[0]} is found at any of {rest} sites."
+    ending = f"; no shift is found at {rest}" if rest else ""
+    return f"{scales} {up} at {counts[0]} of {len(rows)} sites and {down} at {counts[1]}{ending}."
+
+
+def _paper(rows: pd.DataFrame) -> list[str]:
+    """The SKNet paper's claim: to the larger kernel in low and middle layers, and not in the highest."""
+    last = rows["stage"] == rows["stage"].max()
+    if rows.empty or last.all():
+        return []
+    larger = rows["verdict"] == VERDICTS[ATTENTION][0]
+    return [
+        "The SKNet paper reports a move to the larger kernel in low and middle layers and none in the highest: here "
+        f"it is found at {(larger & ~last).sum()} of {(~last).sum()} sites before the last stage and at "
+        f"{(larger & last).sum()} of {last.sum()} in it."
+    ]
+
+
+def _largest(rows: pd.DataFrame) -> list[str]:
+    found = rows[~rows["verdict"].isin([NOT_FOUND, STAYS])]
+    if found.empty:
+        return []
+    row = found.sort_values("effect", key=abs).iloc[-1]
+    beside = f", {abs(row['effect']) / row['sd']:.1f} times the spread over images" if row["sd"] > 0 else ""
+    return [f"The largest shift is {row['effect']:+.3f} in gate units, at {row['site']}{beside}."]
+
+
+def _line(row: Mapping[Hashable, Any]) -> str:
+    limits = f", {row['effect']:+z.3f} [{row['ci_low']:+z.3f}, {row['ci_high']:+z.3f}]"
+    return f"{row['site']}: {row['verdict']}{limits if row['ci_low'] == row['ci_low'] else ''}"

@@ -1,4 +1,4 @@
-"""Similarity of the gates of classes, their clustering, and the correlation with what the classes mean."""
+"""Similarity of classes by their gates, clustering, and correlation with a hierarchy of the classes."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -13,15 +13,15 @@ from se_probe.analysis.gates import chosen_sites, each_site, site_facts, site_mo
 from se_probe.analysis.protocols import GateRecording, RecordingLike, SiteLike
 from se_probe.analysis.sampling import sample_channels
 from se_probe.analysis.stats import similarity as kernels
-from se_probe.analysis.stats.moments import Floats
+from se_probe.analysis.stats.moments import Floats, Moments
 from se_probe.analysis.stats.paired import holm
 from se_probe.analysis.stats.similarity import Clustering
 from se_probe.labels.wordnet import wordnet_paths
 
 Paths = Mapping[str, Sequence[str] | Sequence[Sequence[str]]]
-"""A path from the root to each class, or all such paths, by class name."""
+"""A path from the root to each class, or all paths, by class name."""
 SITES_AT_ONCE = 16
-"""Sites whose distances between classes are held at once: 8 MB each for a thousand classes, and their ranks."""
+"""Sites whose distances between classes are in memory at once: 8 MB each for a thousand classes, and their ranks."""
 HEATMAP_CHANNELS = 200
 
 
@@ -35,9 +35,9 @@ def class_similarity(recording: RecordingLike, site: str, classes: Sequence[str]
 
     Returns:
         Matrices (class, other): `correlation` of the mean gate vectors, which mostly reflects what all classes share;
-        `deviation`, the correlation after the mean over these classes is taken from each channel; `distance`, the root
-        mean square difference in gate units; `squared_distance`, the mean squared difference without the part that is
-        noise of the means (NaN for a class with one image).
+        `deviation`, the correlation after the mean over these classes is subtracted from each channel; `distance`, the
+        root mean square difference in gate units; `squared_distance`, the mean squared difference without the noise of
+        the means (NaN for a class with one image).
 
     Raises:
         SeProbeError: an unknown site, or a class without images.
@@ -45,13 +45,14 @@ def class_similarity(recording: RecordingLike, site: str, classes: Sequence[str]
     (found,) = chosen_sites(recording, [site])
     moments = select_classes(recording.moments(found.name).compute(), classes)
     means, m2 = (moments[name].to_numpy().reshape(moments.sizes["class"], -1) for name in ("mean", "m2"))
+    noise = Moments(moments["count"].to_numpy(), means.T, m2.T)
     names = [str(name) for name in moments["class"].to_numpy()]
     distances = kernels.rms_distance(means)
     matrices = {
         "correlation": kernels.correlation(means),
         "deviation": kernels.deviation_correlation(means),
         "distance": distances,
-        "squared_distance": kernels.squared_distance(distances, moments["count"].to_numpy(), m2),
+        "squared_distance": kernels.squared_distance(distances, noise),
     }
     dims = ("class", "other")
     return xr.Dataset({name: (dims, matrix) for name, matrix in matrices.items()}, {"class": names, "other": names})
@@ -65,12 +66,12 @@ def cluster_classes(similarity: xr.Dataset) -> Clustering:
 def pair_table(similarity: xr.Dataset, clustering: Clustering) -> pd.DataFrame:
     """The matrices of `class_similarity` as one row a pair of classes, each pair in both directions.
 
-    After `class` and `other` their places `row` and `column` among the leaves of `clustering`.
+    After `class` and `other` come their positions `row` and `column` among the leaves of `clustering`.
     """
-    place = np.argsort(clustering.order)
+    position = np.argsort(clustering.order)
     table = similarity.to_dataframe(dim_order=["class", "other"]).reset_index()
-    table.insert(2, "row", np.repeat(place, len(place)))
-    table.insert(3, "column", np.tile(place, len(place)))
+    table.insert(2, "row", np.repeat(position, len(position)))
+    table.insert(3, "column", np.tile(position, len(position)))
     return table
 
 
@@ -83,30 +84,19 @@ def clustered_class_means(
     *,
     order: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Mean gate of classes in sampled channels of a site, ordered by clustering.
-
-    Args:
-        recording: the recording.
-        site: name of the site.
-        classes: names of the classes; None: all seen.
-        channels: number of channels to sample; None: all.
-        seed: seed of the sampled channels.
-        order: names of the classes in the order of their rows; None: by clustering.
+    """Mean gate of classes in sampled channels of a site, ordered by clustering, or with rows in a given `order`.
 
     Returns:
         One row a class, branch and channel: `site`, `activation`, `site_channels`, `class`, `branch`, `channel`,
-        `mean`, and the places `row` and `column` that average-linkage clustering gives to the class and to the
-        channel, by the root mean square difference of their means.
-
-    Raises:
-        SeProbeError: an unknown site, a class without images, or fewer than one channel.
+        `mean`, and the positions `row` and `column` of the class and the channel in an average-linkage clustering by
+        the root mean square difference of their means.
     """
     (found,) = chosen_sites(recording, [site])
     moments = select_classes(recording.moments(site).compute(), classes)
     picked = sample_channels(found.channels, channels, seed)
     means = moments["mean"].isel(channel=picked).to_numpy().reshape(moments.sizes["class"], -1).astype(np.float64)
     names = moments["class"].to_numpy().astype(str)
-    rows = _places(means) if order is None else np.array([list(order).index(name) for name in names])
+    rows = _leaves(means) if order is None else np.array([list(order).index(name) for name in names])
     size = means.shape[1]
     return pd.DataFrame(
         {
@@ -118,13 +108,13 @@ def clustered_class_means(
             "channel": np.tile(picked, len(names) * found.branches),
             "mean": means.ravel(),
             "row": np.repeat(rows, size),
-            "column": np.tile(_places(means.T), len(names)),
+            "column": np.tile(_leaves(means.T), len(names)),
         }
     )
 
 
-def _places(vectors: Floats) -> NDArray[np.int64]:
-    """Place of each vector among the leaves; that of the only one is 0."""
+def _leaves(vectors: Floats) -> NDArray[np.int64]:
+    """Position of each vector among the leaves of their clustering."""
     if len(vectors) < 2:
         return np.zeros(len(vectors), dtype=np.int64)
     return np.asarray(np.argsort(kernels.cluster(kernels.rms_distance(vectors)).order))
@@ -143,43 +133,41 @@ def site_similarity(
     Args:
         recording: the recording.
         sites: names of the sites; None: all.
-        paths: place of classes in a hierarchy by class name, as the path from its root to the class, or all of
-            several; None: those of WordNet 3.0, where classes have a wnid that it knows.
+        paths: path from the root of a hierarchy to each class, or all its paths, by class name; None: those of WordNet
+            3.0, for classes with a wnid.
         permutations: of Mantel's test, see `stats.similarity.matrix_correlations`.
         seed: seed of the random numbers.
 
     Returns:
         One row a site. After the facts of `site_facts`, over all pairs of classes: the mean `correlation` of their mean
         gates and the root mean square `distance` in gate units, with jackknife errors over classes; `true_distance`,
-        the distance without the part that is noise (0 where noise explains it all); `cophenetic`, how well a tree
-        describes the distances. Then the rank correlation of distances with distances in the hierarchy,
-        `hierarchy_correlation`, with `hierarchy_ci_low`, `hierarchy_ci_high` and Mantel's `hierarchy_p`, over
-        `hierarchy_classes` classes; NaN where too few have a place. `hierarchy_p_holm` is corrected over the sites
-        (Holm).
+        the distance without noise (0 where noise explains it all); `cophenetic`, the fit of a tree to the distances.
+        Then the rank correlation of distances with those in the hierarchy, `hierarchy_correlation`, with
+        `hierarchy_ci_low`, `hierarchy_ci_high`, Mantel's `hierarchy_p` and `hierarchy_p_holm` over sites, for
+        `hierarchy_classes` classes; NaN where too few are in the hierarchy.
 
     Raises:
         SeProbeError: an unknown site.
 
     Source: `stats.similarity`.
     """
-    places = _wordnet(recording) if paths is None else paths
+    paths = _wordnet(recording) if paths is None else paths
     found, rows = chosen_sites(recording, sites), []
     for start in range(0, len(found), SITES_AT_ONCE):
         measured = each_site(partial(_measured, recording), found[start : start + SITES_AT_ONCE])
         distances = [apart for _, apart in measured]
-        # Every class is seen at every site, so that all share the permutations of the hierarchy.
+        # Every class is seen at every site, so sites share the permutations of the hierarchy.
         names = site_moments(recording, found[start]).names
-        hierarchy = _hierarchy_correlations(names, distances, places, permutations, seed)
+        hierarchy = _hierarchy_correlations(names, distances, paths, permutations, seed)
         rows += [row | result for (row, _), result in zip(measured, hierarchy, strict=True)]
     table = pd.DataFrame(rows)
     return table.assign(hierarchy_p_holm=holm(table["hierarchy_p"].to_numpy(dtype=np.float64)))
 
 
 def _wordnet(recording: GateRecording) -> Paths:
-    named = recording.classes[["name", "wnid"]].dropna()
-    found = wordnet_paths([str(wnid) for wnid in named["wnid"]])
-    pairs = zip(named["name"], named["wnid"], strict=True)
-    return {str(name): found[wnid] for name, wnid in pairs if wnid in found}
+    wnids = recording.classes.dropna(subset=["wnid"]).set_index("name")["wnid"]
+    paths = wordnet_paths([str(wnid) for wnid in wnids])
+    return {str(name): paths[wnid] for name, wnid in wnids.items() if wnid in paths}
 
 
 def _measured(recording: GateRecording, site: SiteLike) -> tuple[dict[str, object], Floats]:
@@ -188,7 +176,7 @@ def _measured(recording: GateRecording, site: SiteLike) -> tuple[dict[str, objec
     distances = kernels.rms_distance(moments.mean.T)
     correlation, correlation_error = kernels.pair_mean(kernels.correlation(moments.mean.T))
     square, square_error = kernels.pair_mean(distances**2)
-    true_square, _ = kernels.pair_mean(kernels.squared_distance(distances, moments.count, moments.m2.T))
+    true_square, _ = kernels.pair_mean(kernels.squared_distance(distances, moments))
     row = {
         **site_facts(moments),
         "correlation": correlation,
@@ -202,12 +190,12 @@ def _measured(recording: GateRecording, site: SiteLike) -> tuple[dict[str, objec
 
 
 def _hierarchy_correlations(
-    names: Sequence[str], distances: list[Floats], places: Paths, permutations: int | None, seed: int
+    names: Sequence[str], distances: list[Floats], paths: Paths, permutations: int | None, seed: int
 ) -> list[dict[str, object]]:
-    rows = [row for row, name in enumerate(names) if name in places]
+    rows = [row for row, name in enumerate(names) if name in paths]
     results = [kernels.MatrixCorrelation(np.nan, np.nan, np.nan, np.nan)] * len(distances)
     if len(rows) >= kernels.FEWEST_CLASSES:
-        meaning = kernels.hierarchy_distance([_all_paths(places[names[row]]) for row in rows])
+        meaning = kernels.hierarchy_distance([_all_paths(paths[names[row]]) for row in rows])
         known = [matrix[np.ix_(rows, rows)] for matrix in distances]
         results = kernels.matrix_correlations(known, meaning, permutations=permutations, seed=seed)
     columns = ("hierarchy_correlation", "hierarchy_ci_low", "hierarchy_ci_high", "hierarchy_p")

@@ -1,4 +1,4 @@
-"""Class specificity of gates: shares of variance, tests and selectivity, by channel and by site."""
+"""Class specificity of gates: shares of variance, tests, selectivity, and decoding of the class."""
 
 from collections.abc import Sequence
 
@@ -17,16 +17,16 @@ from se_probe.analysis.gates import (
 )
 from se_probe.analysis.protocols import GateRecording, SiteLike
 from se_probe.analysis.stats.class_tests import anova_type_test, bootstrap_test, false_discovery
+from se_probe.analysis.stats.decoding import FOLDS, REPEATS, decode
 from se_probe.analysis.stats.intervals import omega_squared_over_classes, omega_squared_over_images
 from se_probe.analysis.stats.moments import Components, Floats, omega_squared
 from se_probe.analysis.stats.paired import holm
 from se_probe.analysis.stats.selectivity import selectivity, selectivity_by_chance
 
 DISCOVERY_RATE = 0.05
-"""Expected share of false ones among the channels called class-dependent."""
+"""False-discovery rate among the channels called class-dependent."""
 FEWEST_JUDGED = 0.5
-"""Share of a site's channels that must have a p value of `anova_type_test` for any to be given: where most have none,
-those of the others are not reliable either."""
+"""Share of a site's channels that must have a p value of `anova_type_test`; with fewer, none is reliable."""
 
 
 def channel_specificity(
@@ -44,9 +44,9 @@ def channel_specificity(
         One row a site, branch and channel. First the facts of `channel_facts` (`between_class_sd`, `within_class_sd`
         in gate units, `state`). Over all classes seen: `omega_squared` with `ci_low` and `ci_high` (another draw of as
         many classes); `f`, `p` and `q` of `anova_type_test` (q: false-discovery adjusted over the site's channels);
-        `best_class`; `selectivity` and `d_prime` with their errors, and `selectivity_null` and `d_prime_null`, what
-        chance alone gives with these classes and counts. Over the images of the chosen classes: `chosen_p` and
-        `chosen_q` of `bootstrap_test`. NaN where the data cannot tell.
+        `best_class`; `selectivity` and `d_prime` with their errors and `selectivity_null` and `d_prime_null`, their
+        values by chance. Over the images of the chosen classes: `chosen_p` and `chosen_q` of `bootstrap_test`. NaN
+        where the data do not suffice.
 
     Raises:
         SeProbeError: an unknown site.
@@ -59,11 +59,11 @@ def channel_specificity(
 def site_specificity(
     recording: GateRecording, sites: Sequence[str] | None = None, *, resamples: int = 999, seed: int = 0
 ) -> pd.DataFrame:
-    """Measure the class-specificity of sites as a whole.
+    """Measure the class-specificity of whole sites.
 
-    A share says nothing about size: read `between_class_sd`, `within_class_sd` and `verdict` with it. K classes drawn
-    at random from many have (K − 1)/K of the variance between them, so that `omega_squared` and `chosen_omega_squared`,
-    of different numbers of classes, must not be compared; compare the latter with `random_omega_squared`.
+    A share does not show size: read `between_class_sd`, `within_class_sd` and `verdict` with it. K classes drawn at
+    random from many have (K − 1)/K of the variance between them, so `omega_squared` and `chosen_omega_squared`, of
+    different numbers of classes, are not comparable; compare the latter with `random_omega_squared`.
 
     Args:
         recording: the recording.
@@ -95,7 +95,7 @@ def specificity_tables(
 
     def measured(site: SiteLike) -> tuple[dict[str, object], pd.DataFrame]:
         moments, gates = site_moments(recording, site), site_gates(recording, site)
-        f, p = anova_type_test(moments.count, moments.mean, moments.m2)
+        f, p = anova_type_test(moments)
         chosen = bootstrap_test(gates.groups, resamples=resamples, seed=seed)
         row = _site(moments, gates, p, resamples, seed) | {"chosen_p": chosen.site}
         return row, _channels(moments, f, reliable(p), chosen.channel, seed)
@@ -112,9 +112,8 @@ def reliable(p: Floats) -> Floats:
 
 
 def _channels(moments: SiteMoments, f: Floats, p: Floats, chosen_p: Floats, seed: int) -> pd.DataFrame:
-    arrays = (moments.count, moments.mean, moments.m2)
-    share, stands_out = omega_squared_over_classes(*arrays), selectivity(*arrays)
-    by_chance = selectivity_by_chance(*arrays, seed=seed)
+    share, stands_out = omega_squared_over_classes(moments), selectivity(moments)
+    by_chance = selectivity_by_chance(moments, seed=seed)
     return channel_facts(moments).assign(
         omega_squared=share.estimate,
         ci_low=share.low,
@@ -135,7 +134,7 @@ def _channels(moments: SiteMoments, f: Floats, p: Floats, chosen_p: Floats, seed
 
 
 def _site(moments: SiteMoments, gates: SiteGates, p: Floats, resamples: int, seed: int) -> dict[str, object]:
-    share = omega_squared_over_classes(moments.count, moments.mean, moments.m2, pool=True)
+    share = omega_squared_over_classes(moments, pool=True)
     chosen = omega_squared_over_images(gates.groups, resamples=resamples, seed=seed)
     q = false_discovery(reliable(p))
     known = q[np.isfinite(q)]
@@ -162,3 +161,51 @@ def _of_random_classes(moments: SiteMoments, classes: int) -> float:
         return float("nan")
     between = parts.between * (1 - 1 / classes) / (1 - 1 / seen)
     return float(omega_squared(Components(np.asarray(between), parts.within)))
+
+
+def site_decodability(
+    recording: GateRecording,
+    sites: Sequence[str] | None = None,
+    *,
+    folds: int = FOLDS,
+    repeats: int = REPEATS,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Measure how well a linear classifier decodes the chosen classes from the gates of sites.
+
+    Classification standardises channels, so gates that hardly move count as much as others: read `between_class_sd`,
+    `within_class_sd` and `verdict` with it.
+
+    Args:
+        recording: the recording.
+        sites: names of the sites; None: all.
+        folds: folds of the cross-validation.
+        repeats: repetitions with other folds.
+        seed: seed of the random numbers.
+
+    Returns:
+        One row a site. After the facts of `site_facts`: `chosen_classes`, `chosen_images`, `test_folds`; `accuracy`,
+        balanced accuracy on images held out, with `ci_low` and `ci_high`, and `chance`. NaN for fewer than two classes,
+        or a class with one image.
+
+    Raises:
+        SeProbeError: an unknown site.
+
+    Source: `stats.decoding.decode`.
+    """
+
+    def measured(site: SiteLike) -> dict[str, object]:
+        gates = site_gates(recording, site)
+        result = decode(gates.values, gates.labels, folds=folds, repeats=repeats, seed=seed)
+        return {
+            **site_facts(site_moments(recording, site)),
+            "chosen_classes": len(gates.names),
+            "chosen_images": len(gates.values),
+            "test_folds": len(result.folds),
+            "accuracy": result.accuracy,
+            "ci_low": result.low,
+            "ci_high": result.high,
+            "chance": result.chance,
+        }
+
+    return pd.DataFrame(each_site(measured, chosen_sites(recording, sites)))

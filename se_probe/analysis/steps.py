@@ -1,4 +1,4 @@
-"""Gates over training steps or a sweep: the same images through several networks, one comparison over steps."""
+"""Gates over training steps or a sweep: the same images through a network at each step."""
 
 from __future__ import annotations
 
@@ -21,40 +21,29 @@ STILL = ("saturated", "collapsed", "constant")
 def step_sites(recordings: Mapping[str, Recording], steps: Mapping[str, float], *, seed: int = 0) -> pd.DataFrame:
     """Measure every site at every step, on the images that all recordings have.
 
-    Args:
-        recordings: label → recording, two or more, in the order of steps.
-        steps: label → step.
-        seed: seed of the random numbers.
+    Recordings are by label, two or more, in the order of steps.
 
     Returns:
-        A row a step and site: `label`, `step`, `site`, `depth`, and what `compare_recordings` says of a run and site
-        (`mean_gate`, `sd`, `dynamic`, `open`, `closed`, `constant`, `verdict`, `specificity` with its limits, …); where
-        effects were captured, `effect`, the mean absolute effect of a channel over images and channels.
-
-    Raises:
-        SeProbeError: too few images in common.
+        A row a step and site: `label`, `step`, and the columns of `Comparison.sites` (`site`, `depth`, `mean_gate`,
+        `sd`, `dynamic`, `open`, `closed`, `constant`, `verdict`, `specificity` with its limits, …); where effects were
+        captured, `effect`, the mean absolute effect over images and channels.
     """
     shared, tables = shared_images(recordings), []
     for label, recording in recordings.items():
         table = site_profile(label, NarrowedRecording(recording, shared), seed=seed).rename(columns={"run": "label"})
         table.insert(1, "step", steps[label])
         if "effect" in recording.signals:
-            table["effect"] = table["site"].map(_effects(recording))
+            effects = recording.of("effect")
+            table["effect"] = [float(np.abs(effects.gates(site.name)).mean()) for site in effects.sites]
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
-
-
-def _effects(recording: Recording) -> dict[str, float]:
-    effects = recording.of("effect")
-    return {site.name: float(np.abs(effects.gates(site.name)).mean()) for site in effects.sites}
 
 
 def step_events(sites: pd.DataFrame) -> pd.DataFrame:
     """Find the first step at which the gates of each site hardly depend on the image.
 
-    Returns:
-        A row a site: `site`, `first_step` and `first_label` (missing where it is live at every step), the `verdict`
-        there, `live_before` (whether it was live at an earlier step), and `live_after` (whether at a later one).
+    A row a site: `site`, `first_step` and `first_label` (missing where there is none), the `verdict` there, and whether
+    the site was live at an earlier step (`live_before`) and at a later one (`live_after`).
     """
     rows = []
     for site, table in sites.groupby("site", sort=False):
@@ -85,8 +74,8 @@ def step_accuracy(recordings: Mapping[str, Recording], steps: Mapping[str, float
 
 
 def step_sentences(sites: pd.DataFrame, events: pd.DataFrame, accuracy: pd.DataFrame) -> list[str]:
-    """Say in three sentences which sites stopped moving and when, how the spread went, and the accuracy."""
-    first, last = (str(sites["label"].iloc[place]) for place in (0, -1))
+    """Summarise in three sentences which sites stopped moving and when, the spread of gates, and the accuracy."""
+    first, last = (str(sites["label"].iloc[row]) for row in (0, -1))
     fallen = events[events["live_before"].eq(True)]
     always = events[events["first_label"].eq(first)]
     number = len(events)
@@ -106,7 +95,7 @@ def step_sentences(sites: pd.DataFrame, events: pd.DataFrame, accuracy: pd.DataF
         f"units), class specificity ω² {share[first]:.2f} and {share[last]:.2f}.",
     ]
     if accuracy["top1"].notna().all():
-        ends = [100 * float(accuracy["top1"].iloc[place]) for place in (0, -1)]
+        ends = [100 * float(accuracy["top1"].iloc[row]) for row in (0, -1)]
         best = accuracy.loc[[accuracy["top1"].idxmax()]].to_dict("records")[0]
         sentences.append(
             f"Top-1 is {ends[0]:.1f} % at {first} and {ends[1]:.1f} % at {last}, highest at {best['label']} with "

@@ -1,4 +1,4 @@
-"""Gates of an image that are unusual against all classes of a recording, and how many are by chance."""
+"""Gates of an image that are unusual among all classes of a recording, and how many are expected by chance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from se_probe.analysis.gates import SiteMoments, site_moments
+from se_probe.analysis.gates import SiteMoments, columns_of, site_moments
 from se_probe.analysis.protocols import GateRecording, SiteLike
 from se_probe.analysis.stats.moments import Floats
 from se_probe.analysis.stats.states import STATIC_SD
@@ -21,16 +21,15 @@ _ROWS, _COLUMNS = ("upper", "middle", "lower"), ("left", "centre", "right")
 
 @dataclass(frozen=True)
 class UnusualGates:
-    """Gates of some images against those of a recording.
+    """Gates of some images compared with those of a recording.
 
     Attributes:
         table: one row an image, site, branch and channel, the most unusual of each image first: `image` (from 0),
-            `site`, `branch`, `channel`, `gate`, `mean` and `sd` (of all classes of the recording with equal weights,
-            in gate units), and `deviation`, the gate less the mean in standard deviations; missing where `sd` is
-            below `STATIC_SD`.
+            `site`, `branch`, `channel`, `gate`, `mean` and `sd` (of all classes of the recording with equal weights),
+            and `deviation`, the gate less the mean in standard deviations; missing where `sd` is below `STATIC_SD`.
         count: gates of each image beyond `THRESHOLD` standard deviations, `(image,)`.
-        recorded: the same count for each kept image of the recording: what chance gives.
-        compared: gates of an image that were compared.
+        recorded: the same count for each kept image of the recording.
+        compared: number of gates compared for an image.
     """
 
     table: pd.DataFrame = field(repr=False)
@@ -39,7 +38,7 @@ class UnusualGates:
     compared: int
 
     def sentence(self, image: int) -> str:
-        """Say how many gates of an image are unusual, beside what images of the recording have."""
+        """Say how many gates of an image are unusual, and how many are in images of the recording."""
         low, high = np.quantile(self.recorded, [0.025, 0.975])
         return (
             f"{self.count[image]} of {self.compared:,} gates are over {THRESHOLD:g} standard deviations from the mean "
@@ -51,9 +50,7 @@ class UnusualGates:
 def unusual_gates(recording: GateRecording, gates: Mapping[str, ArrayLike]) -> UnusualGates:
     """Compare gates of images with the distribution over all classes of a recording, channel by channel.
 
-    Args:
-        recording: a recording of the same network.
-        gates: site name → `(image, channel)` or `(image, branch, channel)`.
+    `gates` are `(image, channel)` or `(image, branch, channel)`, by the names of all sites of the recording.
 
     Raises:
         SeProbeError: the sites or their numbers of channels are not those of the recording.
@@ -79,9 +76,9 @@ def unusual_gates(recording: GateRecording, gates: Mapping[str, ArrayLike]) -> U
         recorded.append(_beyond(_deviations(moments, own.reshape(len(own), -1))))
         tables.append(gate_rows(site, gate=values, mean=moments.mean_gate, sd=moments.total_sd, deviation=deviation))
     table = pd.concat(tables, ignore_index=True)
-    order = table["deviation"].abs().fillna(0.0)
-    table = table.assign(order=-order).sort_values(["image", "order"], kind="stable", ignore_index=True)
-    return UnusualGates(table.drop(columns="order"), np.sum(counts, axis=0), np.sum(recorded, axis=0), compared)
+    order = np.lexsort([-table["deviation"].abs().fillna(0.0), table["image"]])
+    table = table.iloc[order].reset_index(drop=True)
+    return UnusualGates(table, np.sum(counts, axis=0), np.sum(recorded, axis=0), compared)
 
 
 def _deviations(moments: SiteMoments, values: Floats) -> Floats:
@@ -97,29 +94,21 @@ def _beyond(deviation: Floats) -> NDArray[np.int64]:
 def gate_rows(site: SiteLike, **columns: ArrayLike) -> pd.DataFrame:
     """Return values of a site's gates as a table: `image` (from 0), `site`, `branch`, `channel`, and the columns.
 
-    Args:
-        site: the site.
-        columns: name → `(image, channel)` or `(image, branch, channel)`, or the same for all images without `image`.
+    Columns are `(image, channel)` or `(image, branch, channel)`, or without `image` where all images share them.
     """
-    gates = site.branches * site.channels
-    values = {name: np.asarray(column, dtype=np.float64).reshape(-1, gates) for name, column in columns.items()}
+    facts = columns_of(site)
+    values = {name: np.asarray(column, dtype=np.float64).reshape(-1, len(facts)) for name, column in columns.items()}
     images = max(len(column) for column in values.values())
-    return pd.DataFrame(
-        {
-            "image": np.repeat(np.arange(images), gates),
-            "site": site.name,
-            "branch": np.tile(np.repeat(np.arange(site.branches), site.channels), images),
-            "channel": np.tile(np.arange(site.channels), images * site.branches),
-            **{name: np.broadcast_to(column, (images, gates)).ravel() for name, column in values.items()},
-        }
-    )
+    table = facts.loc[np.tile(facts.index, images)].reset_index(drop=True)
+    table.insert(0, "image", np.repeat(np.arange(images), len(facts)))
+    broadcast = {name: np.broadcast_to(column, (images, len(facts))).ravel() for name, column in values.items()}
+    return table.assign(**broadcast)
 
 
 def evidence_place(contributions: NDArray[np.floating]) -> str | None:
-    """Name the ninth of a map with the largest positive part of it, as in "upper left 34 %"; None where there is none.
+    """Name the ninth of a map with most of its positive part, as in "upper left 34 %"; None where it has none.
 
-    Args:
-        contributions: `(height, width)`, at least three by three; even evidence gives 11 %.
+    Contributions are `(height, width)`, at least three by three; even ones give 11 %.
     """
     positive = np.maximum(contributions, 0.0)
     if not positive.sum() > 0:

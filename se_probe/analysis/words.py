@@ -1,4 +1,4 @@
-"""Words for channels: the WordNet node whose classes open a gate, where one survives the test."""
+"""Words for channels: the WordNet node whose classes significantly open a gate."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from se_probe.labels import class_from_name
 from se_probe.labels.wordnet import wordnet_paths
 
 DISCOVERY_RATE = 0.05
-"""Expected share of false ones among the words of a site."""
+"""False-discovery rate of the words of a site."""
 FEWEST_CLASSES = 3
-"""Classes that a node must have, and leave, to be tested: with fewer, even the best order is likely by chance."""
+"""Fewest classes inside and outside a node for a test: with fewer, even the best order is likely by chance."""
 
 
 @dataclass(frozen=True)
 class WordNodes:
-    """The WordNet nodes that recorded classes can be told by.
+    """WordNet nodes above recorded classes.
 
     Attributes:
         wnids: the nodes.
         words: first lemma of each.
-        members: which classes lie below which node, bool `(node, class)`.
+        members: which classes are below which node, bool `(node, class)`.
     """
 
     wnids: list[str]
@@ -39,7 +39,7 @@ class WordNodes:
     members: NDArray[np.bool_]
 
     def wider(self, node: int) -> NDArray[np.bool_]:
-        """The other classes of the smallest node that holds all classes of `node` and more; without one, all others."""
+        """The other classes of the smallest node that contains all classes of `node` and more, or all other classes."""
         own = self.members[node]
         holds = (self.members & own).sum(axis=1) == own.sum()
         sizes = np.where(holds & (self.members.sum(axis=1) > own.sum()), self.members.sum(axis=1), own.size + 1)
@@ -48,30 +48,26 @@ class WordNodes:
 
 
 def word_nodes(wnids: Sequence[str | None]) -> WordNodes:
-    """Find the WordNet nodes above classes that have at least `FEWEST_CLASSES` of them, and leave as many out.
+    """Find the WordNet nodes with at least `FEWEST_CLASSES` of the classes `wnids` inside and outside.
 
-    Of nodes with the same classes the lowest is kept. Nodes that timm's table of lemmas does not name are left out:
-    they could not be offered as words.
-
-    Args:
-        wnids: WordNet id of each class, None where it has none.
+    Of nodes with the same classes the lowest is kept. Nodes without a lemma in timm's table are left out.
     """
     paths = wordnet_paths([wnid for wnid in wnids if wnid])
     depth: dict[str, int] = {}
     below: dict[str, set[int]] = {}
-    for place, wnid in enumerate(wnids):
+    for index, wnid in enumerate(wnids):
         for path in paths.get(wnid or "", ()):
             for level, node in enumerate(path):
                 depth[node] = max(level, depth.get(node, 0))
-                below.setdefault(node, set()).add(place)
+                below.setdefault(node, set()).add(index)
     lowest: dict[frozenset[int], str] = {}
     for node in sorted(below, key=lambda node: (depth[node], node)):
         size = len(below[node])
         if FEWEST_CLASSES <= size <= len(wnids) - FEWEST_CLASSES and class_from_name(node).lemmas:
             lowest[frozenset(below[node])] = node
     members = np.zeros((len(lowest), len(wnids)), dtype=bool)
-    for row, places in enumerate(lowest):
-        members[row, sorted(places)] = True
+    for row, classes in enumerate(lowest):
+        members[row, sorted(classes)] = True
     nodes = list(lowest.values())
     return WordNodes(nodes, [class_from_name(node).name for node in nodes], members)
 
@@ -83,35 +79,27 @@ def word_tables(
     permutations: int = 9_999,
     seed: int = 0,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Name the WordNet node whose classes open each channel's gate, where one survives.
+    """Name for each channel the WordNet node whose classes significantly open its gate.
 
-    Args:
-        recording: a recording whose classes have WordNet ids; those without count among the others.
-        sites: names of the sites; None: all.
-        permutations: permutations of the classes, see `stats.enrichment.largest_by_chance`.
-        seed: seed of the random numbers.
+    Classes without a WordNet id belong to no node.
 
     Returns:
         Of sites, one row each. After the facts of `site_facts`: `channels` with a test, `named`, those with a word,
         `named_share`, and `words`, the number of different ones.
 
         Of channels, one row each. After the columns of `channel_facts`: `wnid` and `word` of the node where `q` is at
-        most `DISCOVERY_RATE`, else missing. `auc`: probability that a class below the node that stands out most has a
+        most `DISCOVERY_RATE`, else missing. `auc`: probability that a class of the node that stands out most has a
         higher mean gate than another class (0.5 … 1). `q`: false-discovery adjusted over the site's channels, from
         `p`, which accounts for the choice of the node. `difference`: mean gate of the node's classes less that of all
-        others, in gate units. `sibling_auc`: as `auc`, against the other classes of the next wider node only; near
-        0.5, the gate is one for the wider node. `node_classes`: classes of the node. Missing where no node has enough
-        classes.
-
-    Raises:
-        SeProbeError: an unknown site.
+        others. `sibling_auc`: as `auc`, against the other classes of the next wider node only; near 0.5, the gate
+        follows the wider node. `node_classes`: number of its classes. Missing where no node has enough classes.
 
     Source: `stats.enrichment`; WordNet 3.0.
     """
     table = recording.classes
     wnids = dict(zip(table["name"], table["wnid"].astype(object).where(table["wnid"].notna(), None), strict=True))
 
-    @cache  # Sites that saw the same classes share nodes and permutations.
+    @cache  # Sites with the same classes share nodes and permutations.
     def nodes_of(names: tuple[str, ...]) -> tuple[WordNodes, Floats]:
         nodes = word_nodes([wnids[name] for name in names])
         return nodes, largest_by_chance(nodes.members, permutations=permutations, seed=seed)

@@ -31,11 +31,9 @@ def change_images(
     title: str = "Images under change",
     caption: str | None = None,
 ) -> Figure:
-    """Draw pictures of some images under each condition, plain ones first, in rows of eight for each image.
+    """Draw the listed pictures, a `path` and `condition` each, in rows of eight for each image, plain ones first.
 
-    Args:
-        listed: a row a picture: `path`, `condition`, `class`.
-        thumbnails: pictures `(side, side, 3)`, 8-bit, by path and condition.
+    Thumbnails are `(side, side, 3)`, 8-bit, by path and condition.
     """
     conditions, paths = list(listed["condition"].unique()), list(listed["path"].unique())
     lines, columns = -(-len(conditions) // PICTURES_A_ROW), min(len(conditions), PICTURES_A_ROW)
@@ -55,11 +53,7 @@ def change_images(
 def change_response(
     sites: pd.DataFrame, *, demo: bool, title: str = "Gates under change", caption: str | None = None
 ) -> Figure:
-    """Draw a matrix of changes, by strength from weak to strong, and sites: shift in SD of the plain images.
-
-    Args:
-        sites: table of `change_sites`: a row for each change and site.
-    """
+    """Draw the shifts of `change_sites`, in SD of the plain images, as a matrix of changes and sites."""
     rows, columns = list(sites["condition"].unique()), list(sites["site"].unique())
     by_cell = sites.pivot(index="condition", columns="site", values=["moved_sd", "pattern"]).loc[rows]
     values = by_cell["moved_sd"][columns].to_numpy(dtype=np.float64)
@@ -88,8 +82,7 @@ def change_detection_figure(
 ) -> Figure:
     """Draw the area under the curve of each score by change, and the change of top-1 accuracy.
 
-    Args:
-        scores: rows of `change_detection` over all sites, with `top1_change`, `top1_ci_low` and `top1_ci_high`.
+    `scores` are rows of `change_detection` over all sites, with `top1_change`, `top1_ci_low` and `top1_ci_high`.
     """
     rows = list(scores["condition"].unique())
     looks = {name: look(order).points() for order, name in enumerate(SCORES) if name in set(scores["score"])}

@@ -45,13 +45,10 @@ STEP_ROW = 0.09  # height of a row, in panels
 def comparison_profiles(
     sites: pd.DataFrame, *, demo: bool, title: str = "Comparison profiles by relative depth", caption: str | None = None
 ) -> Figure:
-    """Draw specificity, spread and states of channels of each run over relative depth, a line per run.
+    """Draw specificity, spread and states of channels in `Comparison.sites` over relative depth, a line per run.
 
     The left panels show the standard deviations, in gate units, and below them the share of variance between classes;
     the right panels the shares of channels in each state. Sites whose gates are not live have hollow markers.
-
-    Args:
-        sites: table of `Comparison.sites`: one row per run and site.
     """
     looks = class_styles(list(sites["run"].unique()))
     note = OVER[str(sites["specificity_over"].iloc[0])]
@@ -96,14 +93,11 @@ def _decades(values: pd.DataFrame) -> tuple[float, float]:
 def alignment(
     table: pd.DataFrame, *, demo: bool, title: str = "Alignment of representations", caption: str | None = None
 ) -> Figure:
-    """Draw heat maps of CKA and, if available, RSA between the sites of two runs, beside the spread of their gates.
+    """Draw heat maps of CKA and, if available, RSA between the sites of two runs, of which `table` has the alignment.
 
     Both measures are blind to scale. So the standard deviation of the gates over images stands beside each axis, and a
     site whose gates hardly move has its name in parentheses. A dot marks the most alike site of the other network in
     each row.
-
-    Args:
-        table: the rows of `Comparison.alignment` on one pair of runs.
 
     Source: Kornblith et al., Similarity of neural network representations revisited, ICML 2019.
     """
@@ -181,9 +175,7 @@ def steps_figure(
 ) -> Figure:
     """Draw a matrix of sites by steps for each of the spread, the share of channels that move, and ω².
 
-    Args:
-        sites: table of `step_sites`: a row for each step and site.
-        events: table of `step_events`: a row for each site.
+    Tables are those of `step_sites` and `step_events`.
     """
     labels, names = list(sites["label"].unique()), list(sites["site"].unique())
     marked = events[events["first_label"].notna()]

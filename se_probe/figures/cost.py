@@ -26,12 +26,9 @@ INCREASES = {"parameters": look(4), "operations": look(0)}
 def cost_by_site(
     table: pd.DataFrame, *, demo: bool, title: str = "Cost of the gates by site", caption: str | None = None
 ) -> Figure:
-    """Draw the parameters of every site above, its operations for one image below, over sites.
+    """Draw the parameters of every site of `cost_table` above, its operations for one image below, over sites.
 
     Dashes are the SENet paper's formula, where a site has a reduction ratio.
-
-    Args:
-        table: table of `cost_table`: one row per site.
     """
     looks = {COUNTED: COUNTED_LOOK}
     if table["formula_parameters"].notna().any():
@@ -51,10 +48,7 @@ def cost_by_reduction(
 ) -> Figure:
     """Draw the parameters of the gates above, the increase over the network without gates below, over reduction ratios.
 
-    The network's own ratio is drawn dark.
-
-    Args:
-        sweep: table of `reduction_sweep`: one row per ratio.
+    The ratios are those of `reduction_sweep`; the network's own is drawn dark.
     """
     looks = {COUNTED: COUNTED_LOOK, "(2 / r) Σ C²": FORMULA_LOOK, **INCREASES}
     note = "Dark: the network as it is." if sweep["current"].any() else ""

@@ -1,6 +1,7 @@
 """Scatter plots of sites by what replacing their gates costs: against what it saves, and against class specificity."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from se_probe.figures.frame import Wording, framed
 from se_probe.figures.interventions import CUMULATIVE, SITE, STAGE, measures_of, present_scopes
 from se_probe.figures.point_names import name_points
 from se_probe.figures.profiles import hollow_note
+from se_probe.figures.style import CurveStyle
 
 MOST_NAMES = 24
 """More sites than this cannot all be named in a panel."""
@@ -27,7 +29,7 @@ SPECIFICITY = {
     "between_class_sd": "spread between class means, gate units",
     "omega_squared": "share between classes, ω²",
 }
-Floats = NDArray[np.float64]
+ESTIMATE = ["value", "low", "high"]
 
 
 def intervention_savings(
@@ -42,10 +44,11 @@ def intervention_savings(
     Args:
         table: rows of `ablation_sites_table` with one replacement and the columns of `with_savings`.
     """
-    shown = table[table["parameters_saved"].gt(0) & table["multiply_adds_saved"].gt(0)]
+    measure, (words, factor) = next(iter(measures_of(table).items()))
+    shown = table[table["parameters_saved"].gt(0) & table["multiply_adds_saved"].gt(0)].copy()
+    shown[ESTIMATE] = factor * shown[[f"{measure}_{end}" for end in ("change", "ci_low", "ci_high")]]
     groups = present_scopes(shown)
-    note = "Sites that save the same stand side by side."
-    wording = Wording(title, demo, caption, "saved", _measure(table)[1], note)
+    wording = Wording(title, demo, caption, "saved", words, "Sites that save the same stand side by side.")
     looks = {WORDS[scope]: LOOKS[scope] for group in groups for scope in group}
     shape, height = (len(groups), len(SAVINGS)), 1.5 * len(groups)
     with framed(wording, looks, style.DOUBLE_COLUMN, shape, height, sharey="row") as (figure, grid):
@@ -53,48 +56,31 @@ def intervention_savings(
             for axes, column in zip(axes_row, SAVINGS, strict=True):
                 axes.axhline(0, color=style.QUIET, linewidth=0.6)
                 for scope in scopes:
-                    _draw_savings(axes, shown[shown["scope"] == scope], column, scope)
+                    rows = shown[shown["scope"] == scope].sort_values(column, kind="stable")
+                    saved = _apart(rows[column]) if scope == SITE else rows[column].to_numpy(dtype=np.float64)
+                    axes.vlines(saved, rows["low"], rows["high"], **_bars(LOOKS[scope], 0.8))
+                    axes.plot(saved, rows["value"].to_numpy(), **LOOKS[scope].marked_line(3.4), zorder=3)
                 _scale(axes, shown.loc[shown["scope"].isin(scopes), column])
-        for axes, words in zip(grid[0], SAVINGS.values(), strict=True):
-            axes.set_title(words)
+        for axes, name in zip(grid[0], SAVINGS.values(), strict=True):
+            axes.set_title(name)
     alone = shown[shown["scope"] == SITE]
     if 0 < len(alone) <= MOST_NAMES:
         for axes, column in zip(grid[0], SAVINGS, strict=True):
             rows = alone.sort_values(column, kind="stable")
-            x, (y, low, high) = _apart(rows[column]), _changes(rows)
+            x, (y, low, high) = _apart(rows[column]), rows[ESTIMATE].to_numpy(dtype=np.float64).T
             name_points(axes, x, y, rows["sites"].tolist(), [(x, x, low, high)])
     return figure
 
 
-def _numbers(rows: pd.DataFrame, *columns: str) -> list[Floats]:
-    return [rows[name].to_numpy(dtype=np.float64) for name in columns]
+def _bars(look_of: CurveStyle, alpha: float) -> dict[str, Any]:
+    return {"color": look_of.color, "linewidth": 0.8, "alpha": alpha, "zorder": 2}
 
 
-def _changes(rows: pd.DataFrame) -> list[Floats]:
-    """Return the change of the measure and its limits, in its unit."""
-    name, _, factor = _measure(rows)
-    return [factor * values for values in _numbers(rows, f"{name}_change", f"{name}_ci_low", f"{name}_ci_high")]
-
-
-def _measure(table: pd.DataFrame) -> tuple[str, str, float]:
-    """Return the first measure: its name in columns, what it is called, and the factor that puts it into that unit."""
-    name, (words, factor) = next(iter(measures_of(table).items()))
-    return name, words, factor
-
-
-def _apart(saved: pd.Series) -> Floats:
+def _apart(saved: pd.Series) -> NDArray[np.float64]:
     """Return sorted savings with equal ones spread side by side, by `STEP` on the log axis."""
     groups = saved.groupby(saved)
-    place = groups.cumcount() - (groups.transform("size") - 1) / 2
-    return np.asarray(saved.to_numpy(dtype=np.float64) * STEP ** place.to_numpy(dtype=np.float64))
-
-
-def _draw_savings(axes: Axes, rows: pd.DataFrame, column: str, scope: str) -> None:
-    rows = rows.sort_values(column, kind="stable")
-    saved = _apart(rows[column]) if scope == SITE else rows[column].to_numpy(dtype=np.float64)
-    values, low, high = _changes(rows)
-    axes.vlines(saved, low, high, color=LOOKS[scope].color, linewidth=0.8, alpha=0.8, zorder=2)
-    axes.plot(saved, values, **LOOKS[scope].marked_line(3.4), zorder=3)
+    offset = groups.cumcount() - (groups.transform("size") - 1) / 2
+    return np.asarray(saved.to_numpy(dtype=np.float64) * STEP ** offset.to_numpy(dtype=np.float64))
 
 
 def _scale(axes: Axes, saved: pd.Series) -> None:
@@ -124,6 +110,7 @@ def specificity_importance(
         correlations: Spearman's correlation over sites by column of the measure, which its panel states.
     """
     cost = cost_of(table)
+    table = table.assign(**dict(zip(ESTIMATE, cost.losses(table), strict=True)))
     wording = Wording(title, demo, caption, "class specificity", cost.loss_in_unit, hollow_note(table))
     with framed(wording, {}, style.DOUBLE_COLUMN, (1, len(SPECIFICITY)), 2, sharey=True) as (figure, grid):
         for axes, (column, words) in zip(grid[0], SPECIFICITY.items(), strict=True):
@@ -133,25 +120,23 @@ def specificity_importance(
                 style.quiet_title(axes, f"Spearman {correlations[column]:+.2f}")
     if len(table) <= MOST_NAMES:
         for axes, column in zip(grid[0], SPECIFICITY, strict=True):
-            known = table.dropna(subset=[column, cost.change])
-            (x,), (y, low, high) = _numbers(known, column), cost.losses(known)
-            bars = [(x, x, low, high)]
-            if column == "omega_squared":
-                left, right = _numbers(known, "ci_low", "ci_high")
-                bars.append((left, right, y, y))
+            known = table.dropna(subset=[column, "value"])
+            numbers = known[[column, *ESTIMATE, "ci_low", "ci_high"]].to_numpy(dtype=np.float64)
+            x, y, low, high, left, right = numbers.T
+            bars = [(x, x, low, high)] + ([(left, right, y, y)] if column == "omega_squared" else [])
             name_points(axes, x, y, known["site"].tolist(), bars)
     return figure
 
 
 def _draw_importance(axes: Axes, table: pd.DataFrame, column: str) -> None:
-    points, hollow = look(0).points(), table["verdict"].to_numpy() != "live"
-    (x,), (y, low, high) = _numbers(table, column), cost_of(table).losses(table)
+    points, hollow = look(0).points(), table["verdict"] != "live"
     axes.axhline(0, color=style.QUIET, linewidth=0.6)
-    axes.vlines(x, low, high, color=points.color, linewidth=0.8, alpha=0.7, zorder=2)
+    axes.vlines(table[column], table["low"], table["high"], **_bars(points, 0.7))
     if column == "omega_squared":
-        axes.hlines(y, table["ci_low"], table["ci_high"], color=points.color, linewidth=0.5, alpha=0.4, zorder=2)
-    for mask, is_hollow in ((~hollow, False), (hollow, True)):
-        axes.plot(x[mask], y[mask], **points.marked_line(3.6, hollow=is_hollow))
+        thin = {**_bars(points, 0.4), "linewidth": 0.5}
+        axes.hlines(table["value"], table["ci_low"], table["ci_high"], **thin)
+    for rows, is_hollow in ((table[~hollow], False), (table[hollow], True)):
+        axes.plot(rows[column], rows["value"], **points.marked_line(3.6, hollow=is_hollow))
     axes.margins(x=0.12, y=0.12)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6))

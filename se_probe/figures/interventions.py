@@ -71,7 +71,7 @@ def intervention_cost(
 
 
 def measures_of(table: pd.DataFrame) -> dict[str, tuple[str, float]]:
-    """Return what a table of interventions has of `MEASURES`, or one's own measure in their place."""
+    """Return the measures of a table of interventions: `MEASURES`, or one's own measure."""
     cost = cost_of(table)
     if cost == NLL:
         return MEASURES

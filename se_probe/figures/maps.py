@@ -31,7 +31,6 @@ ON_GRID = (
     "than masking others."
 )
 
-
 PANELS_A_ROW, IMAGE_ROW = 6, 0.85
 MAPS_OF_AN_IMAGE = (
     "Cells of the feature map: red ones raise the gate's logit, blue ones lower it; colours are scaled to the largest "
@@ -91,9 +90,8 @@ def gate_maps(
 
 
 def _clear(axes: Axes) -> None:
-    """Take ticks, grid and spines from axes that hold a picture, and leave room for a label."""
-    axes.set_xticks([])
-    axes.set_yticks([])
+    """Remove ticks, grid and spines of axes that hold a picture, and leave room for a label."""
+    axes.set(xticks=[], yticks=[])
     axes.grid(False)
     axes.spines[:].set_visible(False)
 
@@ -104,7 +102,7 @@ def _coloured(shares: NDArray[np.floating], limit: float) -> NDArray[np.float64]
 
 
 def _over(grey: NDArray[np.floating] | float, shares: NDArray[np.floating], limit: float) -> NDArray[np.float64]:
-    """Return colours over a grey picture, which they hide the more the further their value is from zero."""
+    """Return colours over a grey picture, the more opaque the further their value is from zero."""
     hidden = np.sqrt(np.clip(np.abs(shares) / limit, 0, 1))[..., None]
     return np.asarray(hidden * _coloured(shares, limit) + (1 - hidden) * np.asarray(grey)[..., None])
 
@@ -120,7 +118,7 @@ def _draw_map(axes: Axes, panel: MapPanel, limit: float, in_pixels: bool) -> Non
 
 
 def _show(axes: Axes, picture: NDArray[np.floating]) -> None:
-    """Draw a picture with its own pixels, whatever the resolution of the page."""
+    """Draw a picture with its own pixels."""
     axes.imshow(picture, interpolation="none", extent=(0, 1, 0, 1))
 
 
@@ -153,17 +151,12 @@ class GatePanel:
 def image_maps(
     picture: NDArray[np.floating], panels: Sequence[GatePanel], *, title: str, demo: bool, caption: str | None = None
 ) -> Figure:
-    """Draw an image, and beside it where some of its gates get their evidence, each with limits of its own.
-
-    Args:
-        picture: `(height, width, 3)`, from 0 to 1, as the network sees it.
-        panels: the gates.
-    """
+    """Draw an image, `(height, width, 3)` from 0 to 1, and where its gates get their evidence, each with its limits."""
     rows = -(-(len(panels) + 1) // PANELS_A_ROW)
     wording = Wording(title, demo, caption, note=MAPS_OF_AN_IMAGE)
     with framed(wording, {}, style.DOUBLE_COLUMN, (rows, PANELS_A_ROW), IMAGE_ROW * rows) as (figure, cells):
-        first, *others = list(cells.ravel())
-        for axes in (first, *others):
+        first, *others = cells.ravel()
+        for axes in cells.ravel():
             _clear(axes)
         _show(first, picture)
         first.set_title("the image\ngate (compared with)", pad=2, fontsize=style.SMALL_TEXT)

@@ -149,10 +149,7 @@ def named_channels(
 ) -> Figure:
     """Draw the share of channels whose gates open for the classes of one WordNet node, over sites.
 
-    Sites whose gates are not live have hollow markers.
-
-    Args:
-        words: first table of `word_tables`: one row per site.
+    The table is the first of `word_tables`. Sites whose gates are not live have hollow markers.
     """
     looks = {NAMED: look(0)} | ({NULL_NAME: NULL_LOOK} if "null_named_share" in words else {})
     wording = Wording(title, demo, caption, "site", note=hollow_note(words))
@@ -168,8 +165,7 @@ def known_factors(
 ) -> Figure:
     """Draw the share of the gates' variance within classes that each factor explains, a row a factor, over sites.
 
-    Args:
-        factors: first table of `factor_tables`: one row per site and factor.
+    The table is the first of `factor_tables`.
     """
     sites, names = (list(dict.fromkeys(factors[column])) for column in ("site", "factor"))
     values = factors.pivot(index="factor", columns="site", values="share").loc[names, sites].to_numpy()

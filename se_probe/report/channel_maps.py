@@ -78,61 +78,53 @@ def read_maps(tables: Path) -> dict[str, SiteMaps]:
         }
 
 
-def maps_data(recording: Recording, tables: Path, places: Mapping[int, int]) -> dict[str, Any] | None:
+def maps_data(recording: Recording, tables: Path, positions: Mapping[int, int]) -> dict[str, Any] | None:
     """Return maps for a page as JSON-able values, None where a run has none.
 
-    Args:
-        recording: the recording.
-        tables: folder of the run's tables.
-        places: number of an image in the recording → its place on the page.
+    `positions` are those of recorded images on the page.
 
     Returns:
         `palette`, colours from the lowest to the highest value; `crop`, the side of the central square that the
         network sees as a share of the image's shorter side, None where it is not known; and `sites` by name:
-        `channels`, `images` (places on the page), `limits`, the largest absolute value of each channel, `codes`, bytes
-        of which `_ZERO` is 0 and `_ZERO` ± `_REACH` the limits, and `inPixels`, whether masking by the maps moved
-        the logit more than chance.
+        `channels`, `images` (positions on the page), `limits`, the largest absolute value of each channel, `codes`,
+        bytes of which `_ZERO` is 0 and `_ZERO` ± `_REACH` the limits, and `inPixels`, whether masking by the maps
+        moved the logit more than chance.
     """
     maps = read_maps(tables)
     if not maps:
         return None
     shade = mpl.colormaps[COLOURS](np.linspace(0, 1, _PALETTE), bytes=True)[:, :3]
     crop = _crop(recording.provenance["model"]["preprocessing"])
-    better = _better_than_random(tables) if crop is not None else set()
+    better = set()
+    if crop is not None and (tables / FAITHFULNESS).is_file():
+        faithfulness = pd.read_csv(tables / FAITHFULNESS)
+        better = set(faithfulness.loc[faithfulness["better_than_random"], "site"])
     return {
         "palette": b64encode(shade.tobytes()).decode("ascii"),
         "crop": crop,
         "sites": {
-            site: {**_site(item, places), "inPixels": site in better}
+            site: {**_site(item, positions), "inPixels": site in better}
             for site, item in maps.items()
-            if np.isin(item.images, list(places)).all()
+            if np.isin(item.images, list(positions)).all()
         },
     }
 
 
-def _site(item: SiteMaps, places: Mapping[int, int]) -> dict[str, Any]:
+def _site(item: SiteMaps, positions: Mapping[int, int]) -> dict[str, Any]:
     limits = np.abs(item.maps).max(axis=(1, 2, 3))
     scaled = item.maps / np.where(limits > 0, limits, 1)[:, None, None, None]
     codes = np.rint(_ZERO + _REACH * scaled).astype(np.uint8)
     return {
         "channels": item.channels.tolist(),
         "shape": list(item.maps.shape[1:]),
-        "images": packed_integers(np.vectorize(places.__getitem__, otypes=[np.int64])(item.images)),
+        "images": packed_integers(np.vectorize(positions.__getitem__, otypes=[np.int64])(item.images)),
         "limits": packed(limits),
         "codes": b64encode(codes.tobytes()).decode("ascii"),
     }
 
 
 def _crop(preprocessing: Mapping[str, Any]) -> float | None:
-    """The share of the shorter side that a central square crop keeps; None for any other way to prepare an image."""
+    """The share of the shorter side that a central square crop keeps, None without such a crop."""
     share, size = preprocessing.get("crop_pct"), preprocessing.get("input_size", ())
     central = preprocessing.get("crop_mode", "center") == "center" and len(size) == 3 and size[1] == size[2]
     return min(float(share), 1.0) if central and isinstance(share, int | float) else None
-
-
-def _better_than_random(tables: Path) -> set[str]:
-    path = tables / FAITHFULNESS
-    if not path.is_file():
-        return set()
-    table = pd.read_csv(path)
-    return set(table.loc[table["better_than_random"], "site"])

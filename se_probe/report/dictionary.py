@@ -30,11 +30,7 @@ Floats = NDArray[np.float64]
 
 
 def dictionary_data(recording: Recording, tables: Path) -> dict[str, Any]:
-    """Return what a run knows about each of its channels, as JSON-able values with packed numbers.
-
-    Args:
-        recording: the recording.
-        tables: folder of the run's tables; what they lack is left out.
+    """Return what a run's folder of tables knows about each channel, as JSON-able values with packed numbers.
 
     Returns:
         `words`, `classes` and `factors`, the names that codes of the sites refer to; `outcome`, whose change effects

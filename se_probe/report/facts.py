@@ -9,9 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from se_probe.analysis.decodability import site_decodability
 from se_probe.analysis.health import site_health
-from se_probe.analysis.specificity import channel_specificity, site_specificity
+from se_probe.analysis.specificity import channel_specificity, site_decodability, site_specificity
 from se_probe.recording import Recording
 from se_probe.recording.run_folder import FACTS
 

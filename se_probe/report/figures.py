@@ -44,12 +44,9 @@ def run_figures(folder: Path) -> list[ReportFigure]:
 
 
 def known_figures(folder: Path, known: Mapping[str, RunFigure], page: Path | None = None) -> tuple[ReportFigure, ...]:
-    """Return the figures in `folder` whose kinds are known; of several replacements each has its own.
+    """Return the figures in `folder` whose kinds are known: `kind.svg`, or `kind.replacement.svg` of several.
 
-    Args:
-        folder: where their files are, as `kind.svg`, or `kind.replacement.svg`.
-        known: title and note of each kind.
-        page: folder of the page, the one above `folder` by default.
+    The page is in the folder `page`, the one above `folder` by default.
     """
     stems = _stems(folder)
     return tuple(
@@ -61,14 +58,9 @@ def known_figures(folder: Path, known: Mapping[str, RunFigure], page: Path | Non
 
 
 def report_figure(folder: Path, stem: str, title: str, note: str, page: Path | None = None) -> ReportFigure:
-    """Return a figure with the smaller of its pictures: a drawing of very many points is smaller as pixels.
+    """Return the figure whose files are `folder/stem.*`, for a page in the folder `page`, by default the one above.
 
-    Args:
-        folder: where its files are.
-        stem: their name without suffix.
-        title: its heading.
-        note: a sentence on what it shows.
-        page: folder of the page, the one above `folder` by default.
+    Of its pictures the smaller one is shown: a drawing of very many points is smaller as pixels.
     """
     files = {kind: path for kind in _DOWNLOADS if (path := folder / f"{stem}.{kind}").is_file()}
     picture = min((kind for kind in _MEDIA_TYPES if kind in files), key=lambda kind: files[kind].stat().st_size)

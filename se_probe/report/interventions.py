@@ -12,7 +12,7 @@ from se_probe.analysis.outcomes import NLL, Cost, cost_of
 from se_probe.figures import INTERVENTION_FIGURES
 from se_probe.recording.run_folder import FIGURES, TABLES
 from se_probe.report.figures import known_figures
-from se_probe.report.section import Cell, Heading, PageTable, Section
+from se_probe.report.section import Cell, Heading, PageTable, Section, with_limits
 
 _MOST_NAMES = 2
 
@@ -24,19 +24,18 @@ class _Column(NamedTuple):
     note: str
     value: str
     limits: str
+    shape: str = "z.3f"
     factor: float = 1
-    decimals: int = 3
-    digits: str = "f"
 
 
 _COLUMNS = (
-    _Column("Top-1", "Change of top-1 accuracy in percentage points", "top1_change", "top1", 100, 1),
-    _Column("Top-5", "Change of top-5 accuracy in percentage points", "top5_change", "top5", 100, 1),
+    _Column("Top-1", "Change of top-1 accuracy in percentage points", "top1_change", "top1", "z.1f", 100),
+    _Column("Top-5", "Change of top-5 accuracy in percentage points", "top5_change", "top5", "z.1f", 100),
     _Column("NLL", "Rise of the negative log-likelihood of the true class, in nats", "nll_change", "nll"),
     _Column(
         "KL", "Kullback–Leibler divergence of the untouched network's answer from the changed one, in nats", "kl", "kl"
     ),
-    _Column("Same choice", "Images with the same first choice, in per cent", "agreement", "agreement", 100, 1),
+    _Column("Same choice", "Images with the same first choice, in per cent", "agreement", "agreement", "z.1f", 100),
 )
 _SAVINGS = {
     "parameters_saved": ("Parameters", "Parameters of the gate paths that would no longer be needed"),
@@ -70,7 +69,7 @@ def interventions_section(folder: Path) -> Section | None:
 
 def _own_column(cost: Cost) -> _Column:
     words = f"Change of {cost.in_unit}, of which {'less' if cost.lower_is_better else 'more'} is better"
-    return _Column(cost.in_unit, words, cost.change, cost.measure, digits="g")
+    return _Column(cost.in_unit, words, cost.change, cost.measure, "z.3g")
 
 
 def _row(
@@ -81,19 +80,16 @@ def _row(
     return (
         Cell(name if sites in name else f"{name}: {sites}"),
         *([Cell(str(row["replacement"]))] if replacement else []),
-        *(_with_limits(row, column) for column in columns),
+        *(_estimate(row, column) for column in columns),
         _number(row["metric_p_holm" if "metric_p_holm" in row else "nll_p_holm"], "{:.2g}"),
         *(_number(row[name], "{:,.0f}") for name in savings),
     )
 
 
-def _with_limits(row: Mapping[Hashable, Any], column: _Column) -> Cell:
-    digits = f"{{:z.{column.decimals}{column.digits}}}"
-    value, low, high = (
-        _number(column.factor * row[name], digits)
-        for name in (column.value, f"{column.limits}_ci_low", f"{column.limits}_ci_high")
-    )
-    return value if "–" in (low.text, high.text) else Cell(f"{value.text} [{low.text}, {high.text}]", value.key)
+def _estimate(row: Mapping[Hashable, Any], column: _Column) -> Cell:
+    value, low, high = (row[name] for name in (column.value, f"{column.limits}_ci_low", f"{column.limits}_ci_high"))
+    text = with_limits(value, low, high, column.shape, column.factor)
+    return Cell(text, float("-inf") if pd.isna(value) else float(column.factor * value))
 
 
 def _number(value: float, digits: str) -> Cell:

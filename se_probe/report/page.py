@@ -22,13 +22,7 @@ _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u20
 
 
 def render(template: str, *, scripts: Sequence[str] = (), **values: object) -> str:
-    """Return a page: values are escaped, and a policy allows these scripts and the style of this package alone.
-
-    Args:
-        template: file name of the template.
-        scripts: texts of its scripts.
-        values: what the template shows.
-    """
+    """Fill a template with escaped values; the page's policy allows only these scripts and this package's style."""
     environment = Environment(
         loader=PackageLoader("se_probe.report", "."),
         autoescape=True,

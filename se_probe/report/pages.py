@@ -1,17 +1,17 @@
-"""Pages of changed images, of steps and of one's own images: each is one HTML file without scripts."""
+"""Pages other than a run's report, each one HTML file without scripts: comparisons, changed images, steps, a look."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from se_probe.analysis.changed import MOVES
-from se_probe.analysis.detection import ALL_SITES, ENERGY, GATES, POOLED, SOFTMAX
+from se_probe.analysis.change import ALL_SITES, ENERGY, GATES, MOVES, POOLED, SOFTMAX
+from se_probe.analysis.comparison import Comparison, comparison_sentences, comparison_summary
 from se_probe.figures import model_line
 from se_probe.recording import Recording
-from se_probe.report.facts import repeatable
+from se_probe.report.facts import interval_texts, repeatable
 from se_probe.report.figures import ReportFigure
 from se_probe.report.page import render
 from se_probe.report.section import PageTable, Section, sites_table, with_limits
@@ -45,6 +45,75 @@ _STEPS_METHODS = (
     "ω² is the share of the variance over images that lies between classes, corrected for bias; it says little where "
     "gates hardly move. Networks are read in evaluation mode, as batch norm's running statistics have them.",
 )
+_STEP_WORDS = {"sd": "SD over images", "specificity": "omega_squared"}
+_MATCH_COLUMNS = {
+    "run_site": "site",
+    "run_sd": "SD of its gates",
+    "run_verdict": "Its gates",
+    "other_site": "Most alike",
+    "other_sd": "SD of those gates",
+    "other_verdict": "Those gates",
+    "apart": "Depth away",
+    "cka": "CKA",
+    "cka_interval": "Interval of CKA",
+    "rsa": "RSA",
+    "rsa_interval": "Interval of RSA",
+}
+
+
+def comparison_html(
+    comparison: Comparison,
+    recordings: Mapping[str, Recording],
+    *,
+    figures: Sequence[ReportFigure],
+    links: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> str:
+    """Return the page of a comparison of labelled recordings.
+
+    `links` are files beside the page, `notes` what a reader must know first.
+    """
+    classes = comparison.shared.images["class"].value_counts(sort=False)
+    return render(
+        "comparison.html.j2",
+        comparison=comparison,
+        runs=[_run(label, recording) for label, recording in recordings.items()],
+        classes=list(classes.items()),
+        over_classes=bool((comparison.sites["specificity_over"] == "classes").all()),
+        summary=comparison_summary(comparison),
+        statements=comparison_sentences(comparison),
+        sites=[(label, _sites(rows)) for label, rows in comparison.sites.groupby("run", sort=False)],
+        matches=[(*pair, _matches(rows)) for pair, rows in comparison.matches.groupby(["run", "other"], sort=False)],
+        figures=figures,
+        links=links,
+        notes=notes,
+        demo=any(recording.demo for recording in recordings.values()),
+    )
+
+
+def _run(label: str, recording: Recording) -> dict[str, object]:
+    return {"label": label, "folder": recording.path.parent, "sites": recording.sites} | repeatable(recording)
+
+
+def _sites(rows: pd.DataFrame) -> PageTable:
+    over_images = (rows["specificity_over"] == "images").all()
+    interval = "Interval of ω² (images)" if over_images else "omega_interval"
+    table = rows.rename(columns={"depth": "Relative depth", "specificity": "omega_squared"})
+    table[interval] = interval_texts(rows, "specificity_")
+    spreads = [interval, "between_class_sd", "within_class_sd", "verdict", "mean_gate"]
+    states = ["dynamic", "open", "closed", "effective_rank"]
+    return sites_table(table[["site", "Relative depth", "omega_squared", *spreads, *states]])
+
+
+def _matches(rows: pd.DataFrame) -> PageTable:
+    table = rows.assign(
+        other_site=rows["other_site"].fillna("–"),
+        other_verdict=rows["other_verdict"].fillna("–"),
+        apart=rows["other_depth"] - rows["run_depth"],
+        cka_interval=interval_texts(rows, "cka_"),
+        rsa_interval=interval_texts(rows, "rsa_"),
+    )
+    return sites_table(table[list(_MATCH_COLUMNS)].rename(columns=_MATCH_COLUMNS))
 
 
 def change_html(
@@ -57,16 +126,9 @@ def change_html(
     figures: Sequence[ReportFigure],
     links: Sequence[str] = (),
 ) -> str:
-    """Return the page of an experiment of changed images.
+    """Return the page of an experiment of changed images, from the recording of the plain ones.
 
-    Args:
-        recording: recording of the plain images.
-        sites: table of `change_sites`.
-        accuracy: table of `change_accuracy`.
-        detection: table of `change_detection`.
-        sentences: the summary.
-        figures: pictures, in the order in which they are shown.
-        links: files beside the page.
+    Tables are those of `change_sites`, `change_accuracy` and `change_detection`; `links` are files beside the page.
     """
     first, model = sites.iloc[0], recording.provenance["model"]
     changes = (
@@ -104,16 +166,9 @@ def steps_html(
     figures: Sequence[ReportFigure],
     links: Sequence[str] = (),
 ) -> str:
-    """Return the page of a comparison over training steps or a sweep.
+    """Return the page of a comparison over training steps or a sweep, with the recording of the last one.
 
-    Args:
-        recording: recording of the last step.
-        sites: table of `step_sites`.
-        events: table of `step_events`.
-        accuracy: table of `step_accuracy`.
-        sentences: the summary.
-        figures: pictures, in the order in which they are shown.
-        links: files beside the page.
+    Tables are those of `step_sites`, `step_events` and `step_accuracy`; `links` are files beside the page.
     """
     labels = sites["label"].unique()
     states = "The state at the last step, and the first step at which gates hardly depend on the image."
@@ -143,22 +198,22 @@ def _by_change(sites: pd.DataFrame, accuracy: pd.DataFrame, detection: pd.DataFr
     by_score = {name: rows.set_index("condition") for name, rows in whole.groupby("score")}
     rows = []
     for row in accuracy.to_dict("records"):
-        here = sites[sites["condition"] == row["condition"]]
-        limits = {
+        changed = sites[sites["condition"] == row["condition"]]
+        areas = {
             f"AUC of {name}": with_limits(*by_score[name].loc[row["condition"], ["auc", "auc_ci_low", "auc_ci_high"]])
             for name in (GATES, POOLED, SOFTMAX, ENERGY)
             if name in by_score
         }
-        change = (row["top1_change"], row["top1_ci_low"], row["top1_ci_high"])
+        top1 = (row["top1_change"], row["top1_ci_low"], row["top1_ci_high"])
         rows.append(
             {
                 "Change": row["condition"],
-                "Shift, SD": here["moved_sd"].mean(),
-                "Sites that move": f"{(here['pattern'] == MOVES).sum()} of {len(here)}",
+                "Shift, SD": changed["moved_sd"].mean(),
+                "Sites that move": f"{(changed['pattern'] == MOVES).sum()} of {len(changed)}",
                 "Top-1, %": with_limits(row["top1"], float("nan"), float("nan"), ".1f", 100),
-                "Change of top-1, points": with_limits(*change, "+z.1f", 100),
+                "Change of top-1, points": with_limits(*top1, "+z.1f", 100),
                 "Same first choice": row["agreement"],
-                **limits,
+                **areas,
             }
         )
     return pd.DataFrame(rows)
@@ -174,27 +229,20 @@ def _shifts_by_site(sites: pd.DataFrame) -> pd.DataFrame:
 
 def _by_step(sites: pd.DataFrame, accuracy: pd.DataFrame) -> pd.DataFrame:
     groups = sites.groupby("label", sort=False)
-    live = {label: f"{(rows['verdict'] == 'live').sum()} of {len(rows)}" for label, rows in groups}
-    medians = groups[["mean_gate", "sd", "dynamic", "specificity"]].median()
-    table = medians.rename(columns={"sd": "SD over images", "specificity": "omega_squared"}).assign(
-        live=pd.Series(live)
-    )
+    table: pd.DataFrame = groups[["mean_gate", "sd", "dynamic", "specificity"]].median().rename(columns=_STEP_WORDS)
+    table["live"] = [f"{(rows['verdict'] == 'live').sum()} of {len(rows)}" for _, rows in groups]
     top1 = accuracy.set_index("label")["top1"].reindex(table.index)
-    named: pd.DataFrame = (
-        table.assign(**{"Top-1, %": (100 * top1).map("{:.1f}".format)}).rename_axis("Step").reset_index()
-    )
-    return named
+    table["Top-1, %"] = (100 * top1).map("{:.1f}".format)
+    return table.rename_axis("Step").reset_index()
 
 
 def _states_by_site(sites: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
     last = sites[sites["label"] == sites["label"].iloc[-1]]
     shown = last[["site", "mean_gate", "sd", "dynamic", "open", "closed", "specificity", "verdict"]]
-    table = shown.rename(columns={"sd": "SD over images", "specificity": "omega_squared"})
+    table: pd.DataFrame = shown.rename(columns=_STEP_WORDS)
     first = events.set_index("site")[["first_label", "verdict"]].reindex(table["site"]).fillna("–")
-    named: pd.DataFrame = table.assign(
-        **{"First still at": first["first_label"].to_numpy(), "and was": first["verdict"].to_numpy()}
-    )
-    return named
+    table[["First still at", "and was"]] = first.to_numpy()
+    return table
 
 
 class LookedImage(NamedTuple):
@@ -208,15 +256,7 @@ class LookedImage(NamedTuple):
 
 
 def look_html(images: Sequence[LookedImage], *, model: str, against_run: bool, demo: bool, command: str) -> str:
-    """Return a page on images that makes no request and runs no script.
-
-    Args:
-        images: the images.
-        model: the network and its weights, in words.
-        against_run: whether gates were compared with those of a run.
-        demo: whether the network or an image is the demo's.
-        command: how the page was made.
-    """
+    """Return the page of one's own images; with `against_run` their gates were compared with those of a run."""
     return render("look.html.j2", images=images, model=model, against_run=against_run, demo=demo, command=command)
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from se_probe.analysis.scale_summary import scale_summary
-from se_probe.analysis.shifts import overall_shifts
+from se_probe.analysis.shifts import overall_shifts, scale_summary
 from se_probe.figures import COST_FIGURES, EFFECT_FIGURES, SCALE_FIGURES
 from se_probe.folding.export import export_sentence
 from se_probe.recording.run_folder import COST_FACTS, FIGURES, JOINED_COST, JOINED_FOLD, JOINED_SCALE, TABLES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from dataclasses import dataclass
 from typing import Any
@@ -106,18 +107,10 @@ def _digits(number: float, decimals: int) -> str:
 
 
 def with_limits(value: float, low: float, high: float, shape: str = "z.2f", factor: float = 1.0) -> str:
-    """Return a number with its limits as a cell shows them, a dash where it is unknown.
-
-    Args:
-        value: the number, NaN where unknown.
-        low: its lower limit, NaN where unknown.
-        high: its upper limit.
-        shape: format of each number.
-        factor: multiplies all three.
-    """
-    if value != value:
+    """Return a number, times a factor, with its limits as a cell shows them; a dash where it is NaN."""
+    if math.isnan(value):
         return "–"
-    limits = "" if low != low else f" [{factor * low:{shape}}, {factor * high:{shape}}]"
+    limits = "" if math.isnan(low) else f" [{factor * low:{shape}}, {factor * high:{shape}}]"
     return f"{factor * value:{shape}}{limits}"
 
 

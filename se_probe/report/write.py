@@ -114,11 +114,7 @@ def summary_of(
 ) -> Summary | None:
     """Return the summary of a run and of all results in its folder, None without findings.
 
-    Args:
-        recording: the recording.
-        findings: claims and their verdicts.
-        arguments: the network and the images as a command line names them, for a command that records again.
-        joining: the run as a command line names it, for a command that joins it.
+    `arguments` and `joining` begin a command that records again, and one that joins the run.
     """
     if not findings:
         return None

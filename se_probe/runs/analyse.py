@@ -14,10 +14,10 @@ from se_probe.ablation import Ablation, open_ablation
 from se_probe.analysis import beside_null, image_covariates, measure_tables, signal_tables, site_covariates
 from se_probe.analysis.ablation import ablation_tables
 from se_probe.analysis.branches import branch_tables, has_branches
+from se_probe.analysis.covariates import factor_tables, read_factors
 from se_probe.analysis.effects import effect_tables
-from se_probe.analysis.factors import factor_tables, read_factors
 from se_probe.analysis.findings import Finding, Summary, findings
-from se_probe.analysis.findings.context import COVARIATES
+from se_probe.analysis.findings.depth import COVARIATES
 from se_probe.demo.stimuli import factor_row
 from se_probe.errors import SeProbeError
 from se_probe.images.decode import UndecodableImageError
@@ -49,7 +49,7 @@ def write_analysis(
     Args:
         recording: a recording with images of a chosen class.
         data: the images, for thumbnails and their brightness; nothing that the recording names is opened.
-        factors: a file of known factors of the images, see `analysis.factors.read_factors`; those of the demo are
+        factors: a file of known factors of the images, see `analysis.covariates.read_factors`; those of the demo are
             known.
         progress: whether to show progress.
 

@@ -12,9 +12,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from se_probe.analysis.change_sentences import change_sentences, change_summary
-from se_probe.analysis.changed import PLAIN, change_accuracy, change_channels, change_sites
-from se_probe.analysis.detection import ALL_SITES, change_detection
+from se_probe.analysis.change import (
+    ALL_SITES,
+    PLAIN,
+    change_accuracy,
+    change_channels,
+    change_detection,
+    change_sentences,
+    change_sites,
+    change_summary,
+)
 from se_probe.analysis.scale import example_images
 from se_probe.errors import SeProbeError
 from se_probe.figures import model_line

@@ -8,16 +8,15 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from se_probe.analysis.comparison import Comparison, compare_recordings
-from se_probe.analysis.comparison_summary import comparison_sentences, comparison_summary
+from se_probe.analysis.comparison import Comparison, compare_recordings, comparison_sentences, comparison_summary
 from se_probe.errors import SeProbeError
 from se_probe.figures.comparison import alignment, comparison_profiles
 from se_probe.io.log import tell
 from se_probe.io.progress import status
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.run_folder import FIGURES, RunFolder, choose_folder
-from se_probe.report.comparison import comparison_html
 from se_probe.report.figures import ReportFigure, report_figure
+from se_probe.report.pages import comparison_html
 from se_probe.runs.artifacts import Artifacts, Drawn, tell_summary
 from se_probe.runs.options import verb
 from se_probe.runs.settings import CompareSettings

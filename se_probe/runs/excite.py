@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from se_probe.analysis import select_sites
-from se_probe.analysis.factors import read_factors
+from se_probe.analysis.covariates import read_factors
 from se_probe.gates import signals_of
 from se_probe.io.log import silence, tell
 from se_probe.io.urls import is_url

@@ -17,9 +17,8 @@ from se_probe.ablation.measure import require_measurable
 from se_probe.ablation.metric import Metric, read_metric
 from se_probe.analysis.sampling import select_sites
 from se_probe.errors import SeProbeError
-from se_probe.folding.evaluation import halves
+from se_probe.folding.evaluation import FEWEST_MEASURED, Loss, halves, images_for, least_limit
 from se_probe.folding.export import ONNX, ExportError, export_onnx, export_sentence, require_onnx
-from se_probe.folding.loss import FEWEST_MEASURED, Loss, images_for, least_limit
 from se_probe.folding.result import FoldRun, timing_sentence, trials_table, verdict_of
 from se_probe.folding.saved import builder_of, write_folded
 from se_probe.folding.study import Search, Study
@@ -45,7 +44,7 @@ from se_probe.runs.plan import (
 )
 from se_probe.runs.presets import DEFAULT
 from se_probe.runs.settings import FoldSettings
-from se_probe.trace.example import reference_tensor
+from se_probe.trace.dry_pass import reference_tensor
 
 MAX_LOSS, MAX_LOSS_DEMO = 0.5, 2.0
 # Images in the batch for comparing and timing an exported network.

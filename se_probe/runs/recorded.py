@@ -68,7 +68,7 @@ class RunRecording(Recording):
 
         Args:
             data: the images, for thumbnails; by default those given to `excite` in this process.
-            factors: a CSV file of known factors of the images, see `analysis.factors.read_factors`.
+            factors: a CSV file of known factors of the images, see `analysis.covariates.read_factors`.
 
         Raises:
             SeProbeError: no image of a chosen class was recorded, or the folder cannot be written.

@@ -25,8 +25,7 @@ from se_probe.analysis.scale import (
     image_values,
     response,
 )
-from se_probe.analysis.scale_summary import scale_summary
-from se_probe.analysis.shifts import overall_shifts, shift_sentences, shift_tests
+from se_probe.analysis.shifts import overall_shifts, scale_summary, shift_sentences, shift_tests
 from se_probe.errors import SeProbeError
 from se_probe.figures import model_line, scale_classes, scale_images, scale_response
 from se_probe.images.changes import Enlarge, resampling

@@ -1,35 +1,21 @@
 """A recording with effects, made of raw arrays: gates, and effects in proportion to how far they are from 0.5."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-import pandas as pd
 
-from tests.analysis.stand_in import Site, StandIn
+from tests.analysis.raw_recording import GateSite, RawRecording, random_gates
 
 COUNTS = {f"class {number}": 12 for number in range(8)}
 
 
 @dataclass
-class EffectStandIn(StandIn):
+class EffectRecording(RawRecording):
     """Both signals; at the sites `broken` first-order and exact effects have nothing to do with each other."""
 
     broken: tuple[str, ...] = ()
-    signal: str = "gate"
-    effect: dict[str, dict[str, np.ndarray]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        rng = np.random.default_rng(self.seed + 1)
-        self.gradient = {site.name: rng.lognormal(0, 1, _shape(site)) for site in self.sites}
-        self.effect = {
-            name: {item: self.gradient[name] * (0.5 - gates) for item, gates in of_class.items()}
-            for name, of_class in self.raw.items()
-        }
-
-    @property
-    def classes(self):
-        return pd.DataFrame({"name": list(self.counts)})
+    seed: int = 0
+    effect: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
     @property
     def effects(self):
@@ -51,17 +37,16 @@ class EffectStandIn(StandIn):
         return {"outcome": "label", "reference_images": 8, "reference": {}, "agreement": rows}
 
     def of(self, signal):
-        other = EffectStandIn(self.sites, self.chosen, self.counts, self.seed, self.broken, signal)
-        if signal == "effect":
-            other.raw = self.effect
-        return other
+        return replace(self, raw=self.effect) if signal == "effect" else self
 
 
-def _shape(site):
-    return (site.channels,) if site.branches == 1 else (site.branches, site.channels)
-
-
-def with_effects(broken=(), **facts) -> EffectStandIn:
+def with_effects(broken=(), seed=0) -> EffectRecording:
     """Three sites, one of them with branches."""
-    sites = [Site("SE_2_1", 2, 1, 8), Site("SE_3_1", 3, 1, 8), Site("SK_4_1", 4, 1, 6, branches=2)]
-    return EffectStandIn(sites, ["class 0", "class 1"], dict(COUNTS), broken=tuple(broken), **facts)
+    sites = [GateSite("SE_2_1", 2, 1, 8), GateSite("SE_3_1", 3, 1, 8), GateSite("SK_4_1", 4, 1, 6, branches=2)]
+    raw, rng = random_gates(sites, COUNTS, seed), np.random.default_rng(seed + 1)
+    gradients = {site.name: rng.lognormal(0, 1, site.shape) for site in sites}
+    effect = {
+        name: {item: gradients[name] * (0.5 - gates) for item, gates in of_class.items()}
+        for name, of_class in raw.items()
+    }
+    return EffectRecording(sites, ["class 0", "class 1"], raw, broken=tuple(broken), seed=seed, effect=effect)

@@ -1,4 +1,4 @@
-"""A recording made of given gates, with what the measures read of one."""
+"""Recordings made of given gates, so that a test can compute the truth from them independently."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,12 +7,53 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from tests.analysis.stand_in import Site
-
 
 @dataclass(frozen=True)
-class GateSite(Site):
+class GateSite:
+    name: str
+    stage: int
+    block: int
+    channels: int
+    branches: int = 1
+    activation: str = "sigmoid"
+    module: str = "layer.se"
+    family: str = "SE"
+    reduction: float | None = 16.0
     bounded: bool = True
+    kernels: tuple[int, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the gates of an image."""
+        return (self.channels,) if self.branches == 1 else (self.branches, self.channels)
+
+
+def resnet50_sites(width: int = 8) -> list[GateSite]:
+    """The sixteen sites of SE-ResNet-50, narrow."""
+    stages = ((2, 3), (3, 4), (4, 6), (5, 3))
+    blocks = [(stage, block) for stage, count in stages for block in range(1, count + 1)]
+    return [GateSite(f"SE_{stage}_{block}", stage, block, width) for stage, block in blocks]
+
+
+def gate_array(values: np.ndarray, classes: np.ndarray, rows: np.ndarray | None = None) -> xr.DataArray:
+    """Gates of images with the coordinate `class`, and `image` where their rows are given."""
+    dims = ("image", "channel") if values.ndim == 2 else ("image", "branch", "channel")
+    coords = {} if rows is None else {"image": rows}
+    return xr.DataArray(values, dims=dims, coords={**coords, "class": ("image", classes)})
+
+
+def moments_of(raw: Mapping[str, np.ndarray]) -> xr.Dataset:
+    """Moments of the gates `(image, [branch,] channel)` of each class."""
+    groups = list(raw.values())
+    dims = ("class", "channel") if groups[0].ndim == 2 else ("class", "branch", "channel")
+    return xr.Dataset(
+        {
+            "count": ("class", np.array([len(gates) for gates in groups])),
+            "mean": (dims, np.stack([gates.mean(axis=0) for gates in groups])),
+            "m2": (dims, np.stack([((gates - gates.mean(axis=0)) ** 2).sum(axis=0) for gates in groups])),
+        },
+        coords={"class": list(raw)},
+    )
 
 
 @dataclass
@@ -30,23 +71,29 @@ class RawRecording:
         return pd.DataFrame({"name": names, "wnid": [self.wnids.get(name) for name in names]})
 
     def moments(self, site: str, /) -> xr.Dataset:
-        raw = list(self.raw[site].values())
-        dims = ("class", "channel") if raw[0].ndim == 2 else ("class", "branch", "channel")
-        return xr.Dataset(
-            {
-                "count": ("class", np.array([len(gates) for gates in raw])),
-                "mean": (dims, np.stack([gates.mean(axis=0) for gates in raw])),
-                "m2": (dims, np.stack([((gates - gates.mean(axis=0)) ** 2).sum(axis=0) for gates in raw])),
-            },
-            coords={"class": list(self.raw[site])},
-        )
+        return moments_of(self.raw[site])
 
     def gates(self, site: str, /) -> xr.DataArray:
         raw = {name: self.raw[site][name] for name in sorted(self.chosen)}
         values = np.concatenate(list(raw.values())).astype(np.float32)
-        dims = ("image", "channel") if values.ndim == 2 else ("image", "branch", "channel")
-        classes = np.repeat(list(raw), [len(gates) for gates in raw.values()])
-        return xr.DataArray(values, dims=dims, coords={"class": ("image", classes)})
+        return gate_array(values, np.repeat(list(raw), [len(gates) for gates in raw.values()]))
+
+
+def random_gates(sites: list[GateSite], counts: Mapping[str, int], seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
+    """Uniform gates of so many images of each class; those of branches add up to one."""
+    rng = np.random.default_rng(seed)
+
+    def draw(site: GateSite, images: int) -> np.ndarray:
+        if site.branches == 1:
+            return rng.uniform(0.05, 0.95, (images, *site.shape))
+        weights = rng.uniform(0.1, 1, (images, *site.shape))
+        return weights / weights.sum(axis=1, keepdims=True)
+
+    return {site.name: {name: draw(site, images) for name, images in counts.items()} for site in sites}
+
+
+def random_recording(sites: list[GateSite], chosen: list[str], counts: Mapping[str, int]) -> RawRecording:
+    return RawRecording(sites, chosen, random_gates(sites, counts))
 
 
 SITES = [

@@ -8,18 +8,19 @@ import pytest
 
 from se_probe.analysis.branches import branch_tables, cardinal_groups, split_attention, split_entropy
 from se_probe.errors import SeProbeError
-from tests.analysis.scaled import KernelSite, ScaledStandIn
+from tests.analysis.image_recording import ImageRecording
+from tests.analysis.raw_recording import GateSite
 
 LABELS = ["pug"] * 30 + ["cliff"] * 20 + ["tabby"] * 30
 SOFTMAX = "softmax over branches"
 
 
 def recording(site, raw):
-    return ScaledStandIn([site], LABELS, {site.name: raw})
+    return ImageRecording([site], LABELS, {site.name: raw})
 
 
 def split_site(branches=2, channels=8):
-    return KernelSite("SA_2_1", 2, 1, channels, branches, SOFTMAX, family="split attention")
+    return GateSite("SA_2_1", 2, 1, channels, branches, SOFTMAX, family="split attention")
 
 
 def shares(rng, images, branches, channels):
@@ -54,7 +55,7 @@ def test_entropy_is_a_share_of_its_maximum():
 
 
 def test_a_radix_of_one_is_a_sigmoid():
-    site = KernelSite("SA_2_1", 2, 1, 8, 1, "sigmoid", family="split attention")
+    site = GateSite("SA_2_1", 2, 1, 8, 1, "sigmoid", family="split attention")
     raw = np.random.default_rng(1).uniform(0.6, 0.8, (80, 8))
     attention = split_attention(recording(site, raw))
     assert attention[["branches", "branch", "activation"]].to_numpy().tolist() == [[1, 0, "sigmoid"]]
@@ -65,7 +66,7 @@ def test_a_radix_of_one_is_a_sigmoid():
 
 
 def test_branches_that_do_not_share_one_have_no_entropy():
-    site = KernelSite("SA_2_1", 2, 1, 8, 2, "sigmoid", family="split attention")
+    site = GateSite("SA_2_1", 2, 1, 8, 2, "sigmoid", family="split attention")
     raw = np.random.default_rng(1).uniform(0.6, 0.8, (80, 2, 8))
     assert np.isnan(split_entropy(recording(site, raw))["entropy"].iloc[0])
 

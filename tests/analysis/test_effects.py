@@ -6,7 +6,7 @@ from scipy import stats
 
 from se_probe.analysis import effects as module
 from se_probe.analysis.effects import channel_effects, effect_agreement, effect_tables
-from se_probe.analysis.findings.effects import selective_channels_matter_more
+from se_probe.analysis.findings.importance import selective_channels_matter_more
 from tests.analysis.effect_recording import with_effects
 
 NAMES = ["SE_2_1", "SE_3_1", "SK_4_1"]

@@ -5,7 +5,7 @@ import pytest
 
 from se_probe.analysis import default_panels, sample_channels, select_sites
 from se_probe.errors import SeProbeError
-from tests.analysis.stand_in import Site, resnet50_sites
+from tests.analysis.raw_recording import GateSite, resnet50_sites
 
 
 def test_sample_is_distinct_sorted_and_in_range():
@@ -55,11 +55,11 @@ def test_panels_of_se_resnet50_are_those_of_the_paper():
 
 
 def test_one_stage_shows_all_its_sites():
-    assert default_panels([Site("SE_5_1", 5, 1, 8), Site("SE_5_2", 5, 2, 8)]) == ["SE_5_1", "SE_5_2"]
+    assert default_panels([GateSite("SE_5_1", 5, 1, 8), GateSite("SE_5_2", 5, 2, 8)]) == ["SE_5_1", "SE_5_2"]
 
 
 def test_long_last_stage_is_thinned_to_six_with_both_ends():
-    sites = [Site("SE_4_1", 4, 1, 8), *(Site(f"SE_5_{block}", 5, block, 8) for block in range(1, 17))]
+    sites = [GateSite("SE_4_1", 4, 1, 8), *(GateSite(f"SE_5_{block}", 5, block, 8) for block in range(1, 17))]
     assert default_panels(sites) == ["SE_4_1", "SE_5_1", "SE_5_4", "SE_5_7", "SE_5_10", "SE_5_13", "SE_5_16"]
 
 

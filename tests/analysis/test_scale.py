@@ -20,17 +20,18 @@ from se_probe.analysis.scale import (
     stage_ends,
 )
 from se_probe.errors import SeProbeError
-from tests.analysis.scaled import KernelSite, ScaledStandIn, sk_site
+from tests.analysis.image_recording import ImageRecording, sk_site
+from tests.analysis.raw_recording import GateSite
 
 LABELS = ["pug"] * 3 + ["cliff"] * 2 + ["tabby"] * 2
-SK, SE = sk_site(), KernelSite("SE_3_1", 3, 1, 5)
-SA = KernelSite("SA_4_1", 4, 1, 4, 2, "softmax over branches", family="split attention")
+SK, SE = sk_site(), GateSite("SE_3_1", 3, 1, 5)
+SA = GateSite("SA_4_1", 4, 1, 4, 2, "softmax over branches", family="split attention")
 
 
 def recordings(site=SK, scales=(1.0, 2.0), labels=LABELS, reference=("tabby",), seed=0):
     rng = np.random.default_rng(seed)
     shape = (len(labels), site.branches, site.channels) if site.branches > 1 else (len(labels), site.channels)
-    return {s: ScaledStandIn([site], list(labels), {site.name: rng.uniform(0, 1, shape)}, reference) for s in scales}
+    return {s: ImageRecording([site], list(labels), {site.name: rng.uniform(0, 1, shape)}, reference) for s in scales}
 
 
 def test_value_is_larger_less_smallest_kernel_and_change_the_mean_absolute_one():
@@ -50,7 +51,7 @@ def test_value_is_larger_less_smallest_kernel_and_change_the_mean_absolute_one()
 
 def test_reversed_kernels_reverse_the_sign():
     runs = recordings()
-    turned = {s: ScaledStandIn([sk_site(kernels=(5, 3))], LABELS, run.raw, ("tabby",)) for s, run in runs.items()}
+    turned = {s: ImageRecording([sk_site(kernels=(5, 3))], LABELS, run.raw, ("tabby",)) for s, run in runs.items()}
     np.testing.assert_array_equal(image_values(turned)["value"], -image_values(runs)["value"])
     np.testing.assert_array_equal(class_values(turned)["value"], -class_values(runs)["value"])
     paths = example_images(runs[1.0])
@@ -110,7 +111,7 @@ def test_images_are_matched_by_path_and_those_not_at_every_scale_are_left_out():
     runs = recordings(reference=())
     one, two = runs[1.0], runs[2.0]
     order = [4, 2, 0, 1, 3, 6]
-    shuffled = ScaledStandIn(
+    shuffled = ImageRecording(
         [SK], [LABELS[i] for i in order], {"SK_2_1": two.raw["SK_2_1"][order]}, paths=[two.paths[i] for i in order]
     )
     table = image_values({1.0: one, 2.0: shuffled})

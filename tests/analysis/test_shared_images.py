@@ -5,7 +5,7 @@ import pytest
 
 from se_probe.analysis.shared_images import NarrowedRecording, shared_images
 from se_probe.errors import SeProbeError
-from tests.analysis.comparable import CLASSES, image_table, network
+from tests.analysis.image_recording import CLASSES, image_table, network
 
 ALL = dict.fromkeys(CLASSES, range(8))
 

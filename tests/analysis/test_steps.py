@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from se_probe.analysis.steps import step_accuracy, step_events, step_sentences, step_sites
-from tests.analysis.changed_run import changed_recordings
+from tests.analysis.image_recording import changed_recordings
 
 STEPS = {"plain": 0.0, "noise 1": 10.0}
 

@@ -14,7 +14,8 @@ from se_probe.figures import EFFECT_FIGURES, SCALE_FIGURES
 from se_probe.report.results import cost_section, effects_section, read_sections, scale_section
 from se_probe.runs.artifacts import Artifacts, Drawn
 from tests.analysis.effect_recording import with_effects
-from tests.analysis.scaled import KernelSite, ScaledStandIn
+from tests.analysis.image_recording import ImageRecording
+from tests.analysis.raw_recording import GateSite
 
 FACTS = {"scales": {"factors": [1.0, 2.0], "method": "enlarged by central crop and resize"}, "warnings": ["some blur"]}
 
@@ -51,10 +52,10 @@ def scale_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     rng = np.random.default_rng(1)
     base = rng.uniform(0.3, 0.6, (40, 5))
-    sites = [KernelSite("SE_2_1", 2, 1, 5), KernelSite("SE_3_1", 3, 1, 5)]
+    sites = [GateSite("SE_2_1", 2, 1, 5), GateSite("SE_3_1", 3, 1, 5)]
     moved = {"SE_2_1": 0.05, "SE_3_1": 0.0}
     runs = {
-        scale: ScaledStandIn(sites, ["pug"] * 40, {name: base + by * scale for name, by in moved.items()})
+        scale: ImageRecording(sites, ["pug"] * 40, {name: base + by * scale for name, by in moved.items()})
         for scale in (1.0, 2.0)
     }
     tests = shift_tests(image_values(runs))

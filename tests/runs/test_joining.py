@@ -9,8 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import se_probe
-from se_probe.analysis.scale_summary import scale_summary
-from se_probe.analysis.shifts import overall_shifts
+from se_probe.analysis.shifts import overall_shifts, scale_summary
 from se_probe.cli import app
 from se_probe.errors import SeProbeError
 from tests.runs.noise import QUIET

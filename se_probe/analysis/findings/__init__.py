@@ -5,19 +5,21 @@ from dataclasses import replace
 
 import pandas as pd
 
-from se_probe.analysis.findings.context import context_sentences
-from se_probe.analysis.findings.depth import class_agnostic_early, class_specific_late, more_variance_late
-from se_probe.analysis.findings.effects import selective_channels_matter_more
+from se_probe.analysis.findings.depth import (
+    class_agnostic_early,
+    class_specific_late,
+    context_sentences,
+    more_variance_late,
+)
 from se_probe.analysis.findings.evidence import Evidence, read_evidence
 from se_probe.analysis.findings.finding import Finding, Verdict, findings_table
 from se_probe.analysis.findings.health import branches_choose, gates_alive, nearly_constant, no_dead_channels
-from se_probe.analysis.findings.importance import specific_sites_matter_more
-from se_probe.analysis.findings.last_stage import last_stage_matters_less, same_pattern_last, saturated_before_last
-from se_probe.analysis.findings.own_measure import last_stage_by_own_measure
-from se_probe.analysis.findings.removal import REMOVALS, last_stage_removed
+from se_probe.analysis.findings.importance import selective_channels_matter_more, specific_sites_matter_more
+from se_probe.analysis.findings.last_stage import same_pattern_last, saturated_before_last
+from se_probe.analysis.findings.removal import last_stage_findings
 from se_probe.analysis.findings.sentences import names
 from se_probe.analysis.findings.summary import Summary, summary
-from se_probe.analysis.outcomes import NLL, AblationLike, Changes, outcome_changes
+from se_probe.analysis.outcomes import AblationLike, Changes, outcome_changes
 from se_probe.analysis.protocols import GateRecording
 from se_probe.errors import SeProbeError
 
@@ -59,7 +61,7 @@ def findings(
         class_specific_late(evidence),
         saturated_before_last(evidence),
         same_pattern_last(evidence, recording),
-        *_claim_five(evidence, changes),
+        *last_stage_findings(evidence, changes),
         more_variance_late(evidence),
         gates_alive(evidence),
         no_dead_channels(evidence),
@@ -74,14 +76,6 @@ def findings(
         for finding in found
         if finding is not None
     ]
-
-
-def _claim_five(evidence: Evidence, changes: Changes | None) -> list[Finding]:
-    """What was measured of the last stage, else what a recording alone can say."""
-    judge = last_stage_removed if changes is None or changes.cost == NLL else last_stage_by_own_measure
-    measured = [] if changes is None else [judge(evidence, changes, kind) for kind in REMOVALS]
-    found = [finding for finding in measured if finding is not None]
-    return found or [last_stage_matters_less(evidence, ablated=changes is not None)]
 
 
 def _changes(ablation: AblationLike, evidence: Evidence) -> Changes:

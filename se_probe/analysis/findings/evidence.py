@@ -151,9 +151,7 @@ def read_evidence(recording: GateRecording, tables: Mapping[str, pd.DataFrame] |
 
 def enough_images(moments: SiteMoments) -> SiteMoments:
     """The moments of the classes with `FEWEST_IMAGES` images or more."""
-    kept = np.flatnonzero(moments.count >= FEWEST_IMAGES)
-    names = [moments.names[place] for place in kept]
-    return SiteMoments(moments.site, names, moments.count[kept], moments.mean[:, kept], moments.m2[:, kept])
+    return moments.of_classes(np.flatnonzero(moments.count >= FEWEST_IMAGES))
 
 
 def _components(moments: SiteMoments, groups: NDArray[np.int64]) -> tuple[Floats, Floats]:
@@ -161,7 +159,7 @@ def _components(moments: SiteMoments, groups: NDArray[np.int64]) -> tuple[Floats
     if len(moments.names) < 3:
         return np.full(1, np.nan), np.full(1, np.nan)
     whole = moments.components.pooled()
-    without = pooled_components_without(moments.count, moments.mean, moments.m2, groups)
+    without = pooled_components_without(moments, groups)
     between, within = np.r_[whole.between, without.between], np.r_[whole.within, without.within]
     return between / len(moments.mean), within / len(moments.mean)
 

@@ -1,4 +1,4 @@
-"""Claims about the last stage: saturation, one pattern for all classes, and whether its gates matter."""
+"""Claims about sites of the last stage: saturation, and one pattern for all classes."""
 
 from dataclasses import replace
 
@@ -10,25 +10,17 @@ from se_probe.analysis.findings.pattern import pattern_correlation, pattern_scal
 from se_probe.analysis.findings.sentences import (
     PAPER,
     limits,
-    listed,
     names,
     not_moving,
     one_stage,
     percent,
     too_few_chosen,
     too_few_classes,
-    too_few_images,
 )
 from se_probe.analysis.findings.thresholds import MODEST_SCALE, MOST_GATES, SIMILAR
 from se_probe.analysis.gates import SiteMoments, site_gates, site_moments
 from se_probe.analysis.protocols import GateRecording
 from se_probe.analysis.stats.states import CLOSED, OPEN, STATIC_SD
-
-NOT_IN_A_RECORDING = "What removing gates costs in accuracy shows only when the network is run without them."
-STAGES_MISSING = (
-    "The interventions at hand replace other sites; those of the last stage together, and of each other stage, are "
-    "needed: run ablate with --sites stages and --with mean or identity."
-)
 
 
 def saturated_before_last(evidence: Evidence) -> Finding:
@@ -106,41 +98,6 @@ def same_pattern_last(evidence: Evidence, recording: GateRecording) -> Finding:
     )
 
 
-def last_stage_matters_less(evidence: Evidence, *, ablated: bool = False) -> Finding:
-    """Claim 5 from a recording alone, or with interventions (`ablated`) that are not of the last stage as a whole."""
-    last = evidence.last_stage
-    claim = Finding(
-        "last-stage-matters-less",
-        f"The gates of the last stage matter less and can be removed at a marginal loss ({PAPER}).",
-        title="The last stage's gates matter less",
-        quantity="standard deviation over images of the last stage's gates, gate units",
-        next_command="ablate --with mean --sites stages",
-    )
-    cost = STAGES_MISSING if ablated else NOT_IN_A_RECORDING
-    unbounded = f"Gates are unbounded at {listed(last)}, so that there is no unit in which they are near constant."
-    if reason := too_few_images(evidence) if all(site.site.bounded for site in last) else unbounded:
-        return claim.undecided(f"{cost} {reason}", names(last))
-    earlier = [site for site in evidence.bounded if site not in last]
-    spread = _mean_sd(last)
-    each = "; ".join(
-        f"{site.name} mean gate {site.mean_gate:.2f}, standard deviation over images {site.sd:.4f}, "
-        f"{percent(site.still)} of its channels hardly move"
-        for site in last
-    )
-    before = f", against {_mean_sd(earlier):.4f} in earlier stages" if earlier else ""
-    statement = (
-        f"{cost} What the recording tells: a constant in place of each channel's gate would be off by {spread:.4f} "
-        f"gate units (root mean square over images) in the last stage{before}. {each}."
-    )
-    return replace(
-        claim,
-        result="not measured, a recording alone cannot tell",
-        statement=statement,
-        value=spread,
-        sites=names(last),
-    )
-
-
 def _as_in_paper(sites: list[SiteEvidence], name: str) -> str:
     """Mention the paper's site where it is the one that is judged."""
     return f", {name} as in the paper," if [site.name for site in sites] == [name] else ""
@@ -168,7 +125,3 @@ def _no_pattern(site: SiteEvidence, moments: SiteMoments) -> str | None:
         f"The mean gates of the channels of {site.name} all lie near {site.mean_gate:.3f} (standard deviation "
         f"{profile:.4f} over channels): there is no pattern that classes could share."
     )
-
-
-def _mean_sd(sites: list[SiteEvidence]) -> float:
-    return float(np.sqrt(np.mean([site.sd**2 for site in sites])))

@@ -9,7 +9,7 @@ from se_probe.analysis.stats.intervals import Interval, fisher, jackknife_error,
 from se_probe.analysis.stats.moments import Floats
 
 FEWEST_IMAGES = 5
-"""Below this the estimator of CKA, or its jackknife, is not defined."""
+"""Fewest images for which CKA and its jackknife are defined."""
 FEWEST_CLASSES = 10
 """Fewer classes have fewer than 45 distances, whose rank correlation has an interval of nearly −1 to 1."""
 
@@ -18,7 +18,7 @@ def centred_gram(values: NDArray[np.floating]) -> Floats:
     """U-centred Gram matrix `(image, image)` of `values` (image, column), with diagonal 0 and rows that sum to 0.
 
     The sum of the products of two such matrices over n(n − 3) is the unbiased estimator HSIC₁ of Song et al. with
-    linear kernels. NaN for fewer than `FEWEST_IMAGES` images, and where nothing varies by more than rounding, or a
+    linear kernels. NaN for fewer than `FEWEST_IMAGES` images, where nothing varies by more than rounding, and where a
     single image differs from all others.
 
     Source: Song et al., Feature selection via dependence maximization, JMLR 13 (2012), equation 5; in this form Székely
@@ -42,10 +42,10 @@ def centred_gram(values: NDArray[np.floating]) -> Floats:
 def linear_cka(first: Floats, second: Floats) -> Interval:
     """Centred kernel alignment of two representations, from the `centred_gram` of each over the same images.
 
-    Debiased: the ratio of unbiased estimators of HSIC, so that unrelated representations have about 0 however few
-    images or many columns there are; it can fall below 0. 1 for representations that differ by a rotation, a shift and
-    one scale for all columns: it does not show how much they vary. The limits are for another draw of images
-    (delete-one jackknife on Fisher's scale). NaN where either does not vary.
+    Debiased: the ratio of unbiased estimators of HSIC, about 0 for unrelated representations whatever the numbers of
+    images and columns; it can fall below 0. 1 for representations that differ by a rotation, a shift and one scale for
+    all columns, so it does not show how much they vary. The limits are for another draw of images (delete-one jackknife
+    on Fisher's scale). NaN where either does not vary.
 
     Source: Kornblith et al., Similarity of neural network representations revisited, ICML 2019; Nguyen et al., Do wide
     and deep networks learn the same things?, ICLR 2021, for the unbiased estimator.
@@ -53,7 +53,7 @@ def linear_cka(first: Floats, second: Floats) -> Interval:
     cross, own, other = (np.einsum("ij,ij->i", a, b) for a, b in ((first, second), (first, first), (second, second)))
     images = len(first)
     estimate = _ratio(cross.sum(), own.sum(), other.sum())
-    # Rows of U-centred matrices sum to 0, so that all terms of HSIC without an image come from that image's row.
+    # Rows of U-centred matrices sum to 0, so HSIC without an image follows from that image's row.
     taken = 2 * (images - 2) / (images - 3)
     without = _ratio(*(sums.sum() - taken * sums for sums in (cross, own, other)))
     reach = student(images - 1) * jackknife_error(fisher(without))
@@ -61,15 +61,15 @@ def linear_cka(first: Floats, second: Floats) -> Interval:
 
 
 def cka_matrix(first: list[Floats], second: list[Floats]) -> Floats:
-    """The estimate of `linear_cka` for every one of `first` with every one of `second`."""
+    """The estimate of `linear_cka` for every pair of `first` and `second`."""
     return _cosines([gram.ravel() for gram in first], [gram.ravel() for gram in second])
 
 
 def rsa_matrix(first: list[Floats], second: list[Floats]) -> Floats:
-    """Spearman correlation over pairs of classes of every one of `first` with every one of `second`.
+    """Spearman correlation over pairs of classes for every pair of square distance matrices of `first` and `second`.
 
-    Each is a square matrix of distances between the same classes; `stats.similarity.matrix_correlations` has limits
-    too. NaN for fewer than `FEWEST_CLASSES` classes and for a matrix that has only ties or lacks a distance.
+    `stats.similarity.matrix_correlations` also gives limits. NaN for fewer than `FEWEST_CLASSES` classes and for a
+    matrix that has only ties or lacks a distance.
 
     Source: Kriegeskorte et al., Representational similarity analysis, Frontiers in Systems Neuroscience 2 (2008).
     """
@@ -90,5 +90,5 @@ def _cosines(first: list[Floats], second: list[Floats]) -> Floats:
 
 
 def _ratio(cross: Floats, own: Floats, other: Floats) -> Floats:
-    # Without an image nothing may be left that varies.
+    """CKA from three sums; NaN where nothing varies once an image is left out."""
     return np.asarray(cross / np.sqrt(np.where(own * other > 0, own * other, np.nan)))

@@ -1,60 +1,48 @@
-"""Do the means of classes differ: tests that allow each class a variance of its own, and false-discovery control.
+"""Tests of whether class means differ, with a variance for each class, and false-discovery control.
 
-The classical F test and a permutation of labels suppose that classes differ in their means only. Where one class has
-few images and a large variance, either calls channels class-dependent far too often (`benchmarks/levels.py`).
+The classical F test and permuted labels assume equal variances. Where one class has few images and a large variance,
+both call channels class-dependent far too often (`benchmarks/levels.py`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import stats
 
-from se_probe.analysis.stats.moments import Floats, variance_of_mean
+from se_probe.analysis.stats.moments import Floats, Moments, variance_of_mean
 
 FEWEST_DEGREES = 5.0
-"""Degrees of freedom over which the noise of class means must be spread for `anova_type_test`."""
+"""Fewest degrees of freedom of the noise of class means for which `anova_type_test` gives p."""
 FEWEST_CARRIERS = 16.0
-"""Images, in effect, that must carry the noise of class means in a channel for `bootstrap_test`."""
+"""Smallest effective number of images behind the noise of class means for which `bootstrap_test` judges a channel."""
 MOST_UNEVEN = 2.0
 """Largest class over the smallest, in images, up to which `bootstrap_test` holds its level in single channels."""
 TIE = 1e-9
-"""Sums of the same numbers in another order differ in their last digits; a tie must count as one."""
+"""Relative tolerance of ties: sums of the same numbers in another order differ in their last digits."""
 
 
 @dataclass(frozen=True)
 class ClassTest:
-    """p values of the difference between the means of classes, NaN where there is none that can be relied on.
-
-    Attributes:
-        channel: one a column.
-        site: of all columns together.
-    """
+    """p values of each column, `channel`, and of all columns together, `site`; NaN where none is reliable."""
 
     channel: Floats
     site: float
 
 
-def anova_type_test(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> tuple[Floats, Floats]:
+def anova_type_test(moments: Moments) -> tuple[Floats, Floats]:
     """Anova-type statistic of the equality of class means (last axis), and its p value, from class moments.
 
     F = [Σ (m_k − m̄)² / (K − 1)] / mean(s²_k / n_k), which is Fisher's with equal counts. Its degrees of freedom are
-    Box's, from the variance of each class, so that neither variances nor counts need be equal. The approximation asks
-    for noise that is spread over classes: p is NaN where it has fewer than `FEWEST_DEGREES` degrees of freedom, and so
-    for five classes or fewer. F is NaN where nothing varies within classes.
-
-    Args:
-        count: images of each class, `(class,)`.
-        mean: class means, `(…, class)`.
-        m2: sums of squared deviations from the class means, `(…, class)`.
+    Box's, from the variance of each class, so that neither variances nor counts need be equal. p is NaN where the noise
+    of class means has fewer than `FEWEST_DEGREES` degrees of freedom, and so for five classes or fewer. F is NaN where
+    nothing varies within classes.
 
     Source: Brunner, Dette and Munk, Box-type approximations in nonparametric factorial designs, JASA 92 (1997).
     """
-    images, means = np.asarray(count, dtype=np.float64), np.asarray(mean, dtype=np.float64)
-    classes = means.shape[-1]
-    # Of the noise of class means. A class with one image has none that is known.
-    noise = variance_of_mean(images, m2)
+    images, means, classes = moments.count, moments.mean, moments.count.size
+    noise = variance_of_mean(images, moments.m2)
     total = noise.sum(axis=-1)
     judged = (total > 0) & (classes > 1)
     safe = np.where(judged, total, 1.0)
@@ -69,19 +57,14 @@ def anova_type_test(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> tuple[F
 
 
 def bootstrap_test(groups: Sequence[NDArray[np.floating]], *, resamples: int = 999, seed: int = 0) -> ClassTest:
-    """Test whether the mean gates of classes differ.
+    """Test whether the mean gates of classes differ; `groups` has an array `(image, column)` for each class.
 
-    The statistic is that of `anova_type_test`, for the site with numerator and denominator summed over columns. Its
-    distribution is that over resamples of the images of each class about the class's own mean, so that classes keep
-    their variances and the shape of their distributions; p = (1 + as extreme) / (1 + resamples), never 0.
+    The statistic is that of `anova_type_test`, for the site with numerator and denominator summed over columns. Images
+    are resampled within each class about the class's own mean, so that classes keep their variances and the shapes of
+    their distributions; p = (1 + as extreme) / (1 + resamples), never 0.
 
     NaN for fewer than two classes, a class with one image, and where nothing varies; for single channels also beyond
     `FEWEST_CARRIERS` and `MOST_UNEVEN`, where no test holds its level.
-
-    Args:
-        groups: an array `(image, column)` a class.
-        resamples: bootstrap resamples.
-        seed: seed of the random numbers.
 
     Source: Konietschke, Bathke, Harrar and Pauly, Parametric and nonparametric bootstrap methods for general MANOVA,
     Journal of Multivariate Analysis 140 (2015); for the effective number Kish, Survey Sampling (1965), section 11.7.
@@ -103,9 +86,9 @@ def bootstrap_test(groups: Sequence[NDArray[np.floating]], *, resamples: int = 9
 
 
 def false_discovery(p: Floats) -> Floats:
-    """Adjusted p values: those at most q make up a set with an expected share of false ones of at most q.
+    """p values adjusted for the false-discovery rate; NaN stays NaN and does not count as a test.
 
-    NaN stays NaN and does not count as a test. Valid for tests that are independent or positively dependent.
+    Valid for tests that are independent or positively dependent.
 
     Source: Benjamini and Hochberg, Journal of the Royal Statistical Society B 57 (1995).
     """
@@ -117,10 +100,7 @@ def false_discovery(p: Floats) -> Floats:
 
 
 def _resampled(rest: Sequence[Floats], resamples: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Sum of squares between classes and noise of their means, `(resample, column)`, from residuals of each class.
-
-    Classes are added up one at a time: the resamples of all would not fit into memory together.
-    """
+    """Sum of squares between classes and noise of their means, `(resample, column)`, summed class by class."""
     total, squares, noise = (np.zeros((resamples, rest[0].shape[1])) for _ in range(3))
     for own in rest:
         images = len(own)
@@ -128,20 +108,20 @@ def _resampled(rest: Sequence[Floats], resamples: int, rng: np.random.Generator)
         means, second = draws @ own, draws @ own**2
         total += means
         squares += means**2
-        # Of a resample of one image over and over, rounding leaves a little.
+        # A resample of one repeated image has a variance of rounding errors only.
         noise += np.where(second - means**2 > TIE * second, second - means**2, 0.0) / (images - 1)
     return squares - total**2 / len(rest), noise
 
 
 def _exceeded(spread: Floats, noise: Floats, drawn_spread: Floats, drawn_noise: Floats) -> Floats:
-    """p of spread/noise among the ratios that were drawn (first axis); NaN where there is no noise."""
-    # In products: a resample without any noise, whose ratio would be infinite, counts as more extreme.
+    """p of spread/noise among the resampled ratios (first axis); NaN where there is no noise."""
+    # As products, because a resample without noise has an infinite ratio, which counts as more extreme.
     extreme = np.sum(drawn_spread * noise >= spread * drawn_noise * (1 - TIE), axis=0)
     return np.asarray(np.where(noise > 0, (1 + extreme) / (1 + len(drawn_spread)), np.nan))
 
 
 def _carriers(rest: Sequence[Floats]) -> Floats:
-    """How many images, in effect, carry the noise of the class means in each column."""
+    """Effective number of images behind the noise of the class means in each column."""
     shares = [own**2 / len(own) ** 2 for own in rest]
     total = np.asarray(sum(share.sum(axis=0) for share in shares))
     squares = np.asarray(sum(np.sum(share**2, axis=0) for share in shares))

@@ -1,7 +1,4 @@
-"""Cross-validated linear classification of the class from the gates, with scikit-learn.
-
-scikit-learn takes a second to import, so it is imported where something is classified.
-"""
+"""Cross-validated linear classification of the class from the gates, with scikit-learn, which is imported late."""
 
 from dataclasses import dataclass
 
@@ -19,14 +16,12 @@ PENALTY = 0.01
 
 @dataclass(frozen=True)
 class Decoding:
-    """Balanced accuracy of a linear classifier on images that it has not seen.
+    """Balanced accuracy of a linear classifier on held-out images, with its confidence limits.
 
     Attributes:
         folds: balanced accuracy of each test fold, all repeats.
         accuracy: their mean.
-        low: lower confidence limit.
-        high: upper confidence limit.
-        chance: 1 / classes, the accuracy of guesses that ignore the gates.
+        chance: 1 / classes.
     """
 
     folds: Floats
@@ -46,17 +41,10 @@ def decode(
 ) -> Decoding:
     """Classify images by their gates, with stratified cross-validation of a multinomial logistic regression.
 
-    Gates are standardised by the training folds; classes weigh the same. There are fewer folds where the smallest class
-    has fewer images; NaN for fewer than two classes or a class with one image. Each limit is the more careful of two:
-    Nadeau and Bengio's corrected t over test folds, which allows for their shared training images but is too short
-    where all folds agree, and Wilson's for as many images as there are.
-
-    Args:
-        gates: `(image, column)`.
-        labels: class of each image, 0 … K − 1.
-        folds: folds of the cross-validation.
-        repeats: how often it is repeated with other folds.
-        seed: seed of the random numbers.
+    Gates `(image, column)` are standardised by the training folds; classes have equal weights. There are at most as
+    many folds as the smallest class has images; NaN for fewer than two classes or a class with one image. Each limit is
+    the wider of two: Nadeau and Bengio's corrected t over test folds, which allows for their shared training images but
+    is too short where all folds agree, and Wilson's for the number of images.
 
     Source: Alain and Bengio, Understanding intermediate layers using linear classifier probes (2016); Nadeau
     and Bengio, Inference for the generalization error, Machine Learning 52 (2003); Brodersen et al.,

@@ -1,26 +1,16 @@
-"""Tell changed images from plain ones: a distance to class moments, and the area under the curve of a paired score."""
+"""Detection of changed images: a distance to class moments, and the area under the curve of a paired score."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from se_probe.analysis.stats.intervals import CONFIDENCE, Interval
-from se_probe.analysis.stats.moments import Floats
+from se_probe.analysis.stats.intervals import NORMAL, Interval, student
+from se_probe.analysis.stats.moments import Floats, Moments
 
 ROUNDING = 1e-5
-"""Smallest standard deviation within classes that counts, as a share of the root mean square of all values: what a
-channel moves by less is the rounding of float32, up to which gates are recorded."""
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Moments of classes: `count` (class,), `mean` and `m2`, the sums of squared deviations, (class, column)."""
-
-    count: NDArray[np.int64]
-    mean: Floats
-    m2: Floats
+"""Smallest standard deviation within classes, as a share of the root mean square of all values: less is the rounding of
+float32, in which gates are recorded."""
 
 
 def left_out_distances(
@@ -29,26 +19,26 @@ def left_out_distances(
     """Squared distance of every image to the nearest class, in standard deviations within classes, `(image,)`.
 
     The distance is Mahalanobis's with a diagonal covariance that all classes share, the pooled variance within classes.
-    The image itself is left out of the moments: without that, plain images would be nearer for having been counted.
-    A class with no other image is left out for that image.
+    The image itself is left out of the moments, which would otherwise be biased towards plain images. A class with no
+    other image is left out for that image.
 
     Args:
-        values: the images' values, plain or changed, `(image, column)`.
-        plain: the values with which they entered the moments, `(image, column)`.
-        labels: the class of each, a row of the moments.
-        moments: of all classes, those images among them.
+        values: values of the images, plain or changed, `(image, column)`.
+        plain: their values in the moments, `(image, column)`.
+        labels: class of each, its index in the moments.
+        moments: of all classes, these images included, `(column, class)`.
 
     Source: Lee et al., A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks,
-    NeurIPS 2018, section 2.1, with the diagonal of its covariance, which is what class moments hold.
+    NeurIPS 2018, section 2.1, with the diagonal of its covariance, which class moments give.
     """
-    centre = moments.mean.mean(axis=0)
-    mean = moments.mean - centre
+    centre = moments.mean.mean(axis=-1)
+    mean = moments.mean.T - centre
     points, own = (np.asarray(item, dtype=np.float64) - centre for item in (values, plain))
     count = moments.count.astype(np.float64)
     of_own = count[labels][:, None]
     others = np.maximum(of_own - 1, 1)
     deviation = own - mean[labels]
-    m2 = moments.m2.sum(axis=0) - np.where(of_own > 1, of_own / others, 0.0) * deviation**2
+    m2 = moments.m2.sum(axis=-1) - np.where(of_own > 1, of_own / others, 0.0) * deviation**2
     freedom = np.sum(np.maximum(count - 1, 0)) - (of_own > 1)
     level = np.mean(np.square(moments.mean))
     variance = np.maximum(m2 / np.maximum(freedom, 1), ROUNDING**2 * level + np.finfo(np.float64).tiny)
@@ -70,45 +60,40 @@ class Curve:
     Attributes:
         area: probability that a changed image has a higher score than another plain one, ties counting half,
             `(score,)`.
-        influence: what each image, in both its forms, adds to an area's deviation, `(image, score)`.
+        influence: what each image, plain and changed, adds to an area's deviation, `(image, score)`.
     """
 
     area: Floats
     influence: Floats
 
-    def interval(self, confidence: float = CONFIDENCE) -> Interval:
+    def interval(self) -> Interval:
         """Limits for another draw of images: normal on the logit scale, Wilson's where an area is 0 or 1."""
         images = len(self.influence)
-        reach = float(stats.t.ppf((1 + confidence) / 2, images - 1))
+        reach = student(images - 1)
         error = np.std(self.influence, axis=0, ddof=1) / np.sqrt(images)
         inner = (self.area > 0) & (self.area < 1) & (error > 0)
         safe = np.where(inner, self.area, 0.5)
         logit, step = np.log(safe / (1 - safe)), reach * error / (safe * (1 - safe))
-        z = float(stats.norm.ppf((1 + confidence) / 2))
-        slack = z**2 / (images + z**2)
+        slack = NORMAL**2 / (images + NORMAL**2)
         low = np.where(inner, 1 / (1 + np.exp(step - logit)), np.where(self.area >= 1, 1 - slack, 0.0))
         high = np.where(inner, 1 / (1 + np.exp(-step - logit)), np.where(self.area <= 0, slack, 1.0))
         known = np.isfinite(self.area)
         return Interval(self.area, np.where(known, low, np.nan), np.where(known, high, np.nan))
 
-    def difference(self, first: int, other: int, confidence: float = CONFIDENCE) -> tuple[float, float, float]:
+    def difference(self, first: int, other: int) -> tuple[float, float, float]:
         """Return the area of one score less that of another, with its limits for another draw of images."""
         images = len(self.influence)
         apart = float(self.area[first] - self.area[other])
         spread = np.std(self.influence[:, first] - self.influence[:, other], ddof=1) / np.sqrt(images)
-        reach = float(stats.t.ppf((1 + confidence) / 2, images - 1)) * float(spread)
+        reach = student(images - 1) * float(spread)
         return apart, apart - reach, apart + reach
 
 
 def paired_curve(plain: Floats, changed: Floats) -> Curve:
-    """Return the areas under the curve for telling changed images from plain ones by scores `(image, score)`.
+    """Return the areas under the curve for detecting changed images by scores `(image, score)`.
 
-    Row i of both is the same image, which is one unit: its two scores depend on each other. A changed image is compared
-    with all plain images but its own. NaN where a score has any.
-
-    Args:
-        plain: scores of the plain images.
-        changed: scores of the same images changed.
+    Row i of both is the same image, which is one unit because its two scores depend on each other. A changed image is
+    compared with all plain images but its own. NaN where a score has any.
 
     Source: DeLong, DeLong and Clarke-Pearson, Comparing the areas under two or more correlated receiver operating
     characteristic curves, Biometrics 44 (1988); with one case and one control a unit, Obuchowski, Nonparametric

@@ -9,6 +9,7 @@ from scipy import stats
 from se_probe.analysis.stats.intervals import FEWEST_CLASSES, TAILS, fisher, student
 from se_probe.analysis.stats.moments import (
     Floats,
+    Moments,
     components,
     equal_weight_variance,
     omega_squared,
@@ -22,15 +23,15 @@ from se_probe.analysis.stats.rank_correlation import (
 )
 
 LEAST_CORRELATION = 0.8
-"""First-order effects below it share less than two thirds of the variance of exact ones."""
+"""Below it first-order effects share less than two thirds of the variance of exact ones."""
 SLOPES = (0.5, 1.5)
-"""Slopes between which a first-order effect has about the size of the exact one."""
+"""Slopes of the exact on the first-order effect between which their sizes are comparable."""
 DRAWS = 200
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How exact effects follow first-order ones: Pearson's correlation, least-squares slope, root mean square error."""
+    """Agreement of exact with first-order effects: Pearson's correlation, least-squares slope, RMS error."""
 
     correlation: float
     slope: float
@@ -38,7 +39,7 @@ class Agreement:
 
     @property
     def holds(self) -> bool:
-        """Whether first-order effects may stand for exact ones: by `LEAST_CORRELATION` and `SLOPES`."""
+        """Whether first-order effects can replace exact ones, by `LEAST_CORRELATION` and `SLOPES`."""
         return self.correlation >= LEAST_CORRELATION and SLOPES[0] <= self.slope <= SLOPES[1]
 
 
@@ -52,23 +53,22 @@ def agreement(first_order: ArrayLike, exact: ArrayLike) -> Agreement:
     return Agreement(float(np.corrcoef(first, other)[0, 1]), slope, rmse)
 
 
-def class_effects(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """Limits of the mean effect in each class, for other images of it, and p of no effect (class axis last).
+def class_effects(moments: Moments) -> tuple[Floats, Floats, Floats]:
+    """Limits of the mean effect in each class over images, and p of no effect, by Student's t of n − 1 degrees.
 
-    Student's t of n − 1 degrees of freedom. p is NaN where effects do not vary.
+    p is NaN where effects do not vary.
     """
-    images, means = np.asarray(count, dtype=np.float64), np.asarray(mean, dtype=np.float64)
-    error = standard_error(images, m2)
+    images, means = moments.count, moments.mean
+    error = standard_error(images, moments.m2)
     reach = stats.t.ppf(TAILS[1], images - 1) * error
     with np.errstate(divide="ignore", invalid="ignore"):
         p = np.where(error > 0, 2 * stats.t.sf(np.abs(means) / error, images - 1), np.nan)
     return means - reach, means + reach, p
 
 
-def effect_size(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Floats:
-    """Root mean square effect over images, classes with equal weights (class axis last)."""
-    images, means = np.asarray(count, dtype=np.float64), np.asarray(mean, dtype=np.float64)
-    return np.asarray(np.sqrt(np.mean(means**2 + np.asarray(m2) / images, axis=-1)))
+def effect_size(moments: Moments) -> Floats:
+    """Root mean square effect over images, classes with equal weights."""
+    return np.asarray(np.sqrt(np.mean(moments.mean**2 + moments.m2 / moments.count, axis=-1)))
 
 
 def share_of_half(sizes: Floats) -> float:
@@ -83,13 +83,12 @@ def share_of_half(sizes: Floats) -> float:
 
 @dataclass(frozen=True)
 class SelectivityAndSize:
-    """Rank correlations over the channels of a site, for other classes.
+    """Rank correlations over the channels of a site, with limits for another draw of classes.
 
     Attributes:
         plain: of class selectivity, ω² of the gate, with the size of its effect.
-        partial: likewise with the standard deviation of the gate held fixed.
-        draws: both as other classes might have given them, `(2, draw)`; those of sites with the same classes belong
-            together.
+        partial: the same with the standard deviation of the gate held fixed.
+        draws: draws of both, `(2, draw)`, matched between sites with the same classes.
     """
 
     plain: RankCorrelation
@@ -97,32 +96,22 @@ class SelectivityAndSize:
     draws: Floats
 
 
-def selectivity_and_size(
-    count: ArrayLike, gate: tuple[Floats, Floats], effect: tuple[Floats, Floats], groups: NDArray[np.int64]
-) -> SelectivityAndSize:
-    """Correlate class selectivity with the size of the effect over channels.
+def selectivity_and_size(gate: Moments, effect: Moments, groups: NDArray[np.int64]) -> SelectivityAndSize:
+    """Correlate class selectivity with the size of the effect over channels, from moments `(channel, class)` of both.
 
-    Channels see the same images, so that they are no independent draws: classes are left out by groups, for all
-    channels and both measures at once, and measures are drawn with the jackknife's covariance. The channels are those
-    of the network. NaN limits for fewer than `FEWEST_CLASSES` classes.
+    Channels see the same images and are not independent: classes are left out by `groups` (`intervals.class_groups`),
+    for all channels and both measures at once, and measures are drawn with the jackknife's covariance. NaN limits for
+    fewer than `FEWEST_CLASSES` classes.
 
-    Args:
-        count: images of each class, `(class,)`.
-        gate: mean and m2 of the gates, `(channel, class)`.
-        effect: mean and m2 of their effects, likewise.
-        groups: group of each class, see `stats.class_groups`.
-
-    Source: the question is that of Morcos et al., On the importance of single directions for generalization, ICLR
-    2018; `stats.rank_correlation` for the draws.
+    Source: after Morcos et al., On the importance of single directions for generalization, ICLR 2018.
     """
-    images = np.asarray(count)
-    whole = _measures(images, gate, effect, np.arange(len(images)))
+    whole = _measures(gate, effect)
     values = _correlations(whole)
-    if len(images) < FEWEST_CLASSES or not np.all(np.isfinite(values)):
+    if len(groups) < FEWEST_CLASSES or not np.all(np.isfinite(values)):
         unknown = [RankCorrelation(float(value), np.nan, np.nan) for value in values]
         return SelectivityAndSize(unknown[0], unknown[1], np.full((2, DRAWS), np.nan))
     kept = [np.flatnonzero(groups != group) for group in range(groups.max() + 1)]
-    without = np.stack([_measures(images, gate, effect, places).ravel() for places in kept])
+    without = np.stack([_measures(gate.of_classes(index), effect.of_classes(index)).ravel() for index in kept])
     drawn = jackknife_draws(whole.ravel(), without, DRAWS).reshape(DRAWS, *whole.shape)
     draws = np.array([_correlations(row) for row in drawn]).T
     plain, partial = (limits_of(value, row, len(kept)) for value, row in zip(values, draws, strict=True))
@@ -135,15 +124,12 @@ def limits_of(value: float, draws: Floats, groups: int) -> RankCorrelation:
     return RankCorrelation(float(value), float(np.tanh(centre - reach)), float(np.tanh(centre + reach)))
 
 
-def _measures(
-    images: NDArray[np.int64], gate: tuple[Floats, Floats], effect: tuple[Floats, Floats], places: NDArray[np.int64]
-) -> Floats:
-    """Selectivity, size of the effect and standard deviation of the gate, `(3, channel)`, from some classes."""
-    count, parts = images[places], [values[:, places] for values in (*gate, *effect)]
-    share = omega_squared(components(count, parts[0], parts[1]))
-    spread = np.sqrt(np.maximum(equal_weight_variance(count, parts[0], parts[1]), 0.0))
+def _measures(gate: Moments, effect: Moments) -> Floats:
+    """Selectivity, size of the effect and standard deviation of the gate, `(3, channel)`."""
+    share = omega_squared(components(gate))
+    spread = np.sqrt(np.maximum(equal_weight_variance(gate), 0.0))
     # A channel that never moves is not selective.
-    return np.stack([np.nan_to_num(share), effect_size(count, parts[2], parts[3]), spread])
+    return np.stack([np.nan_to_num(share), effect_size(effect), spread])
 
 
 def _correlations(measures: Floats) -> Floats:

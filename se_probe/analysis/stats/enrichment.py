@@ -1,4 +1,4 @@
-"""Which groups of classes a channel ranks above all others, with the best group held against permuted classes."""
+"""Groups of classes that a channel ranks highest, with the best group tested against permuted classes."""
 
 from dataclasses import dataclass
 
@@ -9,18 +9,17 @@ from scipy import sparse, stats
 from se_probe.analysis.stats.moments import Floats
 
 AT_ONCE = 1024
-"""Permutations that are held at once."""
+"""Permutations in memory at once."""
 
 
 @dataclass(frozen=True)
 class BestGroup:
-    """The group of classes that stands out most, one entry a channel.
+    """The group of classes that stands out most in each channel; NaN, and -1 for `group`, where class means are equal.
 
     Attributes:
-        group: index of the group; -1 where all class means are equal.
-        auc: its area under the curve, 0 to 1: the probability that a class of the group has a higher mean than a class
-            outside it, ties counted half; NaN where all class means are equal.
-        p: probability that some group stands out as far when classes are permuted; NaN likewise.
+        group: index of the group.
+        auc: its area under the curve, see `area_under_curve`.
+        p: probability that some group stands out as far when classes are permuted.
     """
 
     group: NDArray[np.int64]
@@ -32,15 +31,11 @@ def best_group(means: ArrayLike, members: ArrayLike, by_chance: ArrayLike) -> Be
     """Find the group whose classes have the highest means in each channel, and test it.
 
     Groups of different sizes are compared by the standardised rank sum z = (AUC − ½)/√((K + 1)/(12 n (K − n))) for n
-    of K classes, since an AUC of 1 is easily reached by chance with three classes. The distribution of the largest z
-    over groups is that under random permutations of the classes; p = (1 + as large)/(1 + permutations), so that the
-    choice among many nested groups is accounted for. It is the same for every channel without ties; with ties z is
-    smaller, and p too large rather than too small.
+    of K classes, because three classes easily reach an AUC of 1 by chance. p = (1 + as large)/(1 + permutations), from
+    the largest z over groups under random permutations of the classes, accounts for the choice among nested groups. It
+    is exact for channels without ties, and conservative with ties.
 
-    Args:
-        means: class means, `(channel, class)`.
-        members: which classes belong to which group, bool `(group, class)`; every group has members and others.
-        by_chance: `largest_by_chance` of these groups.
+    Means are `(channel, class)`, members bool `(group, class)`; `by_chance` is `largest_by_chance` of these groups.
 
     Source: Mann and Whitney, Annals of Mathematical Statistics 18 (1947); Westfall and Young, Resampling-Based Multiple
     Testing (1993), for the maximum.
@@ -63,12 +58,9 @@ def best_group(means: ArrayLike, members: ArrayLike, by_chance: ArrayLike) -> Be
 
 
 def area_under_curve(means: ArrayLike, inside: ArrayLike, outside: ArrayLike) -> Floats:
-    """Probability that a class `inside` has a higher mean than one `outside`, ties counted half.
+    """Probability that a class `inside` has a higher mean than one `outside`, ties counted half; NaN without either.
 
-    Args:
-        means: class means, `(channel, class)`.
-        inside: classes of the group, bool `(channel, class)` or `(class,)`.
-        outside: the classes it is compared with, likewise; none at all gives NaN.
+    Means are `(channel, class)`; the groups are bool `(channel, class)` or `(class,)`.
     """
     values = np.asarray(means, dtype=np.float64)
     within, beyond = (np.broadcast_to(np.asarray(own, dtype=bool), values.shape) for own in (inside, outside))
@@ -80,13 +72,7 @@ def area_under_curve(means: ArrayLike, inside: ArrayLike, outside: ArrayLike) ->
 
 
 def largest_by_chance(members: ArrayLike, *, permutations: int = 9_999, seed: int = 0) -> Floats:
-    """Return the largest z over groups (see `best_group`) under random permutations of the classes, in ascending order.
-
-    Args:
-        members: as in `best_group`.
-        permutations: number of random permutations.
-        seed: seed of the random numbers.
-    """
+    """Largest z over groups, see `best_group`, under random permutations of the classes, in ascending order."""
     rng = np.random.default_rng(seed)
     groups = np.asarray(members, dtype=np.float64)
     ranks = np.arange(1, groups.shape[1] + 1, dtype=np.float64)
@@ -100,7 +86,7 @@ def largest_by_chance(members: ArrayLike, *, permutations: int = 9_999, seed: in
 def _standardised(ranks: Floats, groups: Floats) -> Floats:
     """z of every row of ranks for every group."""
     classes, sizes = groups.shape[1], groups.sum(axis=1)
-    # Most groups are small: 1000 classes have 60 in the mean group.
+    # Sparse, because most groups are small: of 1000 classes the mean group has 60.
     sums = (sparse.csr_array(groups) @ ranks.T).T
     auc = (sums - sizes * (sizes + 1) / 2) / (sizes * (classes - sizes))
     return np.asarray((auc - 0.5) / _scale(classes, sizes))

@@ -1,7 +1,7 @@
 """Confidence intervals: quantiles and scales, Wilson's interval, the jackknife over classes, and intervals of ω².
 
-What an interval covers depends on what is sampled. Over classes: the value of other classes of the same kind, with
-their own images. Over images: the value of other images of the same classes.
+Intervals over classes are for another draw of classes and their images, those over images for another draw of images of
+the same classes.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from scipy import stats
 from se_probe.analysis.stats.moments import (
     Components,
     Floats,
+    Moments,
     components,
     omega_squared,
     sample_variance,
@@ -79,42 +80,29 @@ def jackknife_error(without_each: Floats) -> Floats:
 def class_groups(classes: int, *, most: int = MOST_GROUPS, seed: int = 0) -> NDArray[np.int64]:
     """Group of each class, 0 … G − 1: a group a class, or random groups of even size.
 
-    The same at every site, so that errors of differences and trends over sites, which see the same classes, are right.
-
-    Args:
-        classes: number of classes.
-        most: largest number of groups.
-        seed: seed of the random numbers.
+    Groups are the same at every site, so that errors of differences and trends over sites are right.
     """
     if classes <= most:
         return np.arange(classes)
     return np.random.default_rng(seed).permutation(np.arange(classes) % most)
 
 
-def pooled_components_without(
-    count: ArrayLike, mean: ArrayLike, m2: ArrayLike, groups: NDArray[np.int64]
-) -> Components:
-    """The `components` of class moments, summed over columns, without each group of classes: `(G,)`.
+def pooled_components_without(moments: Moments, groups: NDArray[np.int64]) -> Components:
+    """The `components` of moments `(column, class)`, summed over columns, without each group of classes: `(G,)`.
 
-    Two classes or more must remain without any group.
-
-    Args:
-        count: images of each class, `(class,)`.
-        mean: class means, `(column, class)`.
-        m2: sums of squared deviations, likewise.
-        groups: group of each class, 0 … G − 1.
+    `groups` is the group of each class, 0 … G − 1. Two classes or more must remain without any group.
 
     Source: `stats.moments.components`, whose sums over classes are taken here from sums over groups.
     """
     member = np.eye(groups.max() + 1)[groups]
-    images, means = np.asarray(count, dtype=np.float64), np.asarray(mean, dtype=np.float64)
     # The grand mean changes nothing in the result, but squares of small deviations keep their digits.
-    means = means - means.mean(axis=-1, keepdims=True)
-    variance = unbiased_variance(images, m2).sum(axis=0)
+    means = moments.mean - moments.mean.mean(axis=-1, keepdims=True)
+    variance = unbiased_variance(moments.count, moments.m2).sum(axis=0)
     left = len(groups) - member.sum(axis=0)
     sums = means @ member
     squares, within, noise = (
-        (values.sum() - values @ member) / left for values in (np.sum(means**2, axis=0), variance, variance / images)
+        (values.sum() - values @ member) / left
+        for values in (np.sum(means**2, axis=0), variance, variance / moments.count)
     )
     centre = (sums.sum(axis=1, keepdims=True) - sums) / left
     between = squares - np.sum(centre**2, axis=0) - (left - 1) / left * noise
@@ -122,12 +110,7 @@ def pooled_components_without(
 
 
 def jackknife_limits(whole: float, without: Floats, groups: NDArray[np.int64]) -> tuple[float, float]:
-    """95 % limits of a number from its value without each group, with Student's t of G − 1 degrees.
-
-    Args:
-        whole: the number from all classes.
-        without: the number without each group, `(G,)`.
-        groups: group of each class, 0 … G − 1.
+    """95 % limits of a number from its values `without` each of the G `groups` of classes, with Student's t.
 
     Source: Busing, Meijer and van der Leeden, Delete-m jackknife for unequal m, Statistics and Computing 9
     (1999), equation 8; with groups of one class it is Tukey's (1958).
@@ -138,31 +121,25 @@ def jackknife_limits(whole: float, without: Floats, groups: NDArray[np.int64]) -
     return whole - reach, whole + reach
 
 
-def omega_squared_over_classes(count: ArrayLike, mean: ArrayLike, m2: ArrayLike, *, pool: bool = False) -> Interval:
+def omega_squared_over_classes(moments: Moments, *, pool: bool = False) -> Interval:
     """ω² with an interval for another draw of as many classes and of their images, from class moments (axis last).
 
-    The variance of the class means is taken as a χ² variable. Its degrees of freedom are the smaller of two: those of
-    normal classes (Satterthwaite), and those that match the jackknife's variance over classes; times K/(K + 4), which
-    makes up for their being estimated. NaN limits for fewer than `FEWEST_CLASSES` classes and where class means do
-    not vary.
+    The variance of the class means is taken as a χ² variable. Its degrees of freedom are the smaller of those of normal
+    classes (Satterthwaite) and those that match the jackknife's variance over classes, times K/(K + 4) because they are
+    estimated. NaN limits for fewer than `FEWEST_CLASSES` classes and where class means do not vary.
 
     In simulation a nominal 95 % covers 92 to 99 % for classes drawn from those of a real network. No interval covers
     where few classes carry the effect and may be missing from the draw (`docs/analyses.md`).
 
-    Args:
-        count: images of each class, `(class,)`.
-        mean: class means, `(…, class)`.
-        m2: sums of squared deviations from the class means, `(…, class)`.
-        pool: whether to sum the components over all channels first: one number, on which a channel that hardly moves
-            has hardly any weight.
+    `pool` sums the components over all channels first: one number, in which a channel that hardly moves has hardly any
+    weight.
 
     Source: Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2
     (1946); Arvesen, Jackknifing U-statistics, Annals of Mathematical Statistics 40 (1969); the factor is our own.
     """
-    means = np.asarray(mean, dtype=np.float64)
-    classes = means.shape[-1]
-    parts, spread = components(count, means, m2), sample_variance(means)
-    noise = np.mean(variance_of_mean(count, m2), axis=-1)
+    means, classes = moments.mean, moments.count.size
+    parts, spread = components(moments), sample_variance(means)
+    noise = np.mean(variance_of_mean(moments.count, moments.m2), axis=-1)
     if pool:
         parts, spread, noise = parts.pooled(), np.asarray(spread.sum()), np.asarray(noise.sum())
     estimate = omega_squared(parts)
@@ -181,17 +158,11 @@ def omega_squared_over_classes(count: ArrayLike, mean: ArrayLike, m2: ArrayLike,
 def omega_squared_over_images(
     groups: Sequence[NDArray[np.floating]], *, resamples: int = 999, seed: int = 0
 ) -> Interval:
-    """ω² pooled over all columns, with an interval for the draw of images of these same classes.
+    """ω² pooled over columns, with an interval for another draw of images, from `(image, column)` of each class.
 
-    Images are resampled within each class. The images resampled from have a share of their own that no correction
-    applies to, so the percentiles of the deviations from that share are added to the estimate (on the scale
-    −log(1 − ω²)). In simulation a nominal 95 % covers 94 to 96 % on the gates of a real network. NaN limits where
-    nothing varies within classes or one has a single image.
-
-    Args:
-        groups: an array `(image, column)` a class.
-        resamples: bootstrap resamples.
-        seed: seed of the random numbers.
+    Images are resampled within each class. Percentiles of the deviations from the share of the images themselves, taken
+    as the population, are added to the estimate, on the scale −log(1 − ω²). In simulation a nominal 95 % covers 94 to
+    96 % on the gates of a real network. NaN limits where nothing varies within classes or one has a single image.
 
     Source: Davison and Hinkley, Bootstrap Methods and their Application (1997), sections 3.2 and 5.2.
     """
@@ -199,11 +170,11 @@ def omega_squared_over_images(
     centred = [np.asarray(group, dtype=np.float64) - grand for group in groups]
     means = np.stack([group.mean(axis=0) for group in centred], axis=-1)
     m2 = np.stack([group.var(axis=0) * len(group) for group in centred], axis=-1)
-    whole = components([len(group) for group in centred], means, m2).pooled()
+    whole = components(Moments(np.array([len(group) for group in centred]), means, m2)).pooled()
     estimate = omega_squared(whole)
     if not whole.within > 0:
         return Interval.unknown(estimate)
-    # log(total/within) among the images themselves, taken as the whole population
+    # log(total/within) of the images themselves, taken as the population
     parent = np.log1p(np.sum(np.var(means, axis=-1)) / np.mean([np.sum(group.var(axis=0)) for group in centred]))
     resampled = _resampled_components(centred, resamples, np.random.default_rng(seed))
     low, high = np.quantile(_log_total_over_within(omega_squared(resampled)) - parent, TAILS)
@@ -240,13 +211,13 @@ def _degrees_of_normal(centred: Floats) -> Floats:
     trace = np.trace(gram) / (classes - 1)
     factor = (classes - 1) ** 2 / ((classes - 2) * (classes + 1))
     square = factor * (np.sum((gram / (classes - 1)) ** 2) - trace**2 / (classes - 1))
-    # As if no more than a thousand directions counted: of few classes the estimate can fall below 0.
+    # At most a thousand directions: the estimate from few classes can fall below 0.
     least = max(trace**2 / 1000, np.finfo(np.float64).tiny)
     return np.asarray((classes - 1) * trace**2 / np.clip(square, least, max(trace**2, least)))
 
 
 def _resampled_components(centred: Sequence[Floats], resamples: int, rng: np.random.Generator) -> Components:
-    """Components of each resample, summed over columns; classes are added up one at a time to save memory."""
+    """Components of each resample, summed over columns, one class at a time to save memory."""
     classes, columns = len(centred), centred[0].shape[1]
     total = np.zeros((resamples, columns))
     squares, within, noise = (np.zeros(resamples) for _ in range(3))

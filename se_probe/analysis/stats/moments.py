@@ -1,16 +1,36 @@
-"""Moments of classes and variance between and within them, on plain arrays: this file imports numpy and nothing else.
+"""Moments of classes, and variance between and within them, on plain arrays; imports numpy only.
 
-A class is described by `count` n, `mean`, and `m2`, the sum of squared deviations from the mean (Chan, Golub, LeVeque
-1983). The last axis runs over classes. Every class has the same weight, so that nothing depends on how many images of
-each were taken.
+The last axis runs over classes. Classes have equal weights, whatever their numbers of images.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Moments of classes.
+
+    Attributes:
+        count: images of each class, `(class,)`.
+        mean: class means, `(…, class)`.
+        m2: sums of squared deviations from the class means, `(…, class)`.
+
+    Source: Chan, Golub and LeVeque, Algorithms for Computing the Sample Variance, The American Statistician 37 (1983).
+    """
+
+    count: NDArray[np.int64]
+    mean: Floats
+    m2: Floats
+
+    def of_classes(self, index: NDArray[np.int64]) -> Self:
+        """The moments of some of the classes."""
+        return replace(self, count=self.count[index], mean=self.mean[..., index], m2=self.m2[..., index])
 
 
 def unbiased_variance(count: ArrayLike, m2: ArrayLike) -> Floats:
@@ -37,7 +57,7 @@ def sample_variance(values: ArrayLike) -> Floats:
 
 
 def equal_weight_mean(mean: ArrayLike) -> Floats:
-    """Mean over classes in which every class counts the same.
+    """Mean over classes with equal weights.
 
     Source: the "all" curve of Hu et al., Squeeze-and-Excitation Networks, "Role of Excitation".
     """
@@ -50,23 +70,18 @@ def equal_weight_standard_error(count: ArrayLike, m2: ArrayLike) -> Floats:
     return np.asarray(np.sqrt(np.sum(variances, axis=-1)) / variances.shape[-1])
 
 
-def equal_weight_variance(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Floats:
-    """Unbiased variance over images of the mixture in which every class has the same weight.
+def equal_weight_variance(moments: Moments) -> Floats:
+    """Unbiased variance over images of the equal-weight mixture of classes.
 
     Law of total variance: the sum of `components`; NaN where any class has fewer than two images.
-
-    Args:
-        count: images of each class, `(class,)`.
-        mean: class means, `(…, class)`.
-        m2: sums of squared deviations from the class means, `(…, class)`.
     """
-    parts = components(count, mean, m2)
-    return np.asarray(parts.within + (parts.between if np.shape(mean)[-1] > 1 else 0.0))
+    parts = components(moments)
+    return np.asarray(parts.within + (parts.between if moments.count.size > 1 else 0.0))
 
 
 @dataclass(frozen=True)
 class Components:
-    """Unbiased estimates of variance components, one a channel.
+    """Unbiased estimates of the variance components of each channel.
 
     Attributes:
         between: variance of the true class means, `(1/K) Σ (µ_k − µ̄)²`; its estimate can fall below 0.
@@ -81,31 +96,26 @@ class Components:
         return Components(np.asarray(np.sum(self.between)), np.asarray(np.sum(self.within)))
 
 
-def components(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Components:
+def components(moments: Moments) -> Components:
     """Split the variance of images into a part between and a part within classes.
 
     `within` = mean of s²_k; `between` = (1/K) Σ (m_k − m̄)² − (K − 1)/K · mean of s²_k/n_k, without the noise of the
     class means. NaN where a class has one image, and `between` for a single class.
 
-    Args:
-        count: images of each class, `(class,)`.
-        mean: class means, `(…, class)`.
-        m2: sums of squared deviations from the class means, `(…, class)`.
-
     Source: the method of moments for one-way layouts (Searle, Casella, McCulloch, Variance Components, 1992).
     """
-    means = np.asarray(mean, dtype=np.float64)
-    classes = means.shape[-1]
+    count, m2, classes = moments.count, moments.m2, moments.count.size
     noise = np.mean(variance_of_mean(count, m2), axis=-1)
-    between = np.var(means, axis=-1) - (classes - 1) / classes * noise if classes > 1 else np.full_like(noise, np.nan)
+    spread = np.var(moments.mean, axis=-1)
+    between = spread - (classes - 1) / classes * noise if classes > 1 else np.full_like(noise, np.nan)
     return Components(np.asarray(between), np.asarray(np.mean(unbiased_variance(count, m2), axis=-1)))
 
 
 def omega_squared(parts: Components) -> Floats:
     """Share of the variance over images that lies between classes, ω² = between / (between + within); at most 1.
 
-    Near 0, and as often below as above it, where classes do not differ, whatever the number of images; NaN where
-    nothing varies. A share of a tiny variance means little: show the spread in gate units beside it.
+    Centred on 0 where classes do not differ, whatever the number of images; NaN where nothing varies. A share of a tiny
+    variance means little: show the spread in gate units beside it.
 
     Source: Hays, Statistics for Psychologists (1963), whose ω² = (SSB − (K − 1) MSW) / (SST + MSW) it is for equal
     counts.

@@ -1,4 +1,4 @@
-"""Columns that correlate most with each column, beyond what the choice among many gives by chance."""
+"""Columns that correlate most with each column, beyond the largest correlation by chance."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,21 +7,20 @@ from scipy import stats
 from se_probe.analysis.stats.moments import Floats
 
 LEVEL = 0.05
-"""Probability that a column without any relation to the others has a neighbour at all."""
+"""Probability that a column unrelated to all others has a neighbour."""
 _AT_ONCE = 512
 
 
 def neighbours(values: Floats, count: int, *, least_sd: float = 0.0) -> tuple[NDArray[np.int64], Floats]:
-    """For each column the others with the largest absolute correlation, strongest first.
+    """Find for each column the others with the largest absolute correlation above `by_chance`, strongest first.
 
     Args:
         values: `(row, column)`.
-        count: how many at most.
-        least_sd: columns whose standard deviation is smaller have no neighbours and are none.
+        count: most neighbours of a column.
+        least_sd: columns with a smaller standard deviation neither have nor are neighbours.
 
     Returns:
-        Places of the columns, −1 for none, and Pearson's correlations, NaN for none, both `(column, count)`. Those
-        below `by_chance` are left out.
+        Indices of the columns, −1 for none, and Pearson's correlations, NaN for none, both `(column, count)`.
     """
     rows, columns = values.shape
     places, found = np.full((columns, count), -1), np.full((columns, count), np.nan)
@@ -46,10 +45,9 @@ def neighbours(values: Floats, count: int, *, least_sd: float = 0.0) -> tuple[ND
 
 
 def by_chance(rows: int, columns: int) -> float:
-    """The absolute correlation that the largest of a column with all others exceeds with probability `LEVEL`.
+    """Quantile 1 − `LEVEL` of the largest absolute correlation of a column with all others, for independent columns.
 
-    Student's t of independent normal columns, with Bonferroni's correction for the other columns; 1 for fewer than four
-    rows or two columns.
+    Student's t with Bonferroni's correction for the other columns; 1 for fewer than four rows or two columns.
     """
     if rows < 4 or columns < 2:
         return 1.0

@@ -1,6 +1,6 @@
-"""Paired comparisons: does a quantity of the same images move from one condition to another."""
+"""Paired comparisons of the same images under two conditions: tests and intervals."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from se_probe.analysis.stats.intervals import NORMAL, TAILS, Interval, student, 
 from se_probe.analysis.stats.moments import Floats
 
 FEWEST_CLASSES = 10
-"""Fewest classes that are taken as units: fewer, mostly chosen by hand, say too little about other classes."""
+"""Fewest classes that are taken as units: fewer, mostly chosen by hand, do not represent other classes."""
 EXACT_UNITS = 13
 """Most units for which all 2ⁿ sign patterns are enumerated; above it a sample is drawn."""
 FLIPS = 9999
@@ -47,13 +47,17 @@ class Strata:
         """Mean of the group means, `(column,)`."""
         return np.asarray(np.mean([group.mean(axis=0) for group in self.groups], axis=0))
 
+    @property
+    def parts(self) -> Floats:
+        """What each unit adds to `mean`, `(unit, column)`."""
+        return np.concatenate([group / (len(group) * len(self.groups)) for group in self.groups])
+
 
 def strata(differences: NDArray[np.floating], labels: NDArray[np.int64]) -> Strata:
     """Choose the independent units of `differences` (image, column) of images with the classes `labels`, 0 … K − 1.
 
-    With `FEWEST_CLASSES` or more, images of a class are taken as one cluster: the units are the K class means, and
-    conclusions reach to other classes of the kind. With fewer the units are images within their classes, and
-    conclusions hold for other images of these classes only.
+    With `FEWEST_CLASSES` or more, the units are the K class means, and conclusions extend to other classes of the kind.
+    With fewer, the units are images within their classes, and conclusions hold for other images of these classes only.
 
     Source: Cameron and Miller, A Practitioner's Guide to Cluster-Robust Inference (2015).
     """
@@ -75,7 +79,7 @@ def image_strata(differences: NDArray[np.floating], labels: NDArray[np.int64]) -
 
 
 def smallest_p(units: int) -> float:
-    """Return the smallest p value that a sign-flip test of so many units can give: all signs equal."""
+    """Return the smallest p value that a sign-flip test of `units` can give: all signs equal."""
     return max(2.0 ** (1 - units), 0.0 if units <= EXACT_UNITS else 1 / (FLIPS + 1))
 
 
@@ -89,50 +93,38 @@ def sign_flip_test(differences: Strata, *, seed: int = 0) -> Floats:
     Source: Fisher, The Design of Experiments (1935), section 21; Phipson and Smyth, Permutation p-values should never
     be zero, Statistical Applications in Genetics and Molecular Biology 9 (2010).
     """
-    count = len(differences.groups)
-    parts = np.concatenate([group / (len(group) * count) for group in differences.groups])
+    parts = differences.parts
     limit = np.abs(parts.sum(axis=0)) * (1 - TIE)
-    if len(parts) <= EXACT_UNITS:
-        patterns = np.arange(2 ** len(parts))[:, None] >> np.arange(len(parts)) & 1
-        return np.asarray(np.mean(np.abs((1.0 - 2.0 * patterns) @ parts) >= limit, axis=0))
-    rng, extreme, done = np.random.default_rng(seed), np.zeros(parts.shape[1]), 0
-    while done < FLIPS:
-        size = min(FLIPS - done, max(1, _NUMBERS_AT_ONCE // len(parts)))
-        signs = 1.0 - 2.0 * rng.integers(0, 2, (size, len(parts)), dtype=np.int8)
-        extreme += np.sum(np.abs(signs @ parts) >= limit, axis=0)
-        done += size
-    return np.asarray((1 + extreme) / (1 + FLIPS))
+    return _share_of_patterns(lambda signs: np.abs(signs @ parts) >= limit, len(parts), seed)
 
 
 def pattern_test(differences: Strata, *, seed: int = 0) -> float:
-    """Return the p value of the null that no column's `mean` differs from zero, whatever the directions.
+    """Return the p value of the null that no column's `mean` differs from zero, in either direction.
 
-    The statistic is the squared length of `differences.mean` over columns, its distribution that over signs of whole
-    units, as in `sign_flip_test`: columns may depend on one another in any way. Differences of 0 throughout give 1.
+    The statistic is the squared length of `differences.mean` over columns; signs of whole units are flipped as in
+    `sign_flip_test`, so that columns may depend on one another in any way. Differences of 0 throughout give 1.
 
     Source: Chung and Romano, Multivariate and multiple permutation tests, Journal of Econometrics 193 (2016), for
     statistics of a vector; Fisher (1935) for the signs.
     """
-    count = len(differences.groups)
-    parts = np.concatenate([group / (len(group) * count) for group in differences.groups])
-    gram = parts @ parts.T
+    gram = differences.parts @ differences.parts.T
     limit = gram.sum() * (1 - TIE)
     if limit <= 0:
         return 1.0
-    if len(parts) <= EXACT_UNITS:
-        signs = 1.0 - 2.0 * (np.arange(2 ** len(parts))[:, None] >> np.arange(len(parts)) & 1)
-        return float(np.mean(_lengths(signs, gram) >= limit))
-    rng, extreme, done = np.random.default_rng(seed), 0, 0
-    while done < FLIPS:
-        size = min(FLIPS - done, max(1, _NUMBERS_AT_ONCE // len(parts)))
-        signs = 1.0 - 2.0 * rng.integers(0, 2, (size, len(parts)), dtype=np.int8)
-        extreme += int(np.sum(_lengths(signs, gram) >= limit))
-        done += size
-    return (1 + extreme) / (1 + FLIPS)
+    return float(_share_of_patterns(lambda signs: np.sum(signs @ gram * signs, axis=1) >= limit, len(gram), seed))
 
 
-def _lengths(signs: NDArray[np.floating], gram: Floats) -> Floats:
-    return np.asarray(np.sum(signs @ gram * signs, axis=1))
+def _share_of_patterns(extreme: Callable[[NDArray[np.floating]], NDArray[np.bool_]], units: int, seed: int) -> Floats:
+    """p: the share of sign patterns `(pattern, unit)` that are `extreme`, of all of them or of a sample."""
+    if units <= EXACT_UNITS:
+        patterns = np.arange(2**units)[:, None] >> np.arange(units) & 1
+        return np.asarray(np.mean(extreme(1.0 - 2.0 * patterns), axis=0))
+    rng, total = np.random.default_rng(seed), np.asarray(0)
+    at_once = max(1, _NUMBERS_AT_ONCE // units)
+    for start in range(0, FLIPS, at_once):
+        flips = rng.integers(0, 2, (min(at_once, FLIPS - start), units), dtype=np.int8)
+        total = total + np.sum(extreme(1.0 - 2.0 * flips), axis=0)
+    return np.asarray((1 + total) / (1 + FLIPS))
 
 
 def paired_interval(differences: Strata, *, seed: int = 0) -> Interval:
@@ -155,9 +147,9 @@ def paired_interval(differences: Strata, *, seed: int = 0) -> Interval:
 def studentized_interval(differences: Strata, *, seed: int = 0) -> Interval:
     """`differences.mean` of every column with its studentized bootstrap interval, for quantities with a long tail.
 
-    Units are resampled within their groups, and each resample's mean is put on the scale of its own standard error, so
-    that the limits lie further out on the side of the tail. For symmetric quantities `paired_interval` is shorter and
-    no worse. NaN limits where a group has a single unit, or so few that resamples have no error of their own.
+    Units are resampled within their groups, and each resample's mean is divided by its own standard error, so that the
+    limit on the side of the tail is further out. For symmetric quantities `paired_interval` is shorter and no worse.
+    NaN limits where a group has a single unit, or so few that resamples have no error of their own.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 12.5; Hall, Theoretical Comparison
     of Bootstrap Confidence Intervals, Annals of Statistics 16 (1988).
@@ -171,7 +163,7 @@ def studentized_interval(differences: Strata, *, seed: int = 0) -> Interval:
         mean = draws @ centred / units
         means += mean / count
         spread = draws @ centred**2 / units - mean**2
-        # Of a resample of one unit over and over, rounding leaves a little.
+        # A resample of one repeated unit has a variance of rounding errors only.
         squares += np.where(spread > TIE * mean**2, spread, 0.0) / (units - 1) / count**2
     with np.errstate(divide="ignore", invalid="ignore"):
         steps = np.where(means == 0, 0.0, means / np.sqrt(squares))
@@ -198,8 +190,8 @@ def flip_interval(flips: Strata) -> Interval:
 
     A bootstrap of few events is degenerate: where no image flips, neither does any in a resample. Here one image of
     each flip, −1 and 1, is added, spread evenly over the K groups, and variances within groups are summed; with one
-    group the interval is exactly Bonett and Price's. Its middle lies a little nearer to 0 than the estimate,
-    `flips.mean`. Limits are cut at −1 and 1, and NaN where a group of several has a single image.
+    group the interval is exactly Bonett and Price's. Its middle is slightly nearer to 0 than `flips.mean`.
+    Limits are cut at −1 and 1, and NaN where one of several groups has a single image.
 
     In simulation a nominal 95 % covers 94 to 100 %, the bootstrap as little as 2 %; see `docs/interventions.md`.
 
@@ -213,7 +205,7 @@ def flip_interval(flips: Strata) -> Interval:
         images = len(group) + 2 * added
         falls, rises = ((np.sum(group == flip, axis=0) + added) / images for flip in (-1, 1))
         middle += (rises - falls) / count
-        # Unbiased within groups, as far as there are several: each has a mean of its own.
+        # With several groups each has a mean of its own, whose degree of freedom is subtracted.
         variance += (falls + rises - (rises - falls) ** 2) / (images - (1 - added)) / count**2
     if count > 1 and flips.smallest < 2:
         return Interval.unknown(flips.mean)
@@ -224,21 +216,19 @@ def flip_interval(flips: Strata) -> Interval:
 def share_interval(hits: Strata) -> Interval:
     """Mean over groups of the share of images that are 1 and not 0, of every column, with Wilson's score interval.
 
-    n is the number of images of one sample whose mean has the same variance, K² / Σ 1/n_c: all of them where groups
-    are even. That the shares of groups differ is not used, which makes the interval a little too long.
+    n is the size of one sample whose mean has the same variance, K² / Σ 1/n_c: all images where groups are even.
+    Differences between the shares of groups are ignored, which makes the interval slightly too long.
 
     Source: `stats.intervals.wilson`; for the effective number Kish, Survey Sampling (1965), section 11.7.
     """
     images = len(hits.groups) ** 2 / sum(1 / len(group) for group in hits.groups)
-    # Rounding can put limits beside 0 or 1.
+    # Rounding can put limits outside 0 to 1.
     low, high = (np.clip(limits, 0.0, 1.0) for limits in wilson(hits.mean, images))
     return Interval(hits.mean, low, high)
 
 
 def holm(p: Sequence[float] | Floats) -> Floats:
-    """Adjusted p values that keep the chance of any false rejection among all of them at the level.
-
-    NaN stays NaN and does not count as a test.
+    """p values adjusted for the family-wise error rate; NaN stays NaN and does not count as a test.
 
     Source: Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6 (1979).
     """
@@ -256,10 +246,7 @@ def _by_class(values: NDArray[np.floating], labels: NDArray[np.int64]) -> tuple[
 
 
 def _resamples(differences: Strata, seed: int) -> Iterator[tuple[Floats, NDArray[np.int64]]]:
-    """Each group less its mean, and how often each resample draws each unit, `(resample, unit)`.
-
-    A group at a time: the resamples of a thousand classes would not fit into memory together.
-    """
+    """Each group less its mean, and how often each resample draws each unit, `(resample, unit)`; a group at a time."""
     rng = np.random.default_rng(seed)
     for group in differences.groups:
         units = len(group)

@@ -1,4 +1,4 @@
-"""Rank correlation over few units that are measured with error."""
+"""Rank correlation over few units measured with error."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from se_probe.analysis.stats.moments import Floats
 FEWEST = 5
 """Units below which no interval is given."""
 _MOST = 0.9999
-"""Largest correlation on Fisher's scale: draws of few units often agree in all ranks."""
+"""Cap of correlations on Fisher's scale, because draws of few units often agree in all ranks."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +31,13 @@ def rank_correlation(
 ) -> RankCorrelation:
     """Spearman's correlation of two measures, with limits for other units of the kind.
 
-    On Fisher's scale the variance is (1 + r²/2) / (n − 3) for the draw of units, and to it is added that of the
-    correlation over the draws; Student's t of n − 2 degrees in the place of the normal keeps the interval honest for
-    few units. Errors also pull the estimate itself towards 0. NaN limits for fewer than `FEWEST` units, NaN where a
-    measure does not vary.
+    On Fisher's scale the variance is (1 + r²/2) / (n − 3) for the draw of units, plus that of the correlation over the
+    draws of the measures; Student's t of n − 2 degrees replaces the normal, whose interval is too short for few units.
+    Errors also pull the estimate towards 0. NaN limits for fewer than `FEWEST` units, NaN where a measure does not
+    vary.
 
-    Args:
-        first: one measure, `(unit,)`.
-        other: the other, `(unit,)`.
-        first_draws: the first as other data might have given it, such as `jackknife_draws` or bootstrap replicates,
-            `(draw, unit)`; None: without error.
-        other_draws: as many of the other.
+    Measures are `(unit,)`, their draws `(draw, unit)`, such as `jackknife_draws` or bootstrap replicates; without draws
+    a measure has no error.
 
     Source: Bonett and Wright, Sample size requirements for estimating Pearson, Kendall and Spearman correlations,
     Psychometrika 65 (2000).
@@ -61,13 +57,9 @@ def rank_correlation(
 def jackknife_draws(whole: Floats, without: Floats, draws: int, *, seed: int = 0) -> Floats:
     """Measures `(draw, unit)` around `whole` with the jackknife's covariance over units, as if normal.
 
-    Ranks can not be jackknifed themselves: a single swap in one of G replicates would count G-fold.
+    Ranks cannot be jackknifed themselves: a single swap in one of G replicates would count G-fold.
 
-    Args:
-        whole: measures from all data, `(unit,)`.
-        without: measures without each of G groups of the data, the same for every unit, `(group, unit)`.
-        draws: number of draws.
-        seed: seed of the random numbers.
+    `without` holds the measures without each group of the data, `(group, unit)`; groups are the same for all units.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 11.5.
     """

@@ -6,20 +6,16 @@ from numpy.typing import ArrayLike, NDArray
 from se_probe.analysis.stats.moments import Floats
 
 AT_ONCE = 128
-"""Permutations that are held at once."""
+"""Permutations in memory at once."""
 
 
 def explained_share(gates: NDArray[np.floating], labels: NDArray[np.int64], covariates: Floats) -> float:
     """Share of the variance of gates within classes that covariates of the images explain.
 
-    Both are taken less their class means; sums of squares are pooled over columns and divided by their degrees of
-    freedom, N − K and N − K − rank: the adjusted R², at most 1, unbiased in numerator and denominator. NaN where no
-    degree of freedom is left or nothing varies within classes.
+    The adjusted R² after class means are subtracted from both, with sums of squares pooled over columns and N − K and
+    N − K − rank degrees of freedom. NaN where no degree of freedom is left or nothing varies within classes.
 
-    Args:
-        gates: `(image, column)`.
-        labels: class of each image, 0 … K − 1.
-        covariates: `(image, covariate)`.
+    Gates are `(image, column)`, labels 0 … K − 1, covariates `(image, covariate)`.
 
     Source: Ezekiel, Methods of Correlation Analysis (1930).
     """
@@ -37,19 +33,8 @@ def explained_by_column(
 ) -> tuple[Floats, Floats]:
     """Share of the variance of each column within classes that covariates explain, and its p value.
 
-    The share is that of `explained_share` for one column. Its distribution where covariates explain nothing is that
-    over permutations of the images within each class, which need no normal gates; p = (1 + as large) /
-    (1 + permutations).
-
-    Args:
-        gates: `(image, column)`.
-        labels: class of each image, 0 … K − 1.
-        covariates: `(image, covariate)`.
-        permutations: number of random permutations.
-        seed: seed of the random numbers.
-
-    Returns:
-        Share and p, one a column; NaN where `explained_share` is.
+    The share is that of `explained_share` for one column; p = (1 + as large) / (1 + permutations) over permutations of
+    the images within each class. Both are NaN where `explained_share` is.
 
     Source: Anderson and Robinson, Permutation tests for linear models, Aust. N. Z. J. Stat. 43 (2001).
     """
@@ -89,7 +74,7 @@ def _adjusted(total: ArrayLike, explained: ArrayLike, free: int, rank: int) -> F
 
 
 def _orthonormal(columns: Floats) -> Floats:
-    """An orthonormal basis of what the columns span: covariates that repeat others add nothing."""
+    """An orthonormal basis of the span of the columns, so that redundant covariates add nothing."""
     scale = np.linalg.norm(columns, axis=0)
     left, singular, _ = np.linalg.svd(columns / np.where(scale > 0, scale, 1.0), full_matrices=False)
     return np.asarray(left[:, singular > 1e-9])

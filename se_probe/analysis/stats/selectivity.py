@@ -1,16 +1,16 @@
-"""Class selectivity index and d′ of a channel, and their values by chance, from class moments."""
+"""Class selectivity index and d′ of channels, and their values by chance, from class moments."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from se_probe.analysis.stats.moments import Floats, unbiased_variance
+from se_probe.analysis.stats.moments import Floats, Moments, unbiased_variance
 
 
 @dataclass(frozen=True)
 class Selectivity:
-    """The class with the highest mean against the rest, one entry a channel.
+    """The class with the highest mean against the rest, for each channel.
 
     Attributes:
         best: index of that class.
@@ -27,34 +27,27 @@ class Selectivity:
     d_prime_error: Floats
 
 
-def selectivity(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Selectivity:
-    """Compare the class with the highest mean with all others, which have equal weights (class axis last).
+def selectivity(moments: Moments) -> Selectivity:
+    """Compare the class with the highest mean with the equal-weight mixture of all others.
 
-    index = (µ_max − µ_rest) / (µ_max + µ_rest), which is made for activations that rest at 0 and small for gates about
-    0.5. d′ = (µ_max − µ_rest) / √((σ²_max + σ²_rest)/2), which can be large where the gate hardly moves; σ²_rest is
-    that of the equal-weight mixture of the other classes. Both choose the highest class from the same images, and so
-    are above 0 by chance too: `selectivity_by_chance` says how far. NaN for one class.
-
-    Args:
-        count: images of each class, `(class,)`.
-        mean: class means, `(…, class)`.
-        m2: sums of squared deviations from the class means, `(…, class)`.
+    index = (µ_max − µ_rest) / (µ_max + µ_rest), made for activations that rest at 0, and small for gates about 0.5.
+    d′ = (µ_max − µ_rest) / √((σ²_max + σ²_rest)/2), which can be large where the gate hardly moves. The highest class
+    is chosen from the same images, so both are above 0 by chance too, see `selectivity_by_chance`. NaN for one class.
 
     Source: Morcos et al., On the importance of single directions for generalization, ICLR 2018; Green and
     Swets, Signal Detection Theory (1966), with unequal variances as in Simpson and Fitter, Psychological
     Bulletin 80 (1973). Errors by the delta method.
     """
-    means = np.asarray(mean, dtype=np.float64)
-    images = np.broadcast_to(np.asarray(count, dtype=np.float64), means.shape)
-    others = max(means.shape[-1] - 1, 1)
-    variance = unbiased_variance(images, m2)
+    means, images = moments.mean, moments.count
+    others = max(images.size - 1, 1)
+    variance = unbiased_variance(images, moments.m2)
     noise = variance / images
     best = np.argmax(means, axis=-1)
     top, top_variance, top_noise = (_at(values, best) for values in (means, variance, noise))
     rest = _over_rest(means, best)
     deviation = means - rest[..., None]
     rest_noise = _over_rest(noise, best) / others
-    # Class means of the rest vary by their noise too; that part is not variance over images.
+    # Class means of the rest also vary by noise, which is not variance over images.
     rest_variance = _over_rest(variance + deviation**2, best) - rest_noise * (others - 1)
     pooled = (top_variance + rest_variance) / 2
     spread_of_variance = 2 * variance**2 / np.maximum(images - 1, 1)
@@ -68,39 +61,30 @@ def selectivity(count: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> Selectivity
     highest = np.where(defined, top, np.nan)
     index = (highest - rest) / (highest + rest)
     index_error = 2 * np.sqrt(rest**2 * top_noise + highest**2 * rest_noise) / (highest + rest) ** 2
-    if means.shape[-1] < 2:
+    if images.size < 2:
         index, index_error, d_prime, d_prime_error = (np.full(top.shape, np.nan) for _ in range(4))
     return Selectivity(best, index, index_error, d_prime, d_prime_error)
 
 
-def selectivity_by_chance(
-    count: ArrayLike, mean: ArrayLike, m2: ArrayLike, *, draws: int = 999, seed: int = 0
-) -> tuple[Floats, Floats]:
-    """Index and d′ that `selectivity` would give on average if classes did not differ at all, a channel each.
+def selectivity_by_chance(moments: Moments, *, draws: int = 999, seed: int = 0) -> tuple[Floats, Floats]:
+    """Expected index and d′ of `selectivity` for each channel if classes did not differ.
 
-    The more so the more classes and the fewer images there are. Under this null all classes have the channel's mean and
-    its variance within classes, and gates are normal; d′ then depends on the counts alone. NaN for one class or where a
-    class has one image, the index also where a class mean is negative.
-
-    Args:
-        count: images of each class, `(class,)`.
-        mean: class means, `(…, class)`.
-        m2: sums of squared deviations from the class means, `(…, class)`.
-        draws: number of simulated draws.
-        seed: seed of the random numbers.
+    Under this null all classes have the channel's mean and its variance within classes, and gates are normal; d′ then
+    depends on the counts alone. NaN for one class or where a class has one image, the index also where a class mean is
+    negative.
     """
-    means, images = np.asarray(mean, dtype=np.float64), np.asarray(count, dtype=np.float64)
-    within = np.mean(unbiased_variance(images, m2), axis=-1)
-    if means.shape[-1] < 2 or images.min() < 2:
+    means, images = moments.mean, moments.count
+    within = np.mean(unbiased_variance(images, moments.m2), axis=-1)
+    if images.size < 2 or images.min() < 2:
         return np.full_like(within, np.nan), np.full_like(within, np.nan)
     rng = np.random.default_rng(seed)
     drawn = rng.normal(size=(draws, images.size)) / np.sqrt(images)
     spreads = rng.chisquare(images - 1, size=drawn.shape)
-    by_chance = selectivity(images, drawn, spreads)
+    by_chance = selectivity(Moments(images, drawn, spreads))
     top, rest = _at(drawn, by_chance.best), _over_rest(drawn, by_chance.best)
     centre, sd = means.mean(axis=-1), np.sqrt(within)
     safe = np.where((means.min(axis=-1) >= 0) & (centre > 0), centre, np.nan)
-    # A channel at a time as one number: the mean over draws of the index of its drawn means.
+    # For each channel, the mean over draws of the index of its drawn means.
     ratio = (sd / safe)[..., None]
     index = np.mean(ratio * (top - rest) / (2 + ratio * (top + rest)), axis=-1)
     return np.asarray(index), np.where(within > 0, np.mean(by_chance.d_prime), np.nan)

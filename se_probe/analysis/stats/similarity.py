@@ -1,4 +1,4 @@
-"""Similarity of classes: correlation and distance of their mean gates, clustering, correlation with a hierarchy."""
+"""Similarity of classes: correlation and distance of mean gates, clustering, correlation with a hierarchy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from scipy.spatial import distance
 
 from se_probe.analysis.stats.class_tests import TIE
 from se_probe.analysis.stats.intervals import fisher, jackknife_error, student
-from se_probe.analysis.stats.moments import Floats, variance_of_mean
+from se_probe.analysis.stats.moments import Floats, Moments, variance_of_mean
 
 FEWEST_CLASSES = 4
 CLOSE = 1e-5
-"""Rows with a smaller squared distance, as a share of their squared lengths, are subtracted to keep its digits."""
+"""Squared distance, as a share of squared lengths, below which rows are subtracted directly to keep digits."""
 MANY_CLASSES = 300
-"""Above it fewer permutations are drawn, since the time of each grows with the square."""
+"""Number of classes above which fewer permutations are drawn, because their time grows with its square."""
 SHUFFLES = 8
-"""Permutations of a matrix that are held in memory at once."""
+"""Permutations of a matrix in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def correlation(means: ArrayLike) -> Floats:
 
 
 def deviation_correlation(means: ArrayLike) -> Floats:
-    """The correlation of what distinguishes classes, after each column's mean over classes is taken away.
+    """The `correlation` after each column's mean over classes is subtracted.
 
     K unrelated classes have −1/(K − 1), not 0.
     """
@@ -69,10 +69,10 @@ def deviation_correlation(means: ArrayLike) -> Floats:
 
 
 def rms_distance(means: ArrayLike) -> Floats:
-    """Euclidean distance over √columns of every pair of rows: root mean square difference, in gate units.
+    """Root mean square difference of every pair of rows, in gate units.
 
-    Noise of the means makes it larger, see `squared_distance`. Squares come from one matrix product of the rows less
-    their mean; pairs so close that the product would lose digits are subtracted one by one.
+    Noise of the means makes it larger, see `squared_distance`. Squares come from one matrix product of the centred
+    rows; pairs so close that it would lose digits are subtracted directly.
     """
     rows = np.asarray(means, dtype=np.float64)
     centred = rows - rows.mean(axis=0)
@@ -86,21 +86,16 @@ def rms_distance(means: ArrayLike) -> Floats:
     return np.asarray(np.sqrt(squares / rows.shape[1]))
 
 
-def squared_distance(distances: Floats, count: ArrayLike, m2: ArrayLike) -> Floats:
-    """Unbiased mean squared difference of the true means of every pair of classes, from `rms_distance`.
+def squared_distance(distances: Floats, moments: Moments) -> Floats:
+    """Unbiased mean squared difference of the true means of every pair of classes.
 
-    What the noise of both means adds on average is taken away, so it can fall below 0; NaN for a class with one image,
-    and 0 on the diagonal.
-
-    Args:
-        distances: `rms_distance` of the class means, `(class, class)`.
-        count: images of each class, `(class,)`.
-        m2: sums of squared deviations, `(class, column)`.
+    From the `rms_distance` of the class means what their noise adds on average is subtracted, so it can fall below 0;
+    NaN for a class with one image, and 0 on the diagonal. Moments are `(column, class)`.
 
     Source: Walther et al., Reliability of dissimilarity measures for multi-voxel pattern analysis, NeuroImage 137
     (2016), here by subtraction of the known noise.
     """
-    noise = np.mean(variance_of_mean(np.asarray(count)[:, None], m2), axis=1)
+    noise = np.mean(variance_of_mean(moments.count, moments.m2), axis=0)
     return np.where(np.eye(len(noise), dtype=bool), 0.0, distances**2 - (noise[:, None] + noise))
 
 
@@ -161,18 +156,15 @@ def cluster(distances: Floats) -> Clustering:
 def matrix_correlations(
     firsts: Sequence[Floats], second: Floats, *, permutations: int | None = None, seed: int = 0
 ) -> list[MatrixCorrelation]:
-    """Spearman correlation over all pairs of classes of each of several square distance matrices with another.
+    """Spearman correlation over all pairs of classes of several distance matrices `(class, class)` with another.
 
     Pairs share classes, so neither p value nor interval treats them as independent: p shuffles the classes of the
-    other matrix (one-sided: more alike than by chance), the interval is a delete-one-class jackknife on Fisher's
-    scale. All NaN for fewer than `FEWEST_CLASSES` classes, or where either matrix has only ties.
+    other matrix (one-sided: more alike than by chance; all of `firsts` share the shuffles), the interval is a
+    delete-one-class jackknife on Fisher's scale. All NaN for fewer than `FEWEST_CLASSES` classes, or where either
+    matrix has only ties.
 
-    Args:
-        firsts: distances of classes, `(class, class)` each; they share the shuffles.
-        second: distances of the same classes.
-        permutations: of the classes; None: 9,999, so that p is below 0.01 after correction over a hundred sites, and
-            1,999 above `MANY_CLASSES` classes, enough for twenty.
-        seed: seed of the random numbers.
+    The default number of permutations is 9,999, so that p is below 0.01 after correction over a hundred sites, and
+    1,999 above `MANY_CLASSES` classes, enough for twenty.
 
     Source: Mantel, The detection of disease clustering, Cancer Research 27 (1967); Arvesen, Annals of Mathematical
     Statistics 40 (1969).
@@ -191,12 +183,11 @@ def matrix_correlations(
 
 
 def _tied(distances: Floats) -> bool:
-    """Whether all pairs of classes are equally far apart."""
     return bool(np.ptp(distance.squareform(distances, checks=False)) == 0)
 
 
 def _mantel(x: Floats, y: Floats, permutations: int, seed: int) -> Floats:
-    """p of each of `x` (matrix, class, class) from products with the shuffled `y` (class, class)."""
+    """p of each of `x` (matrix, class, class) from products with shuffled `y` (class, class)."""
     row, column = np.triu_indices(len(y), 1)
     pairs = x[:, row, column]
     observed = pairs @ y[row, column]

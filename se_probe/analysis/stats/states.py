@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 from se_probe.analysis.stats.moments import Floats
 
 OPEN = 0.95
-"""A gate at or above this passes its channel on unchanged."""
+"""A gate at or above this is open: it passes its channel on unchanged."""
 CLOSED = 0.05
-"""A gate at or below this removes its channel."""
+"""A gate at or below this is closed: it removes its channel."""
 STATIC_SD = 0.02
 """A channel whose gate has a smaller standard deviation over images does not depend on the input."""
 FEWEST_STATE_IMAGES = 20
@@ -17,7 +17,7 @@ with two they are 0.4 and 32 times."""
 MOST = 0.75
 """Share of static channels from which a site counts as static."""
 SAME_LEVEL = 0.05
-"""Constant gates lie at one level where the middle half of them spans no more than this."""
+"""Widest interquartile range of constant gates that counts as one level."""
 
 STATES = ("dynamic", "open", "closed", "constant")
 
@@ -26,12 +26,8 @@ def channel_states(level: Floats, spread: Floats, *, bounded: bool) -> NDArray[n
     """The state of each channel from its mean gate and its standard deviation over images, in gate units.
 
     "dynamic": the spread is at least `STATIC_SD`. Else the channel is static: "open" at `OPEN` or above, "closed" at
-    `CLOSED` or below (dead), "constant" in between, a fixed scale. A channel of unknown spread is "unknown".
-
-    Args:
-        level: mean gate of each channel.
-        spread: its standard deviation over images.
-        bounded: whether gates are between 0 and 1; others are never open or closed.
+    `CLOSED` or below (dead), "constant" in between, a fixed scale. Gates that are not `bounded` between 0 and 1 are
+    never open or closed. A channel of unknown spread is "unknown".
     """
     static = np.where(bounded & (level >= OPEN), "open", np.where(bounded & (level <= CLOSED), "closed", "constant"))
     return np.where(np.isnan(spread), "unknown", np.where(spread >= STATIC_SD, "dynamic", static))
@@ -60,8 +56,8 @@ def site_verdict(level: Floats, states: NDArray[np.str_]) -> str:
 def branch_entropy(gates: NDArray[np.floating]) -> Floats:
     """Entropy of the attention over branches as a share of its maximum, 0 … 1, `(image, channel)`.
 
-    `gates` is `(image, branch, channel)` and sums to 1 over branches. 1 where all branches count the same, 0
-    where one has all the weight.
+    `gates` is `(image, branch, channel)` and sums to 1 over branches. 1 where branches are even, 0 where one has all
+    the weight.
 
     Source: Shannon, A Mathematical Theory of Communication (1948); divided by log(branches).
     """
@@ -73,8 +69,8 @@ def branch_entropy(gates: NDArray[np.floating]) -> Floats:
 def effective_rank(gates: NDArray[np.floating]) -> float:
     """Effective number of directions in which gates `(image, column)` vary about their mean over images.
 
-    exp of the entropy of the singular values, normalised to sum 1: between 1 and min(images − 1, columns); 0
-    where nothing varies. It has no unit: gates that hardly move have a rank too.
+    exp of the entropy of the singular values, normalised to sum 1: between 1 and min(images − 1, columns); 0 where
+    nothing varies. It has no scale: gates that hardly move have a rank too.
 
     Source: Roy and Vetterli, The effective rank, EUSIPCO 2007 (of the matrix less its column means).
     """

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from se_probe.analysis.stats.moments import components, omega_squared
+from se_probe.analysis.stats.moments import Moments, components, omega_squared
 from se_probe.demo import SUBJECTS, draw, object_mask
 from se_probe.gates import GateRecorder, find_gates
 from se_probe.models import load_model
@@ -42,7 +42,7 @@ def _shares(values):
     classes, _, _, channels = values.shape
     images = values.reshape(classes, -1, channels)
     m2 = ((images - images.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
-    parts = components([images.shape[1]] * classes, images.mean(axis=1).T, m2.T).pooled()
+    parts = components(Moments(np.full(classes, images.shape[1]), images.mean(axis=1).T, m2.T)).pooled()
     colour = values.var(axis=1, ddof=1).mean(axis=(0, 1)).sum()
     return float(omega_squared(parts)), float(colour / (parts.between + parts.within))
 

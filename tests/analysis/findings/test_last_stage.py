@@ -1,15 +1,11 @@
-"""Claims about the last stage: saturation, one pattern, and what a recording cannot say."""
+"""Claims about sites of the last stage: saturation, and one pattern."""
 
 import numpy as np
 import pytest
 
 from se_probe.analysis.findings import findings
 from se_probe.analysis.findings.evidence import read_evidence
-from se_probe.analysis.findings.last_stage import (
-    last_stage_matters_less,
-    same_pattern_last,
-    saturated_before_last,
-)
+from se_probe.analysis.findings.last_stage import same_pattern_last, saturated_before_last
 from tests.analysis.findings.networks import CHANNELS, recording, sites
 from tests.analysis.raw_recording import GateSite, RawRecording, mixed_recording
 
@@ -100,18 +96,3 @@ def test_the_papers_site_is_named_only_where_the_network_has_it():
     claims = {finding.key: finding.claim for finding in findings(paper)}
     assert "SE_5_2 as in the paper" in claims["second-last-site-saturates"]
     assert "SE_5_3 as in the paper" in claims["last-site-same-pattern"]
-
-
-def test_what_removal_costs_is_never_claimed():
-    for image_sd in (0.08, [0.08] * 6 + [0.001] * 2):
-        finding = last_stage_matters_less(read_evidence(recording(0.0, image_sd), None))
-        assert finding.verdict == "cannot be judged"
-        assert finding.value == pytest.approx(np.broadcast_to(image_sd, 8)[-1], rel=0.1)
-        assert finding.sites == ("SE_5_1", "SE_5_2")
-        assert finding.statement.startswith("What removing gates costs in accuracy shows only when")
-
-
-def test_one_image_a_class_says_nothing_of_the_last_stage():
-    finding = last_stage_matters_less(read_evidence(recording(images=1), None))
-    assert (finding.verdict, finding.value) == ("cannot be judged", None)
-    assert "20 are needed" in finding.statement

@@ -20,7 +20,7 @@ def made(true, images, within, together=0.0, seed=0):
     mean = values.mean(axis=1)
     m2 = np.sum((values - mean[:, None]) ** 2, axis=1)
     names = [str(place) for place in range(classes)]
-    moments = SiteMoments(SITE, names, np.full(classes, images), mean.T, m2.T)
+    moments = SiteMoments(np.full(classes, images), mean.T, m2.T, SITE, names)
     labels = np.repeat(np.arange(classes), images)
     return moments, SiteGates(values.reshape(-1, columns), labels, names), np.arange(classes)
 

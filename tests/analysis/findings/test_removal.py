@@ -1,9 +1,11 @@
-"""Claim 5 with an ablation: marginal or not, less than other stages or not, and nothing that was not measured."""
+"""Claim 5: with an ablation, from a recording alone, and by a measure of one's own; nothing that was not measured."""
 
 import numpy as np
 import pytest
 
 from se_probe.analysis.findings import findings
+from se_probe.analysis.findings.evidence import read_evidence
+from se_probe.analysis.findings.removal import last_stage_matters_less
 from se_probe.errors import SeProbeError
 from tests.analysis.ablated import SITES, planted, standard_interventions
 from tests.analysis.findings.networks import recording
@@ -119,3 +121,62 @@ def test_an_ablation_of_another_network_is_refused():
         "the ablation replaces SE_9_1, which is no site of the recording; expected an ablation of the network that was "
         "recorded"
     )
+
+
+def test_what_removal_costs_is_never_claimed():
+    for image_sd in (0.08, [0.08] * 6 + [0.001] * 2):
+        finding = last_stage_matters_less(read_evidence(recording(0.0, image_sd), None))
+        assert finding.verdict == "cannot be judged"
+        assert finding.value == pytest.approx(np.broadcast_to(image_sd, 8)[-1], rel=0.1)
+        assert finding.sites == ("SE_5_1", "SE_5_2")
+        assert finding.statement.startswith("What removing gates costs in accuracy shows only when")
+
+
+def test_one_image_a_class_says_nothing_of_the_last_stage():
+    finding = last_stage_matters_less(read_evidence(recording(images=1), None))
+    assert (finding.verdict, finding.value) == ("cannot be judged", None)
+    assert "20 are needed" in finding.statement
+
+
+def by_psnr(worth, rows=None):
+    """Planted rises of NLL as falls of a measure of which more is better."""
+    made = planted(worth, rows=rows)
+    made.provenance = {"gates_from": "", "metric": {"name": "psnr", "unit": "dB", "lower_is_better": False}}
+    made.outcomes = made.outcomes.rename({"nll": "metric", "clean_nll": "clean_metric"})
+    for name in ("metric", "clean_metric"):
+        made.outcomes[name] = 30 - made.outcomes[name]
+    return made, {finding.key: finding for finding in findings(RECORDING, ablation=made)}
+
+
+def test_the_lead_of_the_other_stages_is_that_of_the_outcomes():
+    made, found = by_psnr(FALLING)
+    finding = found["last-stage-matters-less-mean"]
+    values = made.outcomes["metric"].to_numpy()
+    rows = [made.interventions.index[made.interventions["name"] == f"stage {stage}"][0] for stage in (2, 3, 4, 5)]
+    assert finding.value == pytest.approx(np.mean(values[rows[3]] - values[rows[:3]]))
+    assert finding.verdict == "supported"
+    assert finding.interval[0] < finding.value < finding.interval[1]
+    assert finding.result.endswith(f"more on average ({finding.interval[0]:.3g} to {finding.interval[1]:.3g})")
+    assert "dB" in finding.statement
+
+
+def test_a_last_stage_that_matters_more_is_told_so():
+    _, found = by_psnr(FALLING | {"SE_5_1": 0.9})
+    finding = found["last-stage-matters-less-mean"]
+    assert finding.verdict == "not supported"
+    assert "lose 0.6" in finding.result
+    assert "less on average" in finding.result
+
+
+def test_without_the_other_stages_there_is_nothing_to_compare():
+    rows = [("stage 5", "stage", "SE_5_1,SE_5_2", "mean")]
+    finding = by_psnr(FALLING, rows)[1]["last-stage-matters-less-mean"]
+    assert finding.verdict == "cannot be judged"
+    assert finding.next_command == "ablate --with mean --sites stages"
+
+
+def test_the_importance_of_sites_is_the_fall_of_the_measure():
+    _, found = by_psnr(FALLING)
+    finding = found["specific-sites-matter-more"]
+    assert "fall of psnr" in finding.quantity
+    assert "costs most (+0.2" in finding.statement

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from se_probe.analysis.stats.moments import Moments
 
-def moments(groups: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`count` (class), `mean` and `m2` (column, class) of arrays (image, column)."""
-    return (
+
+def moments(groups: Sequence[np.ndarray]) -> Moments:
+    """Moments (column, class) of arrays (image, column)."""
+    return Moments(
         np.array([len(group) for group in groups]),
         np.stack([group.mean(axis=0) for group in groups], axis=-1),
         np.stack([((group - group.mean(axis=0)) ** 2).sum(axis=0) for group in groups], axis=-1),

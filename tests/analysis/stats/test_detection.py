@@ -4,17 +4,12 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu, norm
 
-from se_probe.analysis.stats.detection import Moments, left_out_distances, paired_curve
+from se_probe.analysis.stats.detection import left_out_distances, paired_curve
+from tests.analysis.stats.samples import moments
 
 
 def moments_of(values, labels):
-    classes = np.unique(labels)
-    groups = [values[labels == name] for name in classes]
-    return Moments(
-        np.array([len(group) for group in groups]),
-        np.array([group.mean(axis=0) for group in groups]),
-        np.array([((group - group.mean(axis=0)) ** 2).sum(axis=0) for group in groups]),
-    )
+    return moments([values[labels == name] for name in np.unique(labels)])
 
 
 def test_distances_are_those_of_moments_made_without_the_image():
@@ -28,8 +23,8 @@ def test_distances_are_those_of_moments_made_without_the_image():
         for image in range(14):
             rest = np.arange(14) != image
             others = moments_of(plain[rest], labels[rest])
-            variance = others.m2.sum(axis=0) / (rest.sum() - 3)
-            expected = min(np.sum((values[image] - mean) ** 2 / variance) for mean in others.mean)
+            variance = others.m2.sum(axis=1) / (rest.sum() - 3)
+            expected = min(np.sum((values[image] - mean) ** 2 / variance) for mean in others.mean.T)
             assert found[image] == pytest.approx(expected, rel=1e-9)
 
 
@@ -39,7 +34,7 @@ def test_a_class_of_one_image_is_left_out_for_that_image():
     plain = rng.normal(size=(7, 3))
     found = left_out_distances(plain, plain, labels, moments_of(plain, labels))
     others = moments_of(plain[:6], labels[:6])
-    expected = np.sum((plain[6] - others.mean[0]) ** 2 / (others.m2[0] / 5))
+    expected = np.sum((plain[6] - others.mean[:, 0]) ** 2 / (others.m2[:, 0] / 5))
     assert found[6] == pytest.approx(expected)
 
 

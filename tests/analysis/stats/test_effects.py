@@ -13,15 +13,9 @@ from se_probe.analysis.stats.effects import (
     share_of_half,
 )
 from se_probe.analysis.stats.intervals import class_groups
+from tests.analysis.stats.samples import moments
 
 RNG = np.random.default_rng(0)
-
-
-def moments(raw):
-    """Mean and m2 `(channel, class)` of `raw[class]`, `(image, channel)`."""
-    mean = np.stack([images.mean(axis=0) for images in raw], axis=1)
-    m2 = np.stack([np.square(images - images.mean(axis=0)).sum(axis=0) for images in raw], axis=1)
-    return mean, m2
 
 
 def test_agreement_is_that_of_a_regression():
@@ -51,8 +45,7 @@ def test_wrong_effects_do_not_agree(wrong):
 def test_class_effects_are_those_of_students_t():
     raw = [RNG.normal(0.2, 1, (12, 3)), RNG.normal(0, 1, (7, 3))]
     raw[1][:, 2] = 0.5
-    mean, m2 = moments(raw)
-    low, high, p = class_effects([12, 7], mean, m2)
+    low, high, p = class_effects(moments(raw))
     for place, images in enumerate(raw):
         for channel in range(3 - place):
             test = stats.ttest_1samp(images[:, channel], 0)
@@ -66,7 +59,7 @@ def test_class_effects_are_those_of_students_t():
 def test_sizes_are_of_images_with_equal_weights_of_classes():
     raw = [RNG.normal(0.2, 1, (12, 3)), RNG.normal(0, 1, (7, 3))]
     expected = np.sqrt(np.mean([np.square(images).mean(axis=0) for images in raw], axis=0))
-    np.testing.assert_allclose(effect_size([12, 7], *moments(raw)), expected)
+    np.testing.assert_allclose(effect_size(moments(raw)), expected)
 
 
 @pytest.mark.parametrize(
@@ -95,8 +88,7 @@ def network(seed, classes=20, images=15, channels=60, *, by_selectivity=0.0):
 
 
 def correlate(gates, effects):
-    counts = [len(images) for images in gates]
-    return selectivity_and_size(counts, moments(gates), moments(effects), class_groups(len(gates)))
+    return selectivity_and_size(moments(gates), moments(effects), class_groups(len(gates)))
 
 
 def test_the_correlation_is_spearmans_of_shares_and_sizes():

@@ -12,7 +12,7 @@ from se_probe.analysis.stats.intervals import (
     omega_squared_over_images,
     pooled_components_without,
 )
-from se_probe.analysis.stats.moments import components, omega_squared
+from se_probe.analysis.stats.moments import Moments, components, omega_squared
 from tests.analysis.stats.samples import draw, moments
 
 RUNS = 200
@@ -31,8 +31,9 @@ def test_jackknife_error_of_a_mean_is_the_standard_error():
 
 def test_limits_of_a_channel_are_those_of_its_chi_squared():
     groups = draw(1, [4, 9, 6, 12, 5, 8], 3, share=0.3)
-    count, mean, m2 = moments(groups)
-    found = omega_squared_over_classes(count, mean, m2)
+    of_classes = moments(groups)
+    count, mean, m2 = of_classes.count, of_classes.mean, of_classes.m2
+    found = omega_squared_over_classes(of_classes)
     for column in range(3):
         own = mean[column]
         spread, noise = own.var(ddof=1), np.mean(m2[column] / (count - 1) / count)
@@ -49,7 +50,7 @@ def test_degrees_of_normal_classes_count_the_directions_in_which_they_differ():
     one = np.outer(rng.normal(size=300), rng.normal(size=20))
     many = rng.normal(size=(300, 20))
     count, m2 = np.full(20, 1000), np.full((300, 20), 1e-6)
-    narrow, wide = (omega_squared_over_classes(count, mean, m2, pool=True) for mean in (many, one))
+    narrow, wide = (omega_squared_over_classes(Moments(count, mean, m2), pool=True) for mean in (many, one))
     assert np.log((1 - narrow.low) / (1 - narrow.high)) < 0.35 * np.log((1 - wide.low) / (1 - wide.high))
 
 
@@ -58,7 +59,7 @@ def test_degrees_of_normal_classes_count_the_directions_in_which_they_differ():
 def test_intervals_over_few_classes_hold_what_they_claim(classes, columns):
     truth = (share := 0.2 / 0.8 * (classes - 1) / classes) / (share + 1)
     found = [
-        omega_squared_over_classes(*moments(draw(seed, [20] * classes, columns, share=0.2)), pool=True)
+        omega_squared_over_classes(moments(draw(seed, [20] * classes, columns, share=0.2)), pool=True)
         for seed in range(2 * RUNS)
     ]
     covered = np.mean([one.low <= truth <= one.high for one in found])
@@ -70,7 +71,7 @@ def test_intervals_over_skewed_classes_cover_nine_in_ten():
     truth = (share := 0.25 * (classes - 1) / classes) / (share + 1)
     for _ in range(2 * RUNS):
         means = 0.5 * (rng.exponential(size=(classes, 20)) - 1)
-        found = omega_squared_over_classes(*moments([mean + rng.normal(size=(20, 20)) for mean in means]), pool=True)
+        found = omega_squared_over_classes(moments([mean + rng.normal(size=(20, 20)) for mean in means]), pool=True)
         hits += bool(found.low <= truth <= found.high)
     assert hits / (2 * RUNS) >= 0.9
 
@@ -82,9 +83,7 @@ def test_a_known_share_lies_within_its_interval_over_classes_at_the_nominal_rate
     truth = between / (between + 1)
     hits, estimates = 0, []
     for seed in range(RUNS):
-        found = omega_squared_over_classes(
-            *moments(draw(seed, counts, 30, share=share, scale=(0.5, 1, 1.5))), pool=True
-        )
+        found = omega_squared_over_classes(moments(draw(seed, counts, 30, share=share, scale=(0.5, 1, 1.5))), pool=True)
         hits += bool(found.low <= truth <= found.high)
         estimates.append(found.estimate)
     low, high = coverage_band(0.93)[0], coverage_band(0.985)[1]
@@ -123,7 +122,7 @@ def test_limits_over_images_are_those_of_redrawing_them_one_resample_at_a_time()
     groups = draw(7, [3, 4, 5], 2, share=0.5)
 
     def log_ratio(chosen, corrected=True):
-        parts = components(*moments(chosen)).pooled()
+        parts = components(moments(chosen)).pooled()
         if corrected:
             return -np.log(1 - omega_squared(parts))
         between = np.var([group.mean(axis=0) for group in chosen], axis=0).sum()
@@ -154,7 +153,7 @@ def test_intervals_do_not_depend_on_the_unit_of_the_gate():
     tiny = [0.5 + 1e-4 * group for group in groups]
     for one, other in (
         (omega_squared_over_images(groups, seed=3), omega_squared_over_images(tiny, seed=3)),
-        (omega_squared_over_classes(*moments(groups)), omega_squared_over_classes(*moments(tiny))),
+        (omega_squared_over_classes(moments(groups)), omega_squared_over_classes(moments(tiny))),
     ):
         np.testing.assert_allclose(one.low, other.low, rtol=1e-7)
         np.testing.assert_allclose(one.high, other.high, rtol=1e-7)
@@ -163,11 +162,11 @@ def test_intervals_do_not_depend_on_the_unit_of_the_gate():
 def test_estimates_over_images_and_over_classes_agree():
     groups = draw(3, [20, 30, 10, 15, 12], 4, share=0.3)
     over_images = omega_squared_over_images(groups, resamples=9).estimate
-    assert over_images == pytest.approx(omega_squared_over_classes(*moments(groups), pool=True).estimate, rel=1e-10)
+    assert over_images == pytest.approx(omega_squared_over_classes(moments(groups), pool=True).estimate, rel=1e-10)
 
 
 def test_too_little_data_has_no_limits():
-    few = omega_squared_over_classes(*moments(draw(4, [9] * 4, 3, share=0.2)))
+    few = omega_squared_over_classes(moments(draw(4, [9] * 4, 3, share=0.2)))
     assert np.isfinite(few.estimate).all()
     assert np.isnan([few.low, few.high]).all()
     for groups in ([np.full((5, 2), 0.5)] * 3, [np.eye(3), np.ones((1, 3))]):
@@ -175,23 +174,13 @@ def test_too_little_data_has_no_limits():
         assert np.isnan([found.estimate, found.low, found.high]).all()
 
 
-def _moments(classes, columns=5, seed=0):
-    rng = np.random.default_rng(seed)
-    count = rng.integers(3, 9, classes)
-    raw = [rng.normal(rng.normal(size=columns), 0.7, (images, columns)) for images in count]
-    mean = np.stack([gates.mean(axis=0) for gates in raw], axis=-1)
-    m2 = np.stack([((gates - gates.mean(axis=0)) ** 2).sum(axis=0) for gates in raw], axis=-1)
-    return count, mean, m2
-
-
 @pytest.mark.parametrize(("classes", "most"), [(6, 50), (23, 4)])
 def test_components_without_a_group_are_those_of_the_classes_left(classes, most):
-    count, mean, m2 = _moments(classes)
+    whole = moments(draw(0, np.random.default_rng(0).integers(3, 9, classes), 5, share=0.6))
     groups = class_groups(classes, most=most)
-    found = pooled_components_without(count, mean, m2, groups)
+    found = pooled_components_without(whole, groups)
     for group in range(groups.max() + 1):
-        kept = groups != group
-        expected = components(count[kept], mean[:, kept], m2[:, kept]).pooled()
+        expected = components(whole.of_classes(np.flatnonzero(groups != group))).pooled()
         assert found.between[group] == pytest.approx(float(expected.between), rel=1e-9)
         assert found.within[group] == pytest.approx(float(expected.within), rel=1e-9)
 

@@ -4,24 +4,22 @@ import numpy as np
 import pytest
 
 from se_probe.analysis.stats import moments
-from se_probe.analysis.stats.moments import Components, components, omega_squared
+from se_probe.analysis.stats.moments import Components, Moments, components, omega_squared
 from tests.analysis.stats.samples import draw
 from tests.analysis.stats.samples import moments as class_moments
 
 RAW = [np.random.default_rng(k).normal(k, 1 + k, size=(n, 5)) for k, n in enumerate((4, 7, 12))]
-COUNT = np.array([len(raw) for raw in RAW])
-MEAN = np.stack([raw.mean(axis=0) for raw in RAW], axis=-1)
-M2 = np.stack([((raw - raw.mean(axis=0)) ** 2).sum(axis=0) for raw in RAW], axis=-1)
+MOMENTS = class_moments(RAW)
 
 
 def test_variance_is_that_of_the_images():
     expected = np.stack([raw.var(axis=0, ddof=1) for raw in RAW], axis=-1)
-    np.testing.assert_allclose(moments.unbiased_variance(COUNT, M2), expected, rtol=1e-13)
+    np.testing.assert_allclose(moments.unbiased_variance(MOMENTS.count, MOMENTS.m2), expected, rtol=1e-13)
 
 
 def test_standard_error_is_deviation_over_root_of_count():
     expected = np.stack([raw.std(axis=0, ddof=1) / len(raw) ** 0.5 for raw in RAW], axis=-1)
-    np.testing.assert_allclose(moments.standard_error(COUNT, M2), expected, rtol=1e-13)
+    np.testing.assert_allclose(moments.standard_error(MOMENTS.count, MOMENTS.m2), expected, rtol=1e-13)
 
 
 @pytest.mark.parametrize("kernel", [moments.unbiased_variance, moments.standard_error])
@@ -32,7 +30,7 @@ def test_one_image_or_none_has_no_spread(kernel):
 def test_equal_weight_mean_ignores_how_many_images_a_class_has():
     expected = (RAW[0].mean(axis=0) + RAW[1].mean(axis=0) + RAW[2].mean(axis=0)) / 3
     pooled = np.concatenate(RAW).mean(axis=0)
-    result = moments.equal_weight_mean(MEAN)
+    result = moments.equal_weight_mean(MOMENTS.mean)
     np.testing.assert_allclose(result, expected, rtol=1e-13)
     assert not np.allclose(result, pooled)
 
@@ -40,11 +38,11 @@ def test_equal_weight_mean_ignores_how_many_images_a_class_has():
 def test_equal_weight_standard_error_adds_independent_errors():
     errors = [raw.std(axis=0, ddof=1) / len(raw) ** 0.5 for raw in RAW]
     expected = np.sqrt(errors[0] ** 2 + errors[1] ** 2 + errors[2] ** 2) / 3
-    np.testing.assert_allclose(moments.equal_weight_standard_error(COUNT, M2), expected, rtol=1e-13)
+    np.testing.assert_allclose(moments.equal_weight_standard_error(MOMENTS.count, MOMENTS.m2), expected, rtol=1e-13)
 
 
 def test_equal_weight_variance_of_one_class_is_its_variance():
-    result = moments.equal_weight_variance(COUNT[:1], MEAN[:, :1], M2[:, :1])
+    result = moments.equal_weight_variance(MOMENTS.of_classes(np.array([0])))
     np.testing.assert_allclose(result, RAW[0].var(axis=0, ddof=1), rtol=1e-13)
 
 
@@ -54,7 +52,7 @@ def test_equal_weight_variance_is_unbiased_for_the_mixture():
     trials = [rng.normal(c, s, (40_000, n)) for c, s, n in zip(centres, spreads, count, strict=True)]
     mean = np.stack([trial.mean(axis=1) for trial in trials], axis=-1)
     m2 = np.stack([trial.var(axis=1) * trial.shape[1] for trial in trials], axis=-1)
-    estimates = moments.equal_weight_variance(count, mean, m2)
+    estimates = moments.equal_weight_variance(Moments(count, mean, m2))
     truth = (spreads**2 + centres**2).mean() - centres.mean() ** 2
     assert abs(estimates.mean() - truth) < 4 * estimates.std() / len(estimates) ** 0.5
 
@@ -75,7 +73,7 @@ def hays(groups):
 
 def test_equal_counts_give_hays_omega_squared():
     groups = draw(0, [12] * 5, 30, share=0.3)
-    np.testing.assert_allclose(omega_squared(components(*class_moments(groups))), hays(groups), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(omega_squared(components(class_moments(groups))), hays(groups), rtol=1e-10, atol=1e-12)
 
 
 def test_components_are_unbiased_for_unequal_counts_and_variances():
@@ -83,15 +81,15 @@ def test_components_are_unbiased_for_unequal_counts_and_variances():
     rng = np.random.default_rng(1)
     replicates = 4000
     groups = [m + s * rng.normal(size=(n, replicates)) for m, s, n in zip(means, deviations, counts, strict=True)]
-    found = components(*class_moments(groups))
+    found = components(class_moments(groups))
     for estimate, truth in ((found.between, means.var()), (found.within, np.mean(deviations**2))):
         assert abs(estimate.mean() - truth) < 4 * estimate.std() / np.sqrt(replicates)
 
 
 def test_share_of_noise_is_centred_on_zero_where_eta_squared_is_not():
     groups = draw(2, [6, 10, 14], 4000)
-    omega = omega_squared(components(*class_moments(groups)))
-    count, mean, m2 = class_moments(groups)
+    made = class_moments(groups)
+    omega, count, mean, m2 = omega_squared(components(made)), made.count, made.mean, made.m2
     grand = (count * mean).sum(axis=-1) / count.sum()
     between = (count * (mean - grand[:, None]) ** 2).sum(axis=-1)
     assert abs(omega.mean()) < 0.004
@@ -100,21 +98,21 @@ def test_share_of_noise_is_centred_on_zero_where_eta_squared_is_not():
 
 def test_share_does_not_depend_on_unit_origin_or_order_of_classes():
     groups = draw(3, [4, 9, 30], 20, share=0.2)
-    expected = omega_squared(components(*class_moments(groups)))
+    expected = omega_squared(components(class_moments(groups)))
     changed = [0.5 + 1e-3 * group for group in (groups[2], groups[0], groups[1])]
-    np.testing.assert_allclose(omega_squared(components(*class_moments(changed))), expected, rtol=1e-9)
+    np.testing.assert_allclose(omega_squared(components(class_moments(changed))), expected, rtol=1e-9)
 
 
 def test_pooled_share_is_a_ratio_of_sums():
     loud, dead = draw(4, [20] * 4, 3, share=0.5), draw(5, [20] * 4, 3, share=0.0)
     both = [np.hstack([a, 1e-4 * b]) for a, b in zip(loud, dead, strict=True)]
-    alone, together = (omega_squared(components(*class_moments(groups)).pooled()) for groups in (loud, both))
+    alone, together = (omega_squared(components(class_moments(groups)).pooled()) for groups in (loud, both))
     assert together == pytest.approx(alone, rel=1e-6)
 
 
 def test_nothing_to_share_is_nan():
     constant = [np.full((3, 2), 0.5), np.full((4, 2), 0.5)]
-    assert np.isnan(omega_squared(components(*class_moments(constant)))).all()
-    assert np.isnan(omega_squared(components(*class_moments([np.eye(3)])))).all()
-    assert np.isnan(omega_squared(components(*class_moments([np.eye(3), np.ones((1, 3))])))).all()
+    assert np.isnan(omega_squared(components(class_moments(constant)))).all()
+    assert np.isnan(omega_squared(components(class_moments([np.eye(3)])))).all()
+    assert np.isnan(omega_squared(components(class_moments([np.eye(3), np.ones((1, 3))])))).all()
     assert omega_squared(Components(np.array([1.0]), np.array([0.0]))) == [1.0]

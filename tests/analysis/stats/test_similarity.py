@@ -48,9 +48,9 @@ def test_distance_is_in_gate_units():
 
 
 def test_squared_distance_is_free_of_the_noise_of_the_means():
-    count, mean, m2 = moments(draw(2, [4, 12, 30], 6000))
-    shifted = mean.T + np.array([[0.0], [0.0], [0.5]])
-    found = squared_distance(rms_distance(shifted), count, m2.T)
+    made = moments(draw(2, [4, 12, 30], 6000))
+    shifted = made.mean.T + np.array([[0.0], [0.0], [0.5]])
+    found = squared_distance(rms_distance(shifted), made)
     np.testing.assert_allclose(found, [[0, 0, 0.25], [0, 0, 0.25], [0.25, 0.25, 0]], atol=0.03)
     assert rms_distance(shifted)[0, 1] ** 2 == pytest.approx(1 / 4 + 1 / 12, abs=0.03)
 
