@@ -31,19 +31,14 @@ MASKS = ("highest", "lowest", "random")
 
 @dataclass(frozen=True)
 class ImageMap:
-    """Where one gate looks in one image.
+    """Where one gate looks in one image."""
 
-    Attributes:
-        site, channel: the gate.
-        place: the image's position in the selection.
-        shares: `(height, width)`, what each position of the feature map adds to the logit.
-        bias, logit, residual: as in `GateMap`.
-    """
-
+    # site, channel: the gate.
     site: str
     channel: int
-    place: int
-    shares: NDArray[np.float32]
+    place: int  # the image's position in the selection
+    shares: NDArray[np.float32]  # `(height, width)`, what each position of the feature map adds to the logit
+    # bias, logit, residual: as in `GateMap`.
     bias: float
     logit: float
     residual: float
@@ -54,37 +49,28 @@ def map_images(
     selection: Selection,
     wanted: Iterable[tuple[str, int, int]],
     *,
-    mapper: GateMapper | None = None,
+    mapper: GateMapper,
     batch_size: int = 32,
-    workers: int = 0,
-    progress: Callable[[int], None] = lambda images: None,
 ) -> Iterator[ImageMap]:
     """Yield the maps of chosen gates in chosen images, in the order of the images.
 
-    Only these images are decoded, each once. A backward pass through an excitation serves one channel of every image
-    of a batch, which may differ from image to image.
+    Only these images are decoded, each once. A backward pass through an excitation serves one channel of every image of
+    a batch, which may differ from image to image. Raise SeProbeError if a site has no maps, or there is no such site or
+    channel.
 
     Args:
         model: the network, on its device.
         selection: the images.
         wanted: (site, channel, position in the selection).
-        mapper: a `GateMapper` of the network; one is made by default.
+        mapper: of that network.
         batch_size: images in one forward pass.
-        workers: processes that decode images.
-        progress: called with the number of images done.
-
-    Raises:
-        SeProbeError: a site has no maps, or there is no such site or channel.
     """
     channels: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for site, channel, place in dict.fromkeys(wanted):
         channels[place][site].append(channel)
     places = sorted(channels)
-    mapper = mapper or GateMapper(
-        model.network, {site for row in channels.values() for site in row}, input_size=model.input_size
-    )
     chosen = replace(selection, entries=tuple(selection.entries[place] for place in places))
-    for batch in batches(chosen, model.transform, batch_size=batch_size, workers=workers):
+    for batch in batches(chosen, model.transform, batch_size=batch_size, workers=0):
         if batch.indices:
             rows = {places[index]: channels[places[index]] for index in batch.indices}
             maps = mapper(on_device(model, batch), _padded(list(rows.values())))
@@ -92,7 +78,6 @@ def map_images(
                 for site, inside in row.items():
                     for number, channel in enumerate(inside):
                         yield _image_map(maps[site], channel, place, image, number)
-        progress(len(batch.indices) + len(batch.skipped))
 
 
 def _image_map(found: GateMap, channel: int, place: int, image: int, number: int) -> ImageMap:
@@ -103,12 +88,12 @@ def _image_map(found: GateMap, channel: int, place: int, image: int, number: int
 
 def _padded(rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, list[list[int]]]:
     """Return for each site the channels of every image, padded with channel 0 to equal lengths."""
-    sites = dict.fromkeys(site for row in rows for site in row)
-    most = {site: max(len(row.get(site, ())) for row in rows) for site in sites}
-    return {
-        site: [[*row.get(site, ()), *[0] * (count - len(row.get(site, ())))] for row in rows]
-        for site, count in most.items()
-    }
+    padded = {}
+    for site in dict.fromkeys(site for row in rows for site in row):
+        channels = [row.get(site, ()) for row in rows]
+        width = max(map(len, channels))
+        padded[site] = [[*items, *[0] * (width - len(items))] for items in channels]
+    return padded
 
 
 def mask_images(
@@ -125,13 +110,7 @@ def mask_images(
     """Mask images by the maps of gates, and return site → changes of their logits.
 
     Args:
-        model: the network, on its device.
-        mapper: of that network.
-        selection: the images.
-        channels: site → channels.
         seed: of the random areas, which do not depend on the batches.
-        batch_size: images in one forward pass.
-        workers: processes that decode images.
         progress: called with the number of images of every pass.
     """
     changes: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
@@ -170,14 +149,8 @@ def logits_masked(
     """Return the logits of channels with each mask, `(mask, image, channel)`.
 
     Args:
-        mapper: of the network.
-        images: `(image, 3, height, width)`.
-        blurred: what fills the masks.
-        site: the site.
-        channels: `(image, channel)`.
         maps: `(image, channel, …)` on any grid; random areas have the same grain.
         draws: a generator for each image.
-        progress: called with the number of images of every pass.
     """
     rows = []
     for number in range(channels.shape[1]):

@@ -28,19 +28,12 @@ TRIED = 4
 
 @dataclass(frozen=True)
 class BatchOutcomes:
-    """Outcomes of one batch.
+    """Outcomes of one batch."""
 
-    Attributes:
-        places: positions of the images in the selection.
-        changed: `(intervention, measure, image)`: `MEASURES`, or the one value of a metric.
-        clean: `(measure, image)` of the untouched network.
-        skipped: images that could not be decoded, as `path`, `class` and `reason`.
-    """
-
-    places: tuple[int, ...]
-    changed: NDArray[np.float64]
-    clean: NDArray[np.float64]
-    skipped: list[dict[str, str]]
+    places: tuple[int, ...]  # positions of the images in the selection
+    changed: NDArray[np.float64]  # `(intervention, measure, image)`: `MEASURES`, or the one value of a metric
+    clean: NDArray[np.float64]  # `(measure, image)` of the untouched network
+    skipped: list[dict[str, str]]  # images that could not be decoded, as `path`, `class` and `reason`
 
 
 def measure(
@@ -127,8 +120,7 @@ def _values(output: object, samples: Samples, metric: Metric | None) -> torch.Te
 def log_probabilities(output: object, images: int) -> torch.Tensor:
     """Return `(image, class)` log probabilities, in float64 where the device has it.
 
-    Raises:
-        SeProbeError: the output is not logits.
+    Raise SeProbeError if the output is not logits.
     """
     if not (isinstance(output, torch.Tensor) and output.dim() == 2 and len(output) == images and output.shape[1] > 1):
         shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
@@ -165,13 +157,7 @@ def outcomes(changed: torch.Tensor, clean: torch.Tensor, units: torch.Tensor) ->
 def require_measurable(model: LoadedModel, selection: Selection, metric: Metric | None = None) -> None:
     """Measure the first images once, so that a run fails before anything is recorded.
 
-    Args:
-        model: the network.
-        selection: the images.
-        metric: a measure of one's own; without it the network must return logits.
-
-    Raises:
-        SeProbeError: the network does not return logits, or the metric fails or returns no finite number.
+    Raise SeProbeError if the network does not return logits, or the metric fails or returns no finite number.
     """
     for batch in batches(selection, model.transform, batch_size=TRIED, workers=0):
         if batch.indices:

@@ -46,14 +46,7 @@ class Samples:
 
 
 def samples_of(selection: Selection, places: Sequence[int], inputs: torch.Tensor, untouched: object) -> Samples:
-    """Return the samples of a batch.
-
-    Args:
-        selection: the images.
-        places: positions of the batch's images in the selection.
-        inputs: input of the network.
-        untouched: output of the untouched network.
-    """
+    """Return the samples of a batch."""
     samples = [selection.entries[place].sample for place in places]
     indices = [sample.image_class.index for sample in samples]
     units = torch.tensor([-1 if index is None else index for index in indices])
@@ -94,8 +87,7 @@ class Metric:
     def __call__(self, output: object, samples: Samples) -> torch.Tensor:
         """Return the number of each image, `(image,)`, in float64 where the device has it.
 
-        Raises:
-            SeProbeError: the function fails, or does not return a number for each image.
+        Raise SeProbeError if the function fails, or does not return a number for each image.
         """
         try:
             found = self.function(output, samples)
@@ -136,12 +128,10 @@ def read_metric(given: str | Callable[[Any, Samples], Any] | Metric) -> Metric:
     """Return a metric from a function, or from `path/to/file.py:function`.
 
     The function's attributes describe its numbers: `lower_is_better` (True or False), and `unit` where they have one.
+    Raise SeProbeError if there is no such function, or it has no `lower_is_better`.
 
     Args:
         given: the function, or where it is; a text comes from the user only, never from a run's folder.
-
-    Raises:
-        SeProbeError: there is no such function, or it has no `lower_is_better`.
     """
     if isinstance(given, Metric):
         return given

@@ -85,26 +85,14 @@ def plan_interventions(sites: Sequence[GateSite], which: Sequence[str] = SCOPES)
 
 @dataclass(frozen=True)
 class ReplacementSpec:
-    """A replacement as text, parsed.
+    """A replacement as text, parsed."""
 
-    Attributes:
-        text: as given on the command line.
-        kind: its word.
-        classes: the two classes of a swap.
-        replacement: the replacement; None where it is made from a recording, from other images or from the network.
-        side: side of a tile, whose replacement needs the network (`of`).
-    """
-
-    text: str
-    kind: Kind
-    classes: tuple[str, str] | None = None
+    text: str  # as given on the command line
+    kind: Kind  # its word
+    classes: tuple[str, str] | None = None  # the two classes of a swap
+    # The replacement; None where it is made from a recording, from other images or from the network.
     replacement: Replacement | None = None
-    side: int | None = None
-
-    @property
-    def by_class(self) -> bool:
-        """Whether it needs the class of each image, which a network in use does not know."""
-        return self.kind in {"class-mean", "swap"}
+    side: int | None = None  # side of a tile, whose replacement needs the network (`of`)
 
     def of(self, network: nn.Module) -> ReplacementSpec:
         """Return the spec with the replacement for a network."""
@@ -123,8 +111,7 @@ class ReplacementSpec:
 def parse_replacement(text: str) -> ReplacementSpec:
     """Parse a replacement of the command line, from `identity` to `tile:7`.
 
-    Raises:
-        SeProbeError: the text is unknown, or its argument cannot be parsed.
+    Raise SeProbeError if the text is unknown, or its argument cannot be parsed.
     """
     kind, _, argument = text.partition(":")
     match kind:
@@ -193,13 +180,7 @@ def shuffled(places: Sequence[int], seed: int) -> dict[int, int]:
 def swapped(classes: Mapping[int, ImageClass], pair: tuple[ImageClass, ImageClass], seed: int) -> dict[int, int]:
     """Return for each image of two classes a donor of the other class, taken in turn from a random order.
 
-    Args:
-        classes: position of an image in the selection → its class.
-        pair: the two classes.
-        seed: of the random orders.
-
-    Raises:
-        SeProbeError: a class has no image.
+    Raise SeProbeError if a class has no image.
     """
     first, second = ([place for place, item in classes.items() if item == one] for one in pair)
     for image_class, members in zip(pair, (first, second), strict=True):
@@ -217,13 +198,7 @@ def _drawn(receivers: Sequence[int], donors: Sequence[int], seed: int) -> Iterat
 def donated(
     gates: Mapping[str, NDArray[np.floating]], places: Sequence[int], donors: Mapping[int, int]
 ) -> dict[str, PerLabel]:
-    """Return replacements that give each image its donor's gates; labels are positions in the selection.
-
-    Args:
-        gates: site → gates of the images, as `gather_gates` returns them.
-        places: positions of these images in the selection.
-        donors: receiver → donor.
-    """
+    """Return replacements that give each image its donor's gates; labels are positions in the selection."""
     row = {place: number for number, place in enumerate(places)}
     rows = [row[donor] for donor in donors.values()]
     labels = [str(receiver) for receiver in donors]

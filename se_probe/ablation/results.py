@@ -238,15 +238,7 @@ def _read(part: Path, arrays: Mapping[str, ArrayLayout], *, whole: bool) -> xr.D
 
 
 class AblationWriter:
-    """Writes outcomes as they come, and marks them complete if its `with` block ends without an exception.
-
-    Args:
-        path: the store; nothing may exist there.
-        interventions: what is measured.
-        replacement: what gates are replaced with.
-        selection: the images.
-        provenance: facts kept with the outcomes.
-    """
+    """Writes outcomes as they come, and marks them complete if its `with` block ends without an exception."""
 
     def __init__(
         self,

@@ -45,12 +45,11 @@ class ReplayedPass:
     def replay(self, sites: Sequence[GateSite] = (), *, products: bool = True) -> Replay:
         """Return a function from a batch of the same size to the network's output tensors.
 
+        Raise SeProbeError if a gate path cannot be left out.
+
         Args:
             sites: sites whose gates are constants, computed from the pass's own batch; their gate paths do not run.
             products: whether feature maps are multiplied by these constants; if not, the gates are 1.
-
-        Raises:
-            SeProbeError: a gate path cannot be left out.
         """
         graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
         graph.output(graph.graph_copy(self._graph, copies))

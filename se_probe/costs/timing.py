@@ -19,8 +19,7 @@ from se_probe.costs.network_cost import check_flow
 from se_probe.costs.replay import ReplayedPass
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
-from se_probe.trace.dry_pass import dry_pass, left_alone, unwrap
-from se_probe.trace.example import noise_for
+from se_probe.trace.dry_pass import dry_pass, left_alone, noise_for, unwrap
 from se_probe.trace.watching import tensors_in
 
 CONFIDENCE = 0.95
@@ -83,25 +82,17 @@ class RunTime:
 
 @dataclass(frozen=True)
 class Timing:
-    """Times of one forward pass of the same batch through two networks.
+    """Times of one forward pass of the same batch through two networks."""
 
-    Attributes:
-        batch: images in it.
-        device: the torch device.
-        threads: threads of torch on the CPU.
-        pairs: number of pairs measured.
-        before, after: median times in milliseconds.
-        ratio: median over pairs of after / before; below 1 the second network is faster.
-        low, high: 95 % limits of that median.
-    """
-
-    batch: int
-    device: str
-    threads: int
-    pairs: int
+    batch: int  # images in it
+    device: str  # the torch device
+    threads: int  # threads of torch on the CPU
+    pairs: int  # number of pairs measured
+    # before, after: median times in milliseconds.
     before: float
     after: float
-    ratio: float
+    ratio: float  # median over pairs of after / before; below 1 the second network is faster
+    # low, high: 95 % limits of that median.
     low: float
     high: float
 
@@ -200,9 +191,6 @@ def paired_timing(
     """Time two networks on a batch in pairs of runs.
 
     Args:
-        before, after: the networks, in evaluation mode and on the batch's device.
-        batch: `(image, 3, H, W)`.
-        pairs: number of pairs.
         seconds: time limit after which no further pair begins, except for the first ten.
     """
     interleaved([before, after], batch, WARM_UP)
@@ -224,9 +212,6 @@ def interleaved(
     """Return the seconds of several runs of a batch, `(round, run)`; their order alternates from round to round.
 
     Args:
-        runs: the functions to time, until the batch's device has finished.
-        batch: their argument.
-        rounds: how often each is run.
         limit: seconds after which no further round begins, except for the first ten.
         advance: called with 1 after each round.
     """

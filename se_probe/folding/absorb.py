@@ -45,14 +45,13 @@ class Scaling:
 def absorb_before(flow: Flow, operand: Operand, factor: torch.Tensor, reader: Step) -> tuple[Scaling, ...]:
     """Return how the layers that compute a tensor absorb the factor by which `reader` multiplies it.
 
+    Raise RefusedError if they cannot.
+
     Args:
         flow: the pass.
         operand: the tensor.
         factor: broadcasts against it; length 1 along the image axis and wherever it does not vary.
         reader: the only operation that may read the tensor.
-
-    Raises:
-        RefusedError: they cannot.
     """
     _check_sole(flow, operand, [reader])
     step = flow.writer(operand.value)

@@ -44,7 +44,8 @@ def require_onnx() -> None:
 def export_onnx(before: nn.Module, after: nn.Module, batch: torch.Tensor, path: Path) -> dict[str, Any]:
     """Write a folded network as ONNX, and compare and time it in onnxruntime on the CPU.
 
-    The number of images stays free. The network before folding is exported too, for the comparison, and not kept.
+    The number of images stays free. The network before folding is exported too, for the comparison, and not kept. Raise
+    ExportError if torch cannot export the network, or the file's output deviates.
 
     Args:
         before: the network before it was folded, in evaluation mode.
@@ -55,9 +56,6 @@ def export_onnx(before: nn.Module, after: nn.Module, batch: torch.Tensor, path: 
     Returns:
         JSON-able facts: sizes in bytes before and after, `deviation` of the file's output from the folded network's
         (largest difference over the largest value), `timing` of both files in onnxruntime, and its version.
-
-    Raises:
-        ExportError: torch cannot export the network, or the file's output deviates.
     """
     images = batch.detach().cpu()
     with TemporaryDirectory() as folder:

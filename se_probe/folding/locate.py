@@ -23,21 +23,13 @@ _PRODUCTS = {*_PLAIN, torch.addcmul, torch.einsum, "addcmul", "addcmul_"}
 
 @dataclass(frozen=True)
 class ProductNode:
-    """A multiplication by a gate in the graph of a module's forward.
+    """A multiplication by a gate in the graph of a module's forward."""
 
-    Attributes:
-        node: name of the multiplication.
-        operand: position of the factor among its arguments.
-        plain: whether it only multiplies two tensors, so that it can be removed.
-        factor: the factor in the probed pass.
-        product: the product that discovery found.
-    """
-
-    node: str
-    operand: int
-    plain: bool
-    factor: torch.Tensor
-    product: Product
+    node: str  # name of the multiplication
+    operand: int  # position of the factor among its arguments
+    plain: bool  # whether it only multiplies two tensors, so that it can be removed
+    factor: torch.Tensor  # the factor in the probed pass
+    product: Product  # the product that discovery found
 
     def constant(self, gate: torch.Tensor) -> torch.Tensor:
         """Return a gate `(channel,)` or `(branch, channel)` in the factor's layout, with length 1 where broadcast."""
@@ -56,14 +48,11 @@ def locate(
 ) -> list[ProductNode]:
     """Return the multiplications of a site, in the order of its products.
 
-    Args:
-        module: the multiplying module, in evaluation mode.
-        call: positional and keyword arguments of its call in a probed pass.
-        site: the site.
-        gates: its gates in that pass, `(image, channel)` or `(image, branch, channel)`.
+    Raise RefusedError if the module cannot be traced, or a product is not found exactly once.
 
-    Raises:
-        RefusedError: the module cannot be traced, or a product is not found exactly once.
+    Args:
+        call: positional and keyword arguments of its call in a probed pass.
+        gates: its gates in that pass, `(image, channel)` or `(image, branch, channel)`.
     """
     interpreter = _Interpreter(module)
     args, kwargs = call

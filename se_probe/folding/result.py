@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from se_probe.costs.timing import Timing
-from se_probe.folding.loss import Loss, MetricLoss
+from se_probe.folding.evaluation import Loss, MetricLoss
 from se_probe.folding.study import Trial
 
 
@@ -67,13 +67,7 @@ def trials_table(trials: Sequence[Trial]) -> pd.DataFrame:
 
 
 def verdict_of(loss: Loss, max_loss: float, measure: str) -> str:
-    """Compare the held-out loss with the allowed one in a sentence.
-
-    Args:
-        loss: the held-out loss.
-        max_loss: the allowed one.
-        measure: what is lost.
-    """
+    """Compare the held-out loss with the allowed one in a sentence."""
     lost = f"loses {loss} of {measure} on {loss.images} held-out images"
     allowed = f"{max_loss:g} {loss.unit}".rstrip() if isinstance(loss, MetricLoss) else f"{max_loss:g}"
     if loss.high <= max_loss:

@@ -106,19 +106,15 @@ def _unfolded(builder: Mapping[str, Any], network: str | nn.Module | LoadedModel
         return load_model(spec, model_args=arguments, random_weights=source not in {"demo", "photo"})
     source, rest = parse_spec(network)
     if source == "file" and "file_sha256" in builder:
-        _check_file(Path(rest.rpartition(":")[0]).expanduser(), str(builder["file_sha256"]))
+        path, expected = Path(rest.rpartition(":")[0]).expanduser(), str(builder["file_sha256"])
+        if (found := _sha256(path)) != expected:
+            raise SeProbeError(
+                f"{path} has sha256 {found[:12]}…, but the network was folded from a file with {expected[:12]}…; pass "
+                "the file as it was, or build the network and pass that."
+            )
     return load_model(
         network, model_args=builder.get("arguments"), random_weights=source not in {"file", "demo", "photo"}
     )
-
-
-def _check_file(path: Path, expected: str) -> None:
-    found = _sha256(path)
-    if found != expected:
-        raise SeProbeError(
-            f"{path} has sha256 {found[:12]}…, but the network was folded from a file with {expected[:12]}…; pass the "
-            "file as it was, or build the network and pass that."
-        )
 
 
 def _sha256(path: Path) -> str:

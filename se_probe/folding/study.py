@@ -14,8 +14,18 @@ from numpy.typing import NDArray
 from se_probe.ablation.metric import Metric
 from se_probe.ablation.planning import mean_of_class_means
 from se_probe.costs.timing import Timing, paired_timing
-from se_probe.folding.evaluation import Images, confirm, first_choice, scores
-from se_probe.folding.loss import FEWEST_MEASURED, Loss, above_chance, least_limit, loss_of, metric_loss
+from se_probe.folding.evaluation import (
+    FEWEST_MEASURED,
+    Images,
+    Loss,
+    above_chance,
+    confirm,
+    first_choice,
+    least_limit,
+    loss_of,
+    metric_loss,
+    scores,
+)
 from se_probe.folding.surgery import Folded, fold_gates
 from se_probe.gates import Constant, GateSite, intervene
 from se_probe.images import Selection
@@ -23,7 +33,7 @@ from se_probe.models import LoadedModel
 from se_probe.recording import Recording, record
 from se_probe.recording.memory import keep_freed_memory
 from se_probe.recording.run_folder import RunFolder
-from se_probe.trace.example import reference_tensor
+from se_probe.trace.dry_pass import reference_tensor
 
 PROBE_IMAGES = 4
 
@@ -169,12 +179,7 @@ class Study:
         return run
 
     def measure(self, images: Images, before: NDArray[Any]) -> LossMeasure:
-        """Return what is lost: the metric, top-1 accuracy if it exceeds chance, else agreement.
-
-        Args:
-            images: the images.
-            before: scores of the untouched network on them.
-        """
+        """Return what is lost: the metric, top-1 accuracy if it exceeds chance, else agreement."""
         if self.metric is not None:
             self.measure_name = self.metric.name
             level = f"{np.nanmean(before):.4g} {self.metric.unit}".rstrip()
@@ -192,12 +197,7 @@ class Study:
 
     @keep_freed_memory()
     def search(self, max_loss: float, say: Callable[[str], None]) -> Search:
-        """Search on the first half among the sites that can be folded; there are no trials if images are too few.
-
-        Args:
-            max_loss: as for `search`.
-            say: called with lines on what is tried.
-        """
+        """Search on the first half among the sites that can be folded; there are no trials if images are too few."""
         images = len(self.first.units())
         if images < FEWEST_MEASURED if self.metric else least_limit(images) > max_loss:
             return Search((), ())

@@ -13,8 +13,7 @@ from torch.func import functional_call
 
 from se_probe.errors import SeProbeError
 from se_probe.gates.naming import FAMILIES
-from se_probe.trace.dry_pass import watched_pass
-from se_probe.trace.example import Example
+from se_probe.trace.dry_pass import Example, watched_pass
 from se_probe.trace.geometry import nearly_equal
 from se_probe.trace.products import Event, Trace
 from se_probe.trace.watching import CallMode, Key, product_operands
@@ -38,17 +37,11 @@ WHY = {
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Products that are no gates, or modules that look like gates but were not called.
+    """Products that are no gates, or modules that look like gates but were not called."""
 
-    Attributes:
-        kind: a key of `WHY`.
-        module: path of the module.
-        count: number of such products in one forward pass.
-    """
-
-    kind: str
-    module: str
-    count: int
+    kind: str  # a key of `WHY`
+    module: str  # path of the module
+    count: int  # number of such products in one forward pass
 
     @property
     def why(self) -> str:
@@ -64,15 +57,19 @@ class LeftOut:
 def decide(network: nn.Module, example: Example, watched: Trace) -> tuple[list[Event], tuple[LeftOut, ...]]:
     """Return the products that multiply by gates, and what is left out.
 
-    Raises:
-        SeProbeError: data flow and passes disagree, or the axes of a product are unknown.
+    Raise SeProbeError if data flow and passes disagree, or the axes of a product are unknown.
     """
     _refuse_unknown_axes(watched.events)
     kinds = _by_geometry(watched.events)
     candidates = [event for event in watched.events if event.key not in kinds]
     kinds |= _by_values(network, example, candidates)
     gates = [event for event in candidates if event.key not in kinds]
-    _refuse_without_lineage(gates)
+    for event in gates:
+        if event.lineage is None:
+            raise SeProbeError(
+                f"{_where(event)} multiplies by a factor that changes with the image, but no tensor operation leads "
+                "from the input to it (numbers went through Python or NumPy); compute the gate with tensors."
+            )
     counts = Counter((kinds[event.key], event.calls[-1].module) for event in watched.events if kinds.get(event.key))
     counts.update(("never called", path) for path in _never_called(network, watched.calls))
     return gates, tuple(LeftOut(kind, module, count) for (kind, module), count in counts.items())
@@ -212,20 +209,19 @@ class _Factors(CallMode):
         self.flat: dict[Key, bool] = {}
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run one elementary operation."""
         if product_operands(func, args) is not None:
             event = self._wanted.get(self.count_product())
-            if event is not None and self._is_same(event, args):
-                product = event.product
-                values = self.factors[event.key] = product.read(args, tuple(event.values.shape[1:])).clone()
-                if event.geometry.written_out:
-                    whole = product.replace(args, values)[product.operand]
-                    self.flat[event.key] = nearly_equal(whole, args[product.operand])
+            if event is not None:
+                self._read(event, args)
         return func(*args, **kwargs)
 
-    def _is_same(self, event: Event, args: tuple[Any, ...]) -> bool:
-        factor = args[event.product.operand]
-        return self._operation.name == event.product.operation.name and factor.dim() == event.product.rank
+    def _read(self, event: Event, args: tuple[Any, ...]) -> None:
+        product, factor = event.product, args[event.product.operand]
+        if self._operation.name != product.operation.name or factor.dim() != product.rank:
+            return
+        values = self.factors[event.key] = product.read(args, tuple(event.values.shape[1:])).clone()
+        if event.geometry.written_out:
+            self.flat[event.key] = nearly_equal(product.replace(args, values)[product.operand], factor)
 
 
 def _where(event: Event) -> str:
@@ -245,13 +241,4 @@ def _refuse_unknown_axes(events: Iterable[Event]) -> None:
                 f"{_where(event)} multiplies maps of shape {event.feature_shape} by a factor of fewer axes, and which "
                 "of them are spatial cannot be told, because the network takes no other size of input; build it for "
                 "inputs of any size, or pass the part of it that takes them."
-            )
-
-
-def _refuse_without_lineage(gates: Iterable[Event]) -> None:
-    for event in gates:
-        if event.lineage is None:
-            raise SeProbeError(
-                f"{_where(event)} multiplies by a factor that changes with the image, but no tensor operation leads "
-                "from the input to it (numbers went through Python or NumPy); compute the gate with tensors."
             )

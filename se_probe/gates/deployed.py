@@ -133,8 +133,7 @@ class Tile(Replacement):
 def _excitation_of(network: nn.Module, site: GateSite) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return a function from channel means to gates, both `(image, channel)`, tested on noise.
 
-    Raises:
-        SeProbeError: the site's gates are computed from something else.
+    Raise SeProbeError if the site's gates are computed from something else.
     """
     point = hook_point_of(site)
     product = point.products[0]

@@ -18,8 +18,7 @@ from se_probe.gates.branches import Gate, gates_of
 from se_probe.gates.candidates import LeftOut, decide
 from se_probe.gates.naming import block_of, family_of, strides, unique_names
 from se_probe.gates.site import GateSite, HookPoint
-from se_probe.trace.dry_pass import default_input_size, unwrap
-from se_probe.trace.example import example_of, noise_example
+from se_probe.trace.dry_pass import default_input_size, example_of, noise_example, unwrap
 from se_probe.trace.lineage import Lineage
 from se_probe.trace.operation import Operation, Product
 from se_probe.trace.products import Event, Trace, trace
@@ -135,13 +134,10 @@ def discover(network: nn.Module, input_size: Sequence[int] | None = None, *, inp
 def choose_sites(network: nn.Module, sites: Iterable[GateSite | str] | None = None, **example: Any) -> list[GateSite]:
     """Return sites of a network; if they are named or not given, a dry pass finds them.
 
-    Args:
-        network: the network.
-        sites: sites, or their names; None for all.
-        example: `input_size` or `inputs` of the dry pass, as for `find_gates`; None is left out.
+    Raise SeProbeError if the network has no site of a name, or no gates were found.
 
-    Raises:
-        SeProbeError: the network has no site of a name, or no gates were found.
+    Args:
+        example: `input_size` or `inputs` of the dry pass, as for `find_gates`; None is left out.
     """
     chosen = None if sites is None else list(sites)
     if chosen is not None and not any(isinstance(site, str) for site in chosen):
@@ -176,6 +172,7 @@ def _sites(network: nn.Module, watched: Trace, events: Iterable[Event], input_si
             # Sites of one block share its number.
             number = numbers[stage].setdefault(id(block), len(numbers[stage]) + 1)
             channels, width = gate.shape[-1], lineage.width
+            kernels = tuple(kernel for event in gate.events for kernel in event.feature_lineage.kernels)
             site = GateSite(
                 name=f"{family.prefix}_{stage}_{number}",
                 module=module,
@@ -187,7 +184,7 @@ def _sites(network: nn.Module, watched: Trace, events: Iterable[Event], input_si
                 branches=gate.branches,
                 activation=_activation(lineage, gate.branches),
                 reduction=channels / width if width and width < channels else None,
-                kernels=_kernels(gate),
+                kernels=kernels if 1 < gate.branches == len(kernels) else (),
                 hook_point=_hook_point(gate, lineage, watched),
             )
             _check(site, gate)
@@ -200,12 +197,6 @@ def _activation(lineage: Lineage, branches: int) -> str:
     if lineage.activation != "softmax":
         return lineage.activation or "unbounded"
     return "softmax over branches" if branches > 1 else "softmax over channels"
-
-
-def _kernels(gate: Gate) -> tuple[int, ...]:
-    """Return the extent of each branch's convolution, empty if unknown."""
-    kernels = tuple(kernel for event in gate.events for kernel in event.feature_lineage.kernels)
-    return kernels if gate.branches > 1 and len(kernels) == gate.branches else ()
 
 
 def _check(site: GateSite, gate: Gate) -> None:

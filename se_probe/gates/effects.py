@@ -115,13 +115,7 @@ def _checked_outcome(outcome: Outcome, output: Any, labels: torch.Tensor | None)
 def outcome_of(outcome: Outcome, output: Any, labels: torch.Tensor | None) -> torch.Tensor:
     """Return the outcome of each image, `(image,)`, without waiting for the device; see `gate_effects`.
 
-    Args:
-        outcome: as for `gate_effects`.
-        output: the network's output.
-        labels: output unit of each image's class.
-
-    Raises:
-        SeProbeError: the output is not logits, or labels are missing.
+    Raise SeProbeError if the output is not logits, or labels are missing.
     """
     if callable(outcome):
         values = outcome(output, labels)
@@ -159,7 +153,8 @@ def _references(
     if isinstance(reference, Mapping):
         return {site.name: _given(reference, site, gates[site.name]) for site in sites}
     if reference == "mean":
-        return {name: _mean_of_means(gate, labels) for name, gate in gates.items()}
+        groups = [slice(None)] if labels is None else [labels == label for label in labels.unique()]
+        return {name: torch.stack([gate[group].mean(0) for group in groups]).mean(0) for name, gate in gates.items()}
     if isinstance(reference, str):
         raise SeProbeError(f"the reference {reference!r} was asked for; expected 'mean', a number, or values by site.")
     return {name: gate.new_full(gate.shape[1:], float(reference)) for name, gate in gates.items()}
@@ -175,12 +170,6 @@ def _given(reference: Mapping[str, ArrayLike], site: GateSite, gate: torch.Tenso
             "was given for it; pass that of this very site."
         )
     return values
-
-
-def _mean_of_means(gate: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
-    if labels is None:
-        return gate.mean(0)
-    return torch.stack([gate[labels == label].mean(0) for label in labels.unique()]).mean(0)
 
 
 @dataclass(frozen=True)

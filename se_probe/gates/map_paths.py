@@ -35,26 +35,16 @@ _NORMALISING = {
 
 @dataclass(frozen=True)
 class Factor:
-    """A product of a site: how its feature map comes from the sources, and its factor from the logits.
-
-    Attributes:
-        product: the product.
-        shape: canonical shape of its factor without the image axis.
-        feature: the multiplied map, and `relabelling`, the views and copies from the sources to it.
-        axes: axes of images, height and width of the map.
-        split: the map's image axis, and the number of positions per image on it.
-        logit: the input of the gate function, and `tail`, the operations from there to the factor.
-        factor: the factor.
-    """
+    """A product of a site: how its feature map comes from the sources, and its factor from the logits."""
 
     product: Product
-    shape: tuple[int, ...]
-    feature: Ref
-    relabelling: tuple[Operation, ...]
-    axes: tuple[int, int, int]
-    split: tuple[int, int]
-    logit: Ref
-    tail: tuple[Operation, ...]
+    shape: tuple[int, ...]  # canonical shape of its factor without the image axis
+    feature: Ref  # the multiplied map
+    relabelling: tuple[Operation, ...]  # the views and copies from the sources to it
+    axes: tuple[int, int, int]  # axes of images, height and width of the map
+    split: tuple[int, int]  # the map's image axis, and the number of positions per image on it
+    logit: Ref  # the input of the gate function
+    tail: tuple[Operation, ...]  # the operations from there to the factor
     factor: Ref
 
     def on_map(self, tape: Tape, sources: Values) -> torch.Tensor:
@@ -82,25 +72,15 @@ class Factor:
 
 @dataclass(frozen=True)
 class MapPath:
-    """The operations from the map that a gate multiplies to its logit.
-
-    Attributes:
-        site: the site.
-        sources: the tensors of which the map consists.
-        operations: the operations from there to the logit, in order.
-        factors: the products of the site.
-        complement: whether its branches are s and 1 - s, of one logit.
-        last: its last product.
-        made: number of operations of each name in a pass up to there.
-    """
+    """The operations from the map that a gate multiplies to its logit."""
 
     site: GateSite
-    sources: tuple[Ref, ...]
-    operations: tuple[Operation, ...]
-    factors: tuple[Factor, ...]
-    complement: bool
-    last: Operation
-    made: Mapping[str, int]
+    sources: tuple[Ref, ...]  # the tensors of which the map consists
+    operations: tuple[Operation, ...]  # the operations from there to the logit, in order
+    factors: tuple[Factor, ...]  # the products of the site
+    complement: bool  # whether its branches are s and 1 - s, of one logit
+    last: Operation  # its last product
+    made: Mapping[str, int]  # number of operations of each name in a pass up to there
 
     @property
     def needed(self) -> set[Operation]:
@@ -120,14 +100,15 @@ class MapPath:
 def find_paths(
     network: nn.Module, sites: Iterable[GateSite], input_size: Sequence[int]
 ) -> tuple[list[MapPath], dict[str, str]]:
-    """Return the paths of sites, found in one pass over noise, and name of a site → why it has none.
+    """Return the paths of sites, found in one pass over noise, and name of a site → why it has none."""
 
-    Args:
-        network: the network.
-        sites: the sites.
-        input_size: size of its input without the image axis.
-    """
-    tape = dry_pass(network, input_size, _taped)
+    def taped(network: nn.Module, batch: torch.Tensor) -> Tape:
+        mode = TapeMode(batch)
+        with torch.no_grad(), mode:
+            network(batch)
+        return mode.tape
+
+    tape = dry_pass(network, input_size, taped)
     paths, refused = [], {}
     for site in sites:
         try:
@@ -135,13 +116,6 @@ def find_paths(
         except _NoMapError as error:
             refused[site.name] = str(error)
     return paths, refused
-
-
-def _taped(network: nn.Module, batch: torch.Tensor) -> Tape:
-    mode = TapeMode(batch)
-    with torch.no_grad(), mode:
-        network(batch)
-    return mode.tape
 
 
 class _NoMapError(Exception):
@@ -161,7 +135,8 @@ class _Search:
         operations = self._between(sources, {factor.logit for factor, _ in factors})
         for operation in operations:
             self._check(self._tape.steps[operation])
-        complement = len({_is_turned(factor) for factor, _ in factors}) > 1
+        # Of branches s and 1 - s, one has a subtraction from 1 on its way.
+        complement = len({any(item.name == "rsub" for item in factor.tail) for factor, _ in factors}) > 1
         last = self._in_order({product.operation for product in point.products})[-1]
         order = list(self._tape.steps)
         made = Counter(operation.name for operation in order[: order.index(last) + 1])
@@ -274,8 +249,7 @@ class _Search:
                 f"its logit depends on the map through a normalisation or another squeeze than mean and maximum "
                 f"({step.name}), so that positions have no shares of their own"
             )
-        several = len(data) > 1
-        if several and (step.name in {"mm", "addmm", *MATRIX_PRODUCTS} or self._weighs_positions(step, data)):
+        if len(data) > 1 and (step.name in {"mm", "addmm", *MATRIX_PRODUCTS} or self._weighs_positions(step, data)):
             raise _NoMapError(
                 "it weighs positions or channels of the map by values that are computed from the map itself (attention "
                 "pooling), so that the logit is no sum over positions"
@@ -288,11 +262,6 @@ class _Search:
 
 def _relabels(step: TapeStep) -> bool:
     return step.view or step.name in _COPIES or step.name.startswith("upsample")
-
-
-def _is_turned(factor: Factor) -> bool:
-    """Whether a factor is 1 - s."""
-    return any(operation.name == "rsub" for operation in factor.tail)
 
 
 def _is_scalar(step: TapeStep) -> bool:

@@ -47,8 +47,6 @@ def family_of(events: Sequence[Event], module: nn.Module, branches: int) -> Fami
 
     Args:
         events: its products, several if branches are multiplied one by one.
-        module: the module whose forward multiplies.
-        branches: number of branches that compete, 1 for none.
     """
     words = type(module).__name__.lower()
     hinted = (family for family in FAMILIES if any(hint in words for hint in family.hints))
@@ -95,13 +93,7 @@ def _is_repeated(network: nn.Module, path: str) -> bool:
 
 
 def strides(event: Event, block: Call, extent: Sequence[int]) -> tuple[int, int]:
-    """Return the stride of the multiplied feature map, and the stage of its block.
-
-    Args:
-        event: the product.
-        block: call of the block.
-        extent: spatial extent of the input.
-    """
+    """Return the stride of the multiplied feature map, and the stage of its block."""
     own = [event.feature_shape[axis] for axis in event.geometry.space]
     at_block = _block_extent(event, block, extent) or own
 

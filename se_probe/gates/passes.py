@@ -19,19 +19,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from se_probe.errors import SeProbeError
-from se_probe.gates.hooks import (
-    TRAINING,
-    active_modes,
-    another_way,
-    check_recordable,
-    is_reading,
-    module_of,
-    pop_mode,
-    push_mode,
-    reading,
-    unwind,
-    unwind_to,
-)
+from se_probe.gates import hooks
+from se_probe.gates.hooks import another_way, module_of, reading
 from se_probe.gates.site import GateSite, HookPoint, hook_point_of
 from se_probe.trace.operation import Product, operation_name
 from se_probe.trace.watching import Origins, decomposed, decomposes, product_operands
@@ -54,12 +43,9 @@ class PassFollower:
     of it), the calls of the multiplying modules until each was made as often as in the dry pass. Passes in other
     threads are ignored.
 
-    Args:
-        network: the network, in evaluation mode, not wrapped.
-        sites: the sites to follow.
-
     Attributes:
         in_training: whether the network may be in training mode.
+        elsewhere: whether the current pass is no call of the network itself.
     """
 
     in_training = False
@@ -75,7 +61,7 @@ class PassFollower:
             self._products[self._paths[name], point.product_call] += items
         self._block: ExitStack | None = None
         self._calls: Counter[str] = Counter()
-        self._running = self._in_call = self._elsewhere = False
+        self._running = self._in_call = self.elsewhere = False
         self._depth = 0
 
     def begin_pass(self, batch: Any) -> None:
@@ -98,11 +84,6 @@ class PassFollower:
         """Called after a product."""
 
     @property
-    def elsewhere(self) -> bool:
-        """Whether the current pass is no call of the network itself."""
-        return self._elsewhere
-
-    @property
     def complete(self) -> bool:
         """Whether the current pass has made every call of the multiplying modules."""
         return self._calls == self._expected
@@ -119,7 +100,7 @@ class PassFollower:
             raise SeProbeError(
                 f"this {type(self).__name__} is in use already; leave its with block first, or make a second one."
             )
-        check_recordable(self.network, in_training=self.in_training)
+        hooks.check_recordable(self.network, in_training=self.in_training)
         modules = {path: module_of(self.network, path) for path in self._expected}
         with ExitStack() as block:
             block.enter_context(_hooked(self.network, self))
@@ -149,30 +130,26 @@ class PassFollower:
                     "multiplies by gates; call network(...) itself, not one of its methods or parts."
                 )
 
-        with ExitStack() as hooks:
+        with ExitStack() as handles:
             for child in _called_by(self.network):
-                hooks.callback(child.register_forward_pre_hook(guard).remove)
+                handles.callback(child.register_forward_pre_hook(guard).remove)
             yield
 
     def _enter_network(self, batch: Any) -> None:
         if self._in_call:
-            unwind_to(self._depth)
+            hooks.unwind_to(self._depth)
             raise SeProbeError(
                 "the pass before was interrupted, or the network calls itself; run the pass again, and give a network "
                 "that calls itself as the module that it calls."
             )
-        self._in_call, self._depth = True, active_modes()
+        self._in_call, self._depth = True, hooks.active_modes()
         self._begin(batch, elsewhere=False)
-
-    def _leave_network(self) -> None:
-        self._in_call = self._running = False
-        self.leave_pass()
 
     def _begin(self, batch: Any = None, *, elsewhere: bool) -> None:
         if self.network.training and not self.in_training:
-            raise SeProbeError(TRAINING)
+            raise SeProbeError(hooks.TRAINING)
         self._calls.clear()
-        self._running, self._elsewhere = True, elsewhere
+        self._running, self.elsewhere = True, elsewhere
         self.begin_pass(batch)
 
     def _end(self) -> None:
@@ -193,7 +170,7 @@ class PassFollower:
         return self._products.get((path, call), ())
 
     def _leave_call(self) -> None:
-        if self._elsewhere and self.complete:
+        if self.elsewhere and self.complete:
             self._end()
 
 
@@ -229,14 +206,15 @@ class _ModuleHooks:
             for item in follower._enter_call(path):
                 wanted[item.product.index].append((follower, item))
         if wanted:
-            push_mode(self, _CallMode(wanted, args))
+            hooks.push_mode(self, _CallMode(wanted, args))
 
     def _leave(self, *_hook: Any) -> None:
         """Leave a call that has ended or failed."""
         if threading.get_ident() == self._thread:
-            self._left = pop_mode(self)
+            self._left = hooks.pop_mode(self)
             for root in reversed(self.roots):
-                root._leave_network()
+                root._in_call = root._running = False
+                root.leave_pass()
 
     def _end(self, *_hook: Any) -> None:
         """Check a call that has ended."""
@@ -259,21 +237,17 @@ _HOOKED: dict[tuple[int, nn.Module], _ModuleHooks] = {}
 def _hooked(module: nn.Module, follower: PassFollower, path: str | None = None) -> Iterator[None]:
     """Hook a module for a follower: its network or, with a path, a module that multiplies."""
     key = threading.get_ident(), module
-    hooks = _HOOKED.get(key) or _HOOKED.setdefault(key, _ModuleHooks(module))
-    if path is None:
-        hooks.roots.append(follower)
-    else:
-        hooks.followers.append((follower, path))
+    hooked = _HOOKED.get(key) or _HOOKED.setdefault(key, _ModuleHooks(module))
+    members: list[Any] = hooked.roots if path is None else hooked.followers
+    member = follower if path is None else (follower, path)
+    members.append(member)
     try:
         yield
     finally:
-        unwind(follower if path is None else hooks)
-        if path is None:
-            hooks.roots.remove(follower)
-        else:
-            hooks.followers.remove((follower, path))
-        if not hooks.roots and not hooks.followers:
-            hooks.handles.close()
+        hooks.unwind(follower if path is None else hooked)
+        members.remove(member)
+        if not hooked.roots and not hooked.followers:
+            hooked.handles.close()
             del _HOOKED[key]
 
 
@@ -301,7 +275,7 @@ class _CallMode(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if is_reading():
+        if hooks.is_reading():
             return func(*args, **kwargs)
         if decomposes(func):
             with self:

@@ -226,16 +226,13 @@ class _OperationMode(WatchMode):
     def __init__(self, points: Mapping[str, HookPoint], signals: Sequence[str]) -> None:
         super().__init__()
         self._caught: dict[tuple[str, str], torch.Tensor] = {}
-        self._logits: dict[Operation, list[tuple[str, HookPoint]]] = defaultdict(list)
-        self._squeezes: dict[Operation, list[tuple[str, HookPoint]]] = defaultdict(list)
+        # (signal, operation) → the sites that have it.
+        self._wanted: dict[tuple[str, Operation], list[tuple[str, HookPoint]]] = defaultdict(list)
         self._expected: dict[str, int] = {}
         for name, point in points.items():
-            for signal, operation, wanted in (
-                ("logit", point.logit, self._logits),
-                ("squeeze", point.squeeze, self._squeezes),
-            ):
+            for signal, operation in (("logit", point.logit), ("squeeze", point.squeeze)):
                 if signal in signals and operation is not None:
-                    wanted[operation].append((name, point))
+                    self._wanted[signal, operation].append((name, point))
                     self._expected[operation.name] = dict(point.operations)[operation.name]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -247,11 +244,11 @@ class _OperationMode(WatchMode):
         """Run an operation; read its input before it may overwrite it, and its output."""
         operation = self._operation
         with reading():
-            for name, point in self._logits.get(operation, ()):
+            for name, point in self._wanted.get(("logit", operation), ()):
                 self._caught["logit", name] = args[0].detach().reshape(-1, *point.shape).clone()
         output = func(*args, **kwargs)
         with reading():
-            for name, point in self._squeezes.get(operation, ()):
+            for name, point in self._wanted.get(("squeeze", operation), ()):
                 self._caught["squeeze", name] = output.detach().reshape(-1, point.shape[-1]).clone()
         return output
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from se_probe.gates.site import GateSite, hook_point_of
-from se_probe.trace.example import noise_for
+from se_probe.trace.dry_pass import noise_for
 from se_probe.trace.watching import Call, CallMode, Key, product_operands, storage_of, storages_in, tensors_in
 
 
@@ -156,21 +156,15 @@ class LoggedCall(Call):
 
 
 class PassLog(CallMode):
-    """A logged pass.
-
-    Attributes:
-        began: module calls in the order in which they began.
-        reads: for each operation the number of the innermost call around it, and the storages that it reads.
-        products: product → number of its operation.
-        returned: storages of the network's outputs.
-    """
+    """A logged pass."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.began: list[LoggedCall] = []
+        self.began: list[LoggedCall] = []  # in the order in which they began
+        # For each operation the number of the innermost call around it, and the storages that it reads.
         self.reads: list[tuple[int, frozenset[int]]] = []
-        self.products: dict[Key, int] = {}
-        self.returned: frozenset[int] = frozenset()
+        self.products: dict[Key, int] = {}  # number of a product's operation
+        self.returned: frozenset[int] = frozenset()  # storages of the network's outputs
         self._open: list[int] = []
         # Tensors are kept, so that no storage takes the identity of another.
         self._tensors: list[torch.Tensor] = []
@@ -204,16 +198,12 @@ class PassLog(CallMode):
 
 @dataclass(frozen=True)
 class Prefix:
-    """What a pass that is resumed at a site may leave out.
+    """What a pass that is resumed at a site may leave out."""
 
-    Attributes:
-        entries: path of a module → for each of its calls that the pass makes, in order, the number of the call whose
-            output it returns without running, or None if it runs.
-        needed: numbers of those calls whose outputs are read again.
-    """
-
+    # Path of a module → for each of its calls that the pass makes, in order, the number of the call whose output it
+    # returns without running, or None if it runs.
     entries: dict[str, list[int | None]]
-    needed: frozenset[int]
+    needed: frozenset[int]  # numbers of those calls whose outputs are read again
 
     @property
     def left_out(self) -> set[int]:

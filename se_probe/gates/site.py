@@ -11,27 +11,18 @@ from se_probe.trace.operation import Operation, Product
 
 @dataclass(frozen=True)
 class HookPoint:
-    """Where a gate is read during a forward pass: at its multiplications.
+    """Where a gate is read during a forward pass: at its multiplications."""
 
-    Attributes:
-        module: the innermost module whose output is the gate, else the site's own module, which multiplies.
-        shape: canonical shape of the gate without the image axis.
-        products: the gate's multiplications.
-        product_call, product_calls: index of the call of the site's module that makes them, and the number of calls.
-        products_in_call: number of all multiplications in that call.
-        logit: the operation that bounds the gate; its input are the logits. None if unknown.
-        squeeze: the operation whose output the gate is computed from, None if unknown.
-        operations: number of operations of each name in the pass.
-    """
-
-    module: str
-    shape: tuple[int, ...]
-    products: tuple[Product, ...]
+    module: str  # the innermost module whose output is the gate, else the site's own module, which multiplies
+    shape: tuple[int, ...]  # canonical shape of the gate without the image axis
+    products: tuple[Product, ...]  # the gate's multiplications
+    # product_call, product_calls: index of the call of the site's module that makes them, and the number of calls.
     product_call: int
     product_calls: int
-    products_in_call: int
-    logit: Operation | None = None
-    squeeze: Operation | None = None
+    products_in_call: int  # number of all multiplications in that call
+    logit: Operation | None = None  # the operation that bounds the gate; its input are the logits. None if unknown
+    squeeze: Operation | None = None  # the operation whose output the gate is computed from, None if unknown
+    # Number of operations of each name in the pass.
     operations: tuple[tuple[str, int], ...] = field(default=(), repr=False, compare=False)
 
     @property

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from se_probe.trace.dry_pass import left_alone, meta_copy
-from se_probe.trace.example import Example
+from se_probe.trace.dry_pass import Example, left_alone, meta_copy
 from se_probe.trace.watching import CallMode, Key, product_operands
 
 Shape = tuple[int, ...]
@@ -27,15 +26,10 @@ _BATCH_NORMS = {"native_batch_norm", "_native_batch_norm_legit", "_native_batch_
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis of a product.
+    """An axis of a product."""
 
-    Attributes:
-        images: number of positions per image, 0 if the images are not on it.
-        grows: for each of the two operands, whether its length grows with the input.
-    """
-
-    images: int = 0
-    grows: tuple[bool, bool] = (False, False)
+    images: int = 0  # number of positions per image, 0 if the images are not on it
+    grows: tuple[bool, bool] = (False, False)  # for each of the two operands, whether its length grows with the input
 
     @property
     def space(self) -> bool:
@@ -67,18 +61,12 @@ class ShapePass(CallMode):
 
 @dataclass(frozen=True)
 class Experiments:
-    """Passes over other sizes: more images, and inputs that are longer along some of their axes.
+    """Passes over other sizes: more images, and inputs that are longer along some of their axes."""
 
-    Attributes:
-        images: the pass over `count` images.
-        count: their number.
-        grown: passes over larger inputs, with the axes that are longer.
-        inside: experiments on single module calls, by path and index, that no larger input reaches.
-    """
-
-    images: ShapePass
-    count: int
-    grown: tuple[tuple[tuple[int, ...], ShapePass], ...]
+    images: ShapePass  # the pass over `count` images
+    count: int  # their number
+    grown: tuple[tuple[tuple[int, ...], ShapePass], ...]  # passes over larger inputs, with the axes that are longer
+    # Experiments on single module calls, by path and index, that no larger input reaches.
     inside: Mapping[tuple[str, int], Experiments] = field(default_factory=dict)
 
     @property
@@ -87,14 +75,7 @@ class Experiments:
         return tuple(sorted({axis for axes, seen in self.grown if seen.complete for axis in axes}))
 
     def axes(self, key: Key, shapes: Shapes, matrices: bool, images: int) -> list[Axis] | None:
-        """Return the axes of a product in the order of `aligned_shapes`, None if they are not known.
-
-        Args:
-            key: key of the product.
-            shapes: shapes of its operands in the pass over the example.
-            matrices: whether it is a product of matrices.
-            images: number of images of the example.
-        """
+        """Return the axes of a product in the order of `aligned_shapes`, None if they are not known."""
         here = aligned_shapes(shapes, matrices)
         reached = [seen for _, seen in self.grown if key in seen.products]
         # Incomplete passes count only if no pass is complete.

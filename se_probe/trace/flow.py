@@ -62,25 +62,17 @@ class Operand:
 
 @dataclass(frozen=True)
 class Step:
-    """An operation, the input or a parameter. Views are no steps.
+    """An operation, the input or a parameter. Views are no steps."""
 
-    Attributes:
-        operation: the operation, None for the input and parameters.
-        parameter: name of the parameter.
-        reads: for each argument, the numbers of the steps that wrote it.
-        multiply_adds, additions, elements: its cost and the size of its outputs, for one image.
-        args: its positional arguments, with an `Operand` for each tensor.
-        outputs: what it computed or wrote.
-    """
-
-    operation: Operation | None = None
-    parameter: str | None = None
-    reads: tuple[frozenset[int], ...] = ()
+    operation: Operation | None = None  # the operation, None for the input and parameters
+    parameter: str | None = None  # name of the parameter
+    reads: tuple[frozenset[int], ...] = ()  # for each argument, the numbers of the steps that wrote it
+    # multiply_adds, additions, elements: its cost and the size of its outputs, for one image.
     multiply_adds: int = 0
     additions: int = 0
     elements: int = 0
-    args: tuple[Any, ...] = ()
-    outputs: tuple[Operand, ...] = ()
+    args: tuple[Any, ...] = ()  # its positional arguments, with an `Operand` for each tensor
+    outputs: tuple[Operand, ...] = ()  # what it computed or wrote
 
     @property
     def name(self) -> str:
@@ -90,23 +82,15 @@ class Step:
 
 @dataclass
 class Flow:
-    """A forward pass as steps.
+    """A forward pass as steps."""
 
-    Attributes:
-        parameters: storage → names of the parameters and buffers in it.
-        steps: the steps in order; the input is the first.
-        outputs: numbers of the steps that wrote the network's outputs.
-        returned: storages of the network's outputs.
-        readers: value → numbers of the operations that read it.
-        writers: value → number of the operation that computed it.
-    """
-
-    parameters: Mapping[int, list[str]]
-    steps: list[Step] = field(default_factory=list)
-    outputs: frozenset[int] = frozenset()
-    returned: frozenset[int] = frozenset()
+    parameters: Mapping[int, list[str]]  # storage → names of the parameters and buffers in it
+    steps: list[Step] = field(default_factory=list)  # the steps in order; the input is the first
+    outputs: frozenset[int] = frozenset()  # numbers of the steps that wrote the network's outputs
+    returned: frozenset[int] = frozenset()  # storages of the network's outputs
+    # Value → numbers of the operations that read it.
     readers: dict[Value, list[int]] = field(default_factory=lambda: defaultdict(list))
-    writers: dict[Value, int] = field(default_factory=dict)
+    writers: dict[Value, int] = field(default_factory=dict)  # value → number of the operation that computed it
 
     def writer(self, value: Value) -> Step | None:
         """Return the operation that computed a value, None for inputs and parameters."""

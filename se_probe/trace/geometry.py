@@ -17,27 +17,18 @@ _REMAINS, _SAME = 0.05, 1e-4
 
 @dataclass(frozen=True)
 class Geometry:
-    """Axes of a product of a feature map and a factor, aligned and with the images on an axis of their own.
+    """Axes of a product of a feature map and a factor, aligned and with the images on an axis of their own."""
 
-    Attributes:
-        kind: "channel" for a gate, "spatial" for a factor that varies over space, "one place" for a gate on a map
-            that has a single position at this input size, "folded" for a gate on an axis that the images share with
-            space, "number" for one factor per image, "unknown" if no larger input shows which axes are spatial.
-        image: axis of the images.
-        kept: other axes along which the factor varies.
-        free: axes along which it is constant.
-        space: the feature map's spatial axes.
-        split: positions per image on the image axis, which get an axis of their own after it; 1 for none.
-        written_out: whether the factor is constant over space by its values, not by its shape.
-    """
-
+    # "channel" for a gate, "spatial" for a factor that varies over space, "one place" for a gate on a map that has a
+    # single position at this input size, "folded" for a gate on an axis that the images share with space, "number" for
+    # one factor per image, "unknown" if no larger input shows which axes are spatial.
     kind: Kind
-    image: int
-    kept: tuple[int, ...]
-    free: tuple[int, ...]
-    space: tuple[int, ...]
-    split: int = 1
-    written_out: bool = False
+    image: int  # axis of the images
+    kept: tuple[int, ...]  # other axes along which the factor varies
+    free: tuple[int, ...]  # axes along which it is constant
+    space: tuple[int, ...]  # the feature map's spatial axes
+    split: int = 1  # positions per image on the image axis, which get an axis of their own after it; 1 for none
+    written_out: bool = False  # whether the factor is constant over space by its values, not by its shape
 
 
 def split_images(tensor: torch.Tensor, axis: int, positions: int) -> torch.Tensor:
@@ -51,12 +42,7 @@ def geometry(
     """Classify a product of two aligned operands.
 
     Args:
-        feature: candidate feature map.
-        factor: candidate factor, of the same rank.
-        axes: their axes.
         place: the factor's position among the two operands, 0 or 1.
-        images: number of images.
-        matrices: whether it is a product of matrices.
 
     Returns:
         None if the factor is no gate and no spatial map: it varies wherever the feature map does, or is the same for
@@ -155,8 +141,6 @@ def is_normalised(feature: torch.Tensor, factor: torch.Tensor, kept: Sequence[in
     factor is constant. False on the meta device, which has no values.
 
     Args:
-        feature: feature map of two images of different contrast.
-        factor: its factor, of the same rank.
         kept: axes along which the factor varies, the image axis first.
     """
     if feature.is_meta:

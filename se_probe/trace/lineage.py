@@ -22,35 +22,25 @@ SCALING = {"mul", "div", "add", "sub"}
 
 @dataclass(frozen=True)
 class Lineage:
-    """History of a storage that depends on the input.
+    """History of a storage that depends on the input."""
 
-    Attributes:
-        operation: last operation that computed it; of copies only "stack" and "cat" count.
-        activation: last bounding function, "scaled X" after an affine map of one, None if unbounded.
-        competitors: length of the axis of a softmax.
-        squeezed: whether it has had no spatial extent since the squeeze.
-        width: narrowest layer output since the squeeze, in units; None before the first layer.
-        mixing: kinds of layers since the squeeze: "convolution", "channel convolution", "linear".
-        bounded_by: the operation that bounded it, if `activation` names one, and the number of its units.
-        squeezed_by: the operation that removed its spatial extent, and the number of its units; the operation that
-            joined several such before the first layer; None if they were joined later.
-        kernels: extents of the last spatial convolution, (k - 1) * dilation + 1; one for each part of a stack,
-            empty if a part has several.
-        activated_by: the bounding operation that `activation` names, also after affine maps.
-        complement: whether it is 1 minus the output of the bounding operation.
-    """
-
-    operation: str | None = None
-    activation: str | None = None
-    competitors: int | None = None
-    squeezed: bool = False
-    width: int | None = None
+    operation: str | None = None  # last operation that computed it; of copies only "stack" and "cat" count
+    activation: str | None = None  # last bounding function, "scaled X" after an affine map of one, None if unbounded
+    competitors: int | None = None  # length of the axis of a softmax
+    squeezed: bool = False  # whether it has had no spatial extent since the squeeze
+    width: int | None = None  # narrowest layer output since the squeeze, in units; None before the first layer
+    # Kinds of layers since the squeeze: "convolution", "channel convolution", "linear".
     mixing: frozenset[str] = frozenset()
+    # The operation that bounded it, if `activation` names one, and the number of its units.
     bounded_by: tuple[Operation, int] | None = None
+    # The operation that removed its spatial extent, and the number of its units; the operation that joined several such
+    # before the first layer; None if they were joined later.
     squeezed_by: tuple[Operation, int] | None = None
+    # Extents of the last spatial convolution, (k - 1) * dilation + 1; one for each part of a stack, empty if a part has
+    # several.
     kernels: tuple[int, ...] = ()
-    activated_by: Operation | None = None
-    complement: bool = False
+    activated_by: Operation | None = None  # the bounding operation that `activation` names, also after affine maps
+    complement: bool = False  # whether it is 1 minus the output of the bounding operation
 
 
 def derive(
@@ -59,10 +49,7 @@ def derive(
     """Return the lineage of an operation's output.
 
     Args:
-        at: the operation.
-        args: its arguments.
         inputs: its tensors that depend on the network's input, with their lineage.
-        output: the tensor that it computed or changed.
     """
     name, lineages = at.name, [lineage for _, lineage in inputs]
     bounded = _bounded(at, args, lineages, output)
@@ -138,7 +125,9 @@ def _activation(name: str, args: Sequence[Any], lineages: Sequence[Lineage]) -> 
     if name in BOUNDING:
         return BOUNDING[name]
     if name in {"hardtanh", "clamp"}:
-        return _clamped(args[1:3])
+        low, high = (*args[1:3], None, None)[:2]
+        clamped = low == 0 and high is not None
+        return None if not clamped else "hard-sigmoid" if high == 1 else CLAMPED
     if name in COPYING or (name == "rsub" and args[1] == 1):
         return known
     if known is None or name not in SCALING or len(lineages) > 1:
@@ -146,9 +135,3 @@ def _activation(name: str, args: Sequence[Any], lineages: Sequence[Lineage]) -> 
     if known == CLAMPED:
         return "hard-sigmoid"
     return known if known.startswith("scaled") else f"scaled {known}"
-
-
-def _clamped(bounds: Sequence[Any]) -> str | None:
-    if len(bounds) < 2 or bounds[0] != 0 or bounds[1] is None:
-        return None
-    return "hard-sigmoid" if bounds[1] == 1 else CLAMPED

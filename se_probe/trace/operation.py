@@ -36,30 +36,20 @@ def _described(origin: Operation | None) -> str:
 
 @dataclass(frozen=True)
 class Product:
-    """One multiplication inside a module call, and how its factor is read.
+    """One multiplication inside a module call, and how its factor is read."""
 
-    Attributes:
-        operation: the operation of the forward pass.
-        index: position among the products of the module call, submodules included, from 0.
-        operand: position of the factor among the arguments.
-        axes: axes of the factor that carry the gate, in canonical order; all others but `image_axis` are broadcast.
-        rank: number of axes of the factor.
-        origins: origins of the two operands (see `Origins`).
-        image_axis: axis of the factor that the images are on.
-        view: shape in which the factor is read, -1 for the images, because matrix products (einsum, matmul) join the
-            images with other axes; None if it is read as it is.
-        written_out: whether the factor repeats its values over space, with memory for each.
-    """
-
-    operation: Operation
-    index: int
-    operand: int
+    operation: Operation  # the operation of the forward pass
+    index: int  # position among the products of the module call, submodules included, from 0
+    operand: int  # position of the factor among the arguments
+    # Axes of the factor that carry the gate, in canonical order; all others but `image_axis` are broadcast.
     axes: tuple[int, ...]
-    rank: int
-    origins: tuple[Operation | None, ...]
-    image_axis: int = 0
+    rank: int  # number of axes of the factor
+    origins: tuple[Operation | None, ...]  # origins of the two operands (see `Origins`)
+    image_axis: int = 0  # axis of the factor that the images are on
+    # Shape in which the factor is read, -1 for the images, because matrix products (einsum, matmul) join the images
+    # with other axes; None if it is read as it is.
     view: tuple[int, ...] | None = None
-    written_out: bool = False
+    written_out: bool = False  # whether the factor repeats its values over space, with memory for each
 
     @property
     def feature_operand(self) -> int:
@@ -99,12 +89,6 @@ class Product:
         """Return how a multiplication of another pass differs from this product, None if it is the same one.
 
         Names, shapes and strides are compared, so that nothing waits for the device.
-
-        Args:
-            name: name of the operation.
-            args: its arguments.
-            origins: origins of its operands.
-            shape: canonical shape of the factor without the image axis.
         """
         if name != self.operation.name:
             return f"the operation is {name}, not {self.operation.name}"
@@ -148,12 +132,6 @@ def factor_like(factor: torch.Tensor, axes: tuple[int, ...], gate: torch.Tensor,
     """Return a gate in the shape, strides, dtype and device of a factor: the inverse of `canonical`.
 
     Strides are kept so that the network's next operations run as before.
-
-    Args:
-        factor: as for `canonical`.
-        axes: as for `canonical`.
-        gate: `(image, …)`, as many values as `factor` has along the image axis and `axes`, in canonical order.
-        image_axis: axis of the images.
     """
     made = _empty_like(factor)
     others = _broadcast(factor, axes, image_axis)

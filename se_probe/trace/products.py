@@ -13,8 +13,7 @@ import torch
 from torch import nn
 
 from se_probe.trace.axes import MATRIX_PRODUCTS, Experiments, Shapes, aligned_shapes, experiment, experiment_inside
-from se_probe.trace.dry_pass import watched_pass
-from se_probe.trace.example import Example
+from se_probe.trace.dry_pass import Example, watched_pass
 from se_probe.trace.geometry import Geometry, by_shape, geometry, is_normalised, split_images
 from se_probe.trace.lineage import Lineage, derive
 from se_probe.trace.operation import Operation, Product
@@ -34,39 +33,24 @@ from se_probe.trace.watching import (
 
 @dataclass
 class Event:
-    """A multiplication of a feature map by a factor that is broadcast over it.
+    """A multiplication of a feature map by a factor that is broadcast over it."""
 
-    Attributes:
-        key: identifies the product in other passes.
-        geometry: axes of the aligned operands.
-        calls: module calls around the multiplication, outermost first.
-        product: the multiplication; the axes of the gate are in the order of the tensor.
-        feature_shape: shape of the aligned feature map.
-        feature_storage: storage of the feature map.
-        feature_lineage: lineage of the feature map.
-        values: the factor without its broadcast axes, `(image, *kept)`.
-        lineage: lineage of the factor, None if by data flow it does not depend on the input.
-        sources: module calls that returned the factor, with their outputs, innermost first.
-        exact: whether feature map times `values` equals the product bit for bit (up to rounding if it is written out).
-        normalises: whether the factor removes the scale of the feature map.
-        summed: aligned axes of the product over which the network then sums.
-        parts: number of parts of the one kept axis over which the network then sums, 1 for none.
-    """
-
-    key: Key
-    geometry: Geometry
-    calls: tuple[Call, ...]
-    product: Product
-    feature_shape: tuple[int, ...]
-    feature_storage: int
-    feature_lineage: Lineage
-    values: torch.Tensor
-    lineage: Lineage | None
+    key: Key  # identifies the product in other passes
+    geometry: Geometry  # axes of the aligned operands
+    calls: tuple[Call, ...]  # module calls around the multiplication, outermost first
+    product: Product  # the multiplication; the axes of the gate are in the order of the tensor
+    feature_shape: tuple[int, ...]  # shape of the aligned feature map
+    feature_storage: int  # storage of the feature map
+    feature_lineage: Lineage  # lineage of the feature map
+    values: torch.Tensor  # the factor without its broadcast axes, `(image, *kept)`
+    lineage: Lineage | None  # lineage of the factor, None if by data flow it does not depend on the input
+    # Module calls that returned the factor, with their outputs, innermost first.
     sources: tuple[tuple[Call, torch.Tensor], ...]
+    # Whether feature map times `values` equals the product bit for bit (up to rounding if it is written out).
     exact: bool = True
-    normalises: bool = False
-    summed: tuple[int, ...] = ()
-    parts: int = 1
+    normalises: bool = False  # whether the factor removes the scale of the feature map
+    summed: tuple[int, ...] = ()  # aligned axes of the product over which the network then sums
+    parts: int = 1  # number of parts of the one kept axis over which the network then sums, 1 for none
 
     @property
     def matrices(self) -> bool:
@@ -112,12 +96,10 @@ class _Pair:
 def trace(network: nn.Module, example: Example) -> Trace:
     """Trace the products of feature maps and broadcast factors in one pass.
 
-    Args:
-        network: an unwrapped network.
-        example: two images. On `meta` only shapes are followed.
+    Raise SeProbeError if the pass failed.
 
-    Raises:
-        SeProbeError: the pass failed.
+    Args:
+        example: two images. On `meta` only shapes are followed.
     """
     traced = _pass(network, example, experiment(network, example))
     # A network that takes one size only may have modules that take others.
@@ -145,19 +127,13 @@ class _Stored:
 
 
 class Trace(CallMode):
-    """A pass in which data is followed from the input and the factors of products are read.
-
-    Attributes:
-        experiments: the passes over other sizes before it.
-        events: the products in network order.
-        unreached: (path, index) of the module calls with products that no larger input reaches → their arguments,
-            shapes only.
-    """
+    """A pass in which data is followed from the input and the factors of products are read."""
 
     def __init__(self, example: Example, experiments: Experiments) -> None:
         super().__init__()
         self.experiments = experiments
-        self.events: list[Event] = []
+        self.events: list[Event] = []  # in network order
+        # (path, index) of the module calls with products that no larger input reaches → their arguments, shapes only.
         self.unreached: dict[tuple[str, int], Example] = {}
         self._images = example.images
         self._stored: ByStorage[_Stored] = ByStorage()

@@ -27,24 +27,16 @@ class Ref:
 
 @dataclass(frozen=True)
 class TapeStep:
-    """An operation of a pass.
-
-    Attributes:
-        operation: the operation.
-        func: the function that is called.
-        args, kwargs: its arguments, with a `Ref` for every tensor that the pass computed.
-        shapes: shapes of its outputs.
-        data: whether it depends on the network's input.
-        view: whether it returns a view of its argument.
-    """
+    """An operation of a pass."""
 
     operation: Operation
-    func: Any
+    func: Any  # the function that is called
+    # args, kwargs: its arguments, with a `Ref` for every tensor that the pass computed.
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
-    shapes: tuple[tuple[int, ...], ...]
-    data: bool
-    view: bool
+    shapes: tuple[tuple[int, ...], ...]  # shapes of its outputs
+    data: bool  # whether it depends on the network's input
+    view: bool  # whether it returns a view of its argument
 
     @property
     def name(self) -> str:
@@ -69,20 +61,13 @@ class TapeStep:
 
 @dataclass
 class Tape:
-    """A recorded pass.
+    """A recorded pass."""
 
-    Attributes:
-        input_shape: shape of the network's input.
-        steps: the operations in order.
-        counts: number of operations of each name.
-        values: copies of the requested tensors.
-        factors: copies of the factors of the requested products.
-    """
-
-    input_shape: tuple[int, ...]
-    steps: dict[Operation, TapeStep] = field(default_factory=dict)
-    counts: Mapping[str, int] = field(default_factory=dict)
-    values: dict[Ref, torch.Tensor] = field(default_factory=dict)
+    input_shape: tuple[int, ...]  # shape of the network's input
+    steps: dict[Operation, TapeStep] = field(default_factory=dict)  # the operations in order
+    counts: Mapping[str, int] = field(default_factory=dict)  # number of operations of each name
+    values: dict[Ref, torch.Tensor] = field(default_factory=dict)  # copies of the requested tensors
+    # Copies of the factors of the requested products.
     factors: dict[Operation, torch.Tensor] = field(default_factory=dict)
 
     def depends(self, ref: Ref) -> bool:
@@ -151,11 +136,13 @@ class TapeMode(WatchMode):
             self.tape.factors[operation] = args[self._products[operation]].clone()
         if operation == self._last:
             raise LastOperation
-        data = not reads_shape_only(operation.name) and any(map(self._is_data, tensors_in((args, kwargs))))
+        read = [self._storages.get(tensor) for tensor in tensors_in((args, kwargs))]
+        data = not reads_shape_only(operation.name) and any(stored is not None and stored.data for stored in read)
         kept = self._operations is None or operation in self._operations
         given = tree_map_only(torch.Tensor, self._ref, (args, kwargs)) if kept else ((), {})
         output = func(*args, **kwargs)
-        self._forget_written(func, args)
+        if func._schema.is_mutable and read and read[0] is not None:
+            read[0].refs.clear()
         if not kept and operation not in self._sources:
             return output
         parts = [output] if isinstance(output, torch.Tensor) else list(output) if output is not None else []
@@ -174,16 +161,6 @@ class TapeMode(WatchMode):
         stored.refs.setdefault(_region(tensor), ref)
         if ref in self._values:
             self.tape.values[ref] = tensor.clone()
-
-    def _forget_written(self, func: Any, args: tuple[Any, ...]) -> None:
-        if func._schema.is_mutable and args and isinstance(args[0], torch.Tensor):
-            stored = self._storages.get(args[0])
-            if stored is not None:
-                stored.refs.clear()
-
-    def _is_data(self, tensor: torch.Tensor) -> bool:
-        stored = self._storages.get(tensor)
-        return stored is not None and stored.data
 
     def _ref(self, tensor: torch.Tensor) -> Any:
         stored = self._storages.get(tensor)

@@ -135,25 +135,15 @@ class WatchMode(TorchDispatchMode):
 
 @dataclass
 class Call:
-    """One call of a module in the forward pass.
+    """One call of a module in the forward pass."""
 
-    Attributes:
-        module: path of the module.
-        index: index among the module's calls.
-        inputs: storages of its positional arguments.
-        origins: origins of its tensors.
-        products: number of multiplications inside it so far.
-        output_shape: shape of its output if that is one tensor.
-        args: its positional arguments until it returns.
-    """
-
-    module: str
-    index: int
-    inputs: frozenset[int] = frozenset()
-    origins: Origins = field(default_factory=Origins)
-    products: int = 0
-    output_shape: tuple[int, ...] | None = None
-    args: tuple[Any, ...] = ()
+    module: str  # path of the module
+    index: int  # index among the module's calls
+    inputs: frozenset[int] = frozenset()  # storages of its positional arguments
+    origins: Origins = field(default_factory=Origins)  # origins of its tensors
+    products: int = 0  # number of multiplications inside it so far
+    output_shape: tuple[int, ...] | None = None  # shape of its output if that is one tensor
+    args: tuple[Any, ...] = ()  # its positional arguments until it returns
 
 
 class CallMode(WatchMode):

@@ -6,7 +6,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -37,30 +36,24 @@ UNSEEN = (
 )
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """Gates of a batch: number of images, and mean and sum of squared deviations of each column."""
-
-    images: int
-    mean: Floats
-    m2: Floats
-
-
 class _TrainingRecorder(GateRecorder):
     """A recorder that accepts a network in training mode."""
 
     in_training = True
 
 
-class _Transfer:
-    """The moments of a batch on their way to the host."""
+class _Batch:
+    """Number of images of a batch, and mean and sum of squared deviations of each gate, on their way to the host."""
+
+    mean: Floats
+    m2: Floats
 
     def __init__(self, step: int, columns: torch.Tensor) -> None:
         with torch.no_grad():
             values = columns.double() if columns.device.type != "mps" else columns
             mean = values.mean(dim=0)
             packed = torch.stack([mean, (values - mean).square().sum(dim=0)])
-        self.step, self._images = step, len(columns)
+        self.step, self.images = step, len(columns)
         self._packed = packed.to("cpu", non_blocking=packed.is_cuda)
         self._arrived = torch.cuda.Event() if packed.is_cuda else None
         if self._arrived is not None:
@@ -68,15 +61,15 @@ class _Transfer:
 
     @property
     def ready(self) -> bool:
-        """Whether they have arrived."""
+        """Whether `arrive` would not wait."""
         return self._arrived is None or bool(self._arrived.query())
 
-    def batch(self) -> _Batch:
-        """Return the moments, waiting for their arrival."""
+    def arrive(self) -> Self:
+        """Wait for the moments."""
         if self._arrived is not None:
             self._arrived.synchronize()
-        mean, m2 = self._packed.double().numpy()
-        return _Batch(self._images, mean, m2)
+        self.mean, self.m2 = self._packed.double().numpy()
+        return self
 
 
 class Watch:
@@ -105,7 +98,7 @@ class Watch:
         self._alarms = {site.name: _SiteAlarm(site.name) for site in sites}
         self._window: deque[_Batch] = deque()
         self._step = start
-        self._pending: _Transfer | None = None
+        self._pending: _Batch | None = None
         self._armed: ExitStack | None = None
         self._hooks = ExitStack()
 
@@ -164,7 +157,7 @@ class Watch:
             raise SeProbeError(COMPILED) from error
         self._disarm()
         self._flush()
-        self._pending = _Transfer(self._step, torch.cat([values.flatten(1) for values in gates.values()], dim=1))
+        self._pending = _Batch(self._step, torch.cat([values.flatten(1) for values in gates.values()], dim=1))
         self._next()
 
     def _next(self) -> None:
@@ -176,18 +169,16 @@ class Watch:
         pending, self._pending = self._pending, None
         if pending is None:
             return
-        self._window.append(pending.batch())
+        self._window.append(pending.arrive())
         while sum(item.images for item in self._window) - self._window[0].images >= self._images:
             self._window.popleft()
-        for row in _rows_of(self.sites, list(self._window)):
-            self._tell({"step": pending.step, **row})
-
-    def _tell(self, row: dict[str, Any]) -> None:
-        self.rows.append(row)
-        for log in self._logs:
-            log(row)
-        if line := self._alarms[row["site"]].after(row):
-            self._say(line)
+        for numbers in _rows_of(self.sites, list(self._window)):
+            row = {"step": pending.step, **numbers}
+            self.rows.append(row)
+            for log in self._logs:
+                log(row)
+            if line := self._alarms[row["site"]].after(row):
+                self._say(line)
 
 
 def watch(

@@ -12,7 +12,7 @@ from se_probe.costs import timing as clocked
 from se_probe.costs.timing import interleaved, median_and_limits, paired_timing
 from se_probe.errors import SeProbeError
 from se_probe.gates import find_gates
-from se_probe.trace.example import noise_for
+from se_probe.trace.dry_pass import noise_for
 from tests.costs import networks as hidden
 from tests.costs.test_network_cost import SIZE, build
 from tests.gates import networks

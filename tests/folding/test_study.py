@@ -5,7 +5,7 @@ from itertools import chain, combinations
 import numpy as np
 import pytest
 
-from se_probe.folding.loss import Loss, above_chance, images_for, least_limit, loss_of
+from se_probe.folding.evaluation import Loss, above_chance, images_for, least_limit, loss_of
 from se_probe.folding.study import search
 
 

@@ -61,12 +61,8 @@ def test_code_weights_and_images_that_a_recording_may_not_choose_are_named_again
         ("--model-arg", "width=8"), ("--input-size", "64"),
     }  # fmt: skip
     named = Foreign(tmp_path / "recording.zarr", source="timm")
-    assert shlex.split(joining_of({"model": "seresnet50", "data": "d"}, named)) == [
-        "--run",
-        str(tmp_path),
-        "--data",
-        "d",
-    ]
+    words = shlex.split(joining_of({"model": "seresnet50", "data": "d"}, named))
+    assert words == ["--run", str(tmp_path), "--data", "d"]
     recording.complete = False
     assert shlex.split(joining_of({"model": "net.py:build"}, recording)) == ["--model", "net.py:build"]
 

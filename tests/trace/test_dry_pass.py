@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from se_probe.errors import SeProbeError
-from se_probe.trace.dry_pass import dry_pass, left_alone, unwrap
-from se_probe.trace.example import noise_for
+from se_probe.trace.dry_pass import dry_pass, left_alone, noise_for, unwrap
 
 
 def test_noise_is_always_the_same_and_fits_the_network():

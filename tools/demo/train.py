@@ -1,4 +1,4 @@
-"""Trains the demo's networks on drawn stimuli and writes weights and model card: python -m tools.demo.train.
+"""Train the demo's networks on drawn stimuli, and write weights and model card: python -m tools.demo.train.
 
 One thread, seeded, deterministic algorithms: the same machine and versions give the same weights bit for bit;
 elsewhere the accuracy is what reproduces. Weight decay is off on everything that feeds a gate, because it
