@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from se_probe.gates import GateSite
-from se_probe.recording.compilation import compiled
-from se_probe.recording.fast_copy import FastCopy
+from se_probe.recording.fast_copy import FastCopy, compiled
 from se_probe.recording.forward import ForwardPass, HookedNetwork
 
 Gates = list[torch.Tensor]

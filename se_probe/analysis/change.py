@@ -22,7 +22,6 @@ from se_probe.analysis.stats.detection import left_out_distances, paired_curve
 from se_probe.analysis.stats.intervals import NORMAL, Interval
 from se_probe.analysis.stats.moments import Floats
 from se_probe.analysis.stats.paired import (
-    Strata,
     flip_interval,
     holm,
     image_strata,
@@ -52,16 +51,15 @@ def change_sites(recordings: Changes, *, seed: int = 0) -> pd.DataFrame:
 
     `recordings` are by label, the plain images under `PLAIN`.
 
-    Returns:
-        A row a change and site: `CONDITION`; `site`, `stage`, `block`, `depth` (0 … 1), `images`, `classes`. `moved`,
-        the mean over images and channels of the absolute difference to the same image's gate, in gate units, classes
-        with equal weights, with 95 % limits (studentized bootstrap over images, or over classes where there are ten);
-        `sd`, the standard deviation of the plain images' gates over images, root mean square over channels; `moved_sd`,
-        `moved` over `sd`, with the same limits over the same `sd`. `pattern_p` of the test that no channel's mean moves
-        (`pattern_test`), `pattern_p_holm` over the sites of a change, and `pattern`: "moves" where that is below 0.05
-        and `moved` reaches 0.001, "no shift found", or "cannot be judged". Last the quantity that `shift_tests` follows
-        (the mean gate, or the attention of the largest kernel less that of the smallest), with its `effect`, `ci_low`,
-        `ci_high`, `p`, `p_holm` and `verdict`.
+    A row a change and site: `CONDITION`; `site`, `stage`, `block`, `depth` (0 … 1), `images`, `classes`. `moved`, the
+    mean over images and channels of the absolute difference to the same image's gate, in gate units, classes with equal
+    weights, with 95 % limits (studentized bootstrap over images, or over classes where there are ten); `sd`, the
+    standard deviation of the plain images' gates over images, root mean square over channels; `moved_sd`, `moved` over
+    `sd`, with the same limits over the same `sd`. `pattern_p` of the test that no channel's mean moves
+    (`pattern_test`), `pattern_p_holm` over the sites of a change, and `pattern`: "moves" where that is below 0.05 and
+    `moved` reaches 0.001, "no shift found", or "cannot be judged". Last the quantity that `shift_tests` follows (the
+    mean gate, or the attention of the largest kernel less that of the smallest), with its `effect`, `ci_low`,
+    `ci_high`, `p`, `p_holm` and `verdict`.
     """
     rows, plain = matched_images(recordings, verb="change"), recordings[PLAIN]
     before = {site.name: matched_gates(plain, site, rows[PLAIN]) for site in plain.sites}
@@ -122,10 +120,9 @@ def _level_shifts(values: pd.DataFrame, rows: pd.DataFrame, sites: Sequence[Site
 def change_channels(recordings: Changes) -> pd.DataFrame:
     """Measure how far a change moves every channel, on average over images, classes with equal weights.
 
-    Returns:
-        A row a change, site, branch and channel: `CONDITION`, `site`, `branch`, `channel`; `shift` in gate units with
-        its 95 % limits over images of these classes (normal, stratified by class), not corrected for their number;
-        `sd` over the plain images, and `shift_sd`, `shift` over `sd` (NaN where the plain gate does not move).
+    A row a change, site, branch and channel: `CONDITION`, `site`, `branch`, `channel`; `shift` in gate units with its
+    95 % limits over images of these classes (normal, stratified by class), not corrected for their number; `sd` over
+    the plain images, and `shift_sd`, `shift` over `sd` (NaN where the plain gate does not move).
     """
     rows, plain = matched_images(recordings, verb="change"), recordings[PLAIN]
     labels, tables = _labels(rows), []
@@ -135,7 +132,7 @@ def change_channels(recordings: Changes) -> pd.DataFrame:
         for key, facts in _conditions(recordings):
             after = matched_gates(recordings[key], site, rows[key]).to_numpy().reshape(len(rows), -1)
             units = image_strata(after - before, labels)
-            reach = NORMAL * _error(units)
+            reach = NORMAL * units.standard_error
             table = pd.DataFrame({"shift": units.mean, "ci_low": units.mean - reach, "ci_high": units.mean + reach})
             shift_sd = np.divide(units.mean, sd, out=np.full_like(sd, np.nan), where=sd > 0)
             tables.append(columns_of(site).join(table).assign(sd=sd, shift_sd=shift_sd, **facts))
@@ -143,19 +140,13 @@ def change_channels(recordings: Changes) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)[columns]
 
 
-def _error(units: Strata) -> Floats:
-    variances = [group.var(axis=0, ddof=1) / len(group) if len(group) > 1 else np.nan for group in units.groups]
-    return np.asarray(np.sqrt(sum(variances)) / len(units.groups))
-
-
 def change_accuracy(recordings: Changes, *, seed: int = 0) -> pd.DataFrame:
-    """Compare what the network says of the same images, plain and changed.
+    """Compare the network's answers on the same images, plain and changed.
 
-    Returns:
-        A row a change: `CONDITION`, `images`, `labelled` (images whose class the network has a unit for); over these,
-        classes with equal weights, `plain_top1`, `top1`, `top1_change` with 95 % limits (`flip_interval`), `p` of the
-        sign-flip test and `p_holm` over changes; over all images `agreement`, the share of images that keep their
-        first choice, with limits (`share_interval`). NaN where there is no such image.
+    A row a change: `CONDITION`, `images`, `labelled` (images whose class the network has a unit for); over these,
+    classes with equal weights, `plain_top1`, `top1`, `top1_change` with 95 % limits (`flip_interval`), `p` of the
+    sign-flip test and `p_holm` over changes; over all images `agreement`, the share of images that keep their first
+    choice, with limits (`share_interval`). NaN where there is no such image.
     """
     rows, table = matched_images(recordings, verb="change"), []
     plain = recordings[PLAIN].images.loc[rows[PLAIN]].reset_index(drop=True)
@@ -204,11 +195,10 @@ def change_detection(recordings: Changes, energies: Mapping[str, pd.Series]) -> 
 
     Recordings have the squeeze captured where sites have one; energies are by path.
 
-    Returns:
-        A row a change, score and site (`ALL_SITES` for scores of the output too): `CONDITION`, `score`, `site`,
-        `images`, `auc`, `auc_ci_low`, `auc_ci_high`; for gates also `minus_softmax`, `minus_energy` and
-        `minus_pooled`, the AUC less that of the other score (the last at the same site), with limits. Limits are for
-        another draw of images of these classes.
+    A row a change, score and site (`ALL_SITES` for scores of the output too): `CONDITION`, `score`, `site`, `images`,
+    `auc`, `auc_ci_low`, `auc_ci_high`; for gates also `minus_softmax`, `minus_energy` and `minus_pooled`, the AUC less
+    that of the other score (the last at the same site), with limits. Limits are for another draw of images of these
+    classes.
     """
     rows = matched_images(recordings, verb="change")
     scores = {key: _scores(recordings, key, rows, energies[key]) for key in recordings}

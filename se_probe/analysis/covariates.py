@@ -155,13 +155,13 @@ def factor_tables(
     `factors` are those of `read_factors`, for each image whose gates were kept; p is from `permutations` of the images
     within classes.
 
-    Returns:
-        `site_factors.csv`: one row a site and factor, `share` pooled over channels, and the row "all factors" for all
-        together. `channel_factors.csv.gz`: one row a site, branch, channel and factor, with `share`, `p` (permutation)
-        and `q` (false-discovery adjusted over the channels of a site). Shares are adjusted R², centred on 0 where a
-        factor explains nothing. They add up only where factors are independent.
+    `site_factors.csv`: one row a site and factor, `share` pooled over channels, and the row "all factors" for all
+    together. `channel_factors.csv.gz`: one row a site, branch, channel and factor, with `share`, `p` (permutation) and
+    `q` (false-discovery adjusted over the channels of a site). Shares are adjusted R², centred on 0 where a factor
+    explains nothing. They add up only where factors are independent.
     """
-    columns = {name: _numbers(factors, own) for name, own in _groups(factors).items()}
+    names = [str(column).split(".", 1)[0] for column in factors]
+    columns = {name: _numbers(factors.loc[:, [other == name for other in names]]) for name in names}
 
     def measured(site: SiteLike) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
         gates, images = site_gates(recording, site), image_numbers(recording.gates(site.name))
@@ -182,14 +182,6 @@ def factor_tables(
     }
 
 
-def _groups(factors: pd.DataFrame) -> dict[str, list[str]]:
-    """The columns of each factor: those with the same name before the first dot."""
-    groups: dict[str, list[str]] = {}
-    for column in factors:
-        groups.setdefault(str(column).split(".", 1)[0], []).append(str(column))
-    return groups
-
-
-def _numbers(factors: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """Columns as numbers; text as an indicator of each category."""
-    return pd.get_dummies(factors[columns], drop_first=True, dtype=np.float64).astype(np.float64)
+def _numbers(factor: pd.DataFrame) -> pd.DataFrame:
+    """The columns of a factor as numbers; text as an indicator of each category."""
+    return pd.get_dummies(factor, drop_first=True, dtype=np.float64).astype(np.float64)

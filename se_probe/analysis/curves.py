@@ -96,11 +96,18 @@ def select_classes(moments: xr.Dataset, names: Sequence[str] | None) -> xr.Datas
     return moments.sel({"class": list(names)})
 
 
-def _as_table(statistics: xr.Dataset) -> pd.DataFrame:
+def as_table(statistics: xr.Dataset) -> pd.DataFrame:
     """Labelled statistics with a row a class, branch and channel; branch 0 where none compete."""
     if "branch" not in statistics.dims:
         statistics = statistics.expand_dims(branch=[0])
     return statistics.to_dataframe(dim_order=["class", "branch", "channel"]).reset_index()
+
+
+def _beside_reference(moments: xr.Dataset, names: Sequence[str]) -> pd.DataFrame:
+    """Statistics of the classes `names`, then of all classes together, told apart by `role`."""
+    chosen = as_table(class_statistics(select_classes(moments, names))).assign(role="class")
+    reference = as_table(reference_statistics(moments)).assign(role="reference")
+    return pd.concat([chosen, reference], ignore_index=True)
 
 
 def excitation_curves(
@@ -134,11 +141,9 @@ def excitation_curves(
         picked = sample_channels(site.channels, channels, seed)
         moments = recording.moments(site.name).isel(channel=picked)
         moments = moments.assign_coords(channel=picked, position=("channel", np.arange(picked.size))).compute()
-        chosen = _as_table(class_statistics(select_classes(moments, names))).assign(role="class")
-        reference = _as_table(reference_statistics(moments)).assign(role="reference")
-        facts = {name: getattr(site, name) for name in ("stage", "block", "activation")}
-        both = pd.concat([chosen, reference], ignore_index=True)
-        tables.append(both.assign(site=site.name, site_channels=site.channels, std=both["variance"] ** 0.5, **facts))
+        table = _beside_reference(moments, names).assign(site=site.name, stage=site.stage, block=site.block)
+        std = table.pop("variance") ** 0.5
+        tables.append(table.assign(activation=site.activation, site_channels=site.channels, std=std))
     return pd.concat(tables, ignore_index=True)[list(CURVE_COLUMNS)]
 
 
@@ -186,12 +191,10 @@ def class_table(recording: RecordingLike, classes: Sequence[str] | None = None) 
         SeProbeError: a class without images.
     """
     names = recording.chosen if classes is None else classes
-    tables = []
-    for site in recording.sites:
-        moments = recording.moments(site.name).compute()
-        chosen = _as_table(class_statistics(select_classes(moments, names)))
-        reference = _as_table(reference_statistics(moments))
-        tables += [chosen.assign(site=site.name, role="class"), reference.assign(site=site.name, role="reference")]
+    tables = [
+        _beside_reference(recording.moments(site.name).compute(), names).assign(site=site.name)
+        for site in recording.sites
+    ]
     return pd.concat(tables, ignore_index=True)[list(CLASS_COLUMNS)]
 
 

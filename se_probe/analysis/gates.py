@@ -195,8 +195,8 @@ def channel_gates(recording: GateRecording, site: str, channel: int, branch: int
     Columns: `site`, `activation`, `branch`, `channel`, `class`, `image`, its row in the recording's table of images,
     and `gate`. An unknown site, channel or branch is refused.
     """
-    (found,) = chosen_sites(recording, [site])
-    for kind, number, size in (("channel", channel, found.channels), ("branch", branch, found.branches)):
+    (chosen,) = chosen_sites(recording, [site])
+    for kind, number, size in (("channel", channel, chosen.channels), ("branch", branch, chosen.branches)):
         if not 0 <= number < size:
             raise SeProbeError(f"{site} has no {kind} {number}; expected 0 to {size - 1}")
     gates = recording.gates(site).isel(channel=channel).compute()
@@ -204,7 +204,7 @@ def channel_gates(recording: GateRecording, site: str, channel: int, branch: int
     table = pd.DataFrame(
         {
             "site": site,
-            "activation": found.activation,
+            "activation": chosen.activation,
             "branch": branch,
             "channel": channel,
             "class": gates["class"].to_numpy().astype(str),
@@ -212,8 +212,8 @@ def channel_gates(recording: GateRecording, site: str, channel: int, branch: int
             "gate": gates.to_numpy().astype(np.float64),
         }
     )
-    order = {name: position for position, name in enumerate(recording.chosen)}
-    return table.sort_values("class", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+    order = list(recording.chosen)
+    return table.sort_values("class", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
 
 
 def each_site(measure: Callable[[SiteLike], Measured], sites: Sequence[SiteLike]) -> list[Measured]:

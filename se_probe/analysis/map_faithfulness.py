@@ -39,29 +39,15 @@ def _row(item: Masked) -> dict[str, object]:
     highest, lowest, random = item.changes.mean(axis=2)
     images, channels = item.logits.shape
     spread = np.sqrt(np.mean(np.var(item.logits, axis=0, ddof=1))) if images > 1 else np.nan
-    high, high_low, high_high = _paired(highest - random)
-    low, low_low, low_high = _paired(lowest - random)
-    return {
-        "images": images,
-        "channels": channels,
-        "logit_sd": float(spread),
-        "highest": float(highest.mean()),
-        "lowest": float(lowest.mean()),
-        "random": float(random.mean()),
-        "highest_minus_random": high,
-        "highest_ci_low": high_low,
-        "highest_ci_high": high_high,
-        "lowest_minus_random": low,
-        "lowest_ci_low": low_low,
-        "lowest_ci_high": low_high,
-        "better_than_random": bool(high_high < 0 < low_low),
-    }
+    means = {"highest": float(highest.mean()), "lowest": float(lowest.mean()), "random": float(random.mean())}
+    high, low = _paired("highest", highest - random), _paired("lowest", lowest - random)
+    better = high["highest_ci_high"] < 0 < low["lowest_ci_low"]
+    facts = {"images": images, "channels": channels, "logit_sd": float(spread)}
+    return {**facts, **means, **high, **low, "better_than_random": better}
 
 
-def _paired(differences: NDArray[np.float64]) -> tuple[float, float, float]:
+def _paired(name: str, differences: NDArray[np.float64]) -> dict[str, float]:
     """Mean difference over images with its limits, NaN limits for one image."""
     count, mean = len(differences), float(differences.mean())
-    if count < 2:
-        return mean, np.nan, np.nan
-    reach = student(count - 1) * float(differences.std(ddof=1)) / np.sqrt(count)
-    return mean, mean - reach, mean + reach
+    reach = student(count - 1) * float(differences.std(ddof=1)) / count**0.5 if count > 1 else np.nan
+    return {f"{name}_minus_random": mean, f"{name}_ci_low": mean - reach, f"{name}_ci_high": mean + reach}

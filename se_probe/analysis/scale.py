@@ -58,9 +58,8 @@ def site_value(gates: xr.DataArray, site: SiteLike) -> xr.DataArray:
 def image_values(recordings: Scales) -> pd.DataFrame:
     """Values of each image of the chosen classes at each scale, for the images that every scale has.
 
-    Returns:
-        One row a scale, site and image: `scale`, `path`, `class`, `SITE_COLUMNS`, `value` (`site_value`), and `change`,
-        the mean over branches and channels of the absolute difference to the same image's gates at the smallest scale.
+    One row a scale, site and image: `scale`, `path`, `class`, `SITE_COLUMNS`, `value` (`site_value`), and `change`, the
+    mean over branches and channels of the absolute difference to the same image's gates at the smallest scale.
     """
     rows = matched_images(recordings)
     first = recordings[min(recordings)]
@@ -130,11 +129,9 @@ def _class_errors(recording: Recording, site: SiteLike) -> pd.Series:
 def example_values(recordings: Scales, values: pd.DataFrame, paths: Sequence[str], points: int = 16) -> pd.DataFrame:
     """Values of the images at `paths` for their figure, with about `points` channels; `values` are `image_values`.
 
-    Returns:
-        One row a value: `path`, `class`, `scale`, `part`, `site`, `kernels`, `channel`, `site_channels`, `value`.
-        Part "channels": attention of the larger kernel at `middle_unit`, for every nth channel, n = channels /
-        `points` (the paper's every 16th of 256). Part "units": the `ATTENTION` of `values` at `stage_ends`; it has no
-        channel.
+    One row a value: `path`, `class`, `scale`, `part`, `site`, `kernels`, `channel`, `site_channels`, `value`. Part
+    "channels": attention of the larger kernel at `middle_unit`, for every nth channel, n = channels / `points` (the
+    paper's every 16th of 256). Part "units": the `ATTENTION` of `values` at `stage_ends`; it has no channel.
     """
     sites = recordings[min(recordings)].sites
     (middle,) = select_sites(sites, [middle_unit(sites)])

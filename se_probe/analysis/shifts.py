@@ -35,12 +35,11 @@ def shift_tests(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     `values` is the table of `image_values`. Differences are taken within images, averaged with equal weights for
     classes, and tested by flipping signs (`sign_flip_test`) of the units of `strata`.
 
-    Returns:
-        One row a pair of scales and site: `SITE_COLUMNS`, `from_scale`, `to_scale`, `images`, `classes`; `sd`, the
-        spread over images of the value at the first scale; `risen`, the share of images whose value rose; `effect`
-        with `ci_low` and `ci_high` (95 %, in gate units), `p`, `p_holm` (over the sites of a pair of scales),
-        `resampling_unit` ("class" or "image") and `verdict`: "cannot be judged" with too few units for any significant
-        result, or no larger kernel; `classes_risen`, the number of classes whose mean rose.
+    One row a pair of scales and site: `SITE_COLUMNS`, `from_scale`, `to_scale`, `images`, `classes`; `sd`, the spread
+    over images of the value at the first scale; `risen`, the share of images whose value rose; `effect` with `ci_low`
+    and `ci_high` (95 %, in gate units), `p`, `p_holm` (over the sites of a pair of scales), `resampling_unit` ("class"
+    or "image") and `verdict`: "cannot be judged" with too few units for any significant result, or no larger kernel;
+    `classes_risen`, the number of classes whose mean rose.
     """
     scales: list[float] = sorted(values["scale"].unique())
     pairs = dict.fromkeys([*pairwise(scales), (scales[0], scales[-1])])

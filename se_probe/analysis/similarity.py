@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from se_probe.analysis.curves import select_classes
+from se_probe.analysis.curves import as_table, select_classes
 from se_probe.analysis.gates import chosen_sites, each_site, site_facts, site_moments
 from se_probe.analysis.protocols import GateRecording, RecordingLike, SiteLike
 from se_probe.analysis.sampling import sample_channels
@@ -42,8 +42,8 @@ def class_similarity(recording: RecordingLike, site: str, classes: Sequence[str]
     Raises:
         SeProbeError: an unknown site, or a class without images.
     """
-    (found,) = chosen_sites(recording, [site])
-    moments = select_classes(recording.moments(found.name).compute(), classes)
+    (chosen,) = chosen_sites(recording, [site])
+    moments = select_classes(recording.moments(chosen.name).compute(), classes)
     means, m2 = (moments[name].to_numpy().reshape(moments.sizes["class"], -1) for name in ("mean", "m2"))
     noise = Moments(moments["count"].to_numpy(), means.T, m2.T)
     names = [str(name) for name in moments["class"].to_numpy()]
@@ -86,31 +86,20 @@ def clustered_class_means(
 ) -> pd.DataFrame:
     """Mean gate of classes in sampled channels of a site, ordered by clustering, or with rows in a given `order`.
 
-    Returns:
-        One row a class, branch and channel: `site`, `activation`, `site_channels`, `class`, `branch`, `channel`,
-        `mean`, and the positions `row` and `column` of the class and the channel in an average-linkage clustering by
-        the root mean square difference of their means.
+    One row a class, branch and channel: `site`, `activation`, `site_channels`, `class`, `branch`, `channel`, `mean`,
+    and the positions `row` and `column` of the class and the channel in an average-linkage clustering by the root mean
+    square difference of their means.
     """
-    (found,) = chosen_sites(recording, [site])
+    (chosen,) = chosen_sites(recording, [site])
     moments = select_classes(recording.moments(site).compute(), classes)
-    picked = sample_channels(found.channels, channels, seed)
-    means = moments["mean"].isel(channel=picked).to_numpy().reshape(moments.sizes["class"], -1).astype(np.float64)
+    picked = sample_channels(chosen.channels, channels, seed)
+    table = as_table(moments[["mean"]].isel(channel=picked).assign_coords(channel=picked))
     names = moments["class"].to_numpy().astype(str)
+    means = table["mean"].to_numpy(dtype=np.float64).reshape(len(names), -1)
     rows = _leaves(means) if order is None else np.array([list(order).index(name) for name in names])
-    size = means.shape[1]
-    return pd.DataFrame(
-        {
-            "site": site,
-            "activation": found.activation,
-            "site_channels": found.channels,
-            "class": np.repeat(names, size),
-            "branch": np.tile(np.repeat(np.arange(found.branches), len(picked)), len(names)),
-            "channel": np.tile(picked, len(names) * found.branches),
-            "mean": means.ravel(),
-            "row": np.repeat(rows, size),
-            "column": np.tile(_leaves(means.T), len(names)),
-        }
-    )
+    table = table.assign(row=np.repeat(rows, means.shape[1]), column=np.tile(_leaves(means.T), len(names)))
+    columns = ["site", "activation", "site_channels", "class", "branch", "channel", "mean", "row", "column"]
+    return table.assign(site=site, activation=chosen.activation, site_channels=chosen.channels)[columns]
 
 
 def _leaves(vectors: Floats) -> NDArray[np.int64]:

@@ -23,10 +23,9 @@ def step_sites(recordings: Mapping[str, Recording], steps: Mapping[str, float], 
 
     Recordings are by label, two or more, in the order of steps.
 
-    Returns:
-        A row a step and site: `label`, `step`, and the columns of `Comparison.sites` (`site`, `depth`, `mean_gate`,
-        `sd`, `dynamic`, `open`, `closed`, `constant`, `verdict`, `specificity` with its limits, …); where effects were
-        captured, `effect`, the mean absolute effect over images and channels.
+    A row a step and site: `label`, `step`, and the columns of `Comparison.sites` (`site`, `depth`, `mean_gate`, `sd`,
+    `dynamic`, `open`, `closed`, `constant`, `verdict`, `specificity` with its limits, …); where effects were captured,
+    `effect`, the mean absolute effect over images and channels.
     """
     shared, tables = shared_images(recordings), []
     for label, recording in recordings.items():

@@ -83,16 +83,15 @@ def word_tables(
 
     Classes without a WordNet id belong to no node.
 
-    Returns:
-        Of sites, one row each. After the facts of `site_facts`: `channels` with a test, `named`, those with a word,
-        `named_share`, and `words`, the number of different ones.
+    Of sites, one row each. After the facts of `site_facts`: `channels` with a test, `named`, those with a word,
+    `named_share`, and `words`, the number of different ones.
 
-        Of channels, one row each. After the columns of `channel_facts`: `wnid` and `word` of the node where `q` is at
-        most `DISCOVERY_RATE`, else missing. `auc`: probability that a class of the node that stands out most has a
-        higher mean gate than another class (0.5 … 1). `q`: false-discovery adjusted over the site's channels, from
-        `p`, which accounts for the choice of the node. `difference`: mean gate of the node's classes less that of all
-        others. `sibling_auc`: as `auc`, against the other classes of the next wider node only; near 0.5, the gate
-        follows the wider node. `node_classes`: number of its classes. Missing where no node has enough classes.
+    Of channels, one row each. After the columns of `channel_facts`: `wnid` and `word` of the node where `q` is at most
+    `DISCOVERY_RATE`, else missing. `auc`: probability that a class of the node that stands out most has a higher mean
+    gate than another class (0.5 … 1). `q`: false-discovery adjusted over the site's channels, from `p`, which accounts
+    for the choice of the node. `difference`: mean gate of the node's classes less that of all others. `sibling_auc`: as
+    `auc`, against the other classes of the next wider node only; near 0.5, the gate follows the wider node.
+    `node_classes`: number of its classes. Missing where no node has enough classes.
 
     Source: `stats.enrichment`; WordNet 3.0.
     """

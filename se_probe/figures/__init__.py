@@ -7,7 +7,7 @@ All take `demo`, whether the network or the images are the demo's (the figure is
 from se_probe.figures.classes import channel_distribution, class_heatmap, class_similarity_matrix
 from se_probe.figures.effects import effect_agreement, effects_by_site, selectivity_effect
 from se_probe.figures.excitation import role_of_excitation, within_class
-from se_probe.figures.frame import curves_caption, model_line
+from se_probe.figures.frame import curves_caption, model_line, save_figure
 from se_probe.figures.importance import intervention_savings, specificity_importance
 from se_probe.figures.interventions import intervention_classes, intervention_cost
 from se_probe.figures.maps import gate_maps
@@ -20,7 +20,6 @@ from se_probe.figures.run_figures import (
     SCALE_FIGURES,
     RunFigure,
 )
-from se_probe.figures.save import save_figure
 from se_probe.figures.scale import scale_classes, scale_images, scale_response
 
 __all__ = [

@@ -91,11 +91,11 @@ def class_similarity_matrix(
 
 
 def _draw_tree(axes: Axes, linkage: NDArray[np.float64]) -> None:
-    """The tree with its leaves at the rows of the matrix, growing to the left."""
+    """Draw the tree with its leaves at the rows of the matrix."""
     drawn = hierarchy.dendrogram(linkage, no_plot=True)
-    for heights, places in zip(drawn["dcoord"], drawn["icoord"], strict=True):
+    for heights, leaves_at in zip(drawn["dcoord"], drawn["icoord"], strict=True):
         # scipy puts leaf k at 10 k + 5.
-        axes.plot(heights, (np.array(places) - 5) / 10, color=style.TEXT, linewidth=0.7)
+        axes.plot(heights, (np.array(leaves_at) - 5) / 10, color=style.TEXT, linewidth=0.7)
     leaves = len(linkage) + 1
     axes.set_ylim(leaves - 0.5, -0.5)
     axes.set_xlim(1.03 * float(linkage[:, 2].max()) or 1.0, 0)
@@ -134,7 +134,6 @@ def channel_distribution(
 
 
 def _draw_row(axes: Axes, values: NDArray[np.floating], row: int, colour: str) -> None:
-    """A row of dots and a box plot."""
     across = (np.arange(len(values)) * GOLDEN % 1 - 0.5) * 0.5
     axes.plot(values, row + across, "o", markersize=2.2, color=colour, alpha=0.55, markeredgewidth=0)
     line = {"color": style.TEXT, "linewidth": 0.7}

@@ -143,12 +143,12 @@ def _heat_map(axes: Axes, table: pd.DataFrame, measure: str) -> QuadMesh:
 
 
 def _spread(axes: Axes, table: pd.DataFrame, side: str, look: CurveStyle) -> None:
-    """Standard deviation of the gates over images, along the sites of a side."""
+    """Draw the standard deviation of the gates over images along the sites of one run."""
     rows = table.drop_duplicates(f"{side}_site")
     values = np.maximum(rows[f"{side}_sd"].to_numpy(dtype=np.float64), SMALLEST)
-    places = np.arange(len(rows)) + 0.5
+    positions = np.arange(len(rows)) + 0.5
     upright = side == "first"
-    axes.plot(*((values, places) if upright else (places, values)), **look.marked_line())
+    axes.plot(*((values, positions) if upright else (positions, values)), **look.marked_line())
     limits = _decades(table[["first_sd", "other_sd"]])
     if upright:
         axes.set(xscale="log", xlim=limits, xlabel="SD of gates")

@@ -83,13 +83,8 @@ class _Panel:
 
     @property
     def unit(self) -> bool:
-        """Whether the y axis is 0 to 1."""
-        return _in_unit_range(self.rows)
-
-
-def _in_unit_range(rows: pd.DataFrame) -> bool:
-    """Return whether a gate is bounded and every mean lies between 0 and 1."""
-    return rows["activation"].iloc[0] != "unbounded" and bool(rows["mean"].between(0, 1).all())
+        """Whether the y axis is 0 to 1, because the gate is bounded and every mean lies there."""
+        return self.rows["activation"].iloc[0] != "unbounded" and bool(self.rows["mean"].between(0, 1).all())
 
 
 def _split_into_panels(curves: pd.DataFrame) -> tuple[list[_Panel], str]:
@@ -174,12 +169,12 @@ def _x_label(curves: pd.DataFrame) -> str:
     return "sampled channels, in the order of their index" if sampled else "channel"
 
 
-def _plot_class(axes: Axes, rows: pd.DataFrame, look: CurveStyle, band: bool) -> None:
+def _plot_class(axes: Axes, rows: pd.DataFrame, look: CurveStyle, *, band: bool, cut: bool) -> None:
     """Draw the mean of a class as a line with sparse markers, so that overlaid lines stay visible."""
     position, mean, std = (rows[name].to_numpy() for name in ("position", "mean", "std"))
     if band and rows["std"].notna().any():
         low, high = mean - std, mean + std
-        if _in_unit_range(rows):
+        if cut:
             low, high = low.clip(0, 1), high.clip(0, 1)
         axes.fill_between(position, low, high, color=look.color, alpha=0.28, linewidth=0)
     spacing = max(1, len(rows) // 10)
@@ -199,7 +194,8 @@ def _columns(panels: Sequence[_Panel]) -> int:
 def _fill(axes: Axes, panel: _Panel, styles: Mapping[str, CurveStyle], band: bool) -> Text:
     """Draw the curves, set the scales and return the title."""
     for name, look in styles.items():
-        _plot_class(axes, panel.rows[panel.rows["class"] == name].sort_values("position"), look, band)
+        rows = panel.rows[panel.rows["class"] == name].sort_values("position")
+        _plot_class(axes, rows, look, band=band, cut=panel.unit)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=True))
     axes.set_xlim(-0.02 * panel.shown, 1.02 * panel.shown - 1)
     if panel.unit:

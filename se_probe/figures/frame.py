@@ -1,4 +1,4 @@
-"""The frame of a figure: title, caption and legend above the panels, note and demo label below."""
+"""The frame of a figure: title, caption and legend above the panels, note and demo label below; and its files."""
 
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from se_probe.figures import style
 from se_probe.figures.style import CurveStyle
+from se_probe.io.files import write_csv, write_file
 
 DEMO_LABEL = "demo stimuli, not photographs"
 
@@ -31,9 +33,11 @@ TEXT_LINE = 0.125
 LABEL_LINE = 0.16
 PANEL_HEIGHT = 1.6
 LABEL_CHARACTERS = 40
-SCREEN_DPI = 144
+SCREEN_DPI, PRINT_DPI = 144, 300
 DIGITS = 6
 """Digits of a panel's position, as a share of the figure: a thousandth of a pixel."""
+# No creation date: the same figure gives the same bytes.
+METADATA: dict[str, dict[str, str | None]] = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,7 @@ class NotebookFigure(Figure):
     """A matplotlib Figure that displays itself in a notebook without pyplot."""
 
     def _repr_png_(self) -> bytes:
-        stream = BytesIO()
-        with style.house_style():
-            self.savefig(stream, format="png", dpi=SCREEN_DPI)
-        return stream.getvalue()
+        return _rendered(self, "png", SCREEN_DPI)
 
 
 @contextmanager
@@ -232,3 +233,32 @@ def curves_caption(network: str, curves: pd.DataFrame) -> str:
     for name, rows in curves[curves["role"] == "reference"].groupby("class"):
         parts.append(f"{name}: {int(rows['count'].iloc[0])} images, equal weight per class")
     return " · ".join(parts)
+
+
+def save_figure(figure: Figure, curves: pd.DataFrame, directory: Path, stem: str) -> list[Path]:
+    """Write `stem`.png (300 dpi), .pdf, .svg and .csv (`curves`) to `directory`; return their paths.
+
+    All are rendered before the first is written, and each appears whole or not at all.
+
+    Args:
+        figure: the figure.
+        curves: the numbers behind it.
+        directory: folder; it is made where it is missing.
+        stem: name of the files without suffix.
+
+    Raises:
+        SeProbeError: the folder cannot be written.
+    """
+    contents = {suffix: _rendered(figure, suffix) for suffix in METADATA}
+    for suffix, content in contents.items():
+        write_file(directory / f"{stem}.{suffix}", content)
+    write_csv(curves, directory / f"{stem}.csv")
+    return [directory / f"{stem}.{suffix}" for suffix in (*contents, "csv")]
+
+
+def _rendered(figure: Figure, suffix: str, dpi: int = PRINT_DPI) -> bytes:
+    title = figure.get_suptitle().replace("\n", " ")
+    stream = BytesIO()
+    with style.house_style():
+        figure.savefig(stream, format=suffix, dpi=dpi, metadata={"Title": title, **METADATA[suffix]})
+    return stream.getvalue()

@@ -1,4 +1,4 @@
-"""What interventions cost: accuracy and NLL by site, and NLL by class; or one's own measure in their place."""
+"""What interventions cost: accuracy and NLL by site and NLL by class, or a measure of one's own."""
 
 import textwrap
 from dataclasses import replace
@@ -102,17 +102,17 @@ def _separate_stages(axes: Axes, table: pd.DataFrame, order: list[str]) -> None:
 
 
 def _draw_scope(axes: Axes, rows: pd.DataFrame, scope: str, order: list[str], measure: str, factor: float) -> None:
-    """A point at the first site of each row, or a bar over its sites, with its interval."""
+    """Draw a point at the first site of each row, or a bar over its sites, with its interval."""
     look_of = LOOKS[scope]
     first, last = (np.array([order.index(sites.split(",")[end]) for sites in rows["sites"]]) for end in (0, -1))
     values, low, high = (factor * rows[f"{measure}_{name}"].to_numpy() for name in ("change", "ci_low", "ci_high"))
-    places = (first + last) / 2 if scope == STAGE else first
-    axes.vlines(places, low, high, color=look_of.color, linewidth=1.0, zorder=3)
+    positions = (first + last) / 2 if scope == STAGE else first
+    axes.vlines(positions, low, high, color=look_of.color, linewidth=1.0, zorder=3)
     if scope == STAGE:
         axes.hlines(values, first - 0.35, last + 0.35, color=look_of.color, linewidth=look_of.linewidth, zorder=3)
         return
-    ordered = np.argsort(places)
-    axes.plot(places[ordered], values[ordered], **look_of.marked_line(3.2), zorder=4)
+    ordered = np.argsort(positions)
+    axes.plot(positions[ordered], values[ordered], **look_of.marked_line(3.2), zorder=4)
 
 
 def intervention_classes(

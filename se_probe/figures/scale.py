@@ -23,11 +23,7 @@ NAME_CHARACTERS = 16
 
 
 def scale_response(
-    response: pd.DataFrame,
-    *,
-    demo: bool,
-    title: str = "Scale response of the gates",
-    caption: str | None = None,
+    response: pd.DataFrame, *, demo: bool, title: str = "Scale response of the gates", caption: str | None = None
 ) -> Figure:
     """Draw the mean at each scale above, and the mean absolute change from the smallest scale below, over sites.
 
@@ -52,7 +48,6 @@ def scale_response(
 
 
 def _scale_styles(table: pd.DataFrame) -> dict[float, CurveStyle]:
-    """Return the style of each scale, the same in all figures."""
     scales = sorted(table["scale"].unique())
     return dict(zip(scales, style.class_styles([str(scale) for scale in scales]).values(), strict=True))
 

@@ -24,12 +24,12 @@ _PAUSES = (0.2, 1.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Blob(ABC):
-    """The bytes of one file; it can be pickled, so that worker processes can read it.
+    """The bytes of one file; it can be pickled for worker processes.
 
     Attributes:
         path: the file that holds them.
-        offset: where in that file they begin, None where they are all of it.
-        size: their number, None where the file has to be asked.
+        offset: where they begin in that file, None for the whole file.
+        size: their number, None where it is not known yet.
         data: the bytes, where they were read already.
     """
 
@@ -39,12 +39,7 @@ class Blob(ABC):
     data: bytes | None = field(default=None, repr=False)
 
     def read(self) -> bytes:
-        """Return the bytes.
-
-        Raises:
-            OSError: the file cannot be read, or is too large.
-            SeProbeError: its store cannot be reached.
-        """
+        """Return the bytes; OSError where they cannot be read, SeProbeError where their store cannot be reached."""
         if self.data is not None:
             return self.data
         if (size := self.length()) > LARGEST:
@@ -57,11 +52,11 @@ class Blob(ABC):
 
     @abstractmethod
     def length(self) -> int:
-        """Return the number of bytes; OSError where the file cannot be accessed."""
+        """Return the number of bytes; raise OSError where the file cannot be accessed."""
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Return a cheap fingerprint of the contents: the size, and a digest of both ends or the store's own tag."""
+        """Return a cheap fingerprint of the contents: the size and a digest of both ends, or the store's tag."""
 
     @abstractmethod
     def stream(self) -> AbstractContextManager[IO[bytes]]:
@@ -76,7 +71,7 @@ class FileBlob(Blob):
     """A file on disk, or a part of it."""
 
     def length(self) -> int:
-        """Return the number of bytes; OSError also for a pipe, which would block."""
+        """Return the number of bytes; raise OSError also for a pipe, which would block."""
         facts = os.stat(self.path)
         if not stat.S_ISREG(facts.st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
@@ -92,7 +87,7 @@ class FileBlob(Blob):
             return _fingerprint(size, first, stream.read(min(size, _END)))
 
     def stream(self) -> IO[bytes]:
-        """Open the file; OSError where it is no regular file."""
+        """Open the file; raise OSError where it is no regular file."""
         FileBlob(path=self.path).length()
         return open(self.path, "rb")
 
@@ -104,13 +99,7 @@ class FileBlob(Blob):
 
 @dataclass(frozen=True, kw_only=True)
 class StoreBlob(Blob):
-    """A file in the store of a URL, by its path there, or a part of it.
-
-    Attributes:
-        url: a URL of that store.
-        size: number of bytes, as listed.
-        tag: the store's own version of the contents: an ETag, a checksum or a time.
-    """
+    """A file in the store of a URL, or a part of it; `tag` is its version there: an ETag, a checksum or a time."""
 
     url: str
     size: int
@@ -130,7 +119,7 @@ class StoreBlob(Blob):
         return stream
 
     def _read(self) -> bytes:
-        """Read the bytes; raise OSError for a missing file, SeProbeError where the store fails three times."""
+        """Read the bytes, in three attempts."""
         for pause in (*_PAUSES, None):
             try:
                 return self._fetched()

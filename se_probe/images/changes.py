@@ -213,12 +213,8 @@ def changed_transform(
 ) -> Transform:
     """Return a network's transform with a change in it; it can be pickled where `transform` can.
 
-    Args:
-        change: the change.
-        transform: the network's: a `Compose` with a step that makes a tensor, as timm makes them, or torchvision's
-            transform of a classifier.
-        preprocessing: the network's, with "interpolation" and "mean".
-        seed: of random changes.
+    `transform` is a `Compose` with a step that makes a tensor, as timm makes them, or torchvision's transform of a
+    classifier; `preprocessing` is the network's, with "interpolation" and "mean"; `seed` is that of random changes.
     """
     if change.name == CROP and change.own is None:
         return Enlarge(change.strength, resampling(preprocessing), transform)

@@ -1,4 +1,4 @@
-"""Match the labels that data carries to the classes of a network, and check that predictions agree with them."""
+"""Match the labels of data to the classes of a network, and check that predictions agree with them."""
 
 from __future__ import annotations
 
@@ -28,17 +28,16 @@ class Matched:
     labels: LabelSpace
 
     def summary(self, images: int) -> str:
-        """Return how many classes and images there are, and how many classes the network does not know."""
+        """Return the numbers of classes, images and classes unknown to the network, as text."""
         foreign = sum(image_class.index is None for image_class in self.by_text.values())
         unknown = f", {foreign} of the classes without a known output unit" if foreign else ""
         return f"({len(self.by_text)} classes, {images} images{unknown})"
 
 
 def match_labels(texts: Iterable[str], labels: LabelSpace | None, where: str) -> Matched:
-    """Match each label text of the data to a class; all texts are of one kind.
+    """Match each label text of the data to a class; all texts are of one kind: indices, WordNet ids or names.
 
-    An index is the number of the network's output unit. WordNet ids and names that the network does not know
-    become classes without an output unit.
+    An index is an output unit. WordNet ids and names that the network does not know become classes without a unit.
     """
     ordered = sorted(set(texts))
     kind = _kind(ordered, labels, where)
@@ -49,12 +48,15 @@ def match_labels(texts: Iterable[str], labels: LabelSpace | None, where: str) ->
 
 
 def label_disagreement(labels: Sequence[int | None], predictions: Sequence[int]) -> str | None:
-    """Return a warning where only shuffled labels or an untrained network explain how predictions disagree with labels.
+    """Return a warning where labels are shuffled or the network is untrained, judging by its top-1 predictions.
 
-    Asked of at least 50 labelled images of at least 5 classes. The line is given when the top-1 accuracy is not
-    above what predictions that ignore the labels would give (one-sided binomial test at 0.001), or is below a
-    quarter of what it would be if each class had the name that the network most often gives it (asked with 5
-    images a class or more). Labels are output units; None stands for an image whose class has none.
+    At least 50 labelled images of at least 5 classes are needed. The warning is given when the accuracy is not above
+    that of predictions that ignore the labels (one-sided binomial test at 0.001), or, with 5 images a class or more,
+    below a quarter of what the best renaming of classes would reach.
+
+    Args:
+        labels: output unit of each image's class, None for a class without one.
+        predictions: predicted output unit of each image.
 
     Raises:
         ValueError: there are not as many predictions as labels.
@@ -92,7 +94,7 @@ def _kind_of(text: str, labels: LabelSpace | None) -> str:
     if is_wnid(text):
         return "wnid"
     numeric = text.isdecimal() and text.isascii()
-    # Where the network's own classes are called by numbers, a number is first of all such a name.
+    # A number is a name first where the network's own classes are called by numbers.
     named = numeric and labels is not None and any(text in c.lemmas for c in labels.candidates(text))
     return "index" if numeric and not named else "class name"
 
@@ -126,7 +128,7 @@ def _refuse_shared_classes(by_text: Mapping[str, ImageClass], labels: LabelSpace
     known = frozenset(labels.classes if labels else ())
     first: dict[ImageClass | str, str] = {}
     for text, image_class in by_text.items():
-        # A class that only the data knows is reached by its name, however that is spelt.
+        # A class that only the data has is identified by its name in any spelling.
         named = image_class not in known and image_class.wnid is None and image_class.index is None
         earlier = first.setdefault(name_key(text) if named else image_class, text)
         if earlier != text:
@@ -136,7 +138,7 @@ def _refuse_shared_classes(by_text: Mapping[str, ImageClass], labels: LabelSpace
 
 
 def _rename_foreign(by_text: Mapping[str, ImageClass], labels: LabelSpace | None) -> dict[str, ImageClass]:
-    # The network's classes keep their names, so that a class resolved in the network's labels equals the data's.
+    # The network's classes keep their names, so that they equal those resolved in the network's labels.
     known = frozenset(labels.classes if labels else ())
     names = Counter(image_class.name.lower() for image_class in known | frozenset(by_text.values()))
     return {
@@ -156,7 +158,7 @@ def _joined(by_text: Mapping[str, ImageClass], labels: LabelSpace | None, where:
 
 
 def _renamed_accuracy(pairs: Sequence[tuple[int, int]]) -> float:
-    """Return the accuracy if each class had the name that is predicted most often for it, each name given once."""
+    """Return the accuracy after a greedy one-to-one renaming of classes to predictions."""
     taken: set[int] = set()
     named: set[int] = set()
     correct = 0

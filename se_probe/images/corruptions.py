@@ -1,4 +1,4 @@
-"""What changes do to the pixels of a picture, with the parameters of ImageNet-C where it has the change."""
+"""Changes of the pixels of a picture, with the parameters of ImageNet-C where it has the change."""
 
 from __future__ import annotations
 

@@ -19,24 +19,23 @@ from se_probe.errors import SeProbeError, first_line, message_of
 
 _END_OF_IMAGE = b"\xff\xd9"
 _LONGEST_STRIP = 500
-# Steps of timm's own that make a tensor of an image, as torchvision's do.
+# timm's own steps that make a tensor of an image.
 _MAKE_TENSORS = ("ToTensor", "MaybeToTensor")
 
 
 class UndecodableImageError(Exception):
-    """An image that cannot be decoded; the message is the reason, without the path."""
+    """An image that cannot be decoded; the message is the reason."""
 
 
 def decode_rgb(opener: Callable[[], Image.Image]) -> Image.Image:
     """Open an image and decode it to 8-bit RGB.
 
-    As in the evaluation code of timm and torchvision, an orientation in the EXIF data is not applied and an
-    alpha channel is dropped. Sixteen-bit grey values are scaled to eight bits. Animations give their
-    first frame.
+    As in the evaluation code of timm and torchvision, an EXIF orientation is ignored and an alpha channel is dropped.
+    Sixteen-bit grey values are scaled to eight bits. Of an animation the first frame is taken.
 
     Raises:
-        UndecodableImageError: the file is missing, empty, damaged, truncated, not an image, extremely
-            elongated, or so large that Pillow treats it as a decompression bomb.
+        UndecodableImageError: the file is missing, damaged, truncated, no image, extremely elongated, or so large that
+            Pillow treats it as a decompression bomb.
         SeProbeError: the store that holds it cannot be reached; the image itself may be sound.
     """
     with pillow_settings():
@@ -72,8 +71,8 @@ class DeviceDecoder:
     """Decodes JPEGs on a device and transforms them there.
 
     Args:
-        transform: the network's transform of images. Those of torchvision take tensors as well; in a `Compose`, as
-            timm makes them, the step that makes a tensor of an image becomes a change of scale.
+        transform: the network's transform. Those of torchvision take tensors as well; in a `Compose`, as timm makes
+            them, the step that makes a tensor becomes a change of scale.
         device: where images are decoded and stay.
 
     Raises:
@@ -120,7 +119,7 @@ def makes_tensor(step: object) -> bool:
 
 
 def encoded_jpeg(opener: Callable[[], Image.Image]) -> bytes | None:
-    """Return the bytes of a complete 8-bit RGB JPEG, None for any other image; Pillow then decodes or rejects it."""
+    """Return the bytes of a complete 8-bit RGB JPEG, None for any other image."""
     try:
         with pillow_settings():
             image = opener()
@@ -137,7 +136,7 @@ def encoded_jpeg(opener: Callable[[], Image.Image]) -> bytes | None:
 
 
 def _require_shape(image: Image.Image) -> None:
-    """Refuse elongated images, whose long side would fill the memory once the short side is resized."""
+    """Refuse elongated images, whose long side could fill the memory after resizing."""
     short, long = sorted(image.size)
     if long > _LONGEST_STRIP * short:
         raise ValueError(f"{image.width}×{image.height} pixels: one side is over {_LONGEST_STRIP} times the other")

@@ -1,4 +1,4 @@
-"""A set of labelled images: its samples, its classes, how it is laid out, and where its bytes come from."""
+"""A set of labelled images: its samples, its classes, its layout, and the source of its bytes."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Sample:
     """One image.
 
     Attributes:
-        path: its identity within the data, with "/" and relative to the data's root.
+        path: its path relative to the data's root, with "/", which identifies it.
         image_class: its class.
-        fingerprint: changes with its contents, so that a resumed run can refuse other images under the same names;
-            None for streams, drawings, and samples that were not selected.
+        fingerprint: changes with its contents, so that a resumed run notices other images under the same names; None
+            for streams, drawings, and samples that were not selected.
     """
 
     path: str
@@ -37,10 +37,10 @@ class ImageSource(Protocol):
     """Random access to the images of a set, from any process."""
 
     def open(self, path: str) -> Image.Image:
-        """Return the image of the sample with that path, undecoded where it comes from a file."""
+        """Return the image of a sample's path, undecoded where it comes from a file."""
 
     def fingerprint(self, path: str) -> str | None:
-        """Return a fingerprint of that image's contents, None where they cannot change."""
+        """Return a fingerprint of the image's contents, None where they cannot change."""
 
 
 @runtime_checkable
@@ -53,7 +53,7 @@ class ImageStream(Protocol):
 
 @dataclass(frozen=True)
 class FileSource:
-    """Images in files or inside tar files, on disk or in a store."""
+    """Images in files or tars, on disk or in a store."""
 
     blobs: Mapping[str, Blob] = field(repr=False)
 
@@ -62,7 +62,7 @@ class FileSource:
         return open_bytes(self.blobs[path].read())
 
     def fingerprint(self, path: str) -> str:
-        """Return the size of a file and a digest of its ends, "unreadable" where it cannot be read."""
+        """Return a fingerprint of the file, "unreadable" where it cannot be read."""
         try:
             return self.blobs[path].fingerprint()
         except OSError:
@@ -85,11 +85,16 @@ def _formats() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Labelled images in a fixed order: by class in label order and by path, a stream's in the stream's order.
+    """Labelled images in a fixed order: by class and path, or in the order of the stream.
 
-    `labels` holds the network's classes and, after them, those of the data that the network has no unit for;
-    `layout` says in words what was found; `ignored` counts files that are no image or are outside the layout;
-    `location` is their path on this machine or their URL, None where that is no valid text or may hold a secret.
+    Attributes:
+        title: the name of the set.
+        samples: the images.
+        labels: the network's classes, followed by classes of the data without an output unit.
+        layout: description of the layout.
+        ignored: number of files that are no image or are outside the layout.
+        source: where the images' bytes come from.
+        location: path on this machine or URL, None where that is no valid text or may hold a secret.
     """
 
     title: str

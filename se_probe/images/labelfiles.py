@@ -27,7 +27,7 @@ _EXPECTED = (
 
 
 class NoLabelFileError(SeProbeError):
-    """No file names any of the images, and labels are needed."""
+    """No file labels the images."""
 
 
 def read_tiny_annotations(text: str) -> dict[str, str]:
@@ -61,13 +61,13 @@ def read_kaggle_solution(text: str) -> dict[str, str]:
 def find_label_file(listing: Listing, images: Iterable[str], labels: LabelSpace | None) -> tuple[str, dict[str, str]]:
     """Return the name of the text file beside or in the folder that labels every image, and the label of each.
 
-    Its lines are `name label`, after a header or not; the name may lack folders or the extension. Between tabs or
-    commas the label is an index, a wnid or the name of a class in `labels`; after a space an index or a wnid.
+    Its lines are `name label`, with or without a header; the name may lack folders or the extension. After a tab or
+    comma the label is an index, a wnid or the name of a class in `labels`; after a space an index or a wnid.
 
     Raises:
         NoLabelFileError: there is none.
-        SeProbeError: it leaves an image out, gives one two labels or is not clear, two files disagree,
-            or it is the devkit's list of class ids, whose order is not that of the network's output.
+        SeProbeError: it is incomplete, contradictory or unclear, two files disagree, or it is the devkit's list of
+            class ids, whose order is not that of the network's output.
     """
     wanted = tuple(images)
     texts = _texts(listing)
@@ -105,10 +105,9 @@ def _contradiction(file: str, name: str, one: str, other: str) -> SeProbeError:
 
 
 def _texts(listing: Listing) -> list[tuple[str, str]]:
-    """Return the names and contents of text files in and beside the folder."""
     texts = []
     for name, blob in ({name: listing.files[name] for name in listing.others} | dict(listing.beside)).items():
-        # Any file may be beside the images; one that cannot be read, or is no text, says nothing about them.
+        # Files beside the images may be anything; those that are no text are not label files.
         with suppress(OSError, SeProbeError):
             if name.lower().endswith(_TEXT_SUFFIXES) and blob.length() <= _LARGEST_TEXT:
                 texts.append((name, read_text(blob, name)))
@@ -116,10 +115,7 @@ def _texts(listing: Listing) -> list[tuple[str, str]]:
 
 
 def _labelled(file: str, text: str, images: tuple[str, ...], labels: LabelSpace | None) -> dict[str, str] | None:
-    """Return the labels of those images that a file labels.
-
-    None where the file names no image; nothing where it does, and its lines are not clear.
-    """
+    """Return the labels in a file: None where it names no image, empty where its lines are not clear."""
     rows = [_name_and_label(line) for line in text.splitlines() if line.strip()]
     exact, stems = _by_name(rows, _base), _by_name(rows, _stem)
     named = {}
@@ -146,7 +142,7 @@ def _by_name(rows: Iterable[_Row], key: Callable[[str], str]) -> dict[str, list[
 
 
 def _are_labels(rows: Sequence[_Row], named: Mapping[str, Iterable[str]], labels: LabelSpace | None) -> bool:
-    """Return whether every line has a label; the first may be a header instead."""
+    """Return whether every line has a label, except perhaps the first, a header."""
     stems = {_stem(image) for image in named}
     header = len(rows) > 1 and _stem(rows[0].name) not in stems
     lines = rows[1:] if header and not _is_number(rows[0].label) else rows
@@ -160,7 +156,7 @@ def _is_number(label: str) -> bool:
 
 
 class _Row(NamedTuple):
-    """The parts of a line; `separated` by a tab or comma and not by a space."""
+    """The parts of a line, and whether a tab, comma or semicolon separates them, not a space."""
 
     name: str
     label: str
@@ -181,7 +177,7 @@ def _name_and_label(line: str) -> _Row:
 
 
 def _base(name: str) -> str:
-    # Composed, because a label file and a file system may write one accent in two ways.
+    # Composed, because file systems may store accents decomposed.
     return PurePosixPath(unicodedata.normalize("NFC", name)).name
 
 

@@ -27,7 +27,7 @@ EXPECTED = (
     "files with a label file"
 )
 ONE_CLASS = "images"
-"""The class of images of which nothing says the class."""
+"""The class of images without labels."""
 _FLAT_WNID = re.compile(r"(n\d{8})_.+")
 _ILSVRC = re.compile(r"ILSVRC2012_val_\d{8}\.\w+", re.IGNORECASE)
 # Names that split a data set, never classes of it.
@@ -36,7 +36,7 @@ _NOT_CLASSES = frozenset({"train", "training", "val", "valid", "validation", "te
 
 @dataclass(frozen=True)
 class Layout:
-    """What was found, in words with a `{kind}` to fill in, and the label text of each image."""
+    """A description of the layout, with a placeholder `{kind}`, and the label text of each image."""
 
     words: str
     labelled: Mapping[str, str] = field(repr=False)
@@ -68,7 +68,7 @@ def _tiny_imagenet(listing: Listing) -> Layout | None:
     within = "" if name.startswith("../") and Path(listing.root).name == "images" else f"{folder}images"
     images = [image for image in listing.images if os.path.dirname(image) == within]
     if not images:
-        # The images were moved to folders of their classes, and only the text file stayed.
+        # The images were moved to class folders; only the text file stayed.
         return None
     wnids = read_tiny_annotations(text)
     labelled = {image: wnids[os.path.basename(image)] for image in images if os.path.basename(image) in wnids}
@@ -85,7 +85,7 @@ def _kaggle(listing: Listing) -> Layout | None:
     labelled = {i: wnids[PurePosixPath(i).stem] for i in listing.images if PurePosixPath(i).stem in wnids}
     folders = {os.path.dirname(image) for image in labelled}
     if len(folders) != 1:
-        # The images were moved to folders of their classes, or are not here at all.
+        # The images were moved to class folders, or are not here.
         return None
     folder = folders.pop()
     images = [image for image in listing.images if os.path.dirname(image) == folder]
@@ -94,7 +94,7 @@ def _kaggle(listing: Listing) -> Layout | None:
 
 
 def _find_annotation(listing: Listing, basename: str) -> tuple[str, str, str] | None:
-    """Return name, folder prefix and text of the one file of that name in the listing or just beside it."""
+    """Return name, folder prefix and text of the only file of that name in or just beside the listing."""
     names = [name for name in listing.others if os.path.basename(name) == basename]
     if len(names) > 1:
         raise SeProbeError(

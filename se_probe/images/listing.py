@@ -1,4 +1,4 @@
-"""The files of a data folder or tar: which are images, and the bytes of each."""
+"""List the files of a data folder or tar."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _UNREADABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Listing:
-    """The visible files below a root, by their path relative to it with "/"; hidden ones are left out.
+    """The visible files below a root, by relative path with "/", and the number of hidden ones.
 
-    `look_beside` returns the files in the folder that holds the root, where a label file may be, named `../NAME`.
+    `look_beside` returns the files beside the root, named `../NAME`: a label file may be there.
     """
 
     root: str
@@ -36,7 +36,7 @@ class Listing:
 
     @cached_property
     def beside(self) -> Mapping[str, Blob]:
-        """The files in the folder that holds the root, by their names; none where it may not be read."""
+        """The files beside the root, none where their folder may not be read."""
         return self.look_beside()
 
     @cached_property
@@ -51,7 +51,7 @@ class Listing:
 
 
 def read_text(blob: Blob, name: str) -> str:
-    """Return the bytes of a text file as text."""
+    """Return the text of a file with labels."""
     try:
         return blob.read().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -65,9 +65,9 @@ def is_image(name: str) -> bool:
 
 
 def readable(name: str) -> str:
-    """Return a file's name as text that every table, page and terminal can show in one line.
+    """Return a file's name as one line of printable text.
 
-    Control characters and bytes that are not UTF-8 become `\\x0a`, `\\xff`; every other name stays as it is.
+    Control characters and bytes that are not UTF-8 become `\\x0a`, `\\xff`; other names stay as they are.
     """
     return _UNREADABLE.sub(_escaped, name)
 
@@ -89,10 +89,9 @@ def _files_beside(root: Path) -> dict[str, Blob]:
 
 
 def list_files(root: Path) -> Listing:
-    """List the files below a folder, in a .tar file (tars within it included), or in a folder of .tar files.
+    """List the files below a folder, in a .tar file (with nested tars), or in a folder of .tar files.
 
-    Symbolic links are followed, except to a folder that contains them. In a folder of tars, each tar counts as a
-    folder of its name.
+    Symbolic links are followed, except to a folder that contains them. Each tar counts as a folder of its name.
     """
     beside = partial(_files_beside, root)
     if root.is_file():
@@ -111,7 +110,7 @@ def list_files(root: Path) -> Listing:
 
 
 def folder_listing(root: str, found: Iterable[tuple[str, Blob]], beside: Beside) -> Listing:
-    """Return the visible files of a folder, or the members of its tars where it holds those and no images."""
+    """Return the visible files of a folder, or the members of its tars where it holds tars and no images."""
     listing = _visible(root, found, beside)
     tars = [name for name in listing.others if name.lower().endswith(".tar")]
     if tars and not listing.images:
@@ -121,7 +120,7 @@ def folder_listing(root: str, found: Iterable[tuple[str, Blob]], beside: Beside)
 
 
 def tar_listing(root: str, tars: Mapping[str, tuple[str, Blob]], beside: Beside) -> Listing:
-    """Return the visible members of tars, each given by the prefix of its names, what it is called and its bytes."""
+    """Return the visible members of tars, given by the prefix of their members: name for messages, and bytes."""
     members = (item for prefix, (shown, tar) in tars.items() for item in _tar_members(tar, shown, prefix))
     return _visible(root, members, beside)
 
@@ -138,17 +137,17 @@ def _walk(folder: str | Path, prefix: str, ancestors: frozenset[str]) -> Iterato
             raise
         return  # removed since its parent was listed
     for entry in found:
-        # Of a link that leads to itself, or through a folder that may not be read, entry.is_dir raises.
+        # entry.is_dir raises for links to themselves or through unreadable folders.
         is_folder = os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
         if is_folder:
             yield from _walk(entry.path, f"{prefix}{entry.name}/", ancestors | {real})
         else:
-            # A dangling link is listed, so that it is reported as an unreadable image.
+            # Dangling links are listed, so that they are reported as unreadable images.
             yield prefix + entry.name, FileBlob(path=entry.path)
 
 
 def _visible(root: str, found: Iterable[tuple[str, Blob]], beside: Beside) -> Listing:
-    """Return the files that are not hidden, each under a name that can be shown."""
+    """Return the files that are not hidden, under printable names."""
     files: dict[str, Blob] = {}
     raws: dict[str, str] = {}
     hidden = 0
@@ -184,7 +183,7 @@ def _members(stream: IO[bytes], whole: Blob, prefix: str, start: int) -> Iterato
             if name.lower().endswith(".tar"):
                 yield from _members(inner, whole, name[: -len(".tar")] + "/", start + member.offset_data)
             else:
-                # Labels are read during the scan: thousands in a remote tar would otherwise take one request each.
+                # Labels are read during the scan: in a remote tar each would otherwise take a request.
                 is_label = name.lower().endswith(_LABELS) and member.size <= _LARGEST_LABEL
                 data = inner.read() if is_label else None
                 yield name, whole.part(start + member.offset_data, member.size, data)

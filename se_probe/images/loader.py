@@ -1,4 +1,4 @@
-"""Decode and transform the selected images in batches, in order, and name those that cannot be decoded."""
+"""Load the selected images in batches, in order, and report those that cannot be decoded."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def batches(
 
 
 def _loaded(items: Dataset[_Item], batch_size: int, workers: int, collate: Callable[[list[_Item]], Any]) -> Any:
-    """Return an iterator over collated items, in this process where the system starts no others."""
+    """Return an iterator over collated items, without workers where the system cannot start any."""
     loader = partial(
         DataLoader[_Item],
         items,
@@ -142,7 +142,7 @@ def _loaded(items: Dataset[_Item], batch_size: int, workers: int, collate: Calla
         generator=torch.Generator().manual_seed(0),
     )
     try:
-        # Try to make as many locks as the loader's queues need, because the loader does not clean up after a failure.
+        # A trial of the locks that the loader's queues need, because the loader does not clean up after a failure.
         _ = [Lock() for _ in range(4 * (workers + 2) if workers else 0)]
         return iter(loader(num_workers=workers))
     except OSError as error:
@@ -193,14 +193,14 @@ class _StreamedItems(IterableDataset[_Item]):
 
 
 def _unstacked(items: list[_Item]) -> list[_Item | tuple[int, NDArray[np.float32]]]:
-    # As arrays, because each tensor that a worker sends keeps a file open.
+    # Arrays, because each tensor that a worker sends keeps a file open.
     return [(item[0], item[1].numpy()) if isinstance(item, tuple) else item for item in items]
 
 
 def _decoded(
     items: list[_Item | tuple[int, NDArray[np.float32]]], decoder: DeviceDecoder, transform: Transform
 ) -> list[_Item]:
-    """Decode JPEGs on the device as one batch; where one is damaged, one by one with Pillow as the fallback."""
+    """Decode JPEGs on the device as one batch; where one is damaged, one by one, with Pillow as the fallback."""
     encoded = {item.index: item.data for item in items if isinstance(item, _Encoded)}
     try:
         images = dict(zip(encoded, decoder(list(encoded.values())), strict=True)) if encoded else {}

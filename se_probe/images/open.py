@@ -15,26 +15,26 @@ from se_probe.images.listing import Listing, readable
 from se_probe.images.public import fetched_folder, full_name, is_public_name, public_set
 from se_probe.images.remote import list_place, list_shards, shown_url
 from se_probe.images.timm_datasets import is_dataset_name, open_hugging_face
-from se_probe.io.urls import is_url
+from se_probe.io.files import is_url
 from se_probe.labels import LabelSpace, imagenet
 
 
 def open_images(data: str | Path, labels: LabelSpace | None = None, *, unlabelled: bool = False) -> ImageSet:
-    """Return the labelled images of a folder, a .tar file, a public set, or a data set named as timm names it.
+    """Return the labelled images of a folder, a .tar file, a public set, or a data set by its name in timm.
 
-    A folder or .tar may be behind a URL of fsspec's (`s3://`, `gs://`, `memory://` ...), a .tar on a web server too.
+    A folder or .tar may be behind an fsspec URL (`s3://`, `gs://`, `memory://` ...), a .tar also on a web server.
     Folders: `<wnid>/`, `<class name>/`, `<index>/` (the number of the network's output unit), flat `<wnid>_*.JPEG`,
     flat files with a label file, the validation images of Tiny-ImageNet and of Kaggle's ImageNet.
 
     Args:
-        data: a path; a URL; a public set that `se_probe.fetch` brings (`imagenetv2`, `tiny-imagenet`); `hfds/NAME` or
-            `hfids/NAME`, with `#SPLIT` where there are several; `wds/PLACE`, a folder or pattern of shards. A folder
-            called like one of them is given as `./hfds/...`.
+        data: a path; a URL; a public set that `se_probe.fetch` downloads (`imagenetv2`, `tiny-imagenet`); `hfds/NAME`
+            or `hfids/NAME`, with `#SPLIT` where there are several; `wds/PLACE`, a folder or pattern of shards. A
+            folder of such a name is given as `./hfds/...`.
         labels: the network's classes; without them, names and WordNet ids are classes of the data's own.
-        unlabelled: whether images in one folder of which nothing says the classes are one class, "images".
+        unlabelled: whether images without any labels are accepted, as one class "images".
 
     Raises:
-        SeProbeError: there is nothing there, or it is not clear which image is of which class.
+        SeProbeError: there are no images, or their classes are not clear.
     """
     name = str(data)
     if is_dataset_name(name):
@@ -72,7 +72,7 @@ def _image_set(listing: Listing, layout: Layout, labels: LabelSpace | None) -> I
 
 
 def _location(place: str | Path) -> str | None:
-    """Return where the data can be found again, None where that is no valid text or may hold a secret."""
+    """Return the path or URL of the data, None where it is no valid text or may hold a secret."""
     if is_url(place):
         return str(place) if shown_url(str(place)) == str(place) else None
     path = str(Path(place).expanduser().resolve())
@@ -80,7 +80,6 @@ def _location(place: str | Path) -> str | None:
 
 
 def _indices_as_wnids(layout: Layout, where: str) -> Layout:
-    """Return a layout of folders named by ImageNet-1k's indices with their WordNet ids, which any network knows."""
     wnids = {str(image_class.index): image_class.wnid for image_class in imagenet().classes}
     other = next((text for text in layout.labelled.values() if text not in wnids), None)
     if other is not None:
@@ -108,7 +107,7 @@ class Drawings:
 
 
 def demo_images() -> ImageSet:
-    """Return the demo's held-out drawings of each of its classes, drawn when they are opened."""
+    """Return the demo's held-out drawings of each class, drawn when they are opened."""
     from se_probe.demo import DEMO_CLASSES, DEMO_INSTANCES
 
     samples = (

@@ -1,4 +1,4 @@
-"""List the images of a place: a folder in any layout or a tar, on disk or behind a URL of fsspec's, or shards."""
+"""List the files of a folder, a tar or shards, on disk or behind an fsspec URL."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fsspec.spec import AbstractFileSystem
 from se_probe.errors import SeProbeError, first_line
 from se_probe.images.blobs import Blob, FileBlob, StoreBlob
 from se_probe.images.listing import Listing, folder_listing, list_files, readable, tar_listing
-from se_probe.io.urls import is_url, storage_errors
+from se_probe.io.files import is_url, storage_errors
 
 _WEB = re.compile(r"(?:(?:simplecache|filecache|blockcache)::)?https?://", re.IGNORECASE)
 _PASSWORD = re.compile(r"(?<=://)[^/@:]*:[^/@]*@")
@@ -30,7 +30,7 @@ _TAGS = ("ETag", "etag", "md5Hash", "crc32c", "checksum", "LastModified", "mtime
 
 
 def list_place(place: str | Path) -> Listing:
-    """Return the files of a folder or tar, on disk or behind a URL (`file://` is a path like any other)."""
+    """Return the files of a folder or tar, on disk or behind a URL."""
     if not is_url(place):
         return list_files(Path(place).expanduser())
     url, shown = str(place), shown_url(str(place))
@@ -49,7 +49,7 @@ def list_place(place: str | Path) -> Listing:
 
 
 def shown_url(url: str) -> str:
-    """Return a URL without what may be secret in it: a password before the host, a signature after the path."""
+    """Return a URL without possible secrets: a password before the host, a signature after the path."""
     return readable((_SIGNED if _WEB.match(url) else _PASSWORD).sub("", url))
 
 
@@ -69,20 +69,20 @@ def _store_listing(url: str, shown: str, system: Any, root: str) -> Listing:
 
 
 def _blob(url: str, path: str, facts: Mapping[str, Any]) -> StoreBlob:
-    """Return a file of a store with its size and version as listed, whichever of the usual keys holds the version."""
+    """Return a file of a store with its size, and its version under the first of the usual keys."""
     tag = next((str(facts[key]) for key in _TAGS if facts.get(key)), "")
     return StoreBlob(url=url, path=path, size=int(facts.get("size") or 0), tag=tag)
 
 
 def _strict(system: Any) -> dict[str, str]:
-    """Return the option that makes fsspec's own walk raise at an unreadable folder instead of skipping it."""
+    """Return the option that makes fsspec's own walk raise at unreadable folders."""
     walks = type(system).find is AbstractFileSystem.find
     walks |= getattr(type(system), "_find", None) is AsyncFileSystem._find
     return {"on_error": "raise"} if walks else {}
 
 
 def _named(blobs: Mapping[str, Blob], root: str, shown: str) -> Iterator[tuple[str, Blob]]:
-    """Name each file by its path below the root; some stores list an empty entry for a folder."""
+    """Yield each file with its path below the root, without the entries that some stores list for folders."""
     prefix = f"{root}/" if root else ""
     for path, blob in sorted(blobs.items()):
         if not path.startswith(prefix):
@@ -93,9 +93,9 @@ def _named(blobs: Mapping[str, Blob], root: str, shown: str) -> Iterator[tuple[s
 
 
 def list_shards(place: str, where: str) -> Listing:
-    """List the files in the tars of a folder or of a pattern such as `data/val-{000..007}.tar`.
+    """List the files in the tars of a folder or of a pattern such as `data/val-{000..007}.tar`; no command is run.
 
-    Each tar counts as a folder of its name. A pattern never runs a command.
+    Each tar counts as a folder of its name.
     """
     if Path(place).expanduser().is_dir() or not place.endswith(".tar"):
         return list_place(place)
@@ -109,7 +109,6 @@ def list_shards(place: str, where: str) -> Listing:
 
 
 def _expanded(pattern: str, where: str) -> list[str]:
-    """Expand ranges (`{000..007}`) and lists (`{a,b}`) in braces."""
     before, braces, after = _BRACES.split(pattern, maxsplit=1) if _BRACES.search(pattern) else (pattern, None, "")
     if braces is None and not set(pattern) & set("{}$"):
         return [pattern]
@@ -164,7 +163,7 @@ def _require_ranges(system: Any, path: str, shown: str) -> None:
 
 
 def _why(error: FileNotFoundError) -> str:
-    """Return a web server's status, because fsspec reports every failure as a missing file."""
+    """Return the reason: fsspec reports every status of a web server as a missing file."""
     cause = error.__cause__
     status = getattr(cause, "status", None)
     return f"the server answers {status}" if status else first_line(cause if isinstance(cause, Exception) else error)

@@ -1,4 +1,4 @@
-"""Select images of a set by a stated rule that depends on a seed only."""
+"""Select images of a set by a stated, seeded rule."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Selected:
 
 @dataclass(frozen=True)
 class Selection:
-    """The selected samples in the order of the image set, and the rule that selected them, in words.
+    """The selected samples in the order of the image set, and the rule that selected them.
 
     `chosen` are the requested classes in the requested order. Their images also belong to the reference, unless
     `reference_per_class` is 0 (no reference).
@@ -66,14 +66,14 @@ def select(
 ) -> Selection:
     """Select up to `per_class` images of each chosen class and `reference_per_class` of every other class.
 
-    Which images of a class are drawn depends on the seed, the class and the names of its images, not on other
-    classes nor on any order on disk; fewer images of the same class are always a subset of more.
+    The draw within a class depends on the seed, the class and the names of its images only, and fewer images are always
+    a subset of more.
 
     Args:
         images: the labelled images.
         chosen: the classes to compare.
-        per_class: images of each chosen class, at the most.
-        reference_per_class: images of every other class, at the most; 0 for none.
+        per_class: most images of each chosen class.
+        reference_per_class: most images of every other class; 0 for none.
         seed: seed of the draw within classes that have more images.
 
     Raises:
@@ -90,10 +90,10 @@ def select(
             members = sorted(members, key=lambda position: _rank(images.samples[position], seed))
         drawn += members[: limits[image_class]]
     drawn.sort()
-    asked = frozenset(chosen)
+    requested = frozenset(chosen)
     samples = _with_fingerprints(images, [images.samples[position] for position in drawn])
     entries = tuple(
-        Selected(sample, "chosen" if sample.image_class in asked else "reference", position)
+        Selected(sample, "chosen" if sample.image_class in requested else "reference", position)
         for sample, position in zip(samples, drawn, strict=True)
     )
     others = f"{reference_per_class} of every other class" if reference_per_class else "none of any other class"
@@ -128,15 +128,15 @@ def _with_fingerprints(images: ImageSet, samples: Sequence[Sample]) -> list[Samp
     source = images.source
     if isinstance(source, ImageStream):
         return list(samples)
-    # Threads, because opening a file of a network file system takes a millisecond.
+    # Threads, because opening a file on a network file system takes a millisecond.
     with ThreadPoolExecutor(_THREADS) as pool:
         prints = pool.map(source.fingerprint, [sample.path for sample in samples])
         return [replace(sample, fingerprint=found) for sample, found in zip(samples, prints, strict=True)]
 
 
 def _rank(sample: Sample, seed: int) -> tuple[bytes, str]:
-    # A hash instead of a random generator is independent of numpy's version and of added images. The folder is left
-    # out, so that the same data below another root gives the same draw.
+    # Unlike a random generator, a hash depends neither on NumPy's version nor on added images; without the folder, nor
+    # on the root.
     class_key = sample.image_class.wnid or sample.image_class.name
     text = f"{seed}/{class_key}/{PurePosixPath(sample.path).name}"
     return hashlib.sha256(text.encode()).digest(), sample.path

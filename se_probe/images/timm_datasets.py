@@ -1,7 +1,7 @@
 """Open data sets by the names that timm's `create_dataset` takes: hfds/, hfids/ and wds/.
 
-Hugging Face's library is used directly, because timm's own dataset puts the next image in the place of one that it
-cannot decode. WebDataset's shards are tars and are read as such, with random access.
+Hugging Face's library is used directly, because timm's dataset replaces an undecodable image by the next one.
+WebDataset's shards are read as tars, with random access.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def is_dataset_name(data: str) -> bool:
 
 
 def open_hugging_face(name: str, labels: LabelSpace | None) -> ImageSet:
-    """Return the labelled images of `hfds/NAME`, which the library downloads and stores, or of `hfids/NAME`, streamed.
+    """Return the labelled images of `hfds/NAME`, stored on disk, or of `hfids/NAME`, streamed.
 
-    Without a split after a `#` it is the validation split, or the only one.
+    The split after a `#` is by default the validation split, or the only one.
     """
     streamed = name.lower().startswith("hfids/")
     rows, split = _load(name, streaming=streamed)
@@ -48,7 +48,7 @@ def open_hugging_face(name: str, labels: LabelSpace | None) -> ImageSet:
         numbers = [row["label"] for row in rows.select_columns(["label"])]
         paths, source = [f"{row:08d}" for row in range(len(numbers))], _RowStream(encoded)
     else:
-        # From the columns themselves: reading row by row would read every image's bytes too.
+        # By columns: rows would read every image's bytes too.
         numbers = encoded.data.column("label").to_pylist()
         files = [cell.as_py() for chunk in encoded.data.column("image").chunks for cell in chunk.field("path")]
         paths = [f"{row:08d}#{Path(file).name}" if file else f"{row:08d}" for row, file in enumerate(files)]
@@ -95,8 +95,6 @@ class _Rows:
 
 @dataclass(frozen=True)
 class _RowStream:
-    """Images of a streamed data set."""
-
     rows: Any = field(repr=False)
 
     def stream(self) -> Iterator[Callable[[], Image.Image]]:
@@ -117,13 +115,13 @@ def _load(name: str, *, streaming: bool) -> tuple[Any, str]:
             saved = datasets.load_from_disk(place)
             splits = dict(saved) if isinstance(saved, dict) else {str(saved.split or "all"): saved}
             split = _choose_split(name, split, list(splits))
-            # The columns are read as they are stored, so rows that were selected or shuffled are put in order first.
+            # Columns are read as stored, so selected or shuffled rows are put in order first.
             return splits[split].flatten_indices(), split
         split = _choose_split(name, split, datasets.get_dataset_split_names(place))
         return datasets.load_dataset(place, split=split, streaming=streaming), split
     except SeProbeError:
         raise
-    except Exception as error:  # the library raises dozens of types, and all mean that the data cannot be obtained
+    except Exception as error:  # the library raises dozens of types
         raise SeProbeError(
             f"{name} cannot be opened ({one_line(error)}); expected a data set of the Hugging Face hub or a "
             "local folder that `datasets.load_dataset` opens"
@@ -155,12 +153,12 @@ def _datasets(name: str) -> Any:
 def _texts(
     numbers: Sequence[int], names: Sequence[str] | None, labels: LabelSpace | None
 ) -> tuple[list[str], str | None]:
-    """Return the label text of each image, and how images are labelled where that is by the network's output units."""
+    """Return the label text of each image, and a description where the texts are output units."""
     if names is None:
         return [str(number) for number in numbers], "index"
     if labels is not None and len(names) == len(labels.classes):
-        # The data's classes may be the network's in the same order, however synonyms are written.
-        meant = [{found for part in (name, *name.split(", ")) for found in labels.candidates(part)} for name in names]
-        if all(item.index == index and item in meant[index] for index, item in enumerate(labels.classes)):
+        # The data's classes may be the network's in the same order, with other synonyms.
+        classes = [{found for part in (name, *name.split(", ")) for found in labels.candidates(part)} for name in names]
+        if all(item.index == index and item in classes[index] for index, item in enumerate(labels.classes)):
             return [str(number) for number in numbers], "index, in the order of the network's labels"
     return [names[number] for number in numbers], None

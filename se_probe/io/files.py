@@ -1,4 +1,4 @@
-"""Write files atomically, lock them for one writer, and delete them in one step."""
+"""Write files atomically, lock them for one writer, delete them in one step; report errors of disks and stores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from se_probe.errors import SeProbeError, first_line
 
-if TYPE_CHECKING:  # Importing it takes half a second, which commands that only look for a file do not need.
+if TYPE_CHECKING:  # Importing it takes half a second.
     import pandas as pd
 
 try:
@@ -31,9 +31,6 @@ def atomic_write(path: Path, content: bytes) -> None:
     """Write a file through a temporary file beside it, and make its folder where needed.
 
     Temporary files that killed processes of this machine have left beside it are removed.
-
-    Raises:
-        OSError: the folder or the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(path.parent)
@@ -68,11 +65,7 @@ def _runs(process: int) -> bool:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file as `atomic_write` does.
-
-    Raises:
-        SeProbeError: the folder or the file cannot be written.
-    """
+    """Write a file as `atomic_write` does; raise SeProbeError where it cannot be written."""
     try:
         atomic_write(path, content)
     except OSError as error:
@@ -82,11 +75,7 @@ def write_file(path: Path, content: bytes) -> None:
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV that reads back exactly, compressed where `path` ends in `.gz`.
 
-    Floats have as many digits as a float64 needs, missing values are empty, and the bytes depend on the table
-    alone.
-
-    Raises:
-        SeProbeError: the file cannot be written.
+    Floats have all digits of a float64, missing values are empty, and the bytes depend on the table alone.
     """
     content = table.to_csv(index=False, lineterminator="\n").encode()
     write_file(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
@@ -96,9 +85,6 @@ def remove(path: Path) -> None:
     """Rename a file or folder to a hidden name and delete it, so that it disappears in one step.
 
     `remove_leftovers` deletes what a killed process leaves under the hidden name.
-
-    Raises:
-        OSError: it cannot be removed.
     """
     hidden = path.with_name(f".{path.name}.removed")
     _delete(hidden)
@@ -108,7 +94,7 @@ def remove(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what a process that was killed during `remove` has left in a folder."""
+    """Delete what processes killed during `remove` have left in a folder."""
     for hidden in folder.glob(".*.removed"):
         _delete(hidden)
 
@@ -140,12 +126,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def require_plain_files(folder: Path) -> None:
-    """Check that a folder holds only folders and regular files: a pipe would block, and a link may lead elsewhere.
-
-    Raises:
-        SeProbeError: it holds something else.
-        OSError: it cannot be listed.
-    """
+    """Refuse a folder that holds links, which may lead elsewhere, or pipes, which would block."""
     with os.scandir(folder) as entries:
         for entry in entries:
             mode = entry.stat(follow_symlinks=False).st_mode
@@ -160,11 +141,7 @@ def require_plain_files(folder: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn an OSError in the block into one line: why the recording cannot be written, and that it is kept so far.
-
-    Raises:
-        SeProbeError: the disk is full, the folder is read-only, or the like.
-    """
+    """Turn an OSError in the block into one line: why the recording cannot be written, and that it is kept so far."""
     try:
         yield
     except OSError as error:
@@ -176,11 +153,7 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn any error in the block into one line; parsers and decoders raise any type on damaged bytes.
-
-    Raises:
-        SeProbeError: they are missing, damaged, or may not be read.
-    """
+    """Turn any error in the block into one line; parsers and decoders raise any type on damaged bytes."""
     try:
         yield
     except SeProbeError:
@@ -192,27 +165,45 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
 
 
+def is_url(place: str | Path) -> bool:
+    """Return whether a place is a URL and no path."""
+    return "://" in str(place)
+
+
+@contextmanager
+def storage_errors(url: str) -> Iterator[None]:
+    """Turn what fsspec raises within the block into one line about the URL."""
+    try:
+        yield
+    except ImportError as error:
+        raise SeProbeError(
+            f"{url} cannot be reached: the package for its kind of store is not installed ({first_line(error)})."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise SeProbeError(
+            f"{url} cannot be reached ({first_line(error)}); expected a URL that fsspec knows, its package and your "
+            "permission."
+        ) from error
+
+
 @contextmanager
 def only_writer(path: Path) -> Iterator[None]:
     """Keep other processes and threads from writing to `path` within the block.
 
-    The system releases the lock when the process ends, even if it is killed. The file `.<name>.lock` beside `path`
-    is removed at the end; one left by a killed process locks nothing.
-
-    Raises:
-        SeProbeError: another run writes there, or the lock's file cannot be made.
+    The system releases the lock when the process ends, even if it is killed. The file `.<name>.lock` beside `path` is
+    removed at the end; one left by a killed process locks nothing.
     """
-    place = path.absolute()
-    if place in _locked:
+    absolute = path.absolute()
+    if absolute in _locked:
         raise _taken(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _lock(path)
-    _locked.add(place)
+    _locked.add(absolute)
     try:
         yield
     finally:
-        _locked.discard(place)
+        _locked.discard(absolute)
         with suppress(OSError):
             _lock_file(path).unlink(missing_ok=True)
         os.close(descriptor)
@@ -221,7 +212,7 @@ def only_writer(path: Path) -> Iterator[None]:
 def _lock(path: Path) -> int:
     locks: Any = fcntl
     while True:
-        # A record lock instead of flock, because decoding processes do not inherit it and so cannot keep it.
+        # Not flock: decoding processes would inherit the lock and keep it.
         descriptor = os.open(_lock_file(path), os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if locks is not None:

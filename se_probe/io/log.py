@@ -12,8 +12,7 @@ LOGGER = logging.getLogger("se_probe")
 def tell(topic: str, text: str, level: int = logging.INFO) -> None:
     """Log a message; a handler finds its parts in the record's attributes `topic` and `text`.
 
-    Levels: WARNING for what a reader should know before trusting results, INFO for what was resolved or found, DEBUG
-    for paths and details.
+    WARNING is for what a reader should know before trusting results, INFO for what was resolved, DEBUG for details.
     """
     LOGGER.log(level, "%s: %s", topic, text, extra={"topic": topic, "text": text})
 

@@ -7,19 +7,8 @@ from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 from se_probe.io.log import tell
 
@@ -29,15 +18,15 @@ HEARTBEAT = 30.0
 
 @contextmanager
 def progress_bar(description: str, total: int, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error and yield a function that moves it on by a number of steps."""
-    columns = (MofNCompleteColumn(), TimeElapsedColumn())
+    """Show a bar on standard error and yield a function that advances it by a number of steps."""
+    columns = (bars.MofNCompleteColumn(), bars.TimeElapsedColumn())
     with _bar(description, total, columns, lambda task: f"{task.completed:.0f} of {total}", shown) as update:
         yield lambda steps: update(advance=steps)
 
 
 @contextmanager
 def status(description: str, *, shown: bool = True) -> Iterator[None]:
-    """Show on standard error what is being done, for a step whose length is not known."""
+    """Show a step of unknown length on standard error."""
     console = _console()
     with _heartbeat(console, shown, lambda: description):
         if shown and console.is_terminal:
@@ -49,23 +38,23 @@ def status(description: str, *, shown: bool = True) -> Iterator[None]:
 
 @contextmanager
 def byte_bar(description: str, total: int, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
-    """Show a bar of bytes on standard error and yield a function that is told how many are done by now."""
-    columns = (DownloadColumn(), TransferSpeedColumn())
+    """Show a bar of bytes on standard error and yield a function that sets the number done."""
+    columns = (bars.DownloadColumn(), bars.TransferSpeedColumn())
     with _bar(description, total, columns, lambda task: f"{task.percentage:.0f} %", shown) as update:
         yield lambda size: update(completed=size)
 
 
 @contextmanager
 def _bar(
-    description: str, total: int, columns: Sequence[ProgressColumn], words: Callable[[Task], str], shown: bool
+    description: str, total: int, columns: Sequence[bars.ProgressColumn], words: Callable[[bars.Task], str], shown: bool
 ) -> Iterator[Callable[..., None]]:
-    """Show a bar with `columns` between it and the time left, or log `words` now and then; yield its `update`."""
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
+    """Show a bar with `columns`, or log `words` now and then; yield its `update`."""
+    progress = bars.Progress(
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
         *columns,
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        bars.TextColumn("left"),
+        bars.TimeRemainingColumn(),
         console=_console(),
         disable=not shown,
         # Standard output goes through the bar's console where both share a terminal; a file gets it as it is.
@@ -80,7 +69,7 @@ def _bar(
 
 @contextmanager
 def _heartbeat(console: Console, shown: bool, words: Callable[[], str]) -> Iterator[None]:
-    """Log a line now and then, where the console is no terminal that would show a bar."""
+    """Log a line now and then where the console cannot show a bar."""
     if not shown or console.is_terminal or console.is_jupyter:
         yield
         return

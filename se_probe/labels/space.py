@@ -1,4 +1,4 @@
-"""Label spaces: what the classes are called and which class an exact name, index or WordNet id means."""
+"""Label spaces: the names of classes, and the class that an exact name, index or WordNet id means."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ _LONGEST_INDEX = 20
 
 @dataclass(frozen=True)
 class ImageClass:
-    """A class of images, as one label space knows it.
+    """A class of images in a label space.
 
-    `index` is the output unit of the network, None when the network has no unit for it; `wnid` the WordNet
-    id, None when the label has none; `name` the display name, unique within its label space;
-    `lemmas` every exact name that reaches the class, the first lemma first.
+    Attributes:
+        index: output unit of the network, None without one.
+        wnid: WordNet id, None without one.
+        name: display name, unique within the label space.
+        lemmas: every exact name of the class, the first lemma first.
     """
 
     index: int | None
@@ -44,7 +46,7 @@ class ImageClass:
 
 @dataclass(frozen=True)
 class Resolution:
-    """The class that a query means; `note` is a line for the user where the reading is not the plain one."""
+    """The class that a query means; `note` is a line for the user where the reading is unusual."""
 
     query: str
     image_class: ImageClass
@@ -53,7 +55,7 @@ class Resolution:
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """The classes of a network or of a data set in index order, and the names by which each is reached.
+    """The classes of a network or data set in index order, and the names of each.
 
     Raises:
         SeProbeError: two classes share a display name, an index or a WordNet id.
@@ -78,7 +80,7 @@ class LabelSpace:
     def resolve(self, query: str) -> Resolution:
         """Return the class that `query` (an index, a WordNet id or an exact lemma, in any case) means.
 
-        The paper's "plane" is the airliner wherever the label space has one; the note says so.
+        The SENet paper's "plane" is the airliner where the label space has one, with a note.
 
         Raises:
             SeProbeError: no class, or more than one, has that name.
@@ -121,7 +123,7 @@ class LabelSpace:
     def candidates(self, query: str) -> tuple[ImageClass, ...]:
         """Return every class that `query` may mean, for "plane" the airliner before the carpenter's plane.
 
-        A class whose name is a number is reached by that name before a class with that index.
+        A number is first a name and then an index.
         """
         key = name_key(query)
         named = self._by_name.get(key, ())
@@ -155,7 +157,7 @@ class LabelSpace:
         return f'no class of {self.title} is named "{query}"; {remedy}'
 
     def near(self, query: str) -> tuple[str, ...]:
-        """Return up to five classes with a name like `query`, or one that holds its words, best first."""
+        """Return up to five classes whose name is similar to `query` or contains its words, best first."""
         key = name_key(query)
         names = [name_key(lemma) for image_class in self.classes for lemma in (image_class.name, *image_class.lemmas)]
         close = get_close_matches(key, names, n=_SUGGESTIONS, cutoff=0.75)
@@ -172,10 +174,10 @@ def imagenet() -> LabelSpace:
 
 
 def label_space_from_names(names: Sequence[str], title: str) -> LabelSpace:
-    """Return the label space whose class number i is called `names[i]`, a WordNet id or a plain name.
+    """Return the label space whose class i is called `names[i]`, a WordNet id or a plain name.
 
-    WordNet ids get the lemmas of timm's metadata, which covers ImageNet-22k. A plain name that lists several
-    (`tench, Tinca tinca`) is reached by each of them. Repeated display names get their WordNet id or index.
+    WordNet ids get the lemmas of timm's metadata, which covers ImageNet-22k. A list of names (`tench, Tinca tinca`) is
+    one class with each of them. Repeated display names get their WordNet id or index.
 
     Raises:
         SeProbeError: a WordNet id is repeated, or a name is empty.
@@ -186,7 +188,7 @@ def label_space_from_names(names: Sequence[str], title: str) -> LabelSpace:
 
 
 def class_from_name(name: str, index: int | None = None) -> ImageClass:
-    """Return the class that a WordNet id (`n01443537`) or a plain name stands for, without a label space."""
+    """Return the class of a WordNet id (`n01443537`) or a plain name, without a label space."""
     name = name.strip()
     if _WNID.fullmatch(name):
         lemmas = _lemmas().get(name, ())
@@ -217,13 +219,13 @@ def definition(image_class: ImageClass) -> str | None:
 
 
 def name_key(text: str) -> str:
-    """Return what two spellings of one name have in common: case, underscores, spaces and accents do not matter."""
-    # Composed, because some file systems give names back with their accents apart.
+    """Return a name in a form that ignores case, underscores, spaces and the encoding of accents."""
+    # Composed, because some file systems decompose accents.
     return " ".join(unicodedata.normalize("NFC", text).replace("_", " ").lower().split())
 
 
 def _number(key: str) -> int | None:
-    # Python reads no number of thousands of digits, and no network has that many classes.
+    # Python refuses to read numbers of thousands of digits.
     return int(key) if key.isdecimal() and len(key) < _LONGEST_INDEX else None
 
 
@@ -246,8 +248,7 @@ def _defined(image_class: ImageClass) -> str:
 
 
 def _info_file(name: str) -> str:
-    # The files behind timm.data.ImageNetInfo, read without importing timm: that imports torch, which takes
-    # seconds, and looking up a name should not.
+    # The files behind timm.data.ImageNetInfo, read without importing timm and so torch, which takes seconds.
     spec = find_spec("timm")
     if spec is None or not spec.submodule_search_locations:
         raise SeProbeError("timm is not installed; expected it beside se-probe: reinstall se-probe")

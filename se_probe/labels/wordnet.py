@@ -1,8 +1,7 @@
-"""Where ImageNet's synsets stand in WordNet 3.0: a bundled table of hypernyms.
+"""The hypernyms of ImageNet's synsets in WordNet 3.0.
 
-The table covers the 21,843 synsets of ImageNet-22k and ImageNet-1k and all that is above them. It is an
-extract of WordNet 3.0, © 2006 Princeton University (licence: `WORDNET_LICENSE.txt` beside it), made by
-`tools/wordnet_build.py`.
+The bundled table covers the 21,843 synsets of ImageNet-22k and ImageNet-1k and all their hypernyms. It is an extract of
+WordNet 3.0, © 2006 Princeton University (licence: `WORDNET_LICENSE.txt` beside it), made by `tools/wordnet_build.py`.
 """
 
 import gzip
@@ -14,10 +13,7 @@ TABLE = Path(__file__).with_name("hypernyms.txt.gz")
 
 
 def wordnet_paths(wnids: Sequence[str]) -> dict[str, tuple[tuple[str, ...], ...]]:
-    """Return every path from the root ("entity") to each wnid, both included; wnids not in the table are left out.
-
-    A synset with several hypernyms has several paths, that of WordNet's first hypernyms first.
-    """
+    """Return all paths from the root ("entity") to each wnid in the table, that of WordNet's first hypernyms first."""
     return {wnid: _paths(wnid) for wnid in wnids if wnid in _hypernyms()}
 
 

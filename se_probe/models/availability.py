@@ -1,4 +1,4 @@
-"""Check that weights can be obtained: the local caches first, then one request with a timeout."""
+"""Check that weights can be obtained: from local caches, or else by one request with a timeout."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def split_hub_id(hub_id: str) -> tuple[str, str | None]:
 
 
 def require_hub(hub_id: str, filename: str, wanted: str) -> None:
-    """Ask the hub once whether it can serve the repository."""
+    """Raise SeProbeError unless the hub answers and has the repository."""
     repository, revision = split_hub_id(hub_id)
     if huggingface_hub.constants.HF_HUB_OFFLINE:
         raise hub_failure(hub_id, wanted, "HF_HUB_OFFLINE forbids a download")
@@ -43,14 +43,14 @@ def require_hub(hub_id: str, filename: str, wanted: str) -> None:
     try:
         huggingface_hub.get_hf_file_metadata(url, timeout=_PROBE_SECONDS)
     except huggingface_hub.errors.EntryNotFoundError:
-        # The hub answers and has the repository; the loader finds out which files it has.
+        # The repository exists; the loader finds out which files it has.
         return
     except Exception as error:  # the client's errors share no base class across its versions
         raise hub_failure(hub_id, wanted, f"{url} could not be read ({one_line(error)})") from error
 
 
 def require_url(url: str, wanted: str) -> None:
-    """Ask the server of a file once whether it answers, unless the file is in PyTorch's cache."""
+    """Raise SeProbeError unless a file is in PyTorch's cache or its server answers."""
     if cached_url_file(url).is_file():
         return
     if huggingface_hub.constants.HF_HUB_OFFLINE:
@@ -67,12 +67,12 @@ def require_url(url: str, wanted: str) -> None:
 
 
 def cached_url_file(url: str) -> Path:
-    """Return where PyTorch keeps the file of a URL, whether or not it is there."""
+    """Return the path of a URL's file in PyTorch's cache."""
     return Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(urlparse(url).path)
 
 
 def hub_failure(hub_id: str, wanted: str, reason: str) -> SeProbeError:
-    """Return the error that names what was tried on the hub and the ways out."""
+    """Return the error for weights or a configuration that the hub does not provide."""
     return SeProbeError(
         f"{wanted} cannot be obtained: {hub_id} is not in the hub cache {_hub_cache()} and {reason}; give "
         "--checkpoint FILE, bring that cache from a machine with access (HF_HOME says where it is), "
@@ -81,7 +81,7 @@ def hub_failure(hub_id: str, wanted: str, reason: str) -> SeProbeError:
 
 
 def url_failure(url: str, wanted: str, reason: str) -> SeProbeError:
-    """Return the error that names what was tried at a URL and the ways out."""
+    """Return the error for weights that a URL does not provide."""
     return SeProbeError(
         f"{wanted} cannot be obtained: there is no {cached_url_file(url)} and {reason}; give --checkpoint FILE, "
         "put the file there (TORCH_HOME says where that is), or take --demo, which needs no download"
@@ -89,5 +89,5 @@ def url_failure(url: str, wanted: str, reason: str) -> SeProbeError:
 
 
 def _hub_cache() -> str:
-    # Read at each call: the client lets its settings be changed after its import.
+    # Read at each call, because the client's settings may change after its import.
     return str(huggingface_hub.constants.HF_HUB_CACHE)

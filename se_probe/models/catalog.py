@@ -1,4 +1,4 @@
-"""The catalog of pretrained networks with gates that timm and torchvision know, without downloading anything.
+"""The catalog of pretrained networks with gates in timm and torchvision.
 
 The counts of gates come from a table in the package, which `tools/catalog_build.py` makes.
 """
@@ -15,7 +15,7 @@ import timm
 import torchvision
 from torchvision.models import get_model_weights
 
-# Gates by family, none for a network without gates, or why it could not be examined.
+# Number of gates by family (empty without gates), or why the network could not be examined.
 Examined = Mapping[str, int] | str
 
 _NEWER = "it is newer than the table in the package; se-probe gates NAME examines it"
@@ -23,13 +23,7 @@ _NEWER = "it is newer than the table in the package; se-probe gates NAME examine
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """A pretrained network with gates.
-
-    Attributes:
-        spec: what `load_model` takes.
-        weights: the known weight tags.
-        families: the number of gates of each family.
-    """
+    """A pretrained network with gates: its name for `load_model`, its weight tags, the number of gates by family."""
 
     spec: str
     weights: tuple[str, ...]
@@ -37,7 +31,7 @@ class CatalogEntry:
 
     @property
     def gates(self) -> int:
-        """How many gates the network has."""
+        """Number of gates."""
         return sum(self.families.values())
 
     @property
@@ -48,13 +42,7 @@ class CatalogEntry:
 
 @dataclass(frozen=True)
 class Catalog:
-    """The networks that match a pattern.
-
-    Attributes:
-        entries: those with gates.
-        without_gates: how many have none.
-        unexamined: those whose gates the table does not know, each with the reason.
-    """
+    """The networks with gates that match a pattern, the number of those without, and why others were not examined."""
 
     entries: tuple[CatalogEntry, ...]
     without_gates: int
@@ -83,13 +71,13 @@ def catalog(pattern: str | None = None) -> Catalog:
 
 
 def shipped_table() -> dict[str, Examined]:
-    """Return the gates of each network that the table in the package knows."""
+    """Return the gates of each network in the package's table."""
     table: dict[str, dict[str, Examined]] = json.loads(files("se_probe.models").joinpath("catalog.json").read_bytes())
     return table["networks"]
 
 
 def pretrained_networks() -> dict[str, tuple[str, ...]]:
-    """Return the specs of all pretrained networks of timm and torchvision with the names of their weights."""
+    """Return the specs of all pretrained networks of timm and torchvision, with their weight tags."""
     networks: dict[str, tuple[str, ...]] = {}
     for name in timm.list_models(pretrained=True):
         architecture, _, tag = name.partition(".")
@@ -100,7 +88,7 @@ def pretrained_networks() -> dict[str, tuple[str, ...]]:
 
 
 def matches(pattern: str | None, spec: str, tags: tuple[str, ...]) -> bool:
-    """Return whether a pattern means this network, by its spec, its bare name or its name with a tag."""
+    """Return whether a pattern matches a network's spec, bare name or name with a tag."""
     if pattern is None:
         return True
     wanted = pattern.lower()

@@ -22,7 +22,7 @@ from se_probe.errors import SeProbeError, one_line
 
 # Averaged weights first, as timm reads its own training checkpoints.
 _CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")
-# DataParallel, torch.compile, Lightning modules and networks kept as the backbone of another.
+# DataParallel, torch.compile, Lightning modules, and backbones.
 _PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.")
 _NAMES_SHOWN = 3
 _REMEDY = "save its state_dict() or a safetensors file and give that"
@@ -34,7 +34,7 @@ _LEGACY_PICKLES = 4  # magic number, protocol, system, content; the tensors' byt
 
 
 def apply_checkpoint(network: torch.nn.Module, path: Path, name: str) -> str:
-    """Load every tensor of the checkpoint at `path` into the network and return a phrase that says what was used.
+    """Load every tensor of a checkpoint into the network and return a phrase that says what was used.
 
     Prefixes that wrappers put before every name are stripped where that makes the names fit.
     """
@@ -57,11 +57,7 @@ def apply_checkpoint(network: torch.nn.Module, path: Path, name: str) -> str:
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], str | None]:
-    """Read the tensors of a safetensors file, or of a PyTorch file that holds nothing but data.
-
-    Returns:
-        The tensors by name, and the entry of the file that held them, None where they are the file's own.
-    """
+    """Return the tensors of a safetensors file or of a PyTorch file without code, and the entry with them, if any."""
     if not path.is_file():
         raise SeProbeError(f"there is no checkpoint file {path}; expected .safetensors or a PyTorch state dict")
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
@@ -100,7 +96,7 @@ def _read_torch(path: Path) -> object:
 
 
 def _blocked(path: Path) -> str:
-    """Return what keeps a file from being read as tensors alone, by name where PyTorch's zip format lists it."""
+    """Return what keeps a file from being read as tensors alone."""
     names: Sequence[str] = ()
     with suppress(Exception):  # for the message only
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
@@ -146,7 +142,7 @@ def _require_fit(
 
 
 def _class_count_hint(shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> str | None:
-    """Return the remedy where every misfit is the same change of the first dimension, as in a classifier."""
+    """Return a remedy where all misfits are the same change of the first dimension, as in a classifier."""
     counts = {(given[:1], wanted[:1]) for given, wanted in shapes}
     if len(counts) != 1 or any(given[1:] != wanted[1:] for given, wanted in shapes):
         return None
@@ -155,7 +151,6 @@ def _class_count_hint(shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]])
 
 
 def _shorten(names: Sequence[str]) -> str:
-    """Return the first three names, with an ellipsis when there are more."""
     shown = ", ".join(names[:_NAMES_SHOWN])
     return f"{shown}, …" if len(names) > _NAMES_SHOWN else shown
 
@@ -165,8 +160,7 @@ def check_expansion(path: Path) -> None:
 
     PyTorch compares the size of every tensor with the bytes stored for it. But it decompresses records, which
     `torch.save` never writes compressed, allocates byte arrays of any length that a pickle names, and unpacks the
-    tars of its first versions into a temporary folder. A file that cannot be parsed here passes: it is damaged, and
-    PyTorch reports it.
+    tars of its first versions into a temporary folder. A file that cannot be parsed here is left to PyTorch to report.
     """
     if zipfile.is_zipfile(path):
         with suppress(*_DAMAGED), zipfile.ZipFile(path) as archive:
@@ -201,7 +195,7 @@ def _check_pickle(path: Path, stream: IO[bytes]) -> None:
 
 def _globals(stream: IO[bytes]) -> Iterator[str]:
     """Yield the globals of a pickle as `module name`, without calling anything."""
-    # A damaged pickle ends the search; its reader fails at the same place.
+    # A damaged pickle ends the search; PyTorch fails at the same place.
     with suppress(*_DAMAGED):
         for code, argument, _ in pickletools.genops(stream):
             if code.name == "GLOBAL":

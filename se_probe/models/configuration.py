@@ -44,13 +44,8 @@ def configured_model(
 ) -> LoadedModel:
     """Return a network with timm's evaluation transform and the labels that its configuration states.
 
-    Args:
-        network: carries the configuration.
-        name: the network's.
-        source: "timm", "file" and so on.
-        weights: where its parameters come from.
-        model_args: the builder's arguments; `img_size` replaces the configured size, `in_chans` the channels.
-        configuration: where the configuration comes from, the network's own `pretrained_cfg` by default.
+    `model_args` are the builder's: `img_size` replaces the configured size, `in_chans` the channels. `configuration`
+    says where the configuration comes from, the network's own `pretrained_cfg` by default.
     """
     model_args = model_args or {}
     config = network_config(network, name)
@@ -72,17 +67,17 @@ def configured_model(
 
 
 def output_labels(network: torch.nn.Module, name: str) -> LabelSpace | None:
-    """Return the label space of the network's output units, None when nothing says what they are.
+    """Return the label space of the network's output units, None where it is not known.
 
-    `label_names` in the network's configuration come first. Otherwise timm infers them from the number of classes
-    (1000 units are ImageNet-1k), which is an assumption.
+    These are the `label_names` in the network's configuration, or else timm's guess from the number of classes (1000
+    units are ImageNet-1k).
     """
     config = network_config(network, name)
     units = getattr(network, "num_classes", config.get("num_classes"))
     names = config.get("label_names")
     if isinstance(names, Sequence) and units in (None, len(names)):
         return named_outputs([str(name) for name in names])
-    # A network without a configuration may use `num_classes`, from which timm infers, for anything.
+    # Without a configuration, `num_classes` may mean anything.
     subset = infer_imagenet_subset({"num_classes": units}) if config else None
     if subset is None:
         return None
@@ -92,7 +87,7 @@ def output_labels(network: torch.nn.Module, name: str) -> LabelSpace | None:
 
 
 def named_outputs(names: Sequence[str]) -> LabelSpace:
-    """Return the label space of output units with these names, ImageNet-1k when they are its WordNet ids."""
+    """Return the label space of output units with these names, ImageNet-1k for its WordNet ids."""
     space = imagenet()
     if list(names) == [image_class.wnid for image_class in space.classes]:
         return space
@@ -100,7 +95,7 @@ def named_outputs(names: Sequence[str]) -> LabelSpace:
 
 
 def _require_numbers(data: Mapping[str, object]) -> None:
-    """Refuse numbers that timm accepts but that would fail, or give infinities, at the first image."""
+    """Refuse numbers that timm accepts but that fail, or give infinities, at the first image."""
     for key in ("input_size", "mean", "std"):
         values = data[key]
         if not isinstance(values, Sequence) or isinstance(values, str) or not all(map(_is_number, values)):

@@ -1,4 +1,4 @@
-"""Functions of Python files that a user names: builders of networks, and others such as measures of one's own."""
+"""Functions in Python files of the user: builders of networks, measures, changes of images."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def build_from_file(spec: str, model_args: Mapping[str, object]) -> LoadedModel:
 def function_from_file(spec: str, does: str) -> Callable[..., Any]:
     """Return the function that `path/to/file.py:function` names.
 
-    The file runs as a module of its own, with its folder importable for as long as that takes. Only what the user
-    named may be given: never a text that was read from a run's folder.
+    The file runs as a module of its own, with its folder importable meanwhile. `spec` must come from the user, never
+    from a run's folder.
 
     Args:
         spec: path and name of the function.
@@ -58,12 +58,12 @@ def _path_and_name(spec: str) -> tuple[Path, str]:
 
 
 def _run(path: Path) -> ModuleType:
-    # Unique to the path, and left registered so that the classes of the file find their module.
+    # Registered under a name unique to the path, so that classes of the file find their module.
     module = ModuleType(f"se_probe_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module
     try:
-        # Compiled here, so that no __pycache__ appears beside the user's file.
+        # Without import, so that no __pycache__ appears beside the user's file.
         exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
     except (Exception, SystemExit) as error:
         del sys.modules[module.__name__]
@@ -92,7 +92,7 @@ def _call(function: Callable[..., Any], name: str, model_args: Mapping[str, obje
 
 
 def line_of(error: BaseException, path: Path) -> str:
-    """Return " (line N)" for the deepest line of a file on the way to an error, "" where it got no line of it."""
+    """Return " (line N)" for the innermost line of a file in an error's traceback, "" where there is none."""
     if isinstance(error, SyntaxError):
         return ""  # its message names the line already
     lines = []

@@ -34,29 +34,28 @@ def load_model(
     random_weights: bool = False,
     seed: int = 0,
 ) -> LoadedModel:
-    """Return the network that `spec` names, ready to be recorded. The caller's random state is left as it was.
+    """Return the network that `spec` names, ready to be recorded, and restore the caller's random state.
 
     Args:
         spec: a timm name, `torchvision:NAME`, `hf-hub:ORG/NAME`, `path/to/file.py:function`, `demo:KIND` or
             `photo:KIND`.
-        checkpoint: a file with the weights; nothing pretrained is then looked for.
+        checkpoint: a file with the weights, in place of pretrained ones.
         model_args: arguments of the network's builder.
         random_weights: keep an initialisation drawn from `seed`. The default are pretrained weights, which timm or
             torchvision downloads where no cache holds them.
         seed: of the initialisation.
 
     Raises:
-        SeProbeError: the network, its arguments or its weights cannot be used, or it takes no photographs; the
-            message says why.
+        SeProbeError: the network, its arguments or its weights cannot be used, or it takes no photographs.
     """
     return _for_images(_load(spec, checkpoint, model_args or {}, random_weights, seed))
 
 
 def load_architecture(spec: str, *, model_args: Mapping[str, object] | None = None) -> LoadedModel:
-    """Return a network for which weights do not matter: nothing pretrained is looked for or downloaded.
+    """Return a network without pretrained weights; nothing is downloaded.
 
-    Its input may have any number of channels. Args as in `load_model`. Networks of files and the bundled ones come
-    with their own weights.
+    Its input may have any number of channels. Args as in `load_model`. Networks of files and the bundled ones have
+    their own weights.
 
     Raises:
         SeProbeError: the network or its arguments cannot be used.
@@ -72,7 +71,7 @@ def model_of(network: torch.nn.Module, name: str | None = None) -> LoadedModel:
 
     Args:
         network: any network for photographs, in eval mode.
-        name: what to call it in recordings and figures, its class's name by default.
+        name: its name in recordings and figures, by default that of its class.
 
     Raises:
         SeProbeError: it is in training mode, its `pretrained_cfg` cannot be used, or its parameters have no values.
@@ -88,7 +87,7 @@ def model_of(network: torch.nn.Module, name: str | None = None) -> LoadedModel:
 
 
 def with_input_size(model: LoadedModel, size: int | Sequence[int]) -> LoadedModel:
-    """Return a network with another size of its input, and photographs resized and cropped to it.
+    """Return a network with another input size, to which photographs are resized and cropped.
 
     Args:
         model: a network for photographs.

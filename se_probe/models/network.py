@@ -46,9 +46,8 @@ class LoadedModel:
 def state_digest(state: Mapping[str, object]) -> str:
     """Return the SHA-256, in hexadecimal, of a state dict's tensors.
 
-    In the order of their names, each tensor contributes its name, dtype, shape and raw bytes in row-major order.
-    The digest depends neither on the device nor on the file format of the weights. Entries that are not tensors
-    (a module's extra state) are left out.
+    In the order of their names, each tensor contributes its name, dtype, shape and raw bytes in row-major order. The
+    digest depends neither on the device nor on the file format. Entries that are not tensors are left out.
     """
     digest = hashlib.sha256()
     for name in sorted(state):

@@ -52,19 +52,19 @@ def parse_model_args(pairs: Iterable[str]) -> dict[str, object]:
 
 
 def describe_call(name: str, arguments: Mapping[str, object]) -> str:
-    """Return a builder's name with its arguments, as they would be written in Python."""
+    """Return a call of a builder as Python source."""
     return f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
 
 
 def refuse_weight_arguments(arguments: Mapping[str, object]) -> None:
-    """Keep the choice of weights out of a library's builder arguments, where nothing would record it."""
+    """Refuse builder arguments that choose weights, because no provenance would record them."""
     choosing = [key for key in arguments if key in _WEIGHT_ARGUMENTS]
     if choosing:
         raise SeProbeError(f'model argument "{choosing[0]}" chooses weights; use --checkpoint FILE or --random-weights')
 
 
 def near_names(name: str, known: Iterable[str]) -> str:
-    """Return "; near names: …" with up to five of the known names, or nothing when none is near."""
+    """Return "; near names: …" with up to five of the known names, "" when none is near."""
     near = get_close_matches(name.lower(), list(known), n=_NEAR_NAMES)
     return f"; near names: {', '.join(near)}" if near else ""
 

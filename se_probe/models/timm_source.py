@@ -28,7 +28,7 @@ def build_timm(name: str, model_args: Mapping[str, object], *, pretrained: bool)
     config = _registered_config(name)
     network = _with_weights(name, model_args, config) if pretrained else _create(name, model_args)
     configured = f"{config.architecture}.{config.tag}" if config.tag else name
-    # A tag names weights; a network with others goes by its architecture.
+    # A tag names weights; with other weights the name is that of the architecture.
     resolved = configured if pretrained else name.partition(".")[0]
     weights = f"pretrained {config.tag or ''}".rstrip() + _untrained_classifier(network, config.num_classes)
     return configured_model(network, resolved, "timm", weights, model_args, configuration=f"timm {configured}")
@@ -72,7 +72,7 @@ def _registered_config(name: str) -> PretrainedCfg:
 
 
 def _with_weights(name: str, model_args: Mapping[str, object], config: PretrainedCfg) -> torch.nn.Module:
-    """Build the network with weights from the local hub cache, or with those that timm downloads."""
+    """Build the network with weights from the local hub cache, or let timm download them."""
     wanted = f"the weights of {name}"
     if not config.has_weights:
         raise SeProbeError(
@@ -96,7 +96,7 @@ def _with_weights(name: str, model_args: Mapping[str, object], config: Pretraine
 
 
 def _cached_snapshot(hub_id: str, *, weights: bool) -> Path | None:
-    """Return the folder of the hub cache that holds all that timm reads of a repository."""
+    """Return the folder in the hub cache with all files that timm reads from a repository, if complete."""
     try:
         config = cached_hub_file(hub_id, ["config.json"])
     except HFValidationError as error:
@@ -112,7 +112,7 @@ def _create(
     failure: Callable[[str], SeProbeError] | None = None,
     **options: object,
 ) -> torch.nn.Module:
-    """Let timm build the network; `failure` makes the error for weights that could not be obtained."""
+    """Let timm build the network; `failure` returns the error for weights that could not be obtained."""
     try:
         network: torch.nn.Module = timm.create_model(name, **options, **model_args)
     except _BUILD_ERRORS as error:

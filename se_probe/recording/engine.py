@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,9 +14,9 @@ from torch import nn
 
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
-from se_probe.recording.compilation import compile_if_possible
-from se_probe.recording.deviation import TrialImages, class_mean_deviation
-from se_probe.recording.fast_copy import FastCopy, fast_copy
+from se_probe.images import DeviceDecoder, Selection, batches
+from se_probe.models import LoadedModel
+from se_probe.recording.fast_copy import FastCopy, compile_if_possible, fast_copy
 from se_probe.recording.forward import (
     ForwardPass,
     HookedNetwork,
@@ -80,14 +81,45 @@ class Execution:
 
 
 @dataclass(frozen=True)
-class Engine:
-    """A prepared way to run batches.
+class TrialImages:
+    """Images `(n, 3, H, W)` on the host, the class of each, and the same images decoded on a device."""
 
-    Attributes:
-        run: maps images on any device to the network's output and the signals of all sites.
-        batch_size: images in one forward pass.
-        facts: what was chosen and measured, for the provenance.
+    images: torch.Tensor
+    classes: Sequence[str]
+    decoded: torch.Tensor | None = None
+
+
+def trial_images(
+    model: LoadedModel, selection: Selection, count: int, decoder: DeviceDecoder | None = None
+) -> TrialImages:
+    """Return images on which two ways to run a network are compared; one of noise where none is wanted or decodable.
+
+    They are spread evenly over the chosen classes, where there are any; of a stream they are the first.
     """
+    noise = TrialImages(torch.randn(1, *model.input_size, generator=torch.Generator().manual_seed(0)), [""])
+    if not count:
+        return noise
+    entries = selection.entries
+    places = [place for place, entry in enumerate(entries) if entry.role == "chosen"] or list(range(len(entries)))
+    places.sort(key=lambda place: entries[place].position)
+    if selection.images.streamed:
+        places = places[:count]
+    elif len(places) > count:
+        places = [places[index * len(places) // count] for index in range(count)]
+    load = partial(batches, selection, model.transform, batch_size=count, workers=0, places=places)
+    batch = next(load())
+    if not batch.indices:
+        return noise
+    classes = [entries[place].sample.image_class.name for place in batch.indices]
+    if decoder is None:
+        return TrialImages(batch.images, classes)
+    decoded = next(load(decoder=decoder))
+    return TrialImages(batch.images, classes, decoded.images if decoded.indices == batch.indices else None)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A way to run batches; `facts` says for the provenance what was chosen and measured."""
 
     run: ForwardPass
     batch_size: int
@@ -115,7 +147,7 @@ def engine(
         trial: images on which ways to run the network are compared.
         execution: how it is run.
         batch_size: images in one forward pass, None for a measured choice.
-        images: number of images of the run, for the estimate whether compiling pays.
+        images: number of images of the run, which decides whether compiling pays.
         say: called with each line of the log.
     """
     plain = HookedNetwork(network, sites, capture, predictions=execution.predictions)
@@ -175,6 +207,27 @@ def _deviation(
     return facts
 
 
+def class_mean_deviation(expected: Signals, found: Signals, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the largest and rms differences of class means and the largest of a single gate, in gate units."""
+    names = list(dict.fromkeys(classes))
+    members = torch.tensor([[name == other for other in classes] for name in names], dtype=torch.float64)
+    weights = members / members.sum(1, keepdim=True)
+    gaps = [
+        (found[key].cpu().double() - values.cpu().double()).flatten(1)
+        for key, values in expected.items()
+        if key[0] == "gate"
+    ]
+    single = torch.cat(gaps, dim=1)
+    means = weights @ single
+    return {
+        "class_mean_largest": float(means.abs().max()),
+        "class_mean_rms": float(means.square().mean().sqrt()),
+        "gate_largest": float(single.abs().max()),
+        "images": len(classes),
+        "classes": len(names),
+    }
+
+
 SIZES = (4, 8, 16, 32, 64, 128, 256)
 # Seconds after which the search ends.
 BUDGET = 10.0
@@ -188,11 +241,6 @@ def fastest_batch_size(
     """Return the batch size with the most images a second, and the images a second of each size that was tried.
 
     Sizes grow until two in a row gain less than 3 %, the device's memory is full, or the time is up.
-
-    Args:
-        run: runs a batch.
-        input_size: `(channels, height, width)`.
-        clock: returns seconds.
     """
     rates: dict[int, float] = {}
     best = SIZES[0]

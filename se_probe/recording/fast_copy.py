@@ -1,7 +1,8 @@
-"""Make a copy of a network that computes the same gates in less time, and check it on real images."""
+"""Compute the same gates in less time: a copy with folded batch norms in another memory layout, or a compiled graph."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -12,11 +13,46 @@ from typing import Any
 import torch
 from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import nn
+from torch._inductor import config as inductor
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from se_probe.errors import first_line
-from se_probe.recording.deviation import ACCEPTED, deviation
-from se_probe.recording.forward import HookedNetwork, Signals, seconds, signals_for
+from se_probe.recording.forward import (
+    ForwardPass,
+    HookedNetwork,
+    Signals,
+    filled,
+    run_in_batches,
+    seconds,
+    signals_for,
+)
+
+# Accepted deviation on the trial images: half of what is promised for all images, relative to values above 1.
+ACCEPTED = 1e-5 / 2
+# Compiling takes at least this many seconds.
+_AT_LEAST = 30.0
+# A compiled network that is slower by this factor is given up; a smaller one may be noise.
+_SLOWER = 1.25
+
+
+def deviation(expected: Signals, found: Signals) -> float:
+    """Return the largest difference between signals, relative to the largest value where that exceeds 1.
+
+    A value that is NaN in only one of them counts as an infinite difference.
+    """
+    return max((_deviation(values, found[key]) for key, values in expected.items()), default=0.0)
+
+
+def _deviation(expected: torch.Tensor, found: torch.Tensor) -> float:
+    if expected.numel() == 0:
+        return 0.0
+    expected, found = expected.cpu().double(), found.cpu().double()
+    same = (expected == found) | (expected.isnan() & found.isnan())
+    gaps = torch.where(same, 0.0, (found - expected).abs()).nan_to_num(nan=torch.inf)
+    finite = expected[expected.isfinite()].abs()
+    scale = max(1.0, float(finite.max())) if finite.numel() else 1.0
+    return float(gaps.max()) / scale
 
 
 @dataclass(frozen=True)
@@ -26,7 +62,7 @@ class FastCopy:
     Attributes:
         hooked: the copy; the network itself where no copy was close enough.
         folded: number of batch norms that were folded into convolutions.
-        deviation: largest difference of its signals from those of the network (see `deviation.deviation`).
+        deviation: largest difference of its signals from those of the network (see `deviation`).
         rejected: copies that were discarded, and why.
         seconds: seconds per image, before a change of dtype.
     """
@@ -109,7 +145,6 @@ def _copy(plain: HookedNetwork, image: torch.Tensor, *, channels_last: bool, fol
 
 
 def _converted(copy: FastCopy, plain: HookedNetwork, dtype: torch.dtype) -> FastCopy:
-    """Return a copy in another dtype; the plain network itself stays as it is."""
     network = deepcopy(plain.network) if copy.hooked is plain else copy.hooked.network
     return replace(copy, hooked=plain.with_copy(network.to(dtype), channels_last=copy.hooked.channels_last))
 
@@ -185,3 +220,71 @@ def _own_modules(network: nn.Module) -> list[tuple[str, nn.Module]]:
 def _replace(network: nn.Module, path: str, module: nn.Module) -> None:
     parent, _, name = path.rpartition(".")
     setattr(network.get_submodule(parent), name, module.eval())
+
+
+def compile_if_possible(
+    hooked: HookedNetwork,
+    images: torch.Tensor,
+    size: int,
+    expected: Signals | None,
+    total: int,
+    say: Callable[[str], None],
+) -> tuple[ForwardPass, dict[str, Any]]:
+    """Return a compiled network, or the same one where it cannot be compiled, and what was measured.
+
+    `hooked` is inside `hooks()`. The compiled network must reproduce the `expected` signals of `images`, if given; the
+    run has `total` images.
+    """
+    batch = filled(images[:size], size)
+    before = seconds(hooked, batch) / size
+    if before * total < _AT_LEAST:
+        say(f"note      without compilation the run takes about {before * total:.0f} s: compiling will not pay")
+    start = time.perf_counter()
+    try:
+        run = compiled(hooked, tuple(batch.shape))
+        found = run_in_batches(run, images, size)
+        took = time.perf_counter() - start
+        far = 0.0 if expected is None else deviation(expected, found)
+        if far > ACCEPTED:
+            raise ValueError(f"its gates move by {far:.1e}, more than {ACCEPTED:.0e}")
+        after = min(seconds(run, batch), seconds(run, batch, warm=True)) / size
+        if after > _SLOWER * before:
+            raise ValueError(f"compiled, an image takes {1e3 * after:.1f} ms, and {1e3 * before:.1f} ms without")
+    except Exception as error:  # the compiler fails in many ways, none of which should end the run
+        reason = first_line(error)
+        say(f"note      the network is not compiled ({reason}); the run continues without compilation")
+        return hooked, {"given_up": reason}
+    saved = before - after
+    pays = f"pays from {took / saved:.0f} images on" if saved > 0 else "saves no time on this machine"
+    say(f"compile   {took:.0f} s, saves {1e3 * saved:.1f} ms an image: {pays}; this run has {total}")
+    return run, {"seconds": round(took, 1), "seconds_saved_per_image": saved, "largest_difference": far}
+
+
+def compiled(hooked: HookedNetwork, size: tuple[int, ...]) -> ForwardPass:
+    """Trace a network inside `hooks()`, compile the graph for one input size, and return a function that runs it.
+
+    The recorder is traced too, so that its copies of gates become outputs of the graph. Smaller batches are filled up.
+    """
+    # Traced on noise, so that a value wrongly taken for a constant shows on images.
+    noise = torch.randn(size, generator=torch.Generator().manual_seed(0))
+    keys: list[tuple[str, str]] = []
+    with torch.no_grad():
+        graph = make_fx(lambda images: _flat(hooked, images, keys))(hooked.place(noise))
+    function = torch.compile(graph, dynamic=False)
+
+    def run(images: torch.Tensor) -> tuple[object, Signals]:
+        with torch.inference_mode():
+            values = [value[: len(images)] for value in function(hooked.place(filled(images, size[0])))]
+        output = values[len(keys)] if len(values) > len(keys) else None
+        return output, dict(zip(keys, values, strict=False))
+
+    # Dynamo reads this setting too, which `options` of torch.compile does not reach.
+    with inductor.patch(freezing=True):
+        run(noise)
+    return run
+
+
+def _flat(hooked: HookedNetwork, images: torch.Tensor, keys: list[tuple[str, str]]) -> list[torch.Tensor]:
+    output, signals = hooked.run(images)
+    keys[:] = signals
+    return [*signals.values(), output] if isinstance(output, torch.Tensor) else list(signals.values())

@@ -139,13 +139,7 @@ class Transfer:
 
 
 def start(run: ForwardPass, images: torch.Tensor, units: Sequence[int]) -> Transfer:
-    """Start a forward pass and the transfer of its results.
-
-    Args:
-        run: runs a batch.
-        images: `(n, 3, H, W)` on the host.
-        units: output unit of each image's class, -1 where there is none.
-    """
+    """Start a forward pass of images on the host, whose classes have these units (-1 for none), and its transfer."""
     with torch.inference_mode():
         output, signals = run(images)
         columns = join(signals.values())
@@ -179,7 +173,6 @@ def seconds(
 
 
 def _wait(signals: Signals) -> None:
-    """Wait for the device, which works asynchronously."""
     for values in signals.values():
         values[:1].cpu()
 

@@ -1,13 +1,16 @@
-"""The attributes of a recording's root, and the order of its signals as columns of one matrix."""
+"""The attributes of a recording's root, how it was made, and the order of its signals as columns of one matrix."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
+import platform
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
 from types import NoneType
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -18,6 +21,9 @@ from numpy.typing import NDArray
 
 from se_probe.errors import SeProbeError, first_line
 from se_probe.gates import GateSite
+from se_probe.images import Selection
+from se_probe.images.listing import readable
+from se_probe.models import LoadedModel
 from se_probe.recording.guard import SCHEMA
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -111,6 +117,7 @@ _FORM: dict[str, Any] = {
 }
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _MOST_COLUMNS = 2**24
+_LIBRARIES = ("se-probe", "torch", "torchvision", "timm", "numpy", "pillow", "xarray", "zarr")
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,7 @@ class Header:
         selected: number of selected images.
         provenance: how the recording is made.
         effects: how effects were recorded (see `se_probe.recording.effects`), empty where they were not.
-        run: identifies the run in each of its shards; "" in the first schema.
+        run: identifies the run in each of its shards; "" in the first schemas.
         schema: version of the recording's format.
     """
 
@@ -222,6 +229,71 @@ def _require_consistent(header: Header) -> None:
             raise ValueError(f"the {columns.signal} of {columns.site} has the shape {columns.shape}")
     if header.selected < 0:
         raise ValueError(f"{header.selected} images are selected")
+
+
+def provenance_of(
+    model: LoadedModel,
+    selection: Selection,
+    *,
+    command: str,
+    settings: Mapping[str, Any],
+    spatial_maps: Mapping[str, int],
+    demo: bool,
+) -> dict[str, Any]:
+    """Return the facts about its making that a recording keeps, as JSON-able values.
+
+    Args:
+        model: the network.
+        selection: the images.
+        command: the command line or call.
+        settings: other settings: device, batch size, workers ...
+        spatial_maps: number of maps of each module that multiplies by spatial maps, which are not recorded.
+        demo: whether network or images are the bundled demo's.
+    """
+    images = selection.images
+    return {
+        "command": readable(command),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "demo": demo,
+        "model": {
+            "name": model.name,
+            "source": model.source,
+            "weights": model.weights,
+            "weights_sha256": model.weights_sha256,
+            "preprocessing": dict(model.preprocessing),
+            "labels": model.labels.title if model.labels else None,
+        },
+        "data": {
+            "title": images.title,
+            "location": images.location,
+            "layout": images.layout,
+            "images_found": len(images.samples),
+            "files_ignored": images.ignored,
+            "rule": selection.rule,
+            "per_class": selection.per_class,
+            "reference_per_class": selection.reference_per_class,
+            "seed": selection.seed,
+            "images_selected": len(selection.entries),
+            "selection_sha256": selection_digest(selection),
+        },
+        "settings": dict(settings),
+        "spatial_maps": dict(spatial_maps),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+        "machine": {
+            "system": platform.system(),
+            "processor": platform.machine(),
+            "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+        },
+    }
+
+
+def selection_digest(selection: Selection) -> str:
+    """Return the SHA-256 of which images are selected, in order: paths, classes and roles."""
+    digest = hashlib.sha256()
+    for entry in selection.entries:
+        text = f"{entry.sample.path}\0{entry.sample.image_class.name}\0{entry.role}\0"
+        digest.update(text.encode("utf-8", "surrogatepass"))  # Names of files may hold any bytes.
+    return digest.hexdigest()
 
 
 def facts_digest(facts: Any) -> str:

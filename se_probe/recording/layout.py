@@ -118,7 +118,6 @@ def array_problems(store: Path, header: Header) -> Iterator[str]:
 
 
 def _group_problems(store: Path, arrays: Iterable[str]) -> Iterator[str]:
-    """Yield the problems of the groups' metadata."""
     groups = {parent.as_posix() for name in arrays for parent in PurePosixPath(name).parents}
     for name in sorted(groups):
         folder = store / name
@@ -137,10 +136,9 @@ def _attributes(folder: Path) -> Any:
 
 
 def check_array(folder: Path, layout: ArrayLayout, *, whole: bool = True) -> int:
-    """Return the length of an array after a check of its metadata; with `whole`, also for chunks in whole rows.
+    """Return the length of an array; raise ValueError, TypeError or KeyError for wrong metadata or missing chunks.
 
-    Raises:
-        ValueError, TypeError, KeyError: the metadata are not as they were written, or a chunk is missing.
+    With `whole`, chunks must be whole rows.
     """
     facts = read_json(folder / ".zarray")
     shape, chunks = (_sizes(facts[name]) for name in ("shape", "chunks"))

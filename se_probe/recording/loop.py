@@ -18,18 +18,16 @@ from se_probe.gates import GateSite
 from se_probe.images import Batch, DeviceDecoder, Selection, batches
 from se_probe.io.files import only_writer, writing
 from se_probe.models import LoadedModel
-from se_probe.recording.batch import RecordedBatch, recorded_batch
-from se_probe.recording.deviation import trial_images
 from se_probe.recording.distributed import Ranks
 from se_probe.recording.effects import EFFECT, StartPass, passes, reference_of, require_effects_possible, signal_shapes
-from se_probe.recording.engine import Execution, engine
+from se_probe.recording.engine import Execution, engine, trial_images
 from se_probe.recording.forward import Transfer, join_results
 from se_probe.recording.guard import INCOMPLETE, root_attributes
 from se_probe.recording.header import Header, SignalColumns, header_of, width
 from se_probe.recording.memory import OutOfMemoryRetry, keep_freed_memory
 from se_probe.recording.recording import Recording, open_recording
 from se_probe.recording.resume import begin, keep_execution, require_same
-from se_probe.recording.shards import ShardWriter, shard_folder
+from se_probe.recording.shards import RecordedBatch, ShardWriter, recorded_batch, shard_folder
 from se_probe.recording.stopping import stoppable
 from se_probe.recording.store import complete
 

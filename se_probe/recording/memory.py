@@ -17,12 +17,7 @@ _MESSAGES = ("out of memory", "can't allocate memory")
 
 
 class OutOfMemoryRetry(Generic[Passed]):
-    """Run whole batches; when memory is short, halve the number of images at once, for the rest of the run.
-
-    Args:
-        forward: starts the forward pass of some images and their output units.
-        say: called with a line whenever the number is halved.
-    """
+    """Run whole batches; when memory is short, halve the number of images at once, for the rest of the run."""
 
     def __init__(self, forward: Callable[[torch.Tensor, Sequence[int]], Passed], say: Callable[[str], None]) -> None:
         self._forward = forward

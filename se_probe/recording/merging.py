@@ -109,7 +109,7 @@ def _essence(recording: Recording) -> dict[str, Any]:
 
 
 def _joined(headers: Sequence[Header]) -> Header:
-    """Return the header of all parts together: classes by output unit, chosen classes in the order of the parts."""
+    """Return the header of all parts: classes by output unit, chosen classes in the order of the parts."""
     classes = {entry["name"]: entry for header in headers for entry in header.classes}
     selected = sum(header.selected for header in headers)
     provenances = [header.provenance for header in headers]
@@ -163,7 +163,6 @@ def _moments(part: Recording, header: Header) -> Iterator[tuple[str, Moments]]:
 
 
 def _signals(parts: Sequence[Recording], header: Header) -> Iterator[Part]:
-    """Yield the signals of each part, of a bounded number of images at a time."""
     first = 0
     for part in parts:
         tree: Any = part.tree

@@ -15,8 +15,7 @@ import xarray as xr
 
 from se_probe.errors import SeProbeError
 from se_probe.gates import GateSite
-from se_probe.io.files import reading
-from se_probe.io.urls import is_url
+from se_probe.io.files import is_url, reading
 from se_probe.recording.guard import COMPLETE, root_attributes
 from se_probe.recording.header import header_of
 from se_probe.recording.layout import IMAGE_COLUMNS, check_arrays, names_of_moments
@@ -234,5 +233,4 @@ def _listed(sites: Sequence[GateSite]) -> str:
 
 
 def _with_places(data: Labelled) -> Labelled:
-    """Number the channels and branches."""
     return data.assign_coords({dim: np.arange(data.sizes[dim]) for dim in ("branch", "channel") if dim in data.dims})

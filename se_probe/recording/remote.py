@@ -15,17 +15,12 @@ from typing import Any
 from fsspec.core import url_to_fs
 
 from se_probe.errors import SeProbeError
-from se_probe.io.urls import storage_errors
+from se_probe.io.files import storage_errors
 from se_probe.recording.guard import ROOT_ATTRIBUTES
 
 
 def copy_down(url: str, store: str) -> Path:
-    """Copy the recording at a URL into a temporary folder, which is removed when the process ends; return its path.
-
-    Args:
-        url: a run's folder, or the recording in it.
-        store: name of a recording in a run's folder.
-    """
+    """Copy the recording at the URL of a run or recording into a temporary folder, removed when the process ends."""
     with storage_errors(url):
         system, root = url_to_fs(url)
         inner = f"{root.rstrip('/')}/{store}"

@@ -95,7 +95,6 @@ def _differ(before: str | None, now: str | None) -> bool:
 
 
 def _keep_provenance(path: Path, header: Header) -> None:
-    """Add the continuing run to the provenance of the first."""
     attributes = root_attributes(path)
     facts = {key: header.provenance[key] for key in _FREE_FACTS if key in header.provenance}
     free = free_settings(header.provenance)

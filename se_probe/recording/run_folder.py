@@ -111,11 +111,8 @@ class RunFolder:
 def choose_folder(name: str, out: Path | None, *, overwrite: bool, resume: bool = False) -> RunFolder:
     """Return the folder of a run: `out`, else `reports/<name>`, numbered where that is taken.
 
-    Args:
-        name: what the run is of, such as the network's name.
-        out: the folder that was asked for, None for one below `reports/`.
-        overwrite: replace a run that is there.
-        resume: continue it; without `out`, the last run of that name.
+    An earlier run in `out` is refused, unless it is to be replaced (`overwrite`) or continued (`resume`). Without
+    `out`, `resume` takes the last run of that name.
     """
     if overwrite and resume:
         raise SeProbeError("both --overwrite and --resume were asked for; choose to start again or to continue.")

@@ -1,4 +1,4 @@
-"""Shards: files with what a run has recorded so far, each complete or absent.
+"""What a run has recorded so far: batches in memory, and shards, files that are complete or absent.
 
 A shard covers neighbouring images of the selection. It holds their facts, the gates of those of the chosen classes, the
 moments of its classes, and the skipped images. It is a safetensors file with a checksum, named after the first index
@@ -22,13 +22,84 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from se_probe.errors import SeProbeError, first_line
+from se_probe.images import Batch, Selection
 from se_probe.io.files import atomic_write, sync, writing
-from se_probe.recording.batch import RecordedBatch
-from se_probe.recording.header import Header, facts_digest, width
+from se_probe.models import LoadedModel
+from se_probe.recording.forward import Results
+from se_probe.recording.header import Header, SignalColumns, facts_digest, split, width
 from se_probe.recording.layout import IMAGE_COLUMNS, array_digest
 from se_probe.recording.moments import ClassMoments, Moments
 
 _TEXTS = [name for name, kind in IMAGE_COLUMNS.items() if kind == "str"]
+
+
+@dataclass(frozen=True)
+class RecordedBatch:
+    """One batch on the host.
+
+    Attributes:
+        images: facts of its images: the columns of `IMAGE_COLUMNS`, `place` (index in the selection, ascending) and
+            `fingerprint`, None where it is not known.
+        columns: their signals, `(image, column)`.
+        skipped: images that are left out: place, path, class, reason and fingerprint.
+    """
+
+    images: pd.DataFrame
+    columns: NDArray[np.floating]
+    skipped: list[dict[str, Any]]
+
+    @property
+    def count(self) -> int:
+        """Number of images, recorded and skipped."""
+        return len(self.images) + len(self.skipped)
+
+
+def recorded_batch(
+    model: LoadedModel, selection: Selection, blocks: Sequence[SignalColumns], batch: Batch, results: Results
+) -> RecordedBatch:
+    """Combine a batch and its results; images with NaN or infinite signals are skipped, with the site as reason."""
+    columns = results.columns
+    sound = np.isfinite(columns).all(axis=1)
+    skipped = [_skip(selection, skip.index, skip.reason) for skip in batch.skipped]
+    skipped += [_skip(selection, batch.indices[row], _defect(columns[row], blocks)) for row in np.flatnonzero(~sound)]
+    images = _facts(model, selection, batch.indices, results)
+    return RecordedBatch(images[sound], columns[sound], sorted(skipped, key=lambda item: item["place"]))
+
+
+def _skip(selection: Selection, place: int, reason: str) -> dict[str, Any]:
+    sample = selection.entries[place].sample
+    facts = {"place": place, "path": sample.path, "class": sample.image_class.name, "reason": reason}
+    return facts | {"fingerprint": sample.fingerprint}
+
+
+def _defect(row: NDArray[np.floating], blocks: Sequence[SignalColumns]) -> str:
+    """Return why an image is skipped: the first site with NaN or infinite values, and how many others."""
+    parts = split(row[None], blocks)
+    wrong = [block for block in blocks if not np.isfinite(parts[block]).all()]
+    kind = "NaN" if np.isnan(parts[wrong[0]]).any() else "infinite values"
+    signal = "gates" if wrong[0].signal == "gate" else wrong[0].signal
+    others = f" and {len(wrong) - 1} other places" if len(wrong) > 1 else ""
+    return f"{kind} in the {signal} of {wrong[0].site}{others}"
+
+
+def _facts(model: LoadedModel, selection: Selection, places: Sequence[int], results: Results) -> pd.DataFrame:
+    entries = [selection.entries[place] for place in places]
+    labels = model.labels.classes if model.labels else ()
+    return pd.DataFrame(
+        {
+            "path": [entry.sample.path for entry in entries],
+            "class": [entry.sample.image_class.name for entry in entries],
+            "class_index": [entry.unit for entry in entries],
+            "wnid": [entry.sample.image_class.wnid or "" for entry in entries],
+            "role": [entry.role for entry in entries],
+            "predicted": [labels[unit].name if 0 <= unit < len(labels) else "" for unit in results.predicted.tolist()],
+            "predicted_index": results.predicted,
+            "probability": results.probability,
+            "class_probability": results.class_probability,
+            "place": places,
+            "fingerprint": pd.Series([entry.sample.fingerprint for entry in entries], dtype="object"),
+        }
+    ).astype({**IMAGE_COLUMNS, "place": "int64"})
 
 
 class DamagedShardError(SeProbeError):
@@ -126,13 +197,7 @@ def _checksum(arrays: Mapping[str, NDArray[Any]], facts: dict[str, Any]) -> str:
 
 
 class ShardWriter:
-    """Writes a shard whenever enough images are collected, and at the end or at a stop.
-
-    Args:
-        folder: the folder of shards.
-        shard_images: number of images, recorded or skipped, in a shard.
-        run: identifies the run in each shard.
-    """
+    """Writes a shard whenever `shard_images` images are collected, recorded or skipped, and at the end or at a stop."""
 
     def __init__(self, folder: Path, shard_images: int, run: str) -> None:
         self._folder, self._shard_images, self._run = folder, shard_images, run

@@ -60,13 +60,9 @@ def stoppable(path: Path, *, workers: int) -> Iterator[StopRequest]:
 
     A second SIGINT interrupts at once. SIGTERM is often sent twice, by a batch system and by a launcher.
 
-    Args:
-        path: the recording.
-        workers: number of processes that decode images.
-
     Raises:
         InterruptedRun: at the end of the context, after a request to stop.
-        SeProbeError: a process that decodes images died without a request to stop.
+        SeProbeError: one of the `workers` that decode images died without a request to stop.
     """
     stop = StopRequest()
     with stop.handlers():

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,12 +75,7 @@ def create(path: Path, header: Header) -> None:
 
 
 def complete(path: Path) -> None:
-    """Assemble a recording from its shards, mark it as complete, and remove them.
-
-    Raises:
-        SeProbeError: the shards do not cover the selection, or none of a chosen class's images was recorded.
-        OSError: it cannot be written; the shards stay.
-    """
+    """Assemble a recording from its shards, mark it as complete, and remove them; on an error the shards stay."""
     header = header_of(root_attributes(path))
     content = _content_of_shards(path, header)
     covered = len(content.images) + len(content.skipped)
@@ -182,16 +178,16 @@ def _write_arrays(path: Path, header: Header, content: Content) -> dict[str, Arr
     parts = (part for part in content.parts if len(part[0]))
     nothing = np.empty(0, dtype=np.int64), np.empty((0, width(header.signals)), dtype=np.float32)
     tree = _tree_of(header, content, next(parts, nothing), header.attributes(INCOMPLETE, content.skipped))
-    encoding: dict[str, dict[str, Any]] = {}
-    for name, layout in layout_of(header).items():
-        group, _, array = name.rpartition("/")
-        rows = _CHUNK_ROWS if layout.row and layout.length == "rows" else max(1, min(_CHUNK_LABELS, len(tree[name])))
-        encoding.setdefault(f"/{group}", {})[array] = {"chunks": (rows, *layout.row)}
-    tree.to_zarr(path, mode="a", zarr_format=ZARR_FORMAT, consolidated=False, encoding=encoding)
+    encoding: dict[str, dict[str, Any]] = defaultdict(dict)
     digests: dict[str, ArrayDigest] = {}
-    for node in tree.subtree:
-        for key, variable in node.to_dataset(inherit=False).variables.items():
-            digests.setdefault(f"{node.path}/{key}".strip("/"), ArrayDigest()).update(variable.values)
+    for name, layout in layout_of(header).items():
+        values: Any = tree[name].values
+        group, _, array = name.rpartition("/")
+        rows = _CHUNK_ROWS if layout.row and layout.length == "rows" else max(1, min(_CHUNK_LABELS, len(values)))
+        encoding[f"/{group}"][array] = {"chunks": (rows, *layout.row)}
+        digests[name] = ArrayDigest()
+        digests[name].update(values)
+    tree.to_zarr(path, mode="a", zarr_format=ZARR_FORMAT, consolidated=False, encoding=encoding)
     for part in parts:
         for name, values in _arrays_of(header, part).items():
             zarr.open_array(path / name, mode="r+", zarr_format=ZARR_FORMAT).append(values)
@@ -200,7 +196,6 @@ def _write_arrays(path: Path, header: Header, content: Content) -> dict[str, Arr
 
 
 def _arrays_of(header: Header, part: Part) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a part by their paths in the recording."""
     rows, columns = part
     signals = split(columns, header.signals)
     return {"gates/image": rows} | {f"gates/{block.site}/{block.signal}": signals[block] for block in header.signals}
@@ -208,33 +203,21 @@ def _arrays_of(header: Header, part: Part) -> dict[str, NDArray[Any]]:
 
 def _tree_of(header: Header, content: Content, part: Part, attributes: dict[str, Any]) -> xr.DataTree:
     """Return a recording as the nodes that this module describes, with the signals of one part."""
-    rows, columns = part
     names = [entry["name"] for entry in header.classes if entry["name"] in content.moments.by_class]
     moments = [content.moments.by_class[name] for name in names]
-    size = len(names), width(header.signals)
-    signals = split(columns, header.signals)
-    means, m2s = (
-        split(np.array(values).reshape(size), header.signals)
-        for values in ([item.mean for item in moments], [item.m2 for item in moments])
-    )
-    images = {
-        name: ("image", strings(content.images[name]) if kind == "str" else content.images[name].to_numpy(kind))
-        for name, kind in IMAGE_COLUMNS.items()
-    }
-    count = np.array([item.count for item in moments], dtype=np.int64)
-    nodes = {
-        "/": xr.Dataset(attrs=attributes),
-        "/images": xr.Dataset(images),
-        "/gates": xr.Dataset(coords={"image": rows}),
-        "/moments": xr.Dataset({"count": ("class", count)}, coords={"class": strings(names)}),
-    }
-    for site in header.sites:
-        blocks = [block for block in header.signals if block.site == site.name]
-        gates = {block.signal: (("image", *block.dims), signals[block]) for block in blocks}
-        nodes[f"/gates/{site.name}"] = xr.Dataset(gates)
-        statistics: dict[str, Any] = {}
-        for block in blocks:
-            mean, m2 = names_of_moments(block.signal)
-            statistics |= {mean: (("class", *block.dims), means[block]), m2: (("class", *block.dims), m2s[block])}
-        nodes[f"/moments/{site.name}"] = xr.Dataset(statistics)
-    return xr.DataTree.from_dict(nodes)
+    arrays = _arrays_of(header, part)
+    for name, kind in IMAGE_COLUMNS.items():
+        column = content.images[name]
+        arrays[f"images/{name}"] = strings(column) if kind == "str" else column.to_numpy(kind)
+    arrays["moments/class"] = strings(names)
+    arrays["moments/count"] = np.array([item.count for item in moments], dtype=np.int64)
+    for index, statistic in enumerate(([item.mean for item in moments], [item.m2 for item in moments])):
+        columns = np.array(statistic).reshape(len(names), width(header.signals))
+        for block, values in split(columns, header.signals).items():
+            arrays[f"moments/{block.site}/{names_of_moments(block.signal)[index]}"] = values
+    nodes: dict[str, dict[str, Any]] = defaultdict(dict)
+    for name, layout in layout_of(header).items():
+        group, _, array = name.rpartition("/")
+        nodes[group][array] = layout.dims, arrays[name]
+    groups = {group: xr.Dataset(variables) for group, variables in nodes.items()}
+    return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attributes), **groups})

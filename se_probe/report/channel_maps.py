@@ -47,7 +47,7 @@ class SiteMaps:
 def notable(*orders: Sequence[int] | NDArray[np.integer], count: int = CHANNELS) -> list[int]:
     """Return channels taken in turn from the front of several orders, each once."""
     longest = max(map(len, orders), default=0)
-    turns = [int(order[place]) for place in range(longest) for order in orders if place < len(order)]
+    turns = [int(order[turn]) for turn in range(longest) for order in orders if turn < len(order)]
     return list(dict.fromkeys(turns))[:count]
 
 

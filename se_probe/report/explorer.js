@@ -138,6 +138,16 @@
     byId("chart").dataset.drawn = `${state.site.name}/${byId("order").value}/${byId("draw").value}/${groups().join()}`;
   }
 
+  function refresh() {
+    describe();
+    draw();
+  }
+
+  function rebuild() {
+    describe();
+    embed();
+  }
+
   // ---- reading the chart with the pointer
 
   function placeUnder(event) {
@@ -247,8 +257,7 @@
     scrollTo(state.first);
     const place = selectedPlace();
     if (place < state.first || place >= state.first + windowSize()) scrollTo(place - Math.floor(windowSize() / 2));
-    describe();
-    draw();
+    refresh();
   }
 
   function scrollTo(first) {
@@ -316,18 +325,28 @@
     return link;
   }
 
+  // The branch and the channel at a column of a site, and both in words.
+  function channelAt(site, at) {
+    const [branch, channel] = [Math.floor(at / site.channels), at % site.channels];
+    const inside = site.branches.length > 1 ? `${site.branches[branch]}, ` : "";
+    return { branch, channel, words: `${site.name}, ${inside}channel ${channel}` };
+  }
+
+  function rowHead(...content) {
+    const head = element("th");
+    head.scope = "row";
+    head.append(...content);
+    return head;
+  }
+
   const sitePlace = () => data.sites.indexOf(state.site);
   const neighbour = (channel) => channelLink(`channel ${channel}`, state.site.name, state.branch, channel);
 
   // ---- search
 
   function found({ place, column: at, name, evidence }, kind) {
-    const site = data.sites[place];
-    const [branch, channel] = [Math.floor(at / site.channels), at % site.channels];
-    const head = element("th");
-    head.scope = "row";
-    const words = site.branches.length > 1 ? `${site.name}, ${site.branches[branch]}, channel ${channel}` : `${site.name}, channel ${channel}`;
-    head.append(channelLink(words, site.name, branch, channel));
+    const { branch, channel, words } = channelAt(data.sites[place], at);
+    const head = rowHead(channelLink(words, data.sites[place].name, branch, channel));
     const row = element("tr");
     row.append(head, element("td", `${kind} ${name}`), element("td", evidence));
     return row;
@@ -362,9 +381,7 @@
 
   function classRow(group) {
     const row = element("tr");
-    const head = element("th");
-    head.scope = "row";
-    head.append(swatch(group), " ", data.classes[group].name);
+    const head = rowHead(swatch(group), " ", data.classes[group].name);
     const { mean, interval } = estimate(group, state.channel);
     const cells = [mean, interval, gate(at("sd", group, state.channel)), data.classes[group].images.toLocaleString("en")];
     row.append(head, ...cells.map((text) => element("td", text, "number")));
@@ -441,16 +458,13 @@
   }
 
   function standingOut([place, at, value, distance]) {
-    const site = data.sites[place];
-    const [branch, channel] = [Math.floor(at / site.channels), at % site.channels];
-    const row = element("tr");
-    const link = element("a", `${site.name}, ${site.branches.length > 1 ? `${site.branches[branch]}, ` : ""}channel ${channel}`);
-    link.href = `#${new URLSearchParams({ site: site.name, branch, channel })}`;
+    const { branch, channel, words } = channelAt(data.sites[place], at);
+    const link = element("a", words);
+    link.href = `#${new URLSearchParams({ site: data.sites[place].name, branch, channel })}`;
     link.addEventListener("click", () => byId("image-panel").close());
-    const head = element("th");
-    head.scope = "row";
-    head.append(link);
-    row.append(head, element("td", gate(value), "number"), element("td", `${distance > 0 ? "+" : "−"}${Math.abs(distance).toFixed(1)}`, "number"));
+    const far = `${distance > 0 ? "+" : "−"}${Math.abs(distance).toFixed(1)}`;
+    const row = element("tr");
+    row.append(rowHead(link), element("td", gate(value), "number"), element("td", far, "number"));
     return row;
   }
 
@@ -500,8 +514,7 @@
     box.checked = shown.has(group);
     box.addEventListener("change", () => {
       shown[box.checked ? "add" : "delete"](group);
-      describe();
-      draw();
+      refresh();
     });
     label.append(box, swatch(group), ` ${data.classes[group].name}`);
     return label;
@@ -520,8 +533,7 @@
     if (!offered.includes(group)) offered.push(group);
     shown.add(group);
     classToggles();
-    describe();
-    embed();
+    rebuild();
   }
 
   function classOptions() {
@@ -568,16 +580,8 @@
     });
     on("order", "change", resort);
     on("size", "change", () => selectChannel(state.channel));
-    for (const id of ["band", "fit"]) {
-      on(id, "change", () => {
-        describe();
-        draw();
-      });
-    }
-    on("draw", "change", () => {
-      describe();
-      embed();
-    });
+    for (const id of ["band", "fit"]) on(id, "change", refresh);
+    on("draw", "change", rebuild);
     for (const id of ["more", "less"]) on(id, "change", resort);
     on("other-class", "change", addClass);
     on("other-class", "input", (event) => event.inputType === undefined && addClass());
@@ -598,8 +602,7 @@
     addEventListener("hashchange", followAddress);
     dark.addEventListener("change", () => {
       classToggles();
-      describe();
-      embed();
+      rebuild();
     });
   }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from se_probe.analysis.stats.states import STATIC_SD
 from se_probe.figures.style import COLOURS, DASHES
 from se_probe.gates import GateSite
 from se_probe.recording import Recording
-from se_probe.report.page import Packed, packed, packed_integers
+from se_probe.report.page import packed, packed_integers
 from se_probe.report.thumbnails import Thumbnails
 from se_probe.report.words import CATEGORIES, SORT_ORDERS, words_for
 
@@ -30,7 +30,6 @@ OTHER_BYTES = 1_000_000
 BYTES_A_CLASS = 16 / 3
 """For each gate: two 16-bit codes in base64."""
 CONFIDENCE = 0.95
-KEYS = ("site", "branch", "channel")
 
 # The colours of the figures on a dark ground: the same hues, lighter where they would sink into it.
 ON_DARK = {"#0072B2": "#4DA6E0", "#009E73": "#2BC79B", "#D55E00": "#F5843C"}
@@ -154,22 +153,26 @@ def _standing_out(recording: Recording) -> list[list[tuple[int, int, float, floa
 
 def _site(recording: Recording, site: GateSite, rows: pd.DataFrame, scores: Sequence[str]) -> dict[str, Any]:
     curves = _curves(recording, site)
-    ordered = rows.sort_values(list(KEYS[1:]))
+    reference_half = None
+    if has_reference(recording):
+        error = curves["standard_error"].isel({"class": len(seen_classes(recording))})
+        reference_half = packed(float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * error.values)
+    extents = [f" (extent {kernel})" for kernel in site.kernels or ()] or [""] * site.branches
+    gates = recording.gates(site.name).values.reshape(-1, site.branches * site.channels)
+    extremes = extreme_images(gates)
+    rows = rows.sort_values(["branch", "channel"])
+    facts = ("name", "module", "family", "stage", "activation", "bounded", "channels")
     return {
-        "name": site.name,
-        "module": site.module,
-        "family": site.family,
-        "stage": site.stage,
-        "activation": site.activation,
-        "bounded": site.bounded,
-        "channels": site.channels,
-        "branches": [_branch_name(site, branch) for branch in range(site.branches)],
+        **{name: getattr(site, name) for name in facts},
+        "branches": [f"branch {branch}{extent}" for branch, extent in enumerate(extents)],
         "mean": packed(curves["mean"].values),
         "sd": packed(np.sqrt(curves["variance"].values)),
-        "referenceHalf": _reference_half(curves, recording),
-        "categories": {name: _categories(ordered[name]) for name in CATEGORIES if name in rows.columns},
-        "scores": {name: packed(ordered[name].to_numpy(dtype=np.float64)) for name in scores},
-        **_extremes(recording.gates(site.name).values.reshape(-1, site.branches * site.channels)),
+        "referenceHalf": reference_half,
+        "categories": {name: _categories(rows[name]) for name in CATEGORIES if name in rows},
+        "scores": {name: packed(rows[name].to_numpy(dtype=np.float64)) for name in scores},
+        "extremeImages": packed_integers(extremes),
+        "extremeValues": packed(np.take_along_axis(gates.T, extremes, axis=1)),
+        "extremeCount": extremes.shape[1] // 2,
     }
 
 
@@ -178,27 +181,14 @@ def _categories(values: pd.Series[Any]) -> dict[str, object]:
     return {"names": [str(name) for name in names], "data": packed_integers(codes)}
 
 
-def _branch_name(site: GateSite, branch: int) -> str:
-    return f"branch {branch}" + (f" (extent {site.kernels[branch]})" if site.kernels else "")
-
-
 def _curves(recording: Recording, site: GateSite) -> xr.Dataset:
     """Return statistics, (class, [branch,] channel), of the chosen classes, all classes together, and the others."""
     moments = recording.moments(site.name).compute()
-    parts = [class_statistics(select_classes(moments, seen_classes(recording)))]
+    chosen, others = seen_classes(recording), other_classes(recording)
+    parts = [class_statistics(select_classes(moments, names)) for names in (chosen, others) if names]
     if has_reference(recording):
-        parts.append(reference_statistics(moments))
-    if others := other_classes(recording):
-        parts.append(class_statistics(select_classes(moments, others)))
+        parts.insert(1, reference_statistics(moments))
     return xr.concat(parts, dim="class").transpose("class", ..., "channel")
-
-
-def _reference_half(curves: xr.Dataset, recording: Recording) -> Packed | None:
-    """Return half the normal interval of the mean of all classes."""
-    if not has_reference(recording):
-        return None
-    error = curves["standard_error"].isel({"class": len(seen_classes(recording))})
-    return packed(float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * error.values)
 
 
 def extreme_images(gates: NDArray[np.floating]) -> NDArray[np.int64]:
@@ -206,14 +196,3 @@ def extreme_images(gates: NDArray[np.floating]) -> NDArray[np.int64]:
     order = np.argsort(gates, axis=0, kind="stable")
     count = min(EXTREMES, len(order))
     return np.concatenate([order[::-1][:count], order[:count]]).T
-
-
-def _extremes(gates: NDArray[np.floating]) -> Mapping[str, object]:
-    """The images of `extreme_images` and their gates."""
-    images = extreme_images(gates)
-    values = np.take_along_axis(gates.T, images, axis=1)
-    return {
-        "extremeImages": packed_integers(images),
-        "extremeValues": packed(values),
-        "extremeCount": images.shape[1] // 2,
-    }

@@ -12,7 +12,7 @@ from se_probe.analysis.outcomes import NLL, Cost, cost_of
 from se_probe.figures import INTERVENTION_FIGURES
 from se_probe.recording.run_folder import FIGURES, TABLES
 from se_probe.report.figures import known_figures
-from se_probe.report.section import Cell, Heading, PageTable, Section, with_limits
+from se_probe.report.section import Cell, Heading, PageTable, Section, sentence, with_limits
 
 _MOST_NAMES = 2
 
@@ -99,12 +99,11 @@ def _number(value: float, digits: str) -> Cell:
 def _words(table: pd.DataFrame) -> list[str]:
     first = table.iloc[0]
     replacements = list(table["replacement"].unique())
-    estimators = str(first["estimators"])
     words = [
         f"Gates were replaced while the network ran ({', '.join(replacements)}): {len(table)} interventions, all on "
         f"the same {first['images']:,} images of {first['classes']:,} classes. Every class weighs the same.",
         *_levels(table),
-        f"Intervals, 95 %, are for other images of these classes. {estimators[:1].upper()}{estimators[1:]}.",
+        f"Intervals, 95 %, are for other images of these classes. {sentence(str(first['estimators']))}",
     ]
     if {"mean", "class-mean"} & set(replacements):
         source = first["gates_from"] or "a recording that is not stated"

@@ -32,12 +32,12 @@ def effects_section(folder: Path) -> Section | None:
         return None
     agreement = pd.read_csv(tables / "effect_agreement.csv")
     shown = agreement[_AGREEMENT_COLUMNS].rename(columns={"correlation": "agreement"})
-    held = int(agreement["holds"].sum())
-    summary = f"First-order effects of channels agree with replacement at {held} of {len(agreement)} sites"
-    if held and (tables / "effect_sites.csv").is_file():
+    agreeing = int(agreement["holds"].sum())
+    summary = f"First-order effects of channels agree with replacement at {agreeing} of {len(agreement)} sites"
+    if agreeing and (tables / "effect_sites.csv").is_file():
         of_sites = pd.read_csv(tables / "effect_sites.csv")[_EFFECT_COLUMNS]
         shown = shown.merge(of_sites.rename(columns={"correlation": "effect_selectivity"}), on="site", how="left")
-    if held and (tables / "effect_overall.csv").is_file():
+    if agreeing and (tables / "effect_overall.csv").is_file():
         half = pd.read_csv(tables / "effect_overall.csv")["half_share"].iloc[0]
         summary += f"; half of the effect is carried by {100 * half:.0f} % of a site's channels"
     shown["holds"] = shown["holds"].map({True: "yes", False: "no: not used"})
@@ -46,7 +46,7 @@ def effects_section(folder: Path) -> Section | None:
         "where the gate helps. It is the first term of a Taylor series, from one backward pass for all channels, and "
         "includes what the gate does to the gates of later sites.",
         f"It was compared with exact replacement of {agreement['channels'].iloc[0]} channels at every site in "
-        f"{agreement['images'].iloc[0]} images: it holds at {held} of {len(agreement)} sites. Effects of several "
+        f"{agreement['images'].iloc[0]} images: it holds at {agreeing} of {len(agreement)} sites. Effects of several "
         "channels add up to first order only.",
     )
     figures = known_figures(folder / FIGURES, EFFECT_FIGURES)
@@ -55,23 +55,23 @@ def effects_section(folder: Path) -> Section | None:
 
 def scale_section(folder: Path) -> Section | None:
     """Return the section on the scale experiment that joined a run, None where there is none or it cannot be read."""
-    place = folder / JOINED_SCALE
-    facts = run_facts(place)
+    joined = folder / JOINED_SCALE
+    facts = run_facts(joined)
     try:
-        tests = overall_shifts(pd.read_csv(place / TABLES / "scale_tests.csv", dtype={"kernels": str}))
-        told = scale_summary(tests)
+        tests = overall_shifts(pd.read_csv(joined / TABLES / "scale_tests.csv", dtype={"kernels": str}))
+        summary = scale_summary(tests)
         factors = ", ".join(f"{float(factor):g}×" for factor in facts["scales"]["factors"])
         words = (
             f"The same images at {factors}, {facts['scales']['method']}; differences are taken image by image, every "
             "class with equal weight, and tested by flipping signs.",
             *map(sentence, facts["warnings"]),
-            *told.sentences,
+            *summary.sentences,
         )
         table = sites_table(_scale_table(tests))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    figures = known_figures(place / FIGURES, SCALE_FIGURES, folder)
-    return Section("scale", "Scale", words, table, figures, told.sentences[:1])
+    figures = known_figures(joined / FIGURES, SCALE_FIGURES, folder)
+    return Section("scale", "Scale", words, table, figures, summary.sentences[:1])
 
 
 def _scale_table(tests: pd.DataFrame) -> pd.DataFrame:
@@ -94,10 +94,10 @@ def _scale_table(tests: pd.DataFrame) -> pd.DataFrame:
 
 def folding_section(folder: Path) -> Section | None:
     """Return the section on the run of `fold` that joined a run, None where there is none or it cannot be read."""
-    place = folder / JOINED_FOLD
+    joined = folder / JOINED_FOLD
     try:
-        facts = run_facts(place)["fold"]
-        table = pd.read_csv(place / TABLES / "fold_sites.csv", keep_default_na=False)
+        facts = run_facts(joined)["fold"]
+        table = pd.read_csv(joined / TABLES / "fold_sites.csv", keep_default_na=False)
         shown = sites_table(table[list(_FOLD_COLUMNS)].rename(columns=_FOLD_COLUMNS))
         outcome = str(facts["refusal"] or facts["verdict"])
         measure, unit = str(facts["measure"]), str((facts.get("metric") or {"unit": "points"})["unit"])
@@ -115,14 +115,14 @@ def folding_section(folder: Path) -> Section | None:
 
 def cost_section(folder: Path) -> Section | None:
     """Return the section on the costs that were counted for a run, None where there are none or they cannot be read."""
-    place = folder / JOINED_COST
-    facts = run_facts(place, COST_FACTS)
+    joined = folder / JOINED_COST
+    facts = run_facts(joined, COST_FACTS)
     try:
         table = sites_table(pd.DataFrame(facts["sites"])[_COST_COLUMNS].dropna(axis="columns", how="all"))
         words, summary = tuple(map(sentence, facts["sentences"])), (str(facts["summary"]),)
     except (ValueError, KeyError, TypeError):
         return None
-    return Section("cost", "Cost", words, table, known_figures(place / FIGURES, COST_FIGURES, folder), summary)
+    return Section("cost", "Cost", words, table, known_figures(joined / FIGURES, COST_FIGURES, folder), summary)
 
 
 SECTIONS: tuple[Callable[[Path], Section | None], ...] = (

@@ -52,7 +52,7 @@ class Section:
     """A result in a run's folder, as a section of its report.
 
     Attributes:
-        key: the section's place on the page.
+        key: its anchor on the page.
         title: its heading.
         words: what was done and found, a sentence each.
         table: the result.
@@ -83,7 +83,7 @@ def sites_table(table: pd.DataFrame, first: str = "site") -> PageTable:
 
 
 def _cells(values: pd.Series, decimals: int | None) -> list[Cell]:
-    """Return a column; what is missing among texts is no number."""
+    """Return a column, without numbers to sort by where some values are text."""
     cells = [_cell(value, decimals) for value in values]
     return cells if all(cell.key is not None for cell in cells) else [Cell(cell.text) for cell in cells]
 
@@ -100,7 +100,7 @@ def _cell(value: Any, decimals: int | None) -> Cell:
 
 
 def _digits(number: float, decimals: int) -> str:
-    """A small number keeps a digit, down to 0.0001: a spread of 0.0003 is not none."""
+    """Keep a digit of small numbers, down to 0.0001: a spread of 0.0003 is not 0."""
     if not 0 < abs(number) < 0.5 * 10**-decimals:
         return f"{number:.{decimals}f}"
     return f"{number:.1g}" if abs(number) >= 0.0001 else "< 0.0001"

@@ -121,7 +121,7 @@ def summary_of(
     folder = recording.path.parent
     images, classes = len(recording.images), len(recording.classes)
     run = f"--run {shlex.quote(str(folder))}"
-    told = summarise(
+    found = summarise(
         findings,
         recorded=f"Recorded {len(recording.sites)} sites on {images:,} images of {classes:,} classes",
         warnings=run_facts(folder).get("warnings", []),
@@ -129,7 +129,7 @@ def summary_of(
         joining=joining or run,
     )
     more = [sentence for section in read_sections(folder) for sentence in section.summary]
-    return replace(told, sentences=(*told.sentences, *more))
+    return replace(found, sentences=(*found.sentences, *more))
 
 
 def _links(folder: Path, recording: Recording) -> list[str]:
@@ -140,6 +140,6 @@ def _links(folder: Path, recording: Recording) -> list[str]:
 
 @cache
 def _charting_library() -> str:
-    """Vega-Lite with its embedding function, which holds an interpreter of expressions that needs no eval."""
+    """Vega-Lite with its embedding function, whose interpreter of expressions needs no eval."""
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
     return bundle

@@ -11,8 +11,8 @@ import pandas as pd
 from se_probe.analysis import select_sites
 from se_probe.analysis.covariates import read_factors
 from se_probe.gates import signals_of
+from se_probe.io.files import is_url
 from se_probe.io.log import silence, tell
-from se_probe.io.urls import is_url
 from se_probe.recording import Ranks, ranks_of_environment
 from se_probe.recording.effects import require_effects_possible
 from se_probe.recording.remote import copy_up, require_free

@@ -15,7 +15,7 @@ from se_probe.gates import GateSite
 from se_probe.images import Selection
 from se_probe.models import LoadedModel
 from se_probe.recording import Recording, open_recording
-from se_probe.recording.provenance import selection_digest
+from se_probe.recording.header import selection_digest
 from se_probe.recording.run_folder import RunFolder, choose_folder
 from se_probe.runs.record import folder_of
 from se_probe.runs.settings import AblateSettings, JoinSettings, ScaleSettings

@@ -16,9 +16,9 @@ from se_probe.analysis.steps import step_accuracy, step_events, step_sentences, 
 from se_probe.errors import SeProbeError
 from se_probe.figures import model_line
 from se_probe.figures.comparison import steps_figure
+from se_probe.io.files import is_url
 from se_probe.io.log import tell
 from se_probe.io.progress import status
-from se_probe.io.urls import is_url
 from se_probe.models import parse_model_args
 from se_probe.recording import Recording
 from se_probe.recording.run_folder import FIGURES

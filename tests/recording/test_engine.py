@@ -1,5 +1,6 @@
 """Ways of running a network against plain eager hooks, and the precision of float32 that PyTorch was set to."""
 
+import math
 import re
 import time
 
@@ -10,10 +11,11 @@ from torch import nn
 
 from se_probe.errors import SeProbeError
 from se_probe.gates import find_gates
-from se_probe.recording.deviation import TrialImages
 from se_probe.recording.engine import (
     BUDGET,
     Execution,
+    TrialImages,
+    class_mean_deviation,
     engine,
     fastest_batch_size,
     float32_precision,
@@ -315,3 +317,14 @@ def test_a_recording_says_it(ampere, tmp_path, execution):
     torch.backends.mkldnn.conv.fp32_precision = "tf32"
     recording = record(draw_images(tmp_path / "data"), tmp_path / "recording.zarr", execution=execution)
     assert recording.provenance["execution"]["float32_precision"]["convolution"] == "tf32"
+
+
+def test_class_means():
+    expected = {("gate", "a"): torch.zeros(3, 2), ("logit", "a"): torch.zeros(3, 2)}
+    moved = torch.tensor([[0.1, 0.0], [-0.1, 0.2], [0.0, -0.4]])
+    found = {("gate", "a"): moved, ("logit", "a"): torch.full((3, 2), 9.0)}
+    facts = class_mean_deviation(expected, found, ["cat", "cat", "dog"])
+    assert facts["class_mean_largest"] == pytest.approx(0.4)
+    assert facts["class_mean_rms"] == pytest.approx(math.sqrt((0.1**2 + 0.4**2) / 4))
+    assert facts["gate_largest"] == pytest.approx(0.4)
+    assert (facts["images"], facts["classes"]) == (3, 2)

@@ -81,7 +81,7 @@ def test_says_what_was_run_and_how_to_repeat_it(page, plain_run):
         "2 SE, SK sites with 24 gates, seen on 24 images of goldfish, cliff and tabby and, for reference, on 24 images "
         "of 3 classes in all.",
         "supported Live sites 2 of 2 Evidence: SK_3_1 Claim, measure and bar Gates are alive. They move at SITE. "
-        "standard deviation over images: 0.250, 95 % interval 0.200 to 0.300; held against 0.02.",
+        "standard deviation over images: 0.250, 95 % interval 0.200 to 0.300; bar: 0.02.",
     ):
         assert words in page.text
 

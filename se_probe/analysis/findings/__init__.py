@@ -32,19 +32,19 @@ def findings(
     *,
     ablation: AblationLike | None = None,
 ) -> list[Finding]:
-    """Judge the six claims of the SENet paper about its gates, and what users ask about the health of theirs.
+    """Judge the six claims of the SENet paper about gates, and questions of users about the health of theirs.
 
     Claims about classes rest on all classes with five images or more, and their intervals are for another draw of
-    classes. Bars and minimum data are in `findings.thresholds`, the rule that turns an interval into a verdict is
-    `findings.finding.above`.
+    classes. Bars and minimum data are in `findings.thresholds`; `findings.finding.above` turns an interval into a
+    verdict.
 
     Args:
-        recording: gates of a network; what is unbounded is not judged in gate units.
-        tables: those of `measure_tables`; what is needed of them is computed where None. See `findings.context`.
+        recording: gates of a network; unbounded gates are not judged in gate units.
+        tables: those of `measure_tables`, computed as needed where None. With the tables of effects among them, whether
+            channels with class-specific gates matter more is judged too.
         ablation: interventions on the same network. Where the sites of each stage were replaced together, claim 5
-            rests on measured accuracy, or on one's own measure as far as that goes without a bar; where sites were
-            replaced one by one, whether those with class-specific gates matter more is judged too. With the
-            tables of effects among `tables`, single channels are judged likewise.
+            rests on measured accuracy, or on one's own measure; where sites were replaced one by one, whether those
+            with class-specific gates matter more is judged too.
 
     Returns:
         The claims in the paper's order, then the health of the gates, then the importance of sites.
@@ -70,9 +70,9 @@ def findings(
         None if changes is None else specific_sites_matter_more(evidence, changes),
         selective_channels_matter_more(tables or {}),
     ]
-    told = context_sentences(tables or {})
+    context = context_sentences(tables or {})
     return [
-        replace(finding, statement=f"{finding.statement} {told[finding.key]}") if finding.key in told else finding
+        replace(finding, statement=f"{finding.statement} {context[finding.key]}") if finding.key in context else finding
         for finding in found
         if finding is not None
     ]

@@ -48,16 +48,14 @@ def class_agnostic_early(evidence: Evidence) -> Finding:
         return claim.undecided(reason, names(early))
     moving = [site for site in early if site.moves]
     spread, interval = class_spread(evidence, moving)
-    statement = (
-        f"Class means differ by {spread:.3f} gate units (standard deviation between classes without the noise of the "
-        f"means, root mean square over channels; 95 % interval over classes {limits(interval)}) at "
-        f"{listed(moving)}; {evidence.classes} classes. They count as alike below {AGNOSTIC_SD:g}."
-    )
     return replace(
         claim,
         verdict=below(interval, AGNOSTIC_SD),
         result=f"class means differ by {spread:.3f} ({limits(interval)}), bar {AGNOSTIC_SD:g}",
-        statement=statement + left_out([site for site in early if not site.moves]),
+        statement=f"Class means differ by {spread:.3f} gate units (standard deviation between classes without the "
+        f"noise of the means, root mean square over channels; 95 % interval over classes {limits(interval)}) at "
+        f"{listed(moving)}; {evidence.classes} classes. They count as alike below {AGNOSTIC_SD:g}."
+        f"{left_out([site for site in early if not site.moves])}",
         value=spread,
         interval=interval,
         sites=names(moving),
@@ -81,20 +79,18 @@ def class_specific_late(evidence: Evidence) -> Finding:
     shares = np.stack([site.between / (site.between + site.within) for site in moving])
     rise, interval = _rise(evidence, moving, shares)
     spread, reach = class_spread(evidence, late)
-    statement = (
-        f"The share of the gates' variance that lies between classes (ω², corrected for bias) has a slope of "
-        f"{rise:+.2f} from the first to the last site (straight line through {len(moving)} sites; 95 % interval over "
-        f"classes {limits(interval, 2)}); a rise counts above {RISE_OF_SHARE:g}. {_extremes(moving, shares[:, 0], 2)} "
-        f"At {listed(late)} class means differ by {spread:.3f} gate units ({limits(reach)}); gates count as "
-        f"class-specific above {SPECIFIC_SD:g}. {evidence.classes} classes."
-    )
     verdict = all_of([above(interval, RISE_OF_SHARE), above(reach, SPECIFIC_SD)])
     return replace(
         claim,
         verdict=verdict,
         news=_NEWS[verdict].format(rise=rise, limits=limits(interval, 2)),
         result=f"slope of ω² over depth {rise:+.2f} ({limits(interval, 2)}), bar {RISE_OF_SHARE:g}",
-        statement=statement + left_out([site for site in evidence.sites if not site.moves]),
+        statement="The share of the gates' variance that lies between classes (ω², corrected for bias) has a slope of "
+        f"{rise:+.2f} from the first to the last site (straight line through {len(moving)} sites; 95 % interval over "
+        f"classes {limits(interval, 2)}); a rise counts above {RISE_OF_SHARE:g}. {_extremes(moving, shares[:, 0], 2)} "
+        f"At {listed(late)} class means differ by {spread:.3f} gate units ({limits(reach)}); gates count as "
+        f"class-specific above {SPECIFIC_SD:g}. {evidence.classes} classes."
+        f"{left_out([site for site in evidence.sites if not site.moves])}",
         value=rise,
         interval=interval,
         sites=names(moving),
@@ -116,16 +112,13 @@ def more_variance_late(evidence: Evidence) -> Finding:
         return claim.undecided(reason, names(evidence.sites))
     spreads = np.sqrt(np.stack([site.within for site in sites]))
     rise, interval = _rise(evidence, sites, spreads)
-    statement = (
-        f"The standard deviation over images of a class has a slope of {rise:+.3f} gate units from the first to the "
-        f"last site (straight line through {len(sites)} sites; 95 % interval over classes {limits(interval)}); a rise "
-        f"counts above {RISE_OF_SD:g}. {_extremes(sites, spreads[:, 0], 3)}"
-    )
     return replace(
         claim,
         verdict=above(interval, RISE_OF_SD),
         result=f"slope over depth {rise:+.3f} ({limits(interval)}), bar {RISE_OF_SD:g}",
-        statement=statement,
+        statement=f"The standard deviation over images of a class has a slope of {rise:+.3f} gate units from the first "
+        f"to the last site (straight line through {len(sites)} sites; 95 % interval over classes {limits(interval)}); "
+        f"a rise counts above {RISE_OF_SD:g}. {_extremes(sites, spreads[:, 0], 3)}",
         value=rise,
         interval=interval,
         sites=names(sites),
@@ -158,9 +151,8 @@ def _rise(evidence: Evidence, sites: Sequence[SiteEvidence], values: Floats) -> 
 
 def _extremes(sites: Sequence[SiteEvidence], values: Floats, decimals: int) -> str:
     """Where a quantity is smallest and largest; single sites need not follow the line."""
-    low, high = (
-        f"{sites[place].name} ({values[place]:z.{decimals}f})" for place in (int(values.argmin()), int(values.argmax()))
-    )
+    ends = int(values.argmin()), int(values.argmax())
+    low, high = (f"{sites[index].name} ({values[index]:z.{decimals}f})" for index in ends)
     return f"It is smallest at {low} and largest at {high}."
 
 
@@ -170,16 +162,15 @@ def context_sentences(tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
     The `null_…` columns of `beside_null` in tables of `measure_tables` give a sentence on the null, the table of
     `site_covariates` as `site_covariates.csv` one on the images.
     """
-    told = {}
+    sentences = {}
     if "null_omega_squared" in tables.get(SPECIFICITY, ()):
-        told["class-specific-late"] = _null_sentence(tables)
+        sentences["class-specific-late"] = _null_sentence(tables)
     if COVARIATES in tables and tables[COVARIATES]["explained"].notna().any():
-        told["more-variance-within-classes-late"] = _covariates_sentence(tables[COVARIATES])
-    return told
+        sentences["more-variance-within-classes-late"] = _covariates_sentence(tables[COVARIATES])
+    return sentences
 
 
 def _null_sentence(tables: Mapping[str, pd.DataFrame]) -> str:
-    """What the architecture and the images alone give."""
     sites = tables[SPECIFICITY]
     parts = [
         f"ω² is {sites['null_omega_squared'].mean():.2f} (here {sites['omega_squared'].mean():.2f}, means over sites)",
@@ -197,7 +188,6 @@ def _null_sentence(tables: Mapping[str, pd.DataFrame]) -> str:
 
 
 def _covariates_sentence(table: pd.DataFrame) -> str:
-    """How much of the variance within classes the plainest properties of the images explain."""
     explained = np.maximum(table["explained"].to_numpy(dtype=np.float64), 0.0)
     most = int(np.nanargmax(explained))
     return (

@@ -1,4 +1,4 @@
-"""Read what findings rest on: variance between and within classes at every site, and the state of its gates."""
+"""What findings rest on: variance between and within classes at every site, and the state of its gates."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -29,7 +29,11 @@ class SiteEvidence:
         depth: its place in the network, 0 for the first site and 1 for the last.
         between: variance of true class means, mean over columns: with all classes, then without each group.
         within: variance over images of a class, likewise.
-        health: the site's row of `site_health`.
+        health: the site's row of `site_health`, and of it:
+        verdict: state of the site, see `stats.states.site_verdict`.
+        mean_gate: mean gate.
+        sd: standard deviation over images of all classes, root mean square over columns.
+        still: share of channels that hardly move.
         moving: 95 % limits of the share of channels that move by `STATIC_SD` or more over images.
         dead: 95 % limits of the number of channels that are closed for every image.
     """
@@ -39,33 +43,17 @@ class SiteEvidence:
     between: Floats
     within: Floats
     health: Mapping[Hashable, Any]
+    verdict: str
+    mean_gate: float
+    sd: float
+    still: float
     moving: tuple[float, float]
     dead: tuple[int, int]
-
-    @property
-    def verdict(self) -> str:
-        """State of the site, see `stats.states.site_verdict`."""
-        return str(self.health["verdict"])
 
     @property
     def name(self) -> str:
         """Name of the site."""
         return self.site.name
-
-    @property
-    def mean_gate(self) -> float:
-        """Mean gate."""
-        return float(self.health["mean_gate"])
-
-    @property
-    def sd(self) -> float:
-        """Standard deviation over images of all classes, root mean square over columns."""
-        return float(self.health["sd"])
-
-    @property
-    def still(self) -> float:
-        """Share of channels that hardly move."""
-        return 1 - float(self.health["dynamic"])
 
     @property
     def moves(self) -> bool:
@@ -134,7 +122,7 @@ class Evidence:
 
 
 def read_evidence(recording: GateRecording, tables: Mapping[str, pd.DataFrame] | None) -> Evidence:
-    """Read a recording once; `tables` are those of `measure_tables`, of which the health of sites is used."""
+    """Read a recording; of the tables of `measure_tables`, if given, the health of sites is used."""
     health = (site_health(recording) if tables is None else tables[HEALTH]).set_index("site").to_dict("index")
     counts = recording.moments(recording.sites[0].name)["count"].to_series()
     classes = int(np.sum(counts >= FEWEST_IMAGES))
@@ -142,8 +130,13 @@ def read_evidence(recording: GateRecording, tables: Mapping[str, pd.DataFrame] |
     sites = []
     for site, depth in zip(recording.sites, np.linspace(0, 1, len(recording.sites)), strict=True):
         moments = site_moments(recording, site)
-        parts, row = _components(enough_images(moments), groups), health[site.name]
-        sites.append(SiteEvidence(site, float(depth), *parts, row, *_state_limits(moments)))
+        between, within = _components(enough_images(moments), groups)
+        moving, dead = _state_limits(moments)
+        row = health[site.name]
+        verdict, mean_gate, sd, dynamic = (row[name] for name in ("verdict", "mean_gate", "sd", "dynamic"))
+        sites.append(
+            SiteEvidence(site, float(depth), between, within, row, verdict, mean_gate, sd, 1 - dynamic, moving, dead)
+        )
     chosen = tuple(int(counts.get(name, 0)) for name in recording.chosen)
     several = counts[counts >= 2]
     return Evidence(tuple(sites), classes, int(several.sum()), len(several), groups, chosen)
@@ -155,7 +148,7 @@ def enough_images(moments: SiteMoments) -> SiteMoments:
 
 
 def _components(moments: SiteMoments, groups: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Between and within with all classes, then without each group; NaN for fewer than three classes."""
+    """Variance between and within classes: of all, then without each group; NaN for fewer than three classes."""
     if len(moments.names) < 3:
         return np.full(1, np.nan), np.full(1, np.nan)
     whole = moments.components.pooled()
@@ -176,7 +169,7 @@ def _state_limits(moments: SiteMoments) -> tuple[tuple[float, float], tuple[int,
 
 
 def _sd_limits(moments: SiteMoments) -> tuple[Floats, Floats]:
-    """95 % limits of the standard deviation of each column over images of classes of the kind, as if gates were normal.
+    """95 % limits of the standard deviation of each column over images of other such classes, for normal gates.
 
     The variance is a sum of two mean squares, within classes and of class means, each of which is χ² distributed.
     Images of one class give no upper limit, because classes may differ; single images of classes give none at all.

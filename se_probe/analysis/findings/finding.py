@@ -13,22 +13,22 @@ VERDICTS: tuple[Verdict, ...] = ("supported", "not supported", "cannot be judged
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim about the gates of a network, what was measured, and whether that bears the claim out.
+    """A claim about the gates of a network, what was measured, and the verdict.
 
     Attributes:
         key: short name that stays the same, such as `class-agnostic-early`.
         claim: the claim in one sentence, with its source.
-        verdict: see `above`; "cannot be judged" wherever the data do not tell.
+        verdict: see `above`.
         statement: what was measured, in full, with the names of sites and units.
         value: the number behind the verdict, None where none could be computed.
-        interval: its 95 % confidence limits; `statement` says for what draw (other classes, other images).
+        interval: its 95 % confidence limits; `statement` says whether for other classes or other images.
         sites: names of the sites that are the evidence, in network order.
         title: the claim in a few words.
         result: what was found in a few words, with the number.
         quantity: name and unit of `value`.
-        bar: what the value is held against, in words.
-        news: a sentence for the summary of a run, empty where the summary need not tell of it.
-        remedy: what helps, in a sentence, where something is known to.
+        bar: what the value is compared with, in words.
+        news: a sentence for the summary of a run, "" for none.
+        remedy: a sentence on what is known to help, "" for none.
         next_command: verb and options of `se-probe` that would settle the question or act on the answer.
     """
 
@@ -60,13 +60,13 @@ class Finding:
         result = re.split(r"[:;]|\.(?= |$)| at (?=\w+_\d)", reason, maxsplit=1)[0]
         if result[1:2].islower() or result[1:2] == " ":
             result = result[:1].lower() + result[1:]
-        asked = re.search(r"with (--[a-z-]+)\.$", reason)
-        more = self.next_command or (f"excite {asked[1]} 50" if asked else "")
+        option = re.search(r"with (--[a-z-]+)\.$", reason)
+        more = self.next_command or (f"excite {option[1]} 50" if option else "")
         return replace(self, statement=reason, result=result, sites=tuple(sites), news=news, next_command=more)
 
 
 def findings_table(findings: Iterable[Finding]) -> pd.DataFrame:
-    """Return one row a finding: its fields, with the interval as `ci_low` and `ci_high` and sites joined by commas."""
+    """Return a row for each finding: its fields, the interval as `ci_low` and `ci_high`, sites joined by commas."""
     rows = []
     for finding in findings:
         low, high = finding.interval or (None, None)
@@ -77,9 +77,9 @@ def findings_table(findings: Iterable[Finding]) -> pd.DataFrame:
 def above(interval: tuple[float, float], bar: float) -> Verdict:
     """Judge whether a number exceeds `bar`, the smallest that counts, from its confidence limits.
 
-    Supported only if the lower limit exceeds the bar, not supported only if the upper limit stays below it. More data
-    narrow the interval, so that they settle what could not be judged and turn neither verdict into the other, beyond
-    the error rate of the interval. NaN limits cannot be judged.
+    Supported only if the lower limit exceeds the bar, not supported only if the upper limit is below it. More data
+    narrow the interval: they settle what could not be judged, and reverse a verdict no more often than the error rate
+    of the interval. NaN limits cannot be judged.
     """
     low, high = interval
     return "supported" if low > bar else "not supported" if high < bar else "cannot be judged"
@@ -93,7 +93,7 @@ def below(interval: tuple[float, float], bar: float) -> Verdict:
 
 def all_of(verdicts: Iterable[Verdict]) -> Verdict:
     """Judge a claim with several parts: it falls with any of them, and stands only with all."""
-    found = set(verdicts)
-    if "not supported" in found:
+    parts = set(verdicts)
+    if "not supported" in parts:
         return "not supported"
-    return "supported" if found == {"supported"} else "cannot be judged"
+    return "supported" if parts == {"supported"} else "cannot be judged"

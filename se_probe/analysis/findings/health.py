@@ -70,7 +70,7 @@ def gates_alive(evidence: Evidence) -> Finding:
         f"{len(live)} of {len(bounded)} sites are live: more than {percent(1 - MOST)} of the channels of each have "
         f"gates with a standard deviation over images of {STATIC_SD:g} or more. {least.name} moves least, by "
         f"{least.sd:.4f}.",
-        *(_told(kind, sites) for kind, sites in kinds.items()),
+        *(_state_sentence(kind, sites) for kind, sites in kinds.items()),
         *([_unsettled(evidence, unsure)] if unsure else []),
     ]
     more = MORE_CLASSES if unsure and evidence.moving_classes < FEWEST_CLASSES else ""
@@ -144,16 +144,13 @@ def nearly_constant(evidence: Evidence) -> Finding:
     open_question = f" {_unsettled(evidence, unsure)}" if unsure else ""
     count = f"{len(still)} of {len(bounded)}" + (f", {listed(still)}" if still else "")
     each = ", ".join(f"{site.name} {site.sd:.4f} ({percent(site.still)} of its channels hardly move)" for site in least)
-    statement = (
-        f"Nearly constant means that at least {percent(MOST)} of the channels move by less than {STATIC_SD:g} over "
-        f"images. Such sites: {count}. Smallest standard deviations over images, in gate units: {each}. What folding "
-        f"costs in accuracy shows only when the folded network is run.{open_question}"
-    )
     return replace(
         claim,
         verdict="supported" if still else "cannot be judged" if unsure else "not supported",
         result=count,
-        statement=statement,
+        statement=f"Nearly constant means that at least {percent(MOST)} of the channels move by less than "
+        f"{STATIC_SD:g} over images. Such sites: {count}. Smallest standard deviations over images, in gate units: "
+        f"{each}. What folding costs in accuracy shows only when the folded network is run.{open_question}",
         value=len(still) / len(bounded),
         sites=names(still or least),
         next_command="fold" if still else "",
@@ -187,10 +184,10 @@ def branches_choose(evidence: Evidence) -> Finding | None:
         f"The entropy of the attention over branches, as a share of the highest, lies between {' and '.join(ends)}"
         " (95 % intervals over images); 1 is an even split, 0 one branch alone."
     )
-    told: list[SiteEvidence] = []
+    named: list[SiteEvidence] = []
     for meaning, verdicts in parts.items():
-        group = [site for site, verdict in verdicts.items() if verdict == "not supported" and site not in told]
-        told += group
+        group = [site for site, verdict in verdicts.items() if verdict == "not supported" and site not in named]
+        named += group
         statement += f" Attention is {meaning} at {listed(group)}." if group else ""
     return replace(
         claim,
@@ -223,8 +220,7 @@ def _unsettled(evidence: Evidence, sites: Sequence[SiteEvidence]) -> str:
     )
 
 
-def _told(kind: str, sites: Sequence[SiteEvidence]) -> str:
-    """What is known of the sites in a state."""
+def _state_sentence(kind: str, sites: Sequence[SiteEvidence]) -> str:
     most = max(site.sd for site in sites)
     return (
         f"{kind.capitalize()}: {listed(sites)}, mean gate {span((site.mean_gate for site in sites), 3)}, standard "

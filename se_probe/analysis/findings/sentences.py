@@ -52,7 +52,7 @@ def left_out(sites: Sequence[SiteEvidence]) -> str:
 
 
 def too_few_classes(evidence: Evidence) -> str | None:
-    """Claims about classes need classes."""
+    """Claims about classes need enough of them."""
     if evidence.classes >= FEWEST_CLASSES:
         return None
     return (
@@ -62,7 +62,7 @@ def too_few_classes(evidence: Evidence) -> str | None:
 
 
 def too_few_images(evidence: Evidence) -> str | None:
-    """Whether gates move shows over images."""
+    """Whether gates move is told from images."""
     if evidence.images >= FEWEST_STATE_IMAGES:
         return None
     return (
@@ -104,7 +104,7 @@ def mostly_still(sites: Sequence[SiteEvidence]) -> str | None:
 
 
 def not_moving(sites: Sequence[SiteEvidence]) -> str:
-    """Gates have no unit, or do not move."""
+    """Say that gates have no unit, or do not move."""
     if not all(site.site.bounded for site in sites):
         return f"Gates are unbounded at {listed(sites)}; there is no unit in which to say how much they move."
     verdicts = ", ".join(dict.fromkeys(site.verdict for site in sites))

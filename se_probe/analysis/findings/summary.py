@@ -1,4 +1,4 @@
-"""What a run found, for a reader with thirty seconds: three sentences, a line a claim, and the next command."""
+"""What a run found, in short: three sentences, a line for each claim, and the next command."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from se_probe.analysis.findings.finding import VERDICTS, Finding
 
 HEALTH = ("gates-alive", "no-dead-channels", "nearly-constant-sites", "branches-choose")
-"""Keys of the findings that are questions of users; the others are claims of the paper, or follow from them."""
+"""Keys of the findings that answer questions of users; the others are claims of papers."""
 MOST_SENTENCES = 3
 
 
@@ -55,16 +55,15 @@ def summary(
         urgent, rest = [alive.news, *urgent], [alive.remedy, *rest]
     elif alive is not None:
         rest = [alive.news, *rest]
-    told = [sentence for sentence in [*rest, _claims_counted(claims), recorded] if sentence]
+    others = [sentence for sentence in [*rest, _claims_counted(claims), recorded] if sentence]
     return Summary(
-        (*urgent, *told[: max(MOST_SENTENCES - len(urgent), 0)]),
+        (*urgent, *others[: max(MOST_SENTENCES - len(urgent), 0)]),
         tuple(f"{finding.title}: {finding.verdict}; {finding.result}" for finding in claims),
         _next(findings, arguments, arguments if joining is None else joining),
     )
 
 
 def _claims_counted(claims: Sequence[Finding]) -> str:
-    """How many claims got each verdict."""
     counts = {verdict: sum(claim.verdict == verdict for claim in claims) for verdict in VERDICTS}
     parts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     return f"Of {len(claims)} claims about gates: {parts}." if claims else ""

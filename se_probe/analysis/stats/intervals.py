@@ -53,7 +53,7 @@ def student(freedom: int) -> float:
 
 
 def fisher(correlation: ArrayLike, most: float = 1 - 1e-12) -> Floats:
-    """Correlations on Fisher's scale, artanh; ±1, which has no place on it, is taken as ±`most`."""
+    """Correlations on Fisher's scale, artanh; ±1, which is infinite, is taken as ±`most`."""
     return np.asarray(np.arctanh(np.clip(correlation, -most, most)))
 
 
@@ -131,8 +131,7 @@ def omega_squared_over_classes(moments: Moments, *, pool: bool = False) -> Inter
     In simulation a nominal 95 % covers 92 to 99 % for classes drawn from those of a real network. No interval covers
     where few classes carry the effect and may be missing from the draw (`docs/analyses.md`).
 
-    `pool` sums the components over all channels first: one number, in which a channel that hardly moves has hardly any
-    weight.
+    `pool` sums the components over all channels first, so that channels count by their variance.
 
     Source: Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2
     (1946); Arvesen, Jackknifing U-statistics, Annals of Mathematical Statistics 40 (1969); the factor is our own.
@@ -149,7 +148,7 @@ def omega_squared_over_classes(moments: Moments, *, pool: bool = False) -> Inter
     with np.errstate(divide="ignore", invalid="ignore"):
         ends = [spread * degrees / stats.chi2.ppf(tail, degrees) for tail in reversed(TAILS)]
         between = [(classes - 1) / classes * (end - noise) for end in ends]
-        # An infinite variance lies between classes as a whole.
+        # An infinite variance is all between classes.
         low, high = (np.where(np.isinf(end), 1.0, end / (end + parts.within)) for end in between)
     known = (spread > 0) & np.isfinite(estimate)
     return Interval(estimate, np.where(known, low, np.nan), np.where(known, high, np.nan))

@@ -14,21 +14,16 @@ _AT_ONCE = 512
 def neighbours(values: Floats, count: int, *, least_sd: float = 0.0) -> tuple[NDArray[np.int64], Floats]:
     """Find for each column the others with the largest absolute correlation above `by_chance`, strongest first.
 
-    Args:
-        values: `(row, column)`.
-        count: most neighbours of a column.
-        least_sd: columns with a smaller standard deviation neither have nor are neighbours.
-
-    Returns:
-        Indices of the columns, −1 for none, and Pearson's correlations, NaN for none, both `(column, count)`.
+    Values are `(row, column)`; columns with a standard deviation below `least_sd` neither have nor are neighbours.
+    Gives indices of columns, −1 for none, and Pearson's correlations, NaN for none, both `(column, count)`.
     """
     rows, columns = values.shape
-    places, found = np.full((columns, count), -1), np.full((columns, count), np.nan)
+    indices, correlations = np.full((columns, count), -1), np.full((columns, count), np.nan)
     moving = np.flatnonzero(values.std(axis=0) >= max(least_sd, np.finfo(np.float64).tiny))
     wanted = min(count, len(moving) - 1)
     bound = by_chance(rows, len(moving))
     if wanted < 1 or bound >= 1:
-        return places, found
+        return indices, correlations
     scores = values[:, moving].astype(np.float64)
     scores = (scores - scores.mean(axis=0)) / (scores.std(axis=0) * np.sqrt(rows))
     for start in range(0, len(moving), _AT_ONCE):
@@ -39,9 +34,9 @@ def neighbours(values: Floats, count: int, *, least_sd: float = 0.0) -> tuple[ND
         best = np.argpartition(-size, wanted - 1, axis=1)[:, :wanted]
         best = np.take_along_axis(best, np.argsort(-np.take_along_axis(size, best, 1), axis=1, kind="stable"), 1)
         kept = np.take_along_axis(size, best, 1) >= bound
-        places[moving[block], :wanted] = np.where(kept, moving[best], -1)
-        found[moving[block], :wanted] = np.where(kept, np.take_along_axis(r, best, 1), np.nan)
-    return places, found
+        indices[moving[block], :wanted] = np.where(kept, moving[best], -1)
+        correlations[moving[block], :wanted] = np.where(kept, np.take_along_axis(r, best, 1), np.nan)
+    return indices, correlations
 
 
 def by_chance(rows: int, columns: int) -> float:

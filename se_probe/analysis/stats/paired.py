@@ -48,6 +48,13 @@ class Strata:
         return np.asarray(np.mean([group.mean(axis=0) for group in self.groups], axis=0))
 
     @property
+    def standard_error(self) -> Floats:
+        """Of `mean`, for other units of these groups, `(column,)`; NaN where a group has a single unit."""
+        unknown = np.full(self.groups[0].shape[1], np.nan)
+        variances = [group.var(axis=0, ddof=1) / len(group) if len(group) > 1 else unknown for group in self.groups]
+        return np.asarray(np.sqrt(np.sum(variances, axis=0)) / len(self.groups))
+
+    @property
     def parts(self) -> Floats:
         """What each unit adds to `mean`, `(unit, column)`."""
         return np.concatenate([group / (len(group) * len(self.groups)) for group in self.groups])
@@ -167,9 +174,8 @@ def studentized_interval(differences: Strata, *, seed: int = 0) -> Interval:
         squares += np.where(spread > TIE * mean**2, spread, 0.0) / (units - 1) / count**2
     with np.errstate(divide="ignore", invalid="ignore"):
         steps = np.where(means == 0, 0.0, means / np.sqrt(squares))
-    error = np.sqrt(sum(group.var(axis=0, ddof=1) / len(group) for group in differences.groups)) / count
     ends = np.quantile(steps, TAILS[::-1], axis=0, method="closest_observation")
-    low, high = (np.where(np.isfinite(end), estimate - end * error, np.nan) for end in ends)
+    low, high = (np.where(np.isfinite(end), estimate - end * differences.standard_error, np.nan) for end in ends)
     return Interval(estimate, low, high)
 
 

@@ -68,12 +68,12 @@ def jackknife_draws(whole: Floats, without: Floats, draws: int, *, seed: int = 0
     return np.asarray(whole + steps @ (without - without.mean(axis=0)))
 
 
-def partial_rank_correlation(first: Floats, other: Floats, held: Floats) -> float:
-    """Spearman's correlation of two measures `(unit,)` with the ranks of a third, `held`, held fixed.
+def partial_rank_correlation(first: Floats, other: Floats, fixed: Floats) -> float:
+    """Spearman's correlation of two measures `(unit,)` with the ranks of a third, `fixed`, held constant.
 
     Source: Kendall, Partial Rank Correlation, Biometrika 32 (1942), with Spearman's coefficients.
     """
-    between, left, right = (float(_spearman(a, b)) for a, b in ((first, other), (first, held), (other, held)))
+    between, left, right = (float(_spearman(a, b)) for a, b in ((first, other), (first, fixed), (other, fixed)))
     rest = (1 - left**2) * (1 - right**2)
     return (between - left * right) / rest**0.5 if rest > 0 else float("nan")
 

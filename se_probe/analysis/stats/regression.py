@@ -42,14 +42,14 @@ def explained_by_column(
     share = _adjusted(total, explained, free, rank)
     basis, centred = _orthonormal(_within(covariates, labels)), _within(gates, labels)
     rng = np.random.default_rng(seed)
-    places = np.argsort(labels, kind="stable")
+    by_class = np.argsort(labels, kind="stable")
     as_large = np.zeros(total.shape)
     for first in range(0, permutations, AT_ONCE):
         draws = min(AT_ONCE, permutations - first)
         # Sorting labels plus a random fraction permutes the images of each class among themselves.
         orders = np.argsort(labels + rng.random((draws, len(labels))), axis=1)
         shuffled = np.empty((draws, *basis.shape))
-        shuffled[:, places] = basis[orders]
+        shuffled[:, by_class] = basis[orders]
         products = np.moveaxis(shuffled, 1, 2).reshape(draws * rank, -1) @ centred
         by_chance = np.sum(products.reshape(draws, rank, -1) ** 2, axis=1)
         as_large += np.sum(by_chance >= explained * (1 - 1e-9), axis=0)

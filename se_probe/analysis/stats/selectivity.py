@@ -90,8 +90,8 @@ def selectivity_by_chance(moments: Moments, *, draws: int = 999, seed: int = 0) 
     return np.asarray(index), np.where(within > 0, np.mean(by_chance.d_prime), np.nan)
 
 
-def _at(values: Floats, place: NDArray[np.int64]) -> Floats:
-    return np.asarray(np.take_along_axis(values, place[..., None], axis=-1)[..., 0])
+def _at(values: Floats, index: NDArray[np.int64]) -> Floats:
+    return np.asarray(np.take_along_axis(values, index[..., None], axis=-1)[..., 0])
 
 
 def _over_rest(values: Floats, best: NDArray[np.int64]) -> Floats:

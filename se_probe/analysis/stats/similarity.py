@@ -170,15 +170,15 @@ def matrix_correlations(
     Statistics 40 (1969).
     """
     results = [MatrixCorrelation(np.nan, np.nan, np.nan, np.nan)] * len(firsts)
-    judged = [place for place, first in enumerate(firsts) if len(first) >= FEWEST_CLASSES and not _tied(first)]
+    judged = [index for index, first in enumerate(firsts) if len(first) >= FEWEST_CLASSES and not _tied(first)]
     if not judged or _tied(second):
         return results
     y = _centred_ranks(second)
-    ranks = np.stack([_centred_ranks(firsts[place]) for place in judged])
+    ranks = np.stack([_centred_ranks(firsts[index]) for index in judged])
     shuffles = permutations if permutations is not None else 9999 if len(y) <= MANY_CLASSES else 1999
-    for place, x, p in zip(judged, ranks, _mantel(ranks, y, shuffles, seed), strict=True):
+    for index, x, p in zip(judged, ranks, _mantel(ranks, y, shuffles, seed), strict=True):
         rho = float(np.sum(x * y) / np.sqrt(np.sum(x**2) * np.sum(y**2)))
-        results[place] = MatrixCorrelation(rho, *_jackknife_limits(rho, x, y), float(p))
+        results[index] = MatrixCorrelation(rho, *_jackknife_limits(rho, x, y), float(p))
     return results
 
 
@@ -196,9 +196,9 @@ def _mantel(x: Floats, y: Floats, permutations: int, seed: int) -> Floats:
     shuffled = np.empty((SHUFFLES, len(row)))
     for start in range(0, permutations, SHUFFLES):
         now = shuffled[: permutations - start]
-        for place in now:
+        for row_of_pairs in now:
             order = rng.permutation(len(y))
-            y.take(order[row] * len(y) + order[column], out=place, mode="clip")
+            y.take(order[row] * len(y) + order[column], out=row_of_pairs, mode="clip")
         extreme += np.sum(now @ pairs.T >= observed - TIE * np.abs(observed), axis=0)
     return np.asarray((1 + extreme) / (1 + permutations))
 

@@ -32,18 +32,10 @@ _PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 def download(url: str, archive: Path, size: int, sha256: str, progress: Progress) -> None:
-    """Download a file, unless it exists, and verify its checksum.
+    """Download a file of known size and checksum, unless it exists.
 
-    Args:
-        url: its address.
-        archive: its path; a partial download is kept beside it.
-        size: its length in bytes.
-        sha256: its checksum.
-        progress: called with the number of bytes so far.
-
-    Raises:
-        SeProbeError: it cannot be obtained (the partial download is kept and the next call resumes it), or the
-            file is not the expected one (nothing is kept).
+    A partial download is kept beside `archive` and resumed by the next call; a file with another checksum is not kept.
+    `progress` is called with the number of bytes so far.
     """
     downloader = _Resuming(part_of(archive), size, progress)
     logger = pooch.get_logger()

@@ -110,15 +110,10 @@ def _write_receipt(public: PublicSet, url: str, unpacked: Path) -> None:
 
 
 def unpack(archive: Path, folder: Path, most: int, progress: Callable[[int], None]) -> None:
-    """Extract a tar (compressed or not) or zip into a new folder.
+    """Extract a tar (compressed or not) or zip into a new folder; its kind follows from its content.
 
-    Only regular files are written, so that no link can lead out of the folder.
-
-    Args:
-        archive: the archive; its kind follows from its content, not from its name.
-        folder: the folder to make.
-        most: upper bound on the bytes of all files together.
-        progress: called with the number of bytes written so far.
+    Only regular files are written, so that no link can lead out of the folder, and at most `most` bytes in all.
+    `progress` is called with the number of bytes written so far.
     """
     folder.mkdir()
     written = 0
@@ -139,7 +134,6 @@ def unpack(archive: Path, folder: Path, most: int, progress: Callable[[int], Non
 
 
 def _tar_members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
-    """Yield the name, the size and the content of each regular file."""
     with tarfile.open(archive, "r:*") as tar:
         for item in tar:
             _require_plain(archive, item.name, plain=item.isreg() or item.isdir())

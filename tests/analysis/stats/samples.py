@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import stats
 
 from se_probe.analysis.stats.moments import Moments
 
@@ -14,6 +15,11 @@ def moments(groups: Sequence[np.ndarray]) -> Moments:
         np.stack([group.mean(axis=0) for group in groups], axis=-1),
         np.stack([((group - group.mean(axis=0)) ** 2).sum(axis=0) for group in groups], axis=-1),
     )
+
+
+def band(rate: float, runs: int) -> np.ndarray:
+    """Shares of `runs` that something with a true rate of `rate` stays within."""
+    return stats.binom.ppf((0.001, 0.999), runs, rate) / runs
 
 
 def draw(

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from se_probe.analysis.stats.class_tests import anova_type_test, bootstrap_test, false_discovery
-from tests.analysis.stats.samples import draw, moments
+from tests.analysis.stats.samples import band, draw, moments
 
 
 def skewed(seed, counts, columns):
@@ -14,11 +14,6 @@ def skewed(seed, counts, columns):
     spreads = rng.choice([0.25, 0.5, 1.0, 2.0], size=(len(counts), columns))
     centre = np.exp(0.125)
     return [s * (rng.lognormal(0, 0.5, (n, columns)) - centre) for s, n in zip(spreads, counts, strict=True)]
-
-
-def band(rate, runs):
-    """Shares of `runs` that a test with a true level of `rate` stays within."""
-    return stats.binom.ppf((0.001, 0.999), runs, rate) / runs
 
 
 def test_with_equal_counts_the_statistic_is_fishers_f():

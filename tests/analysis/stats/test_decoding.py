@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import RepeatedStratifiedKFold
 
 from se_probe.analysis.stats.decoding import PENALTY, decode
-from tests.analysis.stats.samples import draw
+from tests.analysis.stats.samples import band, draw
 
 
 def stacked(groups):
@@ -58,7 +58,7 @@ def test_null_data_lie_above_chance_no_more_often_than_the_interval_says():
         found = decode(*stacked(draw(seed, [18, 27], 3)), repeats=1, seed=seed)
         above += found.low > found.chance
         accuracies.append(found.accuracy)
-    assert above / runs <= stats.binom.ppf(0.999, runs, 0.025) / runs
+    assert above / runs <= band(0.025, runs)[1]
     assert np.mean(accuracies) == pytest.approx(0.5, abs=0.03)
 
 

@@ -13,14 +13,9 @@ from se_probe.analysis.stats.intervals import (
     pooled_components_without,
 )
 from se_probe.analysis.stats.moments import Moments, components, omega_squared
-from tests.analysis.stats.samples import draw, moments
+from tests.analysis.stats.samples import band, draw, moments
 
 RUNS = 200
-
-
-def coverage_band(rate):
-    """Shares of `RUNS` that a method with a true coverage of `rate` stays within."""
-    return stats.binom.ppf((0.001, 0.999), RUNS, rate) / RUNS
 
 
 def test_jackknife_error_of_a_mean_is_the_standard_error():
@@ -63,7 +58,7 @@ def test_intervals_over_few_classes_hold_what_they_claim(classes, columns):
         for seed in range(2 * RUNS)
     ]
     covered = np.mean([one.low <= truth <= one.high for one in found])
-    assert covered >= stats.binom.ppf(0.001, 2 * RUNS, 0.93) / (2 * RUNS)
+    assert covered >= band(0.93, 2 * RUNS)[0]
 
 
 def test_intervals_over_skewed_classes_cover_nine_in_ten():
@@ -86,7 +81,7 @@ def test_a_known_share_lies_within_its_interval_over_classes_at_the_nominal_rate
         found = omega_squared_over_classes(moments(draw(seed, counts, 30, share=share, scale=(0.5, 1, 1.5))), pool=True)
         hits += bool(found.low <= truth <= found.high)
         estimates.append(found.estimate)
-    low, high = coverage_band(0.93)[0], coverage_band(0.985)[1]
+    low, high = band(0.93, RUNS)[0], band(0.985, RUNS)[1]
     assert low <= hits / RUNS <= high
     assert np.mean(estimates) == pytest.approx(truth, abs=4 * np.std(estimates) / np.sqrt(RUNS) + 0.002)
 
@@ -102,7 +97,7 @@ def test_a_known_share_lies_within_its_interval_over_images_at_the_nominal_rate(
         noise = draw(seed, counts, 6, scale=scale)
         found = omega_squared_over_images([m + n for m, n in zip(means, noise, strict=True)], resamples=299, seed=seed)
         hits += bool(found.low <= truth <= found.high)
-    low, high = coverage_band(0.92)[0], coverage_band(0.97)[1]
+    low, high = band(0.92, RUNS)[0], band(0.97, RUNS)[1]
     assert low <= hits / RUNS <= high
 
 
@@ -115,7 +110,7 @@ def test_over_images_a_share_of_few_directions_lies_within_its_interval(classes,
         groups = [mean + rng.normal(size=(images, 1)) for mean in means]
         found = omega_squared_over_images(groups, resamples=199, seed=seed)
         hits += bool(found.low <= truth <= found.high)
-    assert hits / RUNS >= coverage_band(0.92)[0]
+    assert hits / RUNS >= band(0.92, RUNS)[0]
 
 
 def test_limits_over_images_are_those_of_redrawing_them_one_resample_at_a_time():
@@ -145,7 +140,7 @@ def test_over_images_the_interval_of_null_data_holds_zero():
     for seed in range(RUNS):
         found = omega_squared_over_images(draw(seed, [15, 30, 20], 5), resamples=199, seed=seed)
         hits += bool(found.low <= 0 <= found.high)
-    assert hits / RUNS >= coverage_band(0.95)[0]
+    assert hits / RUNS >= band(0.95, RUNS)[0]
 
 
 def test_intervals_do_not_depend_on_the_unit_of_the_gate():

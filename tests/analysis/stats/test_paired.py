@@ -20,6 +20,7 @@ from se_probe.analysis.stats.paired import (
     strata,
     studentized_interval,
 )
+from tests.analysis.stats.samples import band
 
 
 def one_class(differences):
@@ -157,7 +158,7 @@ def test_studentized_limits_cover_a_long_tail_better():
         np.mean((found.low <= truth) & (truth <= found.high))
         for found in (studentized_interval(units), paired_interval(units))
     ]
-    assert covered[0] >= stats.binom.ppf(0.001, 300, 0.92) / 300
+    assert covered[0] >= band(0.92, 300)[0]
     assert covered[0] > covered[1]
 
 
@@ -274,7 +275,7 @@ def test_coverage_over_classes_whose_rates_differ(rate, classes, images):
     values = tuple(-1.0 * (rng.random((images, runs)) < own) for own in fall)
     found = flip_interval(Strata(values, "image"))
     covered = np.mean((found.low <= -fall.mean()) & (found.high >= -fall.mean()))
-    assert covered >= stats.binom.ppf(0.001, runs, 0.945) / runs
+    assert covered >= band(0.945, runs)[0]
 
 
 def test_a_share_has_the_limits_of_scipys_wilson_interval():
@@ -299,4 +300,4 @@ def test_coverage_of_a_share_over_uneven_classes(share):
     )
     found = share_interval(Strata(hits, "image"))
     covered = np.mean((found.low <= own.mean()) & (found.high >= own.mean()))
-    assert covered >= stats.binom.ppf(0.001, runs, 0.94) / runs
+    assert covered >= band(0.94, runs)[0]

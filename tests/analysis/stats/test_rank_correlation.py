@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from se_probe.analysis.stats.rank_correlation import jackknife_draws, partial_rank_correlation, rank_correlation
+from tests.analysis.stats.samples import band
 
 
 def pairs(rng, units, correlation):
@@ -43,7 +44,7 @@ def test_coverage_for_other_units(units, correlation):
     runs = 600
     found = [rank_correlation(*pairs(rng, units, correlation)) for _ in range(runs)]
     covered = np.mean([one.low <= truth <= one.high for one in found])
-    assert covered >= stats.binom.ppf(0.001, runs, 0.93) / runs
+    assert covered >= band(0.93, runs)[0]
 
 
 def test_jackknife_draws_have_the_covariance_of_means_over_shared_data():
