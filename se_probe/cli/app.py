@@ -14,7 +14,7 @@ from se_probe.errors import InterruptedRun
 # Order in the help: recording and measuring, commands on recordings, look-ups.
 _ORDER = [
     "excite", "ablate", "maps", "fold", "change", "scale", "compare", "cost", "look", "plot", "report", "verify",
-    "merge", "gates", "models", "classes", "data",
+    "merge", "gates", "models", "classes", "data"
 ]  # fmt: skip
 
 

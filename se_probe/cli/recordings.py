@@ -74,8 +74,7 @@ def verify(run: Run, as_json: AsJson = False) -> None:
 @app.command(cls=Command, epilog="se-probe merge part-1 part-2 --out whole")
 def merge(
     runs: Annotated[
-        list[Path],
-        typer.Argument(metavar="RUN...", help="Folders of two or more complete runs over disjoint images."),
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of two or more complete runs over disjoint images.")
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder in which recording.zarr is made.")],
 ) -> None:

@@ -239,10 +239,7 @@ def _notable(rows: pd.DataFrame) -> Table:
 
 
 @shows(
-    CostSettings,
-    "se-probe cost demo:se",
-    "se-probe cost legacy_seresnet50 --no-time --reductions 4,16",
-    as_json=AsJson,
+    CostSettings, "se-probe cost demo:se", "se-probe cost legacy_seresnet50 --no-time --reductions 4,16", as_json=AsJson
 )
 def _cost(report: CostReport, shown: Terminal) -> None:
     if shown.as_json:

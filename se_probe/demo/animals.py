@@ -61,16 +61,8 @@ def snail(pen: Pen, colour: Colour, build: tuple[float, float]) -> None:
 
 
 def _spiral(pen: Pen, centre: tuple[float, float], size: float, colour: Colour) -> None:
-    turn = (
-        (1.0, 0.0),
-        (0.71, 0.71),
-        (0.0, 1.0),
-        (-0.71, 0.71),
-        (-1.0, 0.0),
-        (-0.71, -0.71),
-        (0.0, -1.0),
-        (0.71, -0.71),
-    )
+    half = [(1.0, 0.0), (0.71, 0.71), (0.0, 1.0), (-0.71, 0.71)]
+    turn = [*half, *[(-x, -y) for x, y in half]]
     points = []
     for step in range(21):
         (x, y), radius = turn[step % 8], size * (1 - 0.045 * step)

@@ -30,14 +30,9 @@ def mushroom(pen: Pen, colour: Colour, build: tuple[float, float]) -> None:
 
 
 def _cap_spots(pen: Pen, top: float, colour: Colour) -> None:
-    for x, height, radius in (
-        (-0.62, 0.3, 0.1),
-        (-0.25, 0.68, 0.13),
-        (0.2, 0.42, 0.15),
-        (0.58, 0.56, 0.09),
-        (0.7, 0.2, 0.09),
-        (-0.2, 0.22, 0.08),
-    ):
+    spots = [(-0.62, 0.3, 0.1), (-0.25, 0.68, 0.13), (0.2, 0.42, 0.15)]
+    spots += [(0.58, 0.56, 0.09), (0.7, 0.2, 0.09), (-0.2, 0.22, 0.08)]
+    for x, height, radius in spots:
         dx, size = pen.rng.uniform(-0.05, 0.05), pen.rng.uniform(0.8, 1.15) * radius
         pen.ellipse((x + dx, height * top), (size, 0.8 * size), colour)
 
@@ -76,20 +71,14 @@ def banana(pen: Pen, colour: Colour, build: tuple[float, float]) -> None:
     """A banana, its ends up; the build sets how much it bends and how thick it is."""
     bend, thick = 0.62 + 0.14 * build[0], 0.34 + 0.06 * build[1]
     outer = [(-0.95, -0.42), (-0.8, 0.02), (-0.42, bend - 0.16), (0.1, bend - 0.05), (0.58, bend - 0.28), (0.9, -0.18)]
-    inner = [
-        (0.82, -0.26),
-        (0.5, bend - thick - 0.3),
-        (0.08, bend - thick - 0.16),
-        (-0.36, bend - thick - 0.28),
-        (-0.72, -0.18),
-        (-0.84, -0.46),
-    ]
+    top, middle = bend - thick, bend - 0.3 * thick
+    inner = [(0.82, -0.26), (0.5, top - 0.3), (0.08, top - 0.16), (-0.36, top - 0.28), (-0.72, -0.18), (-0.84, -0.46)]
     ridge = [
         (-0.9, -0.4),
         (-0.74, -0.04),
-        (-0.4, bend - 0.3 * thick - 0.2),
-        (0.1, bend - 0.3 * thick - 0.1),
-        (0.55, bend - 0.3 * thick - 0.3),
+        (-0.4, middle - 0.2),
+        (0.1, middle - 0.1),
+        (0.55, middle - 0.3),
         (0.86, -0.2),
     ]
     brown = mixed((70, 48, 26), colour, 0.15)
@@ -145,17 +134,9 @@ def _buttresses(pen: Pen, right: float, top: float, base: float, colour: Colour)
         crest = top + pen.rng.uniform(0.04, 0.36)
         lean = pen.rng.uniform(0.06, 0.26)
         waist = (x - 0.35 * width + 0.5 * lean, crest + 0.55 * (base - crest))
-        pen.polygon(
-            [(x, crest), waist, (x + lean, base), (x - 0.55 * width + lean, base), (x - 0.5 * width, crest + 0.06)],
-            shaded(colour, tint),
-        )
-        lit = [
-            (x - 0.5 * width, crest + 0.06),
-            (x - 0.55 * width + lean, base),
-            (x - width + lean, base),
-            (x - 0.8 * width, crest + 0.3),
-        ]
-        pen.polygon(lit, shaded(colour, 1.15))
+        edge, foot = (x - 0.5 * width, crest + 0.06), (x - 0.55 * width + lean, base)
+        pen.polygon([(x, crest), waist, (x + lean, base), foot, edge], shaded(colour, tint))
+        pen.polygon([edge, foot, (x - width + lean, base), (x - 0.8 * width, crest + 0.3)], shaded(colour, 1.15))
         x -= width
 
 

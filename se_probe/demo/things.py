@@ -19,18 +19,8 @@ def airliner(pen: Pen, colour: Colour, build: tuple[float, float]) -> None:
     pen.polygon([(0.52, -0.05), (0.82, -0.66), (1.0, -0.66), (0.9, 0.0)], livery)
     upper = [(-1.0, 0.03), (-0.93, -0.07), (-0.8, -hull), (-0.3, -hull - 0.02), (0.4, -hull - 0.02), (0.96, -0.08)]
     pen.smooth([*upper, (0.98, -0.02), (0.5, hull - 0.01), (-0.3, hull), (-0.8, hull - 0.01), (-0.96, 0.09)], colour)
-    pen.smooth(
-        [
-            (-0.96, 0.06),
-            (-0.2, 0.07),
-            (0.5, 0.06),
-            (0.95, -0.02),
-            (0.5, hull - 0.01),
-            (-0.3, hull),
-            (-0.8, hull - 0.01),
-        ],
-        shaded(colour, 0.78),
-    )
+    belly = [(-0.96, 0.06), (-0.2, 0.07), (0.5, 0.06), (0.95, -0.02), (0.5, hull - 0.01), (-0.3, hull)]
+    pen.smooth([*belly, (-0.8, hull - 0.01)], shaded(colour, 0.78))
     pen.line([(-0.9, 0.035), (0.84, 0.02)], 0.035, livery)
     for step in range(13):
         pen.ellipse((-0.68 + 0.1 * step, -0.055), (0.026, 0.032), window)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from se_probe.folding.rebuild import RebuildError
 from se_probe.trace.flow import Flow, Operand, Step
 
 # Layers with a scale and a shift for each channel: positions of weight and bias among the operation's arguments.
@@ -30,7 +31,7 @@ MIXERS = {"convolution": (0, 1, 2), "addmm": (1, 2, 0), "mm": (0, 1, None)}
 HOMOGENEOUS = {"relu", "leaky_relu", "clone"}
 
 
-class RefusedError(Exception):
+class RefusedError(RebuildError):
     """A site cannot be folded; the message is the reason, shown beside the site."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import fx, nn
 
 from se_probe.folding.absorb import RefusedError
-from se_probe.folding.rebuild import RebuildError, trace_module
+from se_probe.folding.rebuild import trace_module
 from se_probe.gates import GateSite
 from se_probe.gates.site import hook_point_of
 from se_probe.trace.operation import Product, canonical, factor_like
@@ -37,10 +37,7 @@ class ProductNode:
         axes = self.product.axes
         if self.factor.dim() <= max(axes, default=0):
             return gate.reshape(1, *self.factor.shape[1:])
-        one = self.factor[:1]
-        for axis in range(1, one.dim()):
-            one = one if axis in axes else one.narrow(axis, 0, 1)
-        return factor_like(one.contiguous(), axes, gate[None])
+        return factor_like(_unrepeated(self.factor[:1], axes).contiguous(), axes, gate[None])
 
 
 def locate(
@@ -48,7 +45,7 @@ def locate(
 ) -> list[ProductNode]:
     """Return the multiplications of a site, in the order of its products.
 
-    Raise RefusedError if the module cannot be traced, or a product is not found exactly once.
+    Raise RebuildError if the module cannot be traced, RefusedError if a product is not found exactly once.
 
     Args:
         call: positional and keyword arguments of its call in a probed pass.
@@ -80,10 +77,7 @@ class _Interpreter(fx.Interpreter):
     """Copies the tensor arguments of every multiplication when it runs."""
 
     def __init__(self, module: nn.Module) -> None:
-        try:
-            graph = trace_module(module)
-        except RebuildError as error:
-            raise RefusedError(str(error)) from error
+        graph = trace_module(module)
         super().__init__(fx.GraphModule(module, graph), garbage_collect_values=False)
         self.inputs = [node.target for node in graph.nodes if node.op == "placeholder"]
         self.seen: list[tuple[fx.Node, dict[str, Any]]] = []
@@ -98,6 +92,13 @@ def _copied(value: Any) -> Any:
     return value.clone() if isinstance(value, torch.Tensor) else value
 
 
+def _unrepeated(factor: torch.Tensor, axes: Sequence[int]) -> torch.Tensor:
+    """Return the first position along all axes but the images' and `axes`."""
+    for axis in range(1, factor.dim()):
+        factor = factor if axis in axes else factor.narrow(axis, 0, 1)
+    return factor
+
+
 def _is_gate(value: Any, product: Product, gate: torch.Tensor) -> bool:
     """Whether a factor holds a gate, `(image, channel)` or `(image, branch, channel)`, bit for bit."""
     if not isinstance(value, torch.Tensor) or value.dim() < 2 or value.shape[0] != gate.shape[0]:
@@ -105,9 +106,7 @@ def _is_gate(value: Any, product: Product, gate: torch.Tensor) -> bool:
     if value.dim() <= max(product.axes, default=0):
         in_order = product.axes == tuple(sorted(product.axes))
         return in_order and value.numel() == gate.numel() and torch.equal(value.reshape(gate.shape), gate)
-    read = value
-    for axis in range(value.dim() - 1, 0, -1):
-        read = read if axis in product.axes else read.narrow(axis, 0, 1)
+    read = _unrepeated(value, product.axes)
     if read.numel() != gate.numel() or not torch.equal(read.expand_as(value), value):
         return False
     return torch.equal(canonical(value, product.axes, tuple(gate.shape[1:])), gate)

@@ -142,8 +142,8 @@ class Study:
         self.first, self.second = (
             Images(part, model.transform, like, batch_size=batch_size, workers=workers) for part in halves_of_images
         )
-        self.recording = self._record(device, batch_size, workers, progress)
-        self.means, self.spread = mean_of_class_means(self.recording), gate_spread(self.recording)
+        recording = self._record(device, batch_size, workers, progress)
+        self.means, self.spread = mean_of_class_means(recording), gate_spread(recording)
         self.order = sorted(self.sites, key=lambda site: self.spread[site])
         self.measure_name = ""
         self.possible: Folded | None = None

@@ -149,13 +149,10 @@ class _Plan:
 
 
 def changed_copy(network: nn.Module, plan: _Plan) -> nn.Module:
-    """Return a changed copy of a network; raise RefusedError if its structure cannot be changed."""
+    """Return a changed copy of a network; raise RebuildError if its structure cannot be changed."""
     copied = copy.deepcopy(network)
-    try:
-        for edit in plan.edits:
-            copied = edited(copied, edit)
-    except RebuildError as error:
-        raise RefusedError(str(error)) from error
+    for edit in plan.edits:
+        copied = edited(copied, edit)
     state = dict(copied.named_parameters()) | dict(copied.named_buffers())
     with torch.no_grad():
         for path, values in plan.buffers.items():
@@ -176,7 +173,7 @@ class _Trial:
     tolerance: float
 
     def deviation(self, plan: _Plan) -> float:
-        """Return the deviation of a plan's network; raise RefusedError if it does not run or deviates too far."""
+        """Return the deviation of a plan's network; raise RebuildError if it cannot be built or deviates too far."""
         with intervene(self.network, {site: Constant(values.numpy()) for site, values in plan.sites.items()}):
             reference = self.network(self.batch)
         try:
@@ -199,14 +196,14 @@ class _Trial:
             whole = reduce(lambda grown, change: change(grown), changes.values(), plan)
             self.deviation(whole)
             return whole, refused
-        except RefusedError:
+        except RebuildError:
             pass
         for site, change in changes.items():
             try:
                 grown = change(plan)
                 self.deviation(grown)
                 plan = grown
-            except RefusedError as refusal:
+            except RebuildError as refusal:
                 refused[site] = str(refusal)
         return plan, refused
 
@@ -233,7 +230,7 @@ def _located(
             if times != 1:
                 raise RefusedError(f"its module {site.module!r} is called {times} times in a pass")
             nodes[site] = locate(module_of(network, site.module), calls[site.module], site, gates[site.name])
-        except RefusedError as refusal:
+        except RebuildError as refusal:
             refused[site] = str(refusal)
     return nodes, refused
 

@@ -218,10 +218,8 @@ def intervene(
     changed features. Of several interventions on one site, the first one entered acts first. Only hooks are
     added to the network, and removed at the end of the block, also after an error.
 
-    Every pass must make the products of the dry pass; a pass that does not is refused. Passes may be made by any entry
-    point that reaches all sites, such as `network.forward_features`, in the thread that entered the block; those of
-    other threads are not changed. Gradients are off inside the block, because they would be those of the untouched
-    network.
+    Passes are followed as by a `GateRecorder`: by any entry point, in the thread that entered the block. Gradients are
+    off inside the block, because they would be those of the untouched network.
 
     Raises:
         SeProbeError: the network cannot be hooked, has no such site, or a replacement does not fit its site; or the

@@ -203,8 +203,9 @@ class _Search:
     def _continues(self, step: TapeStep, function: str | None) -> bool:
         """Whether an operation follows the gate function, or is part of a hard sigmoid."""
         if function is None:
-            return _relabels(step) or self._is_affine(step)
-        return function in _CLAMPS and _is_scalar(step)
+            return _relabels(step) or (step.name in _AFFINE and step.shapes[0] == self._tape.shape(self._data(step)[0]))
+        by_numbers = not any(isinstance(item, torch.Tensor) for item in step.args)
+        return function in _CLAMPS and step.name in _AFFINE and by_numbers
 
     def _lone(self, ref: Ref) -> TapeStep | None:
         """Return the operation that computed a tensor from a single other one, else None."""
@@ -214,9 +215,6 @@ class _Search:
     def _data(self, step: TapeStep) -> list[Ref]:
         """Return the tensors read by an operation that depend on the network's input."""
         return [ref for ref in step.refs if self._tape.depends(ref)]
-
-    def _is_affine(self, step: TapeStep) -> bool:
-        return step.name in _AFFINE and step.shapes[0] == self._tape.shape(self._data(step)[0])
 
     def _between(self, sources: Sequence[Ref], logits: Iterable[Ref]) -> tuple[Operation, ...]:
         """Return the operations from the sources to the logits, which must depend on the input by these alone."""
@@ -262,11 +260,6 @@ class _Search:
 
 def _relabels(step: TapeStep) -> bool:
     return step.view or step.name in _COPIES or step.name.startswith("upsample")
-
-
-def _is_scalar(step: TapeStep) -> bool:
-    """Whether an operation is an affine map by numbers, as in hard sigmoids."""
-    return step.name in _AFFINE and not any(isinstance(item, torch.Tensor) for item in step.args)
 
 
 def no_map(site: str, why: str) -> SeProbeError:

@@ -78,10 +78,13 @@ class Resumable:
             return
         with ExitStack() as patches:
             for path, numbers in prefix.entries.items():
-                # Clones, because the pass may change them in place.
-                outputs = [None if number is None else self._kept[number].clone() for number in numbers]
+                outputs = [None if number is None else self._output(prefix, number) for number in numbers]
                 patches.enter_context(_returning(self._network.get_submodule(path), outputs))
             yield
+
+    def _output(self, prefix: Prefix, number: int) -> torch.Tensor:
+        # The pass may change in place what it reads.
+        return self._kept[number].clone() if number in prefix.needed else self._kept[number]
 
     def _numbers(self) -> dict[str, dict[int, int]]:
         """Return path of a module → index of a call that may be left out → its number among all calls."""

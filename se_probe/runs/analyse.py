@@ -38,11 +38,7 @@ from se_probe.runs.settings import AblateSettings
 
 
 def write_analysis(
-    recording: Recording,
-    *,
-    data: str | Path | None = None,
-    factors: str | Path | None = None,
-    progress: bool = True,
+    recording: Recording, *, data: str | Path | None = None, factors: str | Path | None = None, progress: bool = True
 ) -> Path:
     """Measure the gates of a recording, judge the papers' claims, and write tables and `report.html` into its folder.
 

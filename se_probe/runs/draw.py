@@ -9,13 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from se_probe.analysis import (
-    class_similarity,
-    cluster_classes,
-    default_within,
-    excitation_curves,
-    within_class_curves,
-)
+from se_probe.analysis import class_similarity, cluster_classes, default_within, excitation_curves, within_class_curves
 from se_probe.analysis.ablation import ALONE, importance_correlations, site_importance
 from se_probe.analysis.gates import channel_gates
 from se_probe.analysis.outcomes import cost_of
@@ -135,11 +129,7 @@ def _draw_site(recording: Recording, site: str, channels: pd.DataFrame, about: d
 
 
 def interventions_drawn(
-    tables: Mapping[str, pd.DataFrame],
-    *,
-    model: str,
-    demo: bool,
-    specificity: pd.DataFrame | None = None,
+    tables: Mapping[str, pd.DataFrame], *, model: str, demo: bool, specificity: pd.DataFrame | None = None
 ) -> list[Drawn]:
     """Draw what interventions cost, a set of figures for each replacement.
 

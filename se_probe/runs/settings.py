@@ -194,9 +194,7 @@ class FoldSettings(BatchSettings, MetricSettings, JoinSettings):
         metavar="FORMAT",
     )
     classes: str | Sequence[str] | None = option(
-        default=None,
-        help="Classes whose images are used. Default: all of the data.",
-        on_resume=OnResume.INPUT,
+        default=None, help="Classes whose images are used. Default: all of the data.", on_resume=OnResume.INPUT
     )
 
 

@@ -161,8 +161,7 @@ class ExecutionSettings(FastSettings, panel=Panel.SPEED):
         default=True, help="Keep the network's predictions; without them a pass ends after the last recorded site."
     )
     device_decode: bool = option(
-        default=False,
-        help="Decode JPEGs on the device (nvJPEG on CUDA); how far gates move is measured and kept.",
+        default=False, help="Decode JPEGs on the device (nvJPEG on CUDA); how far gates move is measured and kept."
     )
 
     @property
@@ -189,8 +188,7 @@ class FigureSettings(Settings, panel=Panel.FIGURES, on_resume=OnResume.SHOWN):
         read=number_or_word,
     )
     within: str | Sequence[str] | None = option(
-        default=None,
-        help="Classes of the within-class figure. Default: goldfish,plane if chosen, else the first two.",
+        default=None, help="Classes of the within-class figure. Default: goldfish,plane if chosen, else the first two."
     )
 
 

@@ -106,7 +106,7 @@ ODD = [
     ("--record-sites", " "), ("--record-sites", "SE_9_9"), ("--sites", " "), ("--sites", ","), ("--sites", LONG),
     ("--capture", " "), ("--capture", LONG), ("--classes", " "), ("--classes", LONG), ("--within", LONG),
     ("--model", " "), ("--model", LONG), ("--checkpoint", LONG), ("--preset", LONG), ("--out", LONG), ("--name", LONG),
-    ("--model-arg", LONG),
+    ("--model-arg", LONG)
 ]  # fmt: skip
 
 

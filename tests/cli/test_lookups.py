@@ -10,7 +10,7 @@ def test_gates_as_a_table_and_as_json(se_probe):
     assert [site["name"] for site in sites] == [f"SK_{s}_{b}" for s in (2, 3, 4, 5) for b in (1, 2)]
     assert sites[0] == {
         "name": "SK_2_1", "module": "layer1.0.conv1", "family": "SK", "stage": 2, "block": 1, "stride": 4,
-        "channels": 64, "branches": 2, "activation": "softmax over branches", "reduction": 4.0, "kernels": [3, 5],
+        "channels": 64, "branches": 2, "activation": "softmax over branches", "reduction": 4.0, "kernels": [3, 5]
     }  # fmt: skip
     table = se_probe("gates", "skresnet18").stdout
     assert "SK_5_2  layer4.1.conv1  SK" in table

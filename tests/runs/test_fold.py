@@ -120,10 +120,7 @@ def test_forced_sites_are_folded_and_the_loss_is_told(photographs, tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [
-        ({"max_loss": 0}, "--max-loss 0 was given; expected a number above 0."),
-        ({"sites": ["SE_9_9"]}, "SE_9_9"),
-    ],
+    [({"max_loss": 0}, "--max-loss 0 was given; expected a number above 0."), ({"sites": ["SE_9_9"]}, "SE_9_9")],
 )
 def test_mistakes_write_nothing(photographs, tmp_path, options, message):
     with pytest.raises(SeProbeError, match=message):
@@ -151,7 +148,7 @@ def test_real_collapsed_sites_are_folded_without_a_change(tmp_path):
     names = ["SE_4_1", "SE_4_2", "SE_4_3"]
     result = se_probe.fold(
         model=spec, data=TINY_IMAGENET, classes="goldfish,cliff,banana", per_class=10, out=tmp_path, sites=names,
-        overwrite=True, **QUIET,
+        overwrite=True, **QUIET
     )  # fmt: skip
     assert result.fixed == names or sorted(result.fixed) == names
     assert result.facts["fold"]["held_out"]["lost"] == result.facts["fold"]["held_out"]["won"] == 0

@@ -96,7 +96,7 @@ def test_the_larger_kernel_is_read_from_the_convolutions(small_run):
 def test_run_folder_holds_everything_and_opens_again(small_run):
     run, lines = small_run
     assert sorted(path.name for path in run.path.iterdir()) == [
-        "figures", "run.json", "scale-1.0", "scale-2.0", "tables", "thumbnails.npz",
+        "figures", "run.json", "scale-1.0", "scale-2.0", "tables", "thumbnails.npz"
     ]  # fmt: skip
     figures = {path.name for path in (run.path / "figures").iterdir()}
     stems = ("scale_images", "scale_classes", "scale_response")

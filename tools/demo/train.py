@@ -54,11 +54,7 @@ class TrainingPlan:
     seed: int = 0
 
 
-PLANS = {
-    "se": TrainingPlan(excitation_rate=0.1, gate_gain=3.0),
-    "sk": TrainingPlan(),
-    "sa": TrainingPlan(),
-}
+PLANS = {"se": TrainingPlan(excitation_rate=0.1, gate_gain=3.0), "sk": TrainingPlan(), "sa": TrainingPlan()}
 """The plan of each bundled network. A sigmoid drifts towards 1 unless its excitation learns slowly."""
 
 
