@@ -282,11 +282,12 @@ def _moved_sentence(sites: pd.DataFrame) -> str:
     most, least = str(mean.idxmax()), str(mean.idxmin())
     moving = (sites["pattern"] == MOVES).groupby(sites["condition"], sort=False).sum()
     number = sites["site"].nunique()
+    several = len(mean) > 1
+    smallest = f", and least under {least}, by {mean[least]:.2f} (at {moving[least]} of {number})" if several else ""
     return (
-        f"Gates move most under {most}, by {mean[most]:.2f} standard deviations of the plain images on average over "
-        f"sites (a shift is found at {moving[most]} of {number}), and least under {least}, by {mean[least]:.2f} (at "
-        f"{moving[least]} of {number}); the farthest is {top['moved_sd']:.2f} SD, {top['moved']:.3f} in gate units, at "
-        f"{top['site']} under {top['condition']}."
+        f"Gates move {'most ' if several else ''}under {most}, by {mean[most]:.2f} standard deviations of the plain "
+        f"images on average over sites (a shift is found at {moving[most]} of {number}){smallest}; the farthest is "
+        f"{top['moved_sd']:.2f} SD, {top['moved']:.3f} in gate units, at {top['site']} under {top['condition']}."
     )
 
 
@@ -304,11 +305,12 @@ def _accuracy_sentence(accuracy: pd.DataFrame) -> str:
 
 def _detection_sentence(detection: pd.DataFrame) -> str:
     gates = detection[(detection["score"] == GATES) & (detection["site"] == ALL_SITES)].set_index("condition")
-    low, high = str(gates["auc"].idxmin()), str(gates["auc"].idxmax())
+    by_auc = gates["auc"].dropna().sort_values(kind="stable")
+    ends = dict.fromkeys(f"{auc:.2f} under {name}" for name, auc in by_auc.iloc[[0, -1]].items())
     found = int((gates["auc_ci_low"] > 0.5).sum())
     parts = [
         f"Gates of all sites tell changed images from plain ones under {found} of {len(gates)} changes (AUC "
-        f"{gates['auc'].min():.2f} under {low} to {gates['auc'].max():.2f} under {high})"
+        f"{' to '.join(ends)})"
     ]
     for name, words in (("energy", "the energy score"), ("softmax", "softmax"), ("pooled", "pooled features")):
         if gates[f"minus_{name}"].notna().any():

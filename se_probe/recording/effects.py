@@ -89,16 +89,15 @@ def reference_of(
     def compute() -> str:
         attributes = root_attributes(path)
         if not attributes.get("effects"):
-            places = _first_places(selection)
-            reference, images = _mean_gates(model, sites, selection, places)
+            reference, places = _mean_gates(model, sites, selection, _first_places(selection))
             facts = {
                 "outcome": outcome,
-                "reference_images": images,
+                "reference_images": len(places),
                 "reference": {name: values.tolist() for name, values in reference.items()},
                 "agreement": _agreement(model, sites, selection, places, reference, outcome),
             }
             say(
-                f"effects   of {OUTCOMES[outcome]}, against the mean gates of {images} images; "
+                f"effects   of {OUTCOMES[outcome]}, against the mean gates of {len(places)} images; "
                 f"{_SAMPLED_CHANNELS} channels a site of some images were replaced to check them"
             )
             with writing(path):
@@ -153,15 +152,16 @@ def _first_places(selection: Selection) -> list[int]:
 
 def _mean_gates(
     model: LoadedModel, sites: Sequence[GateSite], selection: Selection, places: Sequence[int]
-) -> tuple[dict[str, NDArray[np.float64]], int]:
-    """Return the mean of the class means of the gates of some images, rounded, and the number of images."""
-    hooked, moments, images = HookedNetwork(model.network, sites), {site.name: ClassMoments() for site in sites}, 0
+) -> tuple[dict[str, NDArray[np.float64]], list[int]]:
+    """Return the mean of the class means of the gates of some images, rounded, and which of the images give gates."""
+    hooked, moments = HookedNetwork(model.network, sites), {site.name: ClassMoments() for site in sites}
+    images: list[int] = []
     with hooked.hooks(), torch.inference_mode():
         for batch in _decodable(model, selection, places, _AT_ONCE):
             gates = {site: values.float().cpu().numpy() for (_, site), values in hooked(batch.images)[1].items()}
             sound = np.all([np.isfinite(values.reshape(len(values), -1)).all(1) for values in gates.values()], axis=0)
             kept = np.compress(sound, batch.indices).tolist()
-            images += len(kept)
+            images += kept
             classes = [selection.entries[place].sample.image_class.name for place in kept]
             for name, values in gates.items():
                 moments[name].update(classes, values[sound])

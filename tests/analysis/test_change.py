@@ -158,6 +158,15 @@ def test_three_sentences_say_what_the_tables_say():
     assert f"under {(gates['auc_ci_low'] > 0.5).sum()} of 3 changes" in told
 
 
+def test_one_change_is_not_compared_with_itself():
+    runs = {name: RUNS[name] for name in list(RUNS)[:2]}
+    detection = change_detection(runs, energies(dict.fromkeys(runs, -1.0)))
+    moved, _, told = change_sentences(change_sites(runs), change_accuracy(runs), detection)
+    assert moved.startswith("Gates move under ")
+    assert "least" not in moved
+    assert told.split(";")[0].count(" under ") == 2
+
+
 def test_no_common_image_is_an_error():
     runs = changed_recordings({"noise 1": 0.0})
     runs["noise 1"].paths = [f"other/{place}" for place in range(len(LABELS))]

@@ -1,5 +1,6 @@
 """Effects in a recording: the numbers of a derivation by hand, and like any other signal on disk."""
 
+import shutil
 from dataclasses import replace
 from functools import partial
 
@@ -157,6 +158,17 @@ def test_other_signals_stand_beside_effects(recording, data, tmp_path):
     both = record(data, tmp_path / "recording.zarr", capture=["effect", "logit"])
     assert both.signals == ["gate", "logit", "effect"]
     np.testing.assert_array_equal(both.of("effect").gates("SE_2_1"), recording.of("effect").gates("SE_2_1"))
+
+
+def test_the_sample_is_drawn_from_images_that_can_be_decoded(data, tmp_path):
+    folder = tmp_path / "data"
+    shutil.copytree(data, folder)
+    for name in CLASSES:
+        for path in sorted((folder / name).iterdir())[2:]:
+            path.write_bytes(b"damaged")
+    sampled = record(folder, tmp_path / "recording.zarr", capture=["effect"])
+    assert sampled.effects["reference_images"] == 2 * len(CLASSES)
+    assert all(len(set(facts["image"])) == 2 * len(CLASSES) for facts in sampled.effects["agreement"])
 
 
 def test_the_outcome_may_be_that_of_the_predicted_class(recording, data, tmp_path):
