@@ -35,9 +35,9 @@ from .recording import record as record
 from .recording import verify as verify
 from .runs.ablate import ablate as ablate
 from .runs.analyse import write_analysis as write_analysis
+from .runs.change import ChangeRun as ChangeRun
 from .runs.change import change as change
-from .runs.change_result import ChangeRun as ChangeRun
-from .runs.change_result import open_change_run as open_change_run
+from .runs.change import open_change_run as open_change_run
 from .runs.compare import compare as compare
 from .runs.cost import CostReport as CostReport
 from .runs.cost import cost as cost
@@ -49,9 +49,9 @@ from .runs.look import look as look
 from .runs.maps import MapRun as MapRun
 from .runs.maps import maps as maps
 from .runs.recorded import open_recording as open_recording
+from .runs.scale import ScaleRun as ScaleRun
+from .runs.scale import open_scale_run as open_scale_run
 from .runs.scale import scale as scale
-from .runs.scale_result import ScaleRun as ScaleRun
-from .runs.scale_result import open_scale_run as open_scale_run
 from .training import Watch as Watch
 from .training import watch as watch
 

@@ -8,13 +8,13 @@ _LONGEST = 300
 class SeProbeError(Exception):
     """An input that se-probe cannot use.
 
-    The message is one line: what was found, what was expected, what to do. The command line prints it
-    and exits with 2; anything else that escapes is a defect.
+    The message is one line: what was found, what was expected, what to do. The command line prints it and exits with
+    2; any other exception is a defect.
     """
 
 
 class InterruptedRun(KeyboardInterrupt):
-    """A run that was stopped by a signal after it had put on disk what was recorded; it can be resumed.
+    """A run stopped by a signal after it wrote what was recorded; it can be resumed.
 
     Attributes:
         signal: number of the signal; the command line exits with 128 + that.
@@ -26,16 +26,16 @@ class InterruptedRun(KeyboardInterrupt):
 
 
 class OtherRankError(SeProbeError):
-    """Another process of the same run failed and has said why; this one ends without saying it again."""
+    """Another process of the same run failed and reported it; this one ends without a message."""
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error of a library says first, for one line of ours; its kind where it says nothing."""
+    """Return the first line of a library's error, its type if the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def message_of(error: BaseException) -> str:
-    """Return an error's message in one line, the operating system's where it has one; its type where it is empty."""
+    """Return an error's message in one line, the operating system's if any; its type if it is empty."""
     message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(message.split()) or type(error).__name__
 

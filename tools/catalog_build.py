@@ -57,7 +57,6 @@ def write_table(path: Path, table: Mapping[str, Examined]) -> None:
 def examine(spec: str) -> Examined:
     """Return the gates of a timm or torchvision architecture by family, or why it could not be examined."""
     library, _, name = spec.rpartition(":")
-    # What an architecture warns of while it is built is of no interest here.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -111,7 +110,7 @@ def _versions() -> dict[str, str]:
 
 @contextmanager
 def _time_limit() -> Iterator[None]:
-    """Raise TimeoutError inside the block when it takes too long; `examine` reports it as its finding."""
+    """Raise TimeoutError inside a block that takes too long, which `examine` reports."""
 
     def stop(*_: object) -> None:
         raise TimeoutError(f"more than {SECONDS_EACH} seconds")

@@ -1,4 +1,4 @@
-"""A griffe extension: functions of settings are documented with the options that they take at run time."""
+"""A griffe extension that documents verbs with the options of their settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Verbs(griffe.Extension):
     """Gives functions decorated by `se_probe.runs.options.verb` the signature and the docstring that it makes."""
 
     def on_function_instance(self, *, func: griffe.Function, **_: Any) -> None:
-        """Replace what stands in the source by what the decorated function says of itself."""
+        """Replace the source's signature and docstring by those of the decorated function."""
         if not any(str(decorator.value).startswith(f"{_DECORATOR}(") for decorator in func.decorators):
             return
         made = getattr(import_module(func.module.path), func.name)

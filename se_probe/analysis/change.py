@@ -14,6 +14,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from se_probe.analysis.findings.summary import Summary
 from se_probe.analysis.gates import class_moments, columns_of, place_of
 from se_probe.analysis.protocols import SiteLike
 from se_probe.analysis.scale import matched_gates, matched_images, quantity_of, site_value
@@ -315,3 +316,27 @@ def _detection_sentence(detection: pd.DataFrame) -> str:
             worse = int((gates[f"minus_{name}_ci_high"] < 0).sum())
             parts.append(f"better than {words} under {better} and worse under {worse}")
     return "; ".join(parts) + "."
+
+
+def change_summary(sites: pd.DataFrame, accuracy: pd.DataFrame, detection: pd.DataFrame) -> Summary:
+    """Summarise a run of changes: its sentences, then a line a change. There is no command to suggest.
+
+    Args:
+        sites: the table of `change_sites`.
+        accuracy: the table of `change_accuracy`.
+        detection: the table of `change_detection`.
+    """
+    of_gates = detection[(detection["score"] == GATES) & (detection["site"] == ALL_SITES)]
+    scores = of_gates.set_index("condition")["auc"].to_dict()
+    lines = []
+    for row in accuracy.to_dict("records"):
+        name = str(row["condition"])
+        own = sites[sites["condition"] == name]
+        parts = [f"gates move at {(own['pattern'] == MOVES).sum()} of {len(own)} sites"]
+        if own["moved_sd"].notna().any():
+            parts[0] += f", by {own['moved_sd'].mean():.2f} SD"
+        if row["top1_change"] == row["top1_change"]:
+            parts.append(f"top-1 {100 * row['top1_change']:+z.1f} points")
+        parts.append(f"AUC {scores[name]:.2f}")
+        lines.append(f"{name}: {'; '.join(parts)}")
+    return Summary(tuple(change_sentences(sites, accuracy, detection)), tuple(lines), None)

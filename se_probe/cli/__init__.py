@@ -1,4 +1,4 @@
-"""The command line: thin over the Python API, and quick to answer because torch waits until it is needed."""
+"""The command line: a thin layer over the Python API that imports torch only when needed."""
 
 import io
 import sys
@@ -13,10 +13,10 @@ __all__ = ["app", "lookups", "main", "recordings", "verbs"]
 
 
 def main() -> None:
-    """Run the command line: exit code 2 for a user's mistake, 1 for a defect, 130 or 143 where it was stopped."""
+    """Run the command line: exit code 2 for a user's mistake, 1 for a defect, 130 or 143 if it was stopped."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # File names may hold what a terminal's encoding lacks; showing them must not end a run.
+            # A file name that the terminal cannot encode must not end a run.
             stream.reconfigure(errors="backslashreplace")
     try:
         app()
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def _sentence(error: BaseException) -> str:
-    """Return what went wrong; the system's errors name the file."""
+    """Describe an error in one sentence, with the file of a system error."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
     if isinstance(error, MemoryError):

@@ -1,4 +1,4 @@
-"""The command line's application, to which the commands add themselves."""
+"""The command line's application, to which commands are added."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import typer
 from se_probe.cli.help import Group
 from se_probe.errors import InterruptedRun
 
-# As help lists them: recording and measuring, looking after recordings, looking up.
+# Order in the help: recording and measuring, commands on recordings, look-ups.
 _ORDER = [
     "excite", "ablate", "maps", "fold", "change", "scale", "compare", "cost", "look", "plot", "report", "verify",
-    "merge", "gates", "models", "classes", "data",
+    "merge", "gates", "models", "classes", "data"
 ]  # fmt: skip
 
 
 class _Commands(Group):
-    """Says what a command that is stopped leaves behind; typer by itself would stop without a word."""
+    """Says how to continue a command that was stopped; typer by itself stops without a word."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=_ORDER.index)

@@ -1,4 +1,4 @@
-"""Make a command of the settings of a verb: its options, their help, and how its result is shown."""
+"""Make the command of a verb from its settings: options, help, and how its result is shown."""
 
 from __future__ import annotations
 
@@ -8,63 +8,63 @@ import sys
 import time
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from se_probe.cli.app import app
 from se_probe.cli.help import Command
-from se_probe.cli.terminal import Terminal, terminal
+from se_probe.cli.terminal import Terminal, open_page, terminal
 from se_probe.io.progress import status
 from se_probe.runs.options import Option, Settings
 
-Show = Callable[[Any, Terminal], None]
+Show = Callable[[Any, Terminal], Path | None]
 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show full statements and the path of every file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 OpenReport = Annotated[bool, typer.Option("--open", help="Open the report in the browser.")]
 
 
-def add_verb(settings: type[Settings], home: str, show: Show, *, examples: tuple[str, ...] = (), **more: Any) -> None:
-    """Add the command of a verb.
+def shows(settings: type[Settings], *examples: str, **flags: Any) -> Callable[[Show], Show]:
+    """Add the command of a verb; the decorated function shows its result and returns the page that --open opens.
 
     Args:
-        settings: its settings, whose docstring is its help.
-        home: where its function is, as "runs.excite".
-        show: shows its result.
-        examples: command lines for its help.
-        more: further options of the command alone, by name: their annotation, for flags that are off by default.
+        settings: the verb's settings, whose docstring is the help.
+        examples: command lines for the help.
+        flags: further flags of the command, by name: their annotations.
     """
-    name = home.rpartition(".")[2]
+    name = settings.verb()
     options = settings.options()
-    flags = {"verbose": Verbose, **more}
+    flags = {"verbose": Verbose, **flags}
 
-    def command(context: typer.Context, **given: Any) -> None:
-        asked = {key: given.pop(key) for key in flags}
-        _forget_environment(context, given)
-        if any(item.name == "command" for item in options):
-            given["command"] = shlex.join(["se-probe", *sys.argv[1:]])
-        wanted = settings(**{key: value for key, value in given.items() if value is not None})
-        since = time.monotonic()
-        with terminal(**asked) as shown:
-            with status("loading", shown=given.get("progress", False)):
-                function = getattr(import_module(f"se_probe.{home}"), name).__wrapped__
-            result = function(wanted)
-            if _is_first_process():
-                show(result, shown)
-                shown.line("took", _duration(time.monotonic() - since))
+    def decorate(show: Show) -> Show:
+        def command(context: typer.Context, **given: Any) -> None:
+            chosen = {key: given.pop(key) for key in flags}
+            open_report = chosen.pop("open_report", False)
+            _forget_environment(context, given)
+            if any(item.name == "command" for item in options):
+                given["command"] = shlex.join(["se-probe", *sys.argv[1:]])
+            checked = settings(**{key: value for key, value in given.items() if value is not None})
+            start = time.monotonic()
+            with terminal(**chosen) as shown:
+                with status("loading", shown=given.get("progress", False)):
+                    function = getattr(import_module(f"se_probe.runs.{name}"), name).__wrapped__
+                result = function(checked)
+                if _is_first_process():
+                    page = show(result, shown)
+                    shown.line("took", _duration(time.monotonic() - start))
+                    open_page(page if open_report else None)
 
-    parameters = [_keyword("context", typer.Context, inspect.Parameter.empty)]
-    parameters += [_parameter(item) for item in options if item.on_command_line]
-    parameters += [_keyword(key, annotation, False) for key, annotation in flags.items()]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__doc__ = settings.__doc__
-    app.command(name, cls=with_examples(examples))(command)
+        parameters = [_keyword("context", typer.Context, inspect.Parameter.empty)]
+        parameters += [_parameter(item) for item in options if item.on_command_line]
+        parameters += [_keyword(key, annotation, False) for key, annotation in flags.items()]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__doc__ = settings.__doc__
+        app.command(name, cls=Command, epilog="\n".join(examples))(command)
+        return show
 
-
-def with_examples(examples: tuple[str, ...]) -> type[Command]:
-    """Return a class of commands whose help ends with examples."""
-    return type("Command", (Command,), {"examples": examples})
+    return decorate
 
 
 def _parameter(item: Option) -> inspect.Parameter:
@@ -74,19 +74,18 @@ def _parameter(item: Option) -> inspect.Parameter:
         names = f"{item.flag}/--no-{item.flag[2:]}" if item.default else item.flag
         return _keyword(item.name, Annotated[bool, typer.Option(names, **shared)], item.default)
     kind: Any = list[str] if item.kind is list else item.kind
-    shared["metavar"] = item.metavar or "N"
+    shared["metavar"] = item.metavar
+    if item.required:
+        return _keyword(item.name, Annotated[kind, typer.Argument(**shared)], inspect.Parameter.empty)
     if item.unnamed:
-        if item.required:
-            return _keyword(item.name, Annotated[kind, typer.Argument(**shared)], inspect.Parameter.empty)
         return _keyword(item.name, Annotated[kind | None, typer.Argument(**shared)], None)
-    if item.envvar is not None:
-        shared["envvar"] = item.envvar
-    default = None if item.default is None or item.default == () else item.default
+    default = item.default if item.default != () else None
     if default is not None and item.kind is list:
         default = [str(value) for value in default]
     elif default is not None and item.kind not in (int, float):
         default = item.words(default)[-1]
-    return _keyword(item.name, Annotated[kind | None, typer.Option(item.flag, **shared)], default)
+    declared = typer.Option(item.flag, envvar=item.envvar, **shared)
+    return _keyword(item.name, Annotated[kind | None, declared], default)
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
@@ -94,7 +93,7 @@ def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 
 
 def _is_first_process() -> bool:
-    """Return whether this process talks for all that were started together."""
+    """Return whether this process reports for all that were started together."""
     from se_probe.recording import place_of_environment
 
     return place_of_environment()[0] == 0
@@ -106,7 +105,7 @@ def _duration(seconds: float) -> str:
 
 
 def _forget_environment(context: typer.Context, given: dict[str, Any]) -> None:
-    """Leave out data that only the environment names where the demo is asked for."""
+    """Ignore data from the environment if the demo is asked for."""
     source = context.get_parameter_source("data") if "data" in given else None
     demo = given.get("demo") or str(given.get("model") or "").startswith("demo:")
     if demo and source is not None and source.name == "ENVIRONMENT":

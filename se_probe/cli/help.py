@@ -1,4 +1,4 @@
-"""Help of a command in panels that fit 80 columns: names of options beside what they do, nothing cut."""
+"""Help of a command in panels that fit 80 columns: options beside their descriptions, nothing cut."""
 
 from __future__ import annotations
 
@@ -18,12 +18,10 @@ OTHER = "Other"
 
 
 class _Drawn:
-    """A command whose help is drawn here: typer's leaves a quarter of 80 columns for what options do."""
-
-    examples: Sequence[str] = ()
+    """A command that draws its own help: typer's leaves a quarter of 80 columns for descriptions."""
 
     def format_help(self: Any, ctx: Any, formatter: Any) -> None:
-        """Write the usage, what the command does, its commands and options in panels, and examples."""
+        """Write the usage, the docstring, commands and options in panels, and the examples in `epilog`."""
         console = Console(highlight=False, emoji=False)
         console.width = min(console.width, _WIDEST)
         console.print(Text(self.get_usage(ctx), style="bold"), soft_wrap=True)
@@ -31,18 +29,17 @@ class _Drawn:
         panels: dict[str, list[tuple[str, Text]]] = defaultdict(list)
         if isinstance(self, TyperGroup):
             for name in self.list_commands(ctx):
-                panels["Commands"].append(
-                    (name, Text(_reflowed(getattr(self.get_command(ctx, name), "help", None) or "")))
-                )
+                about = getattr(self.get_command(ctx, name), "help", None) or ""
+                panels["Commands"].append((name, Text(_reflowed(about))))
         for parameter in self.get_params(ctx):
             if not getattr(parameter, "hidden", False):
                 title = getattr(parameter, "rich_help_panel", None) or OTHER
                 panels[title].append((_names(parameter), _described(parameter)))
         for title in sorted(panels, key=lambda title: title == OTHER):
             console.print(Panel(_rows(panels[title]), title=title, title_align="left", border_style="dim"))
-        if self.examples:
+        if self.epilog:
             console.print(Text("Examples", style="bold"))
-            for example in self.examples:
+            for example in self.epilog.splitlines():
                 console.print(Text(f"  {example}"), soft_wrap=True)
 
 
@@ -55,7 +52,7 @@ class Group(_Drawn, TyperGroup):
 
 
 def _reflowed(text: str) -> str:
-    """Return paragraphs with one line each, which the terminal wraps."""
+    """Join the lines of each paragraph, for the terminal to wrap."""
     return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from se_probe.cli.app import app
-from se_probe.cli.commands import AsJson, with_examples
-from se_probe.cli.help import Group
+from se_probe.cli.commands import AsJson
+from se_probe.cli.help import Command, Group
 from se_probe.cli.terminal import console, number, print_json, table, terminal
 from se_probe.errors import SeProbeError
 from se_probe.runs.shared_settings import ArchitectureSettings
@@ -16,7 +16,7 @@ from se_probe.runs.shared_settings import ArchitectureSettings
 _HELP = {item.name: item.help for item in ArchitectureSettings.options()}
 
 
-@app.command(cls=with_examples(("se-probe gates demo:sk", "se-probe gates efficientnet_b0 --json")))
+@app.command(cls=Command, epilog="se-probe gates demo:sk\nse-probe gates efficientnet_b0 --json")
 def gates(
     model: Annotated[str, typer.Argument(metavar="NAME", help="A network, named as in excite --model.")],
     model_arg: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=_HELP["model_args"])] = None,
@@ -48,7 +48,7 @@ def gates(
         output.print(str(item), markup=False)
 
 
-@app.command(cls=with_examples(("se-probe models", "se-probe models skres")))
+@app.command(cls=Command, epilog="se-probe models\nse-probe models skres")
 def models(
     pattern: Annotated[
         str | None, typer.Argument(metavar="PATTERN", help="Part of a name, or a pattern with * and ?.")
@@ -86,7 +86,7 @@ data_app = typer.Typer(
 app.add_typer(data_app, name="data")
 
 
-@data_app.command(cls=with_examples(("se-probe data fetch imagenetv2",)))
+@data_app.command(cls=Command, epilog="se-probe data fetch imagenetv2")
 def fetch(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="imagenetv2 or tiny-imagenet; se-probe data list shows all.")
@@ -113,7 +113,7 @@ def fetch(
         raise SystemExit(130) from None
 
 
-@data_app.command("list", cls=with_examples(("se-probe data list",)))
+@data_app.command("list", cls=Command, epilog="se-probe data list")
 def list_sets(as_json: AsJson = False) -> None:
     """Show the public sets: what they hold, their size and licence, and whether they are on this machine."""
     from se_probe.images.public import PUBLIC_SETS, readable_size, state_of
@@ -131,7 +131,7 @@ def list_sets(as_json: AsJson = False) -> None:
         console().print(table(("name", "download", "holds", "licence", "on this machine"), rows))
 
 
-@app.command("classes", cls=with_examples(("se-probe classes goldfish,pug,plane,cliff",)))
+@app.command("classes", cls=Command, epilog="se-probe classes goldfish,pug,plane,cliff")
 def resolve_classes(
     query: Annotated[str, typer.Argument(metavar="NAMES", help="Indices, wnids or exact names, separated by commas.")],
     as_json: AsJson = False,

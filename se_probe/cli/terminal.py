@@ -1,4 +1,4 @@
-"""Show a run: the package's log as lines under topics, tables, and JSON for scripts."""
+"""Show a run in a terminal: the package's log as lines under topics, tables, JSON for scripts, pages in the browser."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import logging
 import os
 import re
 import textwrap
+import webbrowser
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -19,11 +22,11 @@ from rich.table import Table
 from se_probe.io.log import LOGGER
 
 TOPIC = 10  # columns of a topic
-# What could move the cursor or change the terminal, in names that come from outside.
+WIDE = 160  # columns of a table in a file or pipe
+# Characters in names from outside that could control the terminal.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-# Characters of numbers, and of a dash in the place of one.
+# Characters of numbers, and the dash for a missing one.
 _NUMERIC = set("0123456789.,+-–%×")
-WIDE = 160  # characters in a line of a file, for tables
 
 
 @dataclass(frozen=True)
@@ -34,17 +37,15 @@ class Terminal:
         console: for people; standard error where standard output is for JSON.
         as_json: whether scripts read the result.
         verbose: whether full statements and paths are shown.
-        open_report: whether a report is opened in the browser.
     """
 
     console: Console
     as_json: bool = False
     verbose: bool = False
-    open_report: bool = False
 
     def line(self, topic: str, text: str) -> None:
-        """Show a line under a topic, wrapped at words where there is a width to fit."""
-        shown = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+        """Show a line under a topic, wrapped to the terminal's width."""
+        shown = _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
         self.console.print(_wrapped(topic, shown, _width(self.console)), markup=False, soft_wrap=True)
 
     def print(self, shown: Table | str) -> None:
@@ -56,10 +57,7 @@ class Terminal:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that shows text as it is: names of networks and files are no markup.
-
-    Files and pipes have no width that a table would have to fit, unless COLUMNS says so.
-    """
+    """Return a console without highlighting; files and pipes are `WIDE` unless COLUMNS is set."""
     shown = Console(stderr=stderr, highlight=False, emoji=False)
     if _width(shown) is None:
         shown.width = WIDE
@@ -67,7 +65,7 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
-    """Return a table; columns of numbers are aligned to the right."""
+    """Return a table with columns of numbers aligned to the right."""
     drawn = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     cells = [[escape(str(cell)) for cell in row] for row in rows]
     for index, column in enumerate(columns):
@@ -78,9 +76,15 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str |
     return drawn
 
 
-def number(value: float | None, form: str = ",.0f") -> str:
-    """Return a number in a format, a dash where there is none."""
+def number(value: Any, form: str = ",.0f") -> str:
+    """Format a value, a dash if it is missing."""
     return "–" if value is None or value != value else format(value, form)
+
+
+def open_page(page: Path | None) -> None:
+    """Open a page in the browser, if it exists."""
+    if page is not None and page.exists():
+        webbrowser.open(page.resolve().as_uri())
 
 
 def print_json(value: object) -> None:
@@ -89,9 +93,9 @@ def print_json(value: object) -> None:
 
 
 @contextmanager
-def terminal(*, verbose: bool = False, as_json: bool = False, open_report: bool = False) -> Iterator[Terminal]:
-    """Show the package's log as long as the context lasts."""
-    shown = Terminal(console(stderr=as_json), as_json, verbose, open_report)
+def terminal(*, verbose: bool = False, as_json: bool = False) -> Iterator[Terminal]:
+    """Show the package's log within the context."""
+    shown = Terminal(console(stderr=as_json), as_json, verbose)
     handler = _Handler(shown)
     before = LOGGER.level, LOGGER.propagate
     LOGGER.addHandler(handler)
@@ -106,7 +110,7 @@ def terminal(*, verbose: bool = False, as_json: bool = False, open_report: bool 
 
 
 class _Handler(logging.Handler):
-    """Shows records under their topics."""
+    """Shows log records under their topics."""
 
     def __init__(self, shown: Terminal) -> None:
         super().__init__()
@@ -118,7 +122,7 @@ class _Handler(logging.Handler):
 
 
 def _width(shown: Console) -> int | None:
-    """Return the width that lines have to fit, None where there is none."""
+    """Return the width that lines must fit, None for a file or pipe."""
     return shown.width if shown.is_terminal or "COLUMNS" in os.environ else None
 
 

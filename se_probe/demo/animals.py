@@ -1,9 +1,9 @@
-"""How the animals of the demo are drawn: goldfish, snail, pug.
+"""Draw the animals of the demo: goldfish, snail, pug.
 
-Every drawer takes the pen, the body's colour and two proportions in [-1, 1] that vary the animal's build.
+Every function takes the pen, the body's colour and two proportions in [-1, 1] that vary the animal's build.
 """
 
-from se_probe.demo.pen import Colour, Pen, mixed, shaded
+from se_probe.demo.pen import Colour, Pen, mirrored, mixed, shaded
 
 BLACK: Colour = (22, 18, 20)
 WHITE: Colour = (250, 248, 244)
@@ -61,20 +61,11 @@ def snail(pen: Pen, colour: Colour, build: tuple[float, float]) -> None:
 
 
 def _spiral(pen: Pen, centre: tuple[float, float], size: float, colour: Colour) -> None:
-    unit_circle = (
-        (1.0, 0.0),
-        (0.71, 0.71),
-        (0.0, 1.0),
-        (-0.71, 0.71),
-        (-1.0, 0.0),
-        (-0.71, -0.71),
-        (0.0, -1.0),
-        (0.71, -0.71),
-    )
+    half = [(1.0, 0.0), (0.71, 0.71), (0.0, 1.0), (-0.71, 0.71)]
+    turn = [*half, *[(-x, -y) for x, y in half]]
     points = []
     for step in range(21):
-        x, y = unit_circle[step % 8]
-        radius = size * (1 - 0.045 * step)
+        (x, y), radius = turn[step % 8], size * (1 - 0.045 * step)
         points.append((centre[0] + radius * x, centre[1] + radius * y))
     pen.curve(points, 0.075, colour)
 
@@ -86,24 +77,13 @@ def pug(pen: Pen, colour: Colour, build: tuple[float, float]) -> None:
     pen.smooth([(-0.6, 1.05), (-0.66, 0.72), (-0.46, 0.3), (0.46, 0.3), (0.66, 0.72), (0.6, 1.05)], shaded(colour, 0.9))
     pen.smooth([(-0.3, 1.04), (-0.34, 0.75), (0.0, 0.6), (0.34, 0.75), (0.3, 1.04)], shaded(colour, 1.25))
     head = [(0.0, -0.84), (0.42, -0.76), (wide, -0.36), (wide, 0.1), (0.48, 0.46), (0.2, 0.6)]
-    pen.smooth([*head, *[(-x, y) for x, y in head[:0:-1]]], colour)
+    pen.smooth([*head, *mirrored(head[1:])], colour)
     for side in (-1, 1):
         ear = [(0.34, -0.8), (0.66, -0.82), (0.86, -0.5 + droop), (0.8, -0.14 + droop), (0.62, -0.34), (0.5, -0.56)]
         pen.smooth([(side * x, y) for x, y in ear], mask)
         pen.ellipse((side * 0.33, -0.14), (0.23, 0.24), mixed(mask, colour, 0.25))
-    pen.smooth(
-        [
-            (0.0, -0.16),
-            (0.26, 0.02),
-            (0.42, 0.28),
-            (0.3, 0.54),
-            (0.0, 0.62),
-            (-0.3, 0.54),
-            (-0.42, 0.28),
-            (-0.26, 0.02),
-        ],
-        mask,
-    )
+    muzzle = [(0.26, 0.02), (0.42, 0.28), (0.3, 0.54)]
+    pen.smooth([(0.0, -0.16), *muzzle, (0.0, 0.62), *mirrored(muzzle)], mask)
     _pug_face(pen, fold, mask)
 
 

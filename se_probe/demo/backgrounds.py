@@ -1,4 +1,4 @@
-"""The grounds that stimuli stand on: nine kinds, each of any colour, none tied to a class."""
+"""Backgrounds of stimuli: nine kinds, each in any colour, none tied to a class."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ Painter = Callable[[Colour, int, random.Random], Pixels]
 
 
 def paint_background(kind: str, colour: Colour, size: int, seed: int) -> Pixels:
-    """Paint the ground of this kind: (size, size, 3), float32, 0 to 255; the seed sets its texture."""
+    """Paint a background, (size, size, 3), float32, 0 to 255; the seed sets its texture."""
     return np.clip(BACKGROUNDS[kind](colour, size, random.Random(seed)), 0, 255)
 
 
@@ -93,6 +93,6 @@ def _flat(colour: Colour, size: int) -> Pixels:
 
 
 def _texture(rng: random.Random, across: int, down: int, size: int) -> Pixels:
-    """Smooth noise in [-1, 1] from a grid of `across` by `down` random cells, whatever the picture's size."""
+    """Return smooth noise in [-1, 1] from a grid of `across` by `down` random cells."""
     cells = Image.frombytes("L", (across, down), rng.randbytes(across * down))
     return np.asarray(cells.resize((size, size), Image.Resampling.BICUBIC), dtype=np.float32) / 127.5 - 1

@@ -1,7 +1,4 @@
-"""The bundled networks, built with timm: `demo`, trained on drawings, and `photo`, trained on photographs.
-
-The demo has squeeze-and-excitation, selective kernels and split attention, the photographs the first two.
-"""
+"""The bundled networks, built with timm: `demo`, trained on drawings, and `photo`, trained on photographs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -31,7 +28,7 @@ _ARCHITECTURES: Mapping[str, Mapping[str, Any]] = {
     },
     "sa": {"model_name": "resnest14d", "channels": (16, 20, 24, 32), "base_width": 96},
 }
-"""What each network changes in a published architecture: fewer blocks, fewer channels, a narrow stem."""
+"""Changes to published architectures: fewer blocks, fewer channels, a narrow stem."""
 
 DEMO_MODELS: tuple[str, ...] = tuple(_ARCHITECTURES)
 """Kinds of the demo's networks; "sa" is split attention, as in ResNeSt."""
@@ -54,7 +51,7 @@ def demo_network(kind: str) -> torch.nn.Module:
     Its preprocessing and, in output order, its wnids (`label_names`) are in `pretrained_cfg`.
 
     Raises:
-        SeProbeError: if there is no such kind.
+        SeProbeError: there is no such kind.
     """
     return _with_weights(build_network(kind), kind)
 
@@ -63,7 +60,7 @@ def build_network(kind: str) -> torch.nn.Module:
     """Build the demo network of this kind with random weights.
 
     Raises:
-        SeProbeError: if there is no such kind.
+        SeProbeError: there is no such kind.
     """
     if kind not in _ARCHITECTURES:
         raise SeProbeError(f"there is no demo network {kind!r}; choose one of {', '.join(DEMO_MODELS)}")
@@ -77,11 +74,11 @@ def build_network(kind: str) -> torch.nn.Module:
 def photo_network(kind: str) -> torch.nn.Module:
     """Build the network of this kind that was trained on photographs, with its bundled weights, in eval mode.
 
-    It is a quarter-width ResNet-50 without max-pool for 50 classes of Tiny-ImageNet (64×64 pixels). Its
-    preprocessing and, in output order, its wnids (`label_names`) are in `pretrained_cfg`.
+    It is a quarter-width ResNet-50 without max-pool for 50 classes of Tiny-ImageNet (64×64 pixels), with
+    `pretrained_cfg` as in `demo_network`.
 
     Raises:
-        SeProbeError: if there is no such kind.
+        SeProbeError: there is no such kind.
     """
     if kind not in _PHOTO_ARCHITECTURES:
         raise SeProbeError(f"there is no photo network {kind!r}; choose one of {', '.join(PHOTO_MODELS)}")

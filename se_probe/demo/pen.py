@@ -1,6 +1,6 @@
-"""A pen that draws in an object's own coordinates and puts the strokes on a picture in the object's pose.
+"""A pen that draws in an object's own coordinates, and transforms the strokes to the object's pose in the picture.
 
-The object's frame: x to the right, y down, the object's standard extent within [-1, 1] on both axes.
+The object's coordinates: x to the right, y down, the standard extent within [-1, 1] on both axes.
 """
 
 import math
@@ -23,18 +23,22 @@ _SPLINE_STEPS = np.arange(6)[:, None, None] / 6
 
 
 def shaded(colour: Colour, factor: float) -> Colour:
-    """The colour darkened (factor below 1) or lightened towards white (factor 1 to 2)."""
-    if factor <= 1:
-        red, green, blue = (round(channel * factor) for channel in colour)
-    else:
-        red, green, blue = (round(channel + (255 - channel) * (factor - 1)) for channel in colour)
+    """Darken a colour (factor below 1), or lighten it towards white (factor 1 to 2)."""
+    if factor > 1:
+        return mixed(colour, (255, 255, 255), factor - 1)
+    red, green, blue = (round(channel * factor) for channel in colour)
     return red, green, blue
 
 
 def mixed(first: Colour, second: Colour, share: float) -> Colour:
-    """The colour that lies `share` (0 to 1) of the way from the first to the second."""
+    """Mix two colours; `share` (0 to 1) is that of the second."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
     return red, green, blue
+
+
+def mirrored(points: Sequence[Point]) -> list[Point]:
+    """Return points flipped left to right in reverse order: the other half of a symmetric outline."""
+    return [(-x, y) for x, y in reversed(points)]
 
 
 class Pen:

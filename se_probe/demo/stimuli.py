@@ -1,4 +1,4 @@
-"""Draws the demo's stimuli: a seeded parametric picture for each class and instance, every factor controlled."""
+"""Draw the demo's stimuli: a seeded parametric picture for each class and instance, with every factor under control."""
 
 import math
 import random
@@ -23,25 +23,15 @@ DEMO_INSTANCES = 50
 
 _SUPERSAMPLING = 4
 _GROUND_COLOURS: tuple[Colour, ...] = (
-    (120, 176, 226),
-    (62, 118, 168),
-    (96, 146, 74),
-    (206, 184, 140),
-    (150, 150, 152),
-    (226, 226, 222),
-    (82, 78, 84),
-    (214, 132, 74),
-    (186, 84, 78),
-    (222, 196, 100),
-    (84, 150, 146),
-    (138, 106, 160),
-)
+    (120, 176, 226), (62, 118, 168), (96, 146, 74), (206, 184, 140), (150, 150, 152), (226, 226, 222),
+    (82, 78, 84), (214, 132, 74), (186, 84, 78), (222, 196, 100), (84, 150, 146), (138, 106, 160),
+)  # fmt: skip
 _LEAST_CONTRAST = 110
 
 
 @dataclass(frozen=True)
 class StimulusFactors:
-    """Everything that a drawing of a class depends on.
+    """The factors of a drawing of a class.
 
     Attributes:
         scale: object size; at 1 the object spans about three quarters of the picture.
@@ -50,7 +40,7 @@ class StimulusFactors:
         mirror: whether the object is flipped left to right.
         build: two proportions of the object's shape, each in [-1, 1].
         colour: the body's colour.
-        light: direction that the light comes from, in degrees (0: right, 90: above).
+        light: direction of the light source in degrees (0: right, 90: above).
         brightness: factor on the whole picture.
         background: kind of the ground, a key of `BACKGROUNDS`.
         background_colour: colour of the ground.
@@ -74,7 +64,7 @@ class StimulusFactors:
     seed: int
 
     def __post_init__(self) -> None:
-        """Refuse factors that nothing could be drawn with."""
+        """Refuse impossible factors."""
         if not self.scale > 0:
             raise SeProbeError(f"stimulus scale is {self.scale}; expected a positive number, 1 for the standard size")
         if self.background not in BACKGROUNDS:
@@ -83,10 +73,10 @@ class StimulusFactors:
 
 
 def stimulus_factors(class_name: str, instance: int) -> StimulusFactors:
-    """Sample the factors of one instance of a class; the same for the same arguments, always.
+    """Sample the factors of an instance of a class, deterministically.
 
     Raises:
-        SeProbeError: if the demo has no such class.
+        SeProbeError: the demo has no such class.
     """
     subject = _subject(class_name)
     rng = random.Random(f"se-probe stimulus/{class_name}/{instance}")
@@ -136,7 +126,7 @@ def factor_row(path: str) -> dict[str, float | str]:
 
 
 def draw(class_name: str, instance: int, *, size: int = STIMULUS_SIZE, **factors: Any) -> Image.Image:
-    """Draw one instance of a class as an RGB picture of `size` by `size` pixels.
+    """Draw an instance of a class as an RGB picture.
 
     Args:
         class_name: a name in `DEMO_CLASSES`.
@@ -145,7 +135,7 @@ def draw(class_name: str, instance: int, *, size: int = STIMULUS_SIZE, **factors
         **factors: fields of `StimulusFactors` to set instead of sampling them, such as `scale=1.5`.
 
     Raises:
-        SeProbeError: if the class or a factor is unknown, or a factor has an impossible value.
+        SeProbeError: the class or a factor is unknown, or a factor has an impossible value.
     """
     chosen = _overridden(stimulus_factors(class_name, instance), factors)
     ground = paint_background(chosen.background, chosen.background_colour, size, chosen.seed)
@@ -203,7 +193,7 @@ def _jittered(rng: random.Random, colour: Colour) -> Colour:
 
 
 def _contrasting(rng: random.Random, colour: Colour) -> Colour:
-    """A ground colour, whatever the class, against which this body colour can be seen."""
+    """Sample a ground colour, whatever the class, that contrasts with a body colour."""
     while True:
         ground = _jittered(rng, rng.choice(_GROUND_COLOURS))
         if sum(abs(a - b) for a, b in zip(ground, colour, strict=True)) >= _LEAST_CONTRAST:
@@ -211,7 +201,7 @@ def _contrasting(rng: random.Random, colour: Colour) -> Colour:
 
 
 def _object_layers(class_name: str, factors: StimulusFactors, size: int) -> tuple[Pixels, Pixels]:
-    """The object's coverage (size, size, 1) and its colours times coverage (size, size, 3), 0 to 255."""
+    """Return the object's coverage (size, size, 1) and its colours times coverage (size, size, 3), 0 to 255."""
     pen = Pen(
         size * _SUPERSAMPLING,
         scale=factors.scale,
@@ -226,7 +216,7 @@ def _object_layers(class_name: str, factors: StimulusFactors, size: int) -> tupl
 
 
 def _shading(alpha: Pixels, light: float) -> Pixels:
-    """Brightness of each pixel (size, size, 1) as on a bulging surface of the object's outline, lit from `light`."""
+    """Return the brightness (size, size, 1) of a bulging surface with the object's outline, lit from `light`."""
     size = alpha.shape[0]
     outline = Image.fromarray(alpha[..., 0].astype(np.uint8))
     bulge = np.asarray(outline.filter(ImageFilter.GaussianBlur(0.06 * size)), dtype=np.float32)

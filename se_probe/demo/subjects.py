@@ -1,13 +1,12 @@
-"""The ten classes of the demo, a row each: what draws it, the colours it comes in, how far it may be turned.
+"""The ten classes of the demo, a row each: the function that draws it, its colours, its largest rotation.
 
-The colours overlap on purpose: red is a goldfish, a snail's shell, an airliner, a mushroom, a strawberry, an
-umbrella, a banana or a cliff, so that no colour names a class.
+The colours overlap on purpose, so that no colour identifies a class: goldfish, airliners and cliffs may all be red.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from se_probe.demo import animals, plants, scenery, things
+from se_probe.demo import animals, nature, things
 from se_probe.demo.pen import Colour, Pen
 
 ORANGE: Colour = (236, 122, 40)
@@ -43,9 +42,9 @@ SUBJECTS: Mapping[str, Subject] = {
     "airliner": Subject("n02690373", things.airliner, (WHITE, WHITE, GREY, BLUE, YELLOW, RED, ORANGE), 25),
     "hourglass": Subject("n03544143", things.hourglass, (BROWN, ORANGE, YELLOW, GREY, RED, DARK), 16),
     "umbrella": Subject("n04507155", things.umbrella, (RED, YELLOW, BLUE, ORANGE, GREY, WHITE, GREEN), 25),
-    "mushroom": Subject("n07734744", plants.mushroom, (RED, BROWN, ORANGE, TAN, WHITE, YELLOW), 16),
-    "strawberry": Subject("n07745940", plants.strawberry, (RED, RED, ORANGE, PINK, WHITE, YELLOW), 40),
-    "banana": Subject("n07753592", plants.banana, (YELLOW, YELLOW, GREEN, ORANGE, RED, BROWN), 45),
-    "cliff": Subject("n09246464", scenery.cliff, (SANDSTONE, RUST, TAN, WHITE, GREY, BROWN, OCHRE), 4),
+    "mushroom": Subject("n07734744", nature.mushroom, (RED, BROWN, ORANGE, TAN, WHITE, YELLOW), 16),
+    "strawberry": Subject("n07745940", nature.strawberry, (RED, RED, ORANGE, PINK, WHITE, YELLOW), 40),
+    "banana": Subject("n07753592", nature.banana, (YELLOW, YELLOW, GREEN, ORANGE, RED, BROWN), 45),
+    "cliff": Subject("n09246464", nature.cliff, (SANDSTONE, RUST, TAN, WHITE, GREY, BROWN, OCHRE), 4),
 }
 """The classes by name, in the order of the networks' output units (that of ImageNet)."""

@@ -1,11 +1,11 @@
-"""How the artefacts of the demo are drawn: airliner, hourglass, umbrella.
+"""Draw the artefacts of the demo: airliner, hourglass, umbrella.
 
-Every drawer takes the pen, the colour and two proportions in [-1, 1] that vary the shape.
+Every function takes the pen, the colour and two proportions in [-1, 1] that vary the shape.
 """
 
 import math
 
-from se_probe.demo.pen import Colour, Pen, Point, mixed, shaded
+from se_probe.demo.pen import Colour, Pen, Point, mirrored, mixed, shaded
 
 GLASS: Colour = (214, 232, 238)
 
@@ -19,18 +19,8 @@ def airliner(pen: Pen, colour: Colour, build: tuple[float, float]) -> None:
     pen.polygon([(0.52, -0.05), (0.82, -0.66), (1.0, -0.66), (0.9, 0.0)], livery)
     upper = [(-1.0, 0.03), (-0.93, -0.07), (-0.8, -hull), (-0.3, -hull - 0.02), (0.4, -hull - 0.02), (0.96, -0.08)]
     pen.smooth([*upper, (0.98, -0.02), (0.5, hull - 0.01), (-0.3, hull), (-0.8, hull - 0.01), (-0.96, 0.09)], colour)
-    pen.smooth(
-        [
-            (-0.96, 0.06),
-            (-0.2, 0.07),
-            (0.5, 0.06),
-            (0.95, -0.02),
-            (0.5, hull - 0.01),
-            (-0.3, hull),
-            (-0.8, hull - 0.01),
-        ],
-        shaded(colour, 0.78),
-    )
+    belly = [(-0.96, 0.06), (-0.2, 0.07), (0.5, 0.06), (0.95, -0.02), (0.5, hull - 0.01), (-0.3, hull)]
+    pen.smooth([*belly, (-0.8, hull - 0.01)], shaded(colour, 0.78))
     pen.line([(-0.9, 0.035), (0.84, 0.02)], 0.035, livery)
     for step in range(13):
         pen.ellipse((-0.68 + 0.1 * step, -0.055), (0.026, 0.032), window)
@@ -61,15 +51,15 @@ def hourglass(pen: Pen, colour: Colour, build: tuple[float, float]) -> None:
 
 
 def _sand(pen: Pen, wide: float, run: float, colour: Colour) -> None:
-    """Sand of which the share `run` has fallen: what is left above, the stream, the heap below."""
+    """Draw the sand, of which the share `run` has fallen: the rest above, the stream, the heap below."""
     level = -0.72 + 0.5 * run
     half = wide * _bulb_width(level / -0.82)
     funnel = [(0.92 * half, level), (0.5 * half, 0.4 * level), (0.03, 0.0)]
-    pen.polygon([*funnel, *[(-x, y) for x, y in reversed(funnel)]], colour)
+    pen.polygon([*funnel, *mirrored(funnel)], colour)
     pen.line([(0.0, -0.05), (0.0, 0.7)], 0.035, colour)
     heap = 0.76 - 0.5 * run
     slope = [(0.4 * wide, 0.5 * (heap + 0.62)), (0.84 * wide, 0.62), (0.8 * wide, 0.8)]
-    pen.smooth([(0.0, heap), *slope, (0.0, 0.83), *[(-x, y) for x, y in reversed(slope)]], colour)
+    pen.smooth([(0.0, heap), *slope, (0.0, 0.83), *mirrored(slope)], colour)
 
 
 def _bulb_width(height: float) -> float:
@@ -85,7 +75,7 @@ def _outline(wide: float) -> list[Point]:
 def _bulb(wide: float, plate: float) -> list[Point]:
     steps = [step / 10 for step in range(11)]
     right = [(wide * _bulb_width(step), plate * step) for step in steps]
-    return [*right, *[(-x, y) for x, y in reversed(right)]]
+    return [*right, *mirrored(right)]
 
 
 def umbrella(pen: Pen, colour: Colour, build: tuple[float, float]) -> None:
@@ -97,8 +87,7 @@ def umbrella(pen: Pen, colour: Colour, build: tuple[float, float]) -> None:
     pen.curve(
         [(0.0, end - 0.02), (0.05, end + 0.14), (0.16, end + 0.17), (0.26, end + 0.1), (0.27, end - 0.02)], 0.08, wood
     )
-    edges = [-0.98, -0.62, -0.22, 0.22, 0.62, 0.98]
-    tints = (0.66, 0.95, 1.22, 0.95, 0.66)
+    edges, tints = [-0.98, -0.62, -0.22, 0.22, 0.62, 0.98], (0.66, 0.95, 1.22, 0.95, 0.66)
     for left, right, tint in zip(edges[:-1], edges[1:], tints, strict=True):
         pen.polygon(_panel(left, right, top), shaded(colour, tint))
     for edge in edges[1:-1]:

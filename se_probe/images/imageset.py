@@ -40,7 +40,7 @@ class ImageSource(Protocol):
         """Return the image of a sample's path, undecoded where it comes from a file."""
 
     def fingerprint(self, path: str) -> str | None:
-        """Return a fingerprint of the image's contents, None where they cannot change."""
+        """Return a fingerprint of the image's contents, None where they cannot change; OSError for unreadable files."""
 
 
 @runtime_checkable
@@ -62,11 +62,8 @@ class FileSource:
         return open_bytes(self.blobs[path].read())
 
     def fingerprint(self, path: str) -> str:
-        """Return a fingerprint of the file, "unreadable" where it cannot be read."""
-        try:
-            return self.blobs[path].fingerprint()
-        except OSError:
-            return "unreadable"
+        """Return a fingerprint of the file; raise OSError where it cannot be read."""
+        return self.blobs[path].fingerprint()
 
 
 def open_bytes(data: bytes) -> Image.Image:

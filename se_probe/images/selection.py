@@ -128,10 +128,16 @@ def _with_fingerprints(images: ImageSet, samples: Sequence[Sample]) -> list[Samp
     source = images.source
     if isinstance(source, ImageStream):
         return list(samples)
+
+    def with_fingerprint(sample: Sample) -> Sample:
+        try:
+            return replace(sample, fingerprint=source.fingerprint(sample.path))
+        except OSError:
+            return replace(sample, fingerprint="unreadable")
+
     # Threads, because opening a file on a network file system takes a millisecond.
     with ThreadPoolExecutor(_THREADS) as pool:
-        prints = pool.map(source.fingerprint, [sample.path for sample in samples])
-        return [replace(sample, fingerprint=found) for sample, found in zip(samples, prints, strict=True)]
+        return list(pool.map(with_fingerprint, samples))
 
 
 def _rank(sample: Sample, seed: int) -> tuple[bytes, str]:

@@ -82,11 +82,8 @@ class _Rows:
 
     def fingerprint(self, path: str) -> str | None:
         cell = self._cell(path)
-        try:
-            data = cell["bytes"]
-            return FileBlob(path=cell["path"]).fingerprint() if data is None else bytes_fingerprint(data)
-        except OSError:
-            return "unreadable"
+        data = cell["bytes"]
+        return FileBlob(path=cell["path"]).fingerprint() if data is None else bytes_fingerprint(data)
 
     def _cell(self, path: str) -> Mapping[str, Any]:
         cell: Mapping[str, Any] = self.rows[int(path.split("#", 1)[0])]["image"]

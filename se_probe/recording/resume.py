@@ -11,7 +11,7 @@ from se_probe.errors import SeProbeError
 from se_probe.io.files import writing
 from se_probe.recording.guard import COMPLETE, INCOMPLETE, SCHEMA, root_attributes
 from se_probe.recording.header import Header, header_of
-from se_probe.recording.shards import Shard, scan_shards
+from se_probe.recording.shards import DamagedShardError, Shard, scan_shards
 from se_probe.recording.store import create, put_attributes, tidy
 
 # Facts that may differ in a continuation: they change no gate beyond the stated tolerance.
@@ -68,8 +68,9 @@ def _covered(path: Path, header: Header, prints: Sequence[str | None], say: Call
     """Return the indices that sound shards cover, and remove the other shards."""
     covered: set[int] = set()
     for file, shard in scan_shards(path, header):
-        problem = str(shard)
-        if isinstance(shard, Shard):
+        if isinstance(shard, DamagedShardError):
+            problem = str(shard)
+        else:
             _require_unchanged(path, shard, prints)
             repaired = [item for item in shard.skipped if _differ(item.get("fingerprint"), prints[item["place"]])]
             if not repaired:

@@ -63,12 +63,13 @@ def report_figure(folder: Path, stem: str, title: str, note: str, page: Path | N
     Of its pictures the smaller one is shown: a drawing of very many points is smaller as pixels.
     """
     files = {kind: path for kind in _DOWNLOADS if (path := folder / f"{stem}.{kind}").is_file()}
-    picture = min((kind for kind in _MEDIA_TYPES if kind in files), key=lambda kind: files[kind].stat().st_size)
-    content = files[picture].read_bytes()
-    width = re.search(rb'<svg[^>]* width="([0-9.]+)pt"', content[:4000])
+    smaller = min((kind for kind in _MEDIA_TYPES if kind in files), key=lambda kind: files[kind].stat().st_size)
+    picture = data_uri(files[smaller].read_bytes(), _MEDIA_TYPES[smaller])
+    drawing = files["svg"].read_bytes()[:4000] if "svg" in files else b""
+    width = re.search(rb'<svg[^>]* width="([0-9.]+)pt"', drawing)
     narrow = width is not None and float(width[1]) / _POINTS <= _NARROW_INCHES
     addresses = {kind: path.relative_to(page or folder.parent).as_posix() for kind, path in files.items()}
-    return ReportFigure(title, note, data_uri(content, _MEDIA_TYPES[picture]), addresses, wide=not narrow)
+    return ReportFigure(title, note, picture, addresses, wide=not narrow)
 
 
 def _stems(folder: Path) -> list[str]:

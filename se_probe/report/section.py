@@ -102,7 +102,7 @@ def _cell(value: Any, decimals: int | None) -> Cell:
 def _digits(number: float, decimals: int) -> str:
     """Keep a digit of small numbers, down to 0.0001: a spread of 0.0003 is not 0."""
     if not 0 < abs(number) < 0.5 * 10**-decimals:
-        return f"{number:.{decimals}f}"
+        return f"{number:z.{decimals}f}"
     return f"{number:.1g}" if abs(number) >= 0.0001 else "< 0.0001"
 
 

@@ -1,4 +1,4 @@
-"""Measure what a network's gates are worth: a recording, interventions on it, tables, figures and a report."""
+"""Measure what a network's gates are worth: record them, replace them, compare the outcomes."""
 
 from __future__ import annotations
 
@@ -34,13 +34,12 @@ from se_probe.recording.run_folder import RunFolder
 from se_probe.runs.analyse import write_analysis
 from se_probe.runs.artifacts import Artifacts
 from se_probe.runs.joining import join, require_same, with_classes
-from se_probe.runs.machine import machine_of, require_one_process
-from se_probe.runs.plan import Plan, classes_within, label_of, load_network, open_data, plan_run, select_images
-from se_probe.runs.presets import DEFAULT_CHANNELS, preset_of
+from se_probe.runs.options import verb
+from se_probe.runs.plan import Plan, classes_within, label_of, load_inputs, machine_of, plan_run, require_one_process
+from se_probe.runs.presets import DEFAULT, DEFAULT_CHANNELS
 from se_probe.runs.record import folder_of, record_run, write_run
 from se_probe.runs.settings import AblateSettings
 from se_probe.runs.shared_settings import DrawSettings
-from se_probe.runs.verb import verb
 
 
 @verb(AblateSettings)
@@ -64,8 +63,10 @@ def ablate(settings: AblateSettings) -> Ablation:
     folder, recording = plan.folder, plan.joined
     if recording is None:
         recording = record_run(plan.run, folder)
-        shown = DrawSettings(channels=DEFAULT_CHANNELS, within=plan.within, seed=plan.settings.seed)
-        write_run(plan.run, recording, folder, shown)
+        within = classes_within(plan.run.selection, None)
+        write_run(
+            plan.run, recording, folder, DrawSettings(channels=DEFAULT_CHANNELS, within=within, seed=settings.seed)
+        )
     elif folder.ablation.exists():
         remove(folder.ablation)
     with only_writer(folder.ablation), writing(folder.ablation):
@@ -75,94 +76,73 @@ def ablate(settings: AblateSettings) -> Ablation:
         _measure(plan, plan.other or recording)
     tell("wrote", str(folder.ablation), logging.DEBUG)
     if settings.report:
-        write_analysis(recording, data=plan.settings.data, progress=settings.progress)
+        write_analysis(recording, data=settings.data, factors=settings.factors, progress=settings.progress)
     return open_ablation(folder.ablation)
 
 
 @dataclass(frozen=True)
 class _Planned:
-    """A run of `ablate`.
-
-    Attributes:
-        settings: what was asked for.
-        run: what is recorded.
-        folder: the run's folder.
-        within: classes of the within-class figure.
-        replacement: what replaces gates.
-        groups: which sites are replaced together.
-        pair: the classes whose gates are swapped.
-        metric: a measure of one's own in the place of those of a classifier.
-        other: the recording that gives the means, where it is not this run's own.
-        joined: the recording of a run that is joined.
-    """
+    """A run of `ablate`: what is recorded, what replaces which gates on which images, and how that is measured."""
 
     settings: AblateSettings
     run: Plan
     folder: RunFolder
-    within: list[str]
     replacement: ReplacementSpec
     groups: list[SiteGroup]
-    pair: tuple[ImageClass, ImageClass] | None
+    selection: Selection
+    pair: tuple[ImageClass, ImageClass] | None  # classes whose gates are swapped
     metric: Metric | None
-    other: Recording | None
+    other: Recording | None  # gives the means instead of this run's own recording
     joined: Recording | None
-
-    @property
-    def selection(self) -> Selection:
-        """The images; only those of the two classes whose gates are swapped, where they are."""
-        selection, pair = self.run.selection, self.pair
-        kept = tuple(entry for entry in selection.entries if pair is None or entry.sample.image_class in pair)
-        return replace(selection, entries=kept)
 
 
 def _plan(settings: AblateSettings) -> _Planned:
     spec = parse_replacement(settings.replacement)
     metric = None if settings.metric is None else read_metric(settings.metric)
     machine = machine_of(settings, settings.batch_size)
-    preset = preset_of(None)
     settings, joined = join(settings)
     if joined is None:
-        folder = folder_of(settings, f"ablate-{label_of(settings.network(preset.model))}-{settings.replacement}")
+        folder = folder_of(settings, f"ablate-{label_of(settings.network(DEFAULT.model))}-{settings.replacement}")
     else:
         folder = RunFolder(joined.path.parent)
         if folder.ablation.exists() and not settings.overwrite:
             raise SeProbeError(f"{folder.path} holds interventions already; replace them with --overwrite.")
         settings = with_classes(settings, joined)
-    model = load_network(settings, preset.model)
-    images = open_data(settings, model, unlabelled=metric is not None)
-    selection = select_images(settings, images, preset)
+    model, selection = load_inputs(settings, unlabelled=metric is not None)
     if joined is not None:
         require_same(joined, model, selection)
     require_measurable(model, selection, metric)
-    run = plan_run(settings, model, selection, machine, "ablate")
+    run = plan_run(settings, model, selection, machine)
     spec = spec.of(model.network)
     groups = _fitting(plan_interventions(run.discovery.sites, settings.sites or SCOPES), spec)
     pair = None
     if spec.classes is not None:
-        first, second = (item.image_class for item in images.labels.resolve_all(spec.classes))
+        first, second = (item.image_class for item in selection.images.labels.resolve_all(spec.classes))
         pair = first, second
+        entries = tuple(entry for entry in selection.entries if entry.sample.image_class in pair)
+        selection = replace(selection, entries=entries)
     other = None if settings.gates_from is None else open_recording(settings.gates_from)
     if other is not None:
         require_same(other, model)
     tell("replace", f"{spec.text}: {len(groups)} interventions, {passes_of(groups)} passes an image")
-    return _Planned(settings, run, folder, classes_within(selection, None), spec, groups, pair, metric, other, joined)
+    return _Planned(settings, run, folder, spec, groups, selection, pair, metric, other, joined)
 
 
 @keep_freed_memory()
 def _measure(plan: _Planned, recording: Recording) -> None:
-    """Measure every intervention into the store of the outcomes; means are those of `recording`."""
+    """Measure every intervention, and write the outcomes; means are those of `recording`."""
     replacements, label = _replacements(plan, recording)
-    selection, run = plan.selection, plan.run
+    selection, run, replacement = plan.selection, plan.run, plan.replacement.text
     facts = {
         **run.provenance,
-        "replacement": plan.replacement.text,
+        "replacement": replacement,
         "gates_from": _origin(plan.replacement, plan.other),
         "metric": None if plan.metric is None else plan.metric.facts,
         "float32_precision": float32_precision(run.machine.device),
     }
     total = len(selection.entries) * passes_of(plan.groups)
     with (
-        AblationWriter(plan.folder.ablation, plan.groups, plan.replacement.text, selection, facts) as writer,
+        AblationWriter(plan.folder.ablation, plan.groups, replacement, selection, facts) as writer,
         progress_bar("intervening", total, shown=plan.settings.progress) as progress,
     ):
         for measured in measure(
@@ -181,13 +161,13 @@ def _measure(plan: _Planned, recording: Recording) -> None:
 
 
 def _replacements(plan: _Planned, recording: Recording) -> tuple[Mapping[str, Replacement], Labels | None]:
-    """Return what replaces each site's gate, and the label of each image where the replacement depends on it."""
+    """Return the replacement of each site's gate, and the label of each image if the replacement depends on it."""
     entries = plan.selection.entries
     match plan.replacement.kind:
         case "mean":
             return mean_gates(recording), None
         case "class-mean":
-            return class_mean_gates(recording), lambda place: entries[place].sample.image_class.name
+            return class_mean_gates(recording), lambda position: entries[position].sample.image_class.name
         case "shuffle" | "swap":
             return _of_other_images(plan), str
     if plan.replacement.replacement is None:
@@ -196,36 +176,38 @@ def _replacements(plan: _Planned, recording: Recording) -> tuple[Mapping[str, Re
 
 
 def _of_other_images(plan: _Planned) -> Mapping[str, Replacement]:
-    selection, names, machine = plan.selection, _changed(plan.groups), plan.run.machine
+    """Return the gates of other images, shuffled or of the other class."""
+    selection, names, settings = plan.selection, _changed(plan.groups), plan.settings
     sites = [site for site in plan.run.discovery.sites if site.name in names]
-    feed = {"batch_size": plan.settings.batch_size, "workers": machine.workers}
-    with progress_bar("gathering gates", len(selection.entries), shown=plan.settings.progress) as progress:
-        places, gates = gather_gates(plan.run.model, sites, selection, **feed, progress=progress)
-    seed = plan.settings.seed
+    feed = {"batch_size": settings.batch_size, "workers": plan.run.machine.workers}
+    with progress_bar("gathering gates", len(selection.entries), shown=settings.progress) as progress:
+        positions, gates = gather_gates(plan.run.model, sites, selection, **feed, progress=progress)
     if plan.pair is None:
-        return donated(gates, places, shuffled(places, seed))
-    classes = {place: selection.entries[place].sample.image_class for place in places}
-    return donated(gates, places, swapped(classes, plan.pair, seed))
+        return donated(gates, positions, shuffled(positions, settings.seed))
+    classes = {position: selection.entries[position].sample.image_class for position in positions}
+    return donated(gates, positions, swapped(classes, plan.pair, settings.seed))
 
 
-def _changed(interventions: Sequence[SiteGroup]) -> list[str]:
-    return list(dict.fromkeys(name for item in interventions for name in item.site_names))
+def _changed(groups: Sequence[SiteGroup]) -> list[str]:
+    return list(dict.fromkeys(name for group in groups for name in group.site_names))
 
 
-def _fitting(interventions: Sequence[SiteGroup], wanted: ReplacementSpec) -> list[SiteGroup]:
-    """Return the interventions of which every site can be replaced so; tell of sites that cannot."""
-    sites = {site.name: site for item in interventions for site in item.sites}
-    refusals = {name: reason for name, site in sites.items() if (reason := wanted.refusal(site))}
-    fitting = [item for item in interventions if refusals.keys().isdisjoint(item.site_names)]
+def _fitting(groups: Sequence[SiteGroup], replacement: ReplacementSpec) -> list[SiteGroup]:
+    """Return the groups whose sites can all have this replacement; log the sites that cannot."""
+    sites = {site.name: site for group in groups for site in group.sites}
+    refusals = {name: reason for name, site in sites.items() if (reason := replacement.refusal(site))}
+    fitting = [group for group in groups if refusals.keys().isdisjoint(group.site_names)]
     if not fitting:
-        raise SeProbeError(f"{wanted.text} fits none of the sites {', '.join(sites)}: {next(iter(refusals.values()))}")
+        raise SeProbeError(
+            f"{replacement.text} fits none of the sites {', '.join(sites)}: {next(iter(refusals.values()))}"
+        )
     for reason in refusals.values():
         tell("left out", reason)
     return fitting
 
 
-def _origin(wanted: ReplacementSpec, other: Recording | None) -> str | None:
-    """Return in words which images the replaced gates come from, None for constants."""
-    if wanted.kind in {"mean", "class-mean"}:
+def _origin(replacement: ReplacementSpec, other: Recording | None) -> str | None:
+    """Say which images the replacing gates come from, None for constants."""
+    if replacement.kind in {"mean", "class-mean"}:
         return "this run's own recording, of the same images" if other is None else str(other.path.resolve())
-    return "the same images" if wanted.kind in {"shuffle", "swap"} else None
+    return "the same images" if replacement.kind in {"shuffle", "swap"} else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from se_probe.analysis.ablation import ablation_tables
 from se_probe.analysis.branches import branch_tables, has_branches
 from se_probe.analysis.covariates import factor_tables, read_factors
 from se_probe.analysis.effects import effect_tables
-from se_probe.analysis.findings import Finding, findings
+from se_probe.analysis.findings import Finding, Summary, findings
 from se_probe.analysis.findings.depth import COVARIATES
 from se_probe.demo.stimuli import factor_row
 from se_probe.errors import SeProbeError
@@ -26,21 +26,19 @@ from se_probe.io.progress import status
 from se_probe.recording import Recording, open_recording
 from se_probe.recording.guard import is_incomplete
 from se_probe.recording.run_folder import RunFolder
+from se_probe.report.explorer import chosen_images
+from se_probe.report.facts import run_facts
+from se_probe.report.thumbnails import open_recorded
+from se_probe.report.write import summary_of, write_report
+from se_probe.runs.artifacts import Artifacts, tell_summary
+from se_probe.runs.draw import interventions_drawn, measures_drawn
 from se_probe.runs.joining import NAMED
 from se_probe.runs.options import OnResume
 from se_probe.runs.settings import AblateSettings
-from se_probe.runs.telling import tell_summary
-
-if TYPE_CHECKING:
-    from se_probe.runs.artifacts import Artifacts
 
 
 def write_analysis(
-    recording: Recording,
-    *,
-    data: str | Path | None = None,
-    factors: str | Path | None = None,
-    progress: bool = True,
+    recording: Recording, *, data: str | Path | None = None, factors: str | Path | None = None, progress: bool = True
 ) -> Path:
     """Measure the gates of a recording, judge the papers' claims, and write tables and `report.html` into its folder.
 
@@ -49,7 +47,7 @@ def write_analysis(
         data: the images, for thumbnails and their brightness; nothing that the recording names is opened.
         factors: a file of known factors of the images, see `analysis.covariates.read_factors`; those of the demo are
             known.
-        progress: whether to show what is being done.
+        progress: whether to show progress.
 
     Returns:
         The report's path.
@@ -58,27 +56,33 @@ def write_analysis(
         SeProbeError: no image of a chosen class was recorded, the factors cannot be read, or the folder cannot be
             written.
     """
-    with status("measuring gates", shown=progress):
-        found = _measured(recording, data, factors)
-    with status("writing the report", shown=progress):
-        from se_probe.report.facts import run_facts
-        from se_probe.report.write import summary_of, write_report  # Matplotlib comes with it
-
-        folder = recording.path.parent
-        options = run_facts(folder).get("options")
-        told = summary_of(recording, found, arguments_of(options, recording), joining_of(options, recording))
-        report = write_report(folder, findings=found, summary=told, data=data)
-    if told is not None:
-        tell_summary(told, (f"{finding.verdict}: {finding.claim} {finding.statement}" for finding in found))
+    report, summary, found = _analyse(recording, data, factors, progress)
+    if summary is not None:
+        tell_summary(summary, (f"{finding.verdict}: {finding.claim} {finding.statement}" for finding in found))
     tell("report", report.resolve().as_uri())
     return report
 
 
-def _measured(recording: Recording, data: str | Path | None, factors: str | Path | None) -> list[Finding]:
-    """Write the tables and figures of what was measured, and return what they show."""
-    from se_probe.runs.artifacts import Artifacts  # these bring Matplotlib, for which the first image need not wait
-    from se_probe.runs.draw import measures_drawn
+def update_report(recording: Recording, *, data: str | Path | None, progress: bool) -> None:
+    """Write the report of a run again, with a result that joined it, and log only where it is."""
+    report, _, _ = _analyse(recording, data, None, progress)
+    tell("report", report.resolve().as_uri())
 
+
+def _analyse(
+    recording: Recording, data: str | Path | None, factors: str | Path | None, progress: bool
+) -> tuple[Path, Summary | None, list[Finding]]:
+    with status("measuring gates", shown=progress):
+        found = _measure(recording, data, factors)
+    with status("writing the report", shown=progress):
+        folder = recording.path.parent
+        options = run_facts(folder).get("options")
+        summary = summary_of(recording, found, arguments_of(options, recording), joining_of(options, recording))
+        return write_report(folder, findings=found, summary=summary, data=data), summary, found
+
+
+def _measure(recording: Recording, data: str | Path | None, factors: str | Path | None) -> list[Finding]:
+    """Write the tables and figures of all measures, and return the findings."""
     folder = RunFolder(recording.path.parent)
     artifacts = Artifacts(folder.path)
     tables = measure_tables(recording)
@@ -97,15 +101,12 @@ def _measured(recording: Recording, data: str | Path | None, factors: str | Path
     artifacts.figures(measures_drawn(recording, tables))
     ablation = open_ablation(folder.path) if folder.ablation.exists() else None
     if ablation is not None:
-        write_interventions(ablation, folder, artifacts, tables["site_specificity.csv"])
+        _write_interventions(ablation, folder, artifacts, tables["site_specificity.csv"])
     return findings(recording, tables, ablation=ablation)
 
 
 def _covariates(recording: Recording, data: str | Path | None) -> pd.DataFrame | None:
-    """Return brightness, contrast and mean colour of the kept images, None if some cannot be opened."""
-    from se_probe.report.explorer import chosen_images
-    from se_probe.report.thumbnails import open_recorded
-
+    """Return brightness, contrast and mean colour of the chosen images, None if some cannot be opened."""
     images = chosen_images(recording)
     try:
         opened = open_recorded(recording, data)
@@ -116,9 +117,7 @@ def _covariates(recording: Recording, data: str | Path | None) -> pd.DataFrame |
 
 
 def _factors(recording: Recording, file: str | Path | None) -> pd.DataFrame | None:
-    """Return the known factors of the kept images: those of a file, or of the demo's drawings; None without."""
-    from se_probe.report.explorer import chosen_images
-
+    """Return the known factors of the chosen images, from a file or the demo's drawings, if any."""
     images = chosen_images(recording)
     if file is not None:
         return read_factors(file, images)
@@ -128,20 +127,18 @@ def _factors(recording: Recording, file: str | Path | None) -> pd.DataFrame | No
 
 
 def arguments_of(options: object, recording: Recording) -> str:
-    """Return the network and the images of a run as a command line names them, from the options in its `run.json`.
+    """Return the options of a command line that name the network and the images of a run.
 
-    A run of an earlier version has none there, and is named by what its recording says of both.
+    They come from `options` of its `run.json`, for a run of an earlier version from its recording.
     """
-    known = _known_options(options, recording)
-    return shlex.join(
-        _given(known, [item.name for item in AblateSettings.options() if item.on_resume is OnResume.INPUT])
-    )
+    inputs = [item.name for item in AblateSettings.options() if item.on_resume is OnResume.INPUT]
+    return shlex.join(_given(_known_options(options, recording), inputs))
 
 
 def joining_of(options: object, recording: Recording) -> str:
-    """Return a run as a command line joins it, with what a recording may not choose named again.
+    """Return the options of a command line that joins a run, with those that a recording must not choose.
 
-    A recording that was stopped cannot be joined: its network and images are named.
+    A stopped run cannot be joined: its network and images are named instead.
     """
     if not recording.complete:
         return arguments_of(options, recording)
@@ -159,7 +156,7 @@ def _known_options(options: object, recording: Recording) -> Mapping[str, Any]:
 
 
 def _given(options: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """Return the options of some names that are not at their default, as a command line has them."""
+    """Return the words of a command line that give these options, where not at their default."""
     return [
         word
         for item in AblateSettings.options()
@@ -168,17 +165,10 @@ def _given(options: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     ]
 
 
-def write_interventions(ablation: Ablation, folder: RunFolder, artifacts: Artifacts, specificity: pd.DataFrame) -> None:
-    """Write the tables and draw the figures of what interventions did.
-
-    Args:
-        ablation: the outcomes.
-        folder: the run's folder, which may hold a table of costs.
-        artifacts: writes into it.
-        specificity: table of `site_specificity` of the same run.
-    """
-    from se_probe.runs.draw import interventions_drawn
-
+def _write_interventions(
+    ablation: Ablation, folder: RunFolder, artifacts: Artifacts, specificity: pd.DataFrame
+) -> None:
+    """Write the tables and figures of interventions."""
     costs = pd.read_csv(folder.costs) if folder.costs.is_file() else None
     tables = ablation_tables(ablation, costs)
     model = ablation.provenance["model"]

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import quote
 
 from se_probe.analysis.comparison import Comparison, compare_recordings, comparison_sentences, comparison_summary
 from se_probe.errors import SeProbeError
@@ -18,13 +17,12 @@ from se_probe.recording import Recording, open_recording
 from se_probe.recording.run_folder import FIGURES, RunFolder, choose_folder
 from se_probe.report.figures import ReportFigure, report_figure
 from se_probe.report.pages import comparison_html
-from se_probe.runs.artifacts import Artifacts, Drawn
+from se_probe.runs.artifacts import Artifacts, Drawn, tell_summary
+from se_probe.runs.options import verb
 from se_probe.runs.settings import CompareSettings
-from se_probe.runs.telling import tell_summary
-from se_probe.runs.verb import verb
 
 PAGE = "comparison.html"
-NAMED = 2  # runs that a folder is named after
+NAMED = 2  # runs in the name of a folder
 PROFILES = (
     "What the gates do at each site, from the first (0) to the last (1). A share of variance stands beside the "
     "standard deviations that it is a share of."
@@ -58,7 +56,7 @@ def compare(settings: CompareSettings) -> Path:
     folder.clear()
     artifacts = Artifacts(folder.path)
     figures = _draw(comparison, recordings, artifacts)
-    tables = artifacts.tables(
+    artifacts.tables(
         {
             "comparison_sites.csv": comparison.sites,
             "comparison_matches.csv": comparison.matches,
@@ -66,19 +64,8 @@ def compare(settings: CompareSettings) -> Path:
             "shared_images.csv": images,
         }
     )
-    told = {"shared_images": len(images), "shared_classes": list(comparison.shared.classes), "notes": notes}
-    facts = artifacts.facts({**_facts(recordings, settings), **told})
-    links = [quote(path.relative_to(folder.path).as_posix()) for path in (*tables, facts)]
-    content = comparison_html(comparison, recordings, figures=figures, links=links, notes=notes)
-    page = artifacts.file(PAGE, content.encode())
-    tell_summary(comparison_summary(comparison), comparison_sentences(comparison))
-    tell("report", page.resolve().as_uri())
-    return page
-
-
-def _facts(recordings: Mapping[str, Recording], settings: CompareSettings) -> dict[str, object]:
-    return {
-        "command": settings.command or settings.call("compare"),
+    facts = {
+        "command": settings.started_by,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "se-probe": version("se-probe"),
         "demo": any(recording.demo for recording in recordings.values()),
@@ -87,10 +74,15 @@ def _facts(recordings: Mapping[str, Recording], settings: CompareSettings) -> di
             for label, item in recordings.items()
         ],
     }
+    shared = {"shared_images": len(images), "shared_classes": list(comparison.shared.classes), "notes": notes}
+    artifacts.facts({**facts, **shared})
+    tell_summary(comparison_summary(comparison), comparison_sentences(comparison))
+    content = comparison_html(comparison, recordings, figures=figures, links=artifacts.links, notes=notes)
+    return artifacts.page(PAGE, content)
 
 
 def comparison_notes(recordings: Mapping[str, Recording]) -> list[str]:
-    """Say what limits a comparison: runs that were stopped, images left out, data of different names."""
+    """Return what limits a comparison: stopped runs, images left out, data of different names."""
     notes = [f"{label} was stopped before its end" for label, item in recordings.items() if not item.complete]
     numbers = [int((item.images["role"] == "chosen").sum()) for item in recordings.values()]
     if len(set(numbers)) > 1:
@@ -103,22 +95,22 @@ def comparison_notes(recordings: Mapping[str, Recording]) -> list[str]:
 
 
 def run_labels(recordings: Sequence[Recording]) -> list[str]:
-    """Name runs by their networks, with the folder where a network comes twice, and its place where even that does."""
+    """Name runs by their networks; add the folder to repeated networks, and a number to names that still repeat."""
     models = [str(recording.provenance["model"]["name"]) for recording in recordings]
     names = [
         model if models.count(model) == 1 else f"{model} ({recording.path.parent.name})"
         for model, recording in zip(models, recordings, strict=True)
     ]
     repeated = {name for name, number in Counter(names).items() if number > 1}
-    return [f"{name} #{place}" if name in repeated else name for place, name in enumerate(names, start=1)]
+    return [f"{name} #{number}" if name in repeated else name for number, name in enumerate(names, start=1)]
 
 
 def _open(runs: Sequence[str | Path]) -> dict[str, Recording]:
     recordings = [open_recording(run) for run in runs]
     stores = [recording.path.resolve() for recording in recordings]
-    for place, store in enumerate(stores):
-        if store in stores[:place]:
-            raise SeProbeError(f"{runs[place]} was given twice; expected different runs")
+    for index, store in enumerate(stores):
+        if store in stores[:index]:
+            raise SeProbeError(f"{runs[index]} was given twice; expected different runs")
     if len(recordings) < 2:
         raise SeProbeError(f"{len(recordings)} run was given; expected two or more to compare")
     return dict(zip(run_labels(recordings), recordings, strict=True))
@@ -143,8 +135,8 @@ def _draw(comparison: Comparison, recordings: Mapping[str, Recording], artifacts
     artifacts.figures([Drawn(figure, comparison.sites, "profiles")])
     shown = [report_figure(artifacts.folder / FIGURES, "profiles", "Comparison profiles by relative depth", PROFILES)]
     for (first, other), rows in comparison.alignment.groupby(["first", "other"], sort=False):
-        places = [comparison.runs.index(str(label)) + 1 for label in (first, other)]
-        figure, stem = alignment(rows, demo=demo, caption=caption), "alignment_{}_{}".format(*places)
+        numbers = [comparison.runs.index(str(label)) + 1 for label in (first, other)]
+        figure, stem = alignment(rows, demo=demo, caption=caption), "alignment_{}_{}".format(*numbers)
         artifacts.figures([Drawn(figure, rows, stem)])
         shown.append(report_figure(artifacts.folder / FIGURES, stem, f"{first} and {other}", ALIGNMENT))
     return shown

@@ -21,19 +21,18 @@ from se_probe.io.progress import progress_bar
 from se_probe.models import LoadedModel, load_architecture
 from se_probe.recording import Recording
 from se_probe.recording.run_folder import COST_FACTS, JOINED_COST
-from se_probe.runs.analyse import write_analysis
+from se_probe.runs.analyse import update_report
 from se_probe.runs.artifacts import Artifacts, Drawn
 from se_probe.runs.joining import complete_run, recorded_network, require_same_sites
-from se_probe.runs.machine import device_of, require_one_process
+from se_probe.runs.options import verb
+from se_probe.runs.plan import device_of, require_one_process
 from se_probe.runs.settings import CostSettings
-from se_probe.runs.verb import verb
 from se_probe.trace.dry_pass import default_input_size
 
 TimeBy = Literal["all", "stage", "site"]
-# How the sites that are timed together are named, beside all of them.
+# Names of the groups of sites that are timed together, beside all of them.
 GROUPS: Mapping[TimeBy, str | None] = {"all": None, "stage": "stage {0.stage}", "site": "{0.name}"}
-# Seconds of timing from which a progress bar is shown.
-PATIENCE = 2
+PATIENCE = 2  # seconds of timing without a progress bar
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,9 @@ class CostReport:
         name: the network.
         demo: whether it is one of the demo's.
         cost: parameters and operations, of the network and of each site.
-        sweep: the table of `reduction_sweep`, empty where no gate has a reduction ratio to sweep.
-        run_time: the measured share of run time, None where it was not asked for.
-        files: what was written.
+        sweep: the table of `reduction_sweep`, empty if no gate has a reduction ratio.
+        run_time: the measured share of run time, if any.
+        files: the written files.
     """
 
     name: str
@@ -61,7 +60,7 @@ class CostReport:
         return self.cost.table()
 
     def sentences(self) -> list[str]:
-        """Return what was found, in sentences."""
+        """Return the results in sentences."""
         sweep = [] if len(self.sweep) else [no_sweep_sentence(self.cost)]
         return [*cost_sentences(self.cost), *sweep, *(time_sentences(self.run_time) if self.run_time else ())]
 
@@ -94,7 +93,7 @@ class CostReport:
 
 @verb(CostSettings)
 def cost(settings: CostSettings) -> CostReport:
-    """Say what the gates of a network cost in parameters, operations and run time. No weights are downloaded.
+    """Count and time what the gates of a network cost: parameters, operations, run time. No weights are downloaded.
 
     With `run`, tables and figures go into the folder `cost` in that run's, whose report then has a section on cost.
 
@@ -116,12 +115,12 @@ def cost(settings: CostSettings) -> CostReport:
     if settings.out is not None:
         report = _written(report, Path(settings.out))
     if joined is not None:
-        write_analysis(joined, data=settings.data, progress=settings.progress)
+        update_report(joined, data=settings.data, progress=settings.progress)
     return report
 
 
 def _join(settings: CostSettings) -> tuple[CostSettings, Recording | None]:
-    """Return settings completed by the run that they name, and its recording."""
+    """Complete settings from the run that they name; return them and its recording."""
     if settings.run is None:
         if settings.model is None:
             raise SeProbeError("no network was given; expected its name, or a run of excite with --run.")
@@ -134,8 +133,8 @@ def _join(settings: CostSettings) -> tuple[CostSettings, Recording | None]:
 
 
 def _subject(settings: CostSettings) -> tuple[str, torch.nn.Module, tuple[int, ...], bool]:
-    """Return the name, the network, the size of its input without the image axis, and whether it is the demo's."""
-    model, device, asked = settings.model, settings.device, settings.input_size
+    """Return the name, the network, its input size without the batch axis, and whether it is the demo's."""
+    model, device, input_size = settings.model, settings.device, settings.input_size
     if model is None:
         raise TypeError("settings without a network")
     if isinstance(model, torch.nn.Module):
@@ -146,12 +145,12 @@ def _subject(settings: CostSettings) -> tuple[str, torch.nn.Module, tuple[int, .
             )
         name, network, size, demo = type(model).__name__, model, default_input_size(model), False
     else:
-        place = device_of(device)
+        device = device_of(device)
         loaded = model if isinstance(model, LoadedModel) else load_architecture(model, model_args=settings.model_args)
-        name, network, demo = loaded.name, loaded.network.to(place), loaded.source == "demo"
+        name, network, demo = loaded.name, loaded.network.to(device), loaded.source == "demo"
         size = loaded.input_size
-    if asked is not None:
-        size = (size[0], asked, asked) if isinstance(asked, int) else tuple(asked)
+    if input_size is not None:
+        size = (size[0], input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
     return name, network, size, demo
 
 
@@ -176,10 +175,8 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _written(report: CostReport, folder: Path) -> CostReport:
     artifacts = Artifacts(folder)
-    about: dict[str, Any] = {
-        "demo": report.demo,
-        "caption": f"{report.name}, input {'×'.join(map(str, report.cost.input_size))}",
-    }
+    caption = f"{report.name}, input {'×'.join(map(str, report.cost.input_size))}"
+    about: dict[str, Any] = {"demo": report.demo, "caption": caption}
     table = report.table()
     drawn = [Drawn(cost_by_site(table, **about), table, "cost_by_site")]
     if len(report.sweep):

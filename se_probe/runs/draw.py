@@ -9,13 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from se_probe.analysis import (
-    class_similarity,
-    cluster_classes,
-    default_within,
-    excitation_curves,
-    within_class_curves,
-)
+from se_probe.analysis import class_similarity, cluster_classes, default_within, excitation_curves, within_class_curves
 from se_probe.analysis.ablation import ALONE, importance_correlations, site_importance
 from se_probe.analysis.gates import channel_gates
 from se_probe.analysis.outcomes import cost_of
@@ -36,13 +30,14 @@ from se_probe.figures import (
     within_class,
 )
 from se_probe.figures.interventions import SCOPES
-from se_probe.labels import ImageClass, LabelSpace, label_space_from_names
+from se_probe.labels import LabelSpace
 from se_probe.recording import Recording
 from se_probe.runs.artifacts import Artifacts, Drawn
 from se_probe.runs.presets import DEFAULT_CHANNELS
+from se_probe.runs.recorded import recorded_labels
 from se_probe.runs.shared_settings import DrawSettings
 
-# Above so many classes, heat maps and trees show the chosen ones: a thousand names cannot be read.
+# With more classes, heat maps and trees show only the chosen ones: a thousand names cannot be read.
 MOST_CLASSES = 100
 
 
@@ -62,25 +57,20 @@ def draw(
         recording: the recording.
         folder: where `figures/` is made.
         sites: sites to show; the last of each stage and all of the last stage by default.
-        classes: classes of the recording's moments to show, the chosen ones by default.
+        classes: classes to show, the chosen ones by default.
         channels: number of channels to show, None or "all" for all.
         within: classes of the within-class figure.
         seed: decides which channels are sampled.
 
     Raises:
-        SeProbeError: an option is out of range, a site or class that the recording does not have, or a folder that
-            cannot be written.
+        SeProbeError: an option is out of range, the recording lacks a site or class, or the folder cannot be written.
     """
     given = DrawSettings(sites=sites, classes=classes, channels=channels, within=within, seed=seed)
     return Artifacts(Path(folder)).figures(curves_drawn(recording, given))
 
 
 def curves_drawn(recording: Recording, shown: DrawSettings) -> list[Drawn]:
-    """Draw class means by channel, and the spread within classes.
-
-    Raises:
-        SeProbeError: a site or class that the recording does not have.
-    """
+    """Draw class means by channel, and the spread within classes."""
     labels = recorded_labels(recording)
     present = [name for name in recording.chosen if name in set(recording.classes["name"])]
     names = _resolved(labels, shown.classes) or present
@@ -101,22 +91,11 @@ def _resolved(labels: LabelSpace, classes: str | Sequence[str] | None) -> list[s
     return [item.image_class.name for item in labels.resolve_all(classes)] if classes else []
 
 
-def recorded_labels(recording: Recording) -> LabelSpace:
-    """Return the classes of a recording with every name that reaches them."""
-    table = recording.classes[["name", "index", "wnid"]].astype(object)
-    classes = []
-    for name, index, wnid in table.where(table.notna(), None).itertuples(index=False, name=None):
-        lemmas = label_space_from_names([wnid], title="").classes[0].lemmas if wnid else (name,)
-        classes.append(ImageClass(None if index is None else int(index), wnid, name, lemmas))
-    return LabelSpace(tuple(classes), title=f"the recording {recording.path}")
-
-
 def measures_drawn(recording: Recording, tables: Mapping[str, pd.DataFrame]) -> list[Drawn]:
-    """Draw what the measures say of a recording, from the tables of `measure_tables`.
+    """Draw the measures of a recording, from the tables of `measure_tables`.
 
-    Every figure of `RUN_FIGURES` and `EFFECT_FIGURES` that has a table, and for the site whose class means lie furthest
-    apart the heat map of its means, the similarity of classes, and the gates of its channel with the largest share of
-    variance between classes.
+    These are the figures of `RUN_FIGURES` and `EFFECT_FIGURES` that have a table, and three of the site whose class
+    means differ most: its class means, the similarity of classes, and its most class-specific channel.
     """
     network = model_line(recording.provenance["model"], complete=recording.complete)
     caption = f"{network} · {len(recording.images)} images of {len(recording.classes)} classes"
@@ -150,19 +129,11 @@ def _draw_site(recording: Recording, site: str, channels: pd.DataFrame, about: d
 
 
 def interventions_drawn(
-    tables: Mapping[str, pd.DataFrame],
-    *,
-    model: str,
-    demo: bool,
-    specificity: pd.DataFrame | None = None,
+    tables: Mapping[str, pd.DataFrame], *, model: str, demo: bool, specificity: pd.DataFrame | None = None
 ) -> list[Drawn]:
     """Draw what interventions cost, a set of figures for each replacement.
 
-    Args:
-        tables: those of `ablation_tables`.
-        model: the network and its weights, in words.
-        demo: whether the network or the images are the demo's.
-        specificity: table of `site_specificity` of the same network, for the figure of specificity and importance.
+    With `specificity`, the table of `site_specificity`, specificity is drawn against importance.
     """
     sites, classes = tables["ablation_sites.csv"], tables["ablation_classes.csv"]
     replacements = list(sites["replacement"].unique())
@@ -182,10 +153,10 @@ def interventions_drawn(
 def _drawn_interventions(
     rows: pd.DataFrame, classes: pd.DataFrame, specificity: pd.DataFrame | None, about: dict[str, Any]
 ) -> list[Drawn]:
-    """The figures of one replacement that its rows have the numbers for."""
+    """Draw the figures of one replacement that its rows have numbers for."""
     change = cost_of(rows).change
     alone = rows[(rows["scope"] == ALONE) & rows[change].notna()]
-    placed = rows[rows["scope"].isin(SCOPES)]  # Sites that were named by the user have no place along the network.
+    placed = rows[rows["scope"].isin(SCOPES)]  # not groups named by the user
     drawn: list[Drawn] = []
     if placed[change].notna().any():
         drawn.append(Drawn(intervention_cost(rows, **about), rows, "intervention_cost"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
 
 import pandas as pd
 
@@ -18,15 +17,14 @@ from se_probe.recording.effects import require_effects_possible
 from se_probe.recording.remote import copy_up, require_free
 from se_probe.recording.run_folder import RECORDING, RunFolder
 from se_probe.runs.analyse import write_analysis
-from se_probe.runs.machine import machine_of
-from se_probe.runs.plan import Plan, classes_within, label_of, load_network, open_data, plan_run, select_images
+from se_probe.runs.options import verb
+from se_probe.runs.plan import Plan, classes_within, label_of, load_inputs, machine_of, plan_run
 from se_probe.runs.presets import Preset, preset_of
 from se_probe.runs.record import record_null, record_run, resumable, resumable_folder, write_run
 from se_probe.runs.recorded import RunRecording
 from se_probe.runs.settings import ExciteSettings
 from se_probe.runs.shared_settings import DrawSettings
 from se_probe.runs.steps import record_steps
-from se_probe.runs.verb import verb
 
 
 @verb(ExciteSettings)
@@ -43,21 +41,19 @@ def excite(settings: ExciteSettings) -> RunRecording:
         InterruptedRun: the run was stopped by SIGINT or SIGTERM; the message says how it is continued.
     """
     if settings.checkpoints is not None or settings.sweep is not None:
-        return RunRecording.of_run(record_steps(settings).last, settings.data)
+        return RunRecording.of_run(record_steps(settings), settings.data)
     with ranks_of_environment() as ranks, silence(not ranks.first):
         with ranks.first_alone("plan"):
             plan, shown, folder, url = _plan(settings, ranks)
         with folder.held() if ranks.first else nullcontext(), resumable(plan, folder, url):
-            execution, capture = settings.execution, settings.capture
-            how: dict[str, Any] = {"effect_of": settings.effect_of, "resume": settings.resume, "ranks": ranks}
-            recording = record_run(plan, folder, execution, capture, **how)
+            recording = record_run(plan, folder, settings, ranks)
             if ranks.first:
                 if settings.null:
-                    record_null(plan, folder, execution)
+                    record_null(plan, folder, settings.execution)
                 write_run(plan, recording, folder, shown)
                 if settings.report:
-                    given = {"data": settings.data, "factors": settings.factors}
-                    write_analysis(recording, **given, progress=settings.progress)
+                    known = {"data": settings.data, "factors": settings.factors}
+                    write_analysis(recording, **known, progress=settings.progress)
                 if url:
                     copy_up(folder.path, url, RECORDING)
                     tell("copied", f"{folder.path} to {url}")
@@ -65,9 +61,9 @@ def excite(settings: ExciteSettings) -> RunRecording:
 
 
 def _plan(settings: ExciteSettings, ranks: Ranks) -> tuple[Plan, DrawSettings, RunFolder, str | None]:
-    """Return what is recorded, what the figures show, the run's folder, and the URL to which it is copied."""
+    """Return the run, what the figures show, the run's folder, and the URL to which it is copied."""
     preset = preset_of(settings.preset)
-    # Contradictions are refused before a network is loaded.
+    # Refuse contradictions before a network is loaded.
     execution = settings.execution
     if "effect" in signals_of(settings.capture):
         require_effects_possible(execution, settings.effect_of)
@@ -77,13 +73,12 @@ def _plan(settings: ExciteSettings, ranks: Ranks) -> tuple[Plan, DrawSettings, R
     if url and not (settings.overwrite or settings.resume):
         require_free(url, RECORDING)
     folder = resumable_folder(settings, label_of(settings.network(preset.model)), url, ranks)
-    model = load_network(settings, preset.model)
-    selection = select_images(settings, open_data(settings, model), preset)
-    if settings.factors is not None:  # a mistake in the file is told before images are recorded
+    model, selection = load_inputs(settings, preset)
+    if settings.factors is not None:  # refuse a wrong file before images are recorded
         chosen = [entry.sample.path for entry in selection.entries if entry.role == "chosen"]
         read_factors(settings.factors, pd.DataFrame({"path": chosen}))
     within = classes_within(selection, settings.within)
-    plan = plan_run(settings, model, selection, machine, "excite", record_sites=settings.record_sites, ranks=ranks.size)
+    plan = plan_run(settings, model, selection, machine, record_sites=settings.record_sites, ranks=ranks.size)
     if preset.note:
         tell("preset", f"{settings.preset}, {preset.source}: {preset.note}")
     channels = settings.channels or preset.channels
@@ -92,7 +87,7 @@ def _plan(settings: ExciteSettings, ranks: Ranks) -> tuple[Plan, DrawSettings, R
 
 
 def _sites(settings: ExciteSettings, plan: Plan, preset: Preset) -> tuple[str, ...] | None:
-    """Return the sites of the figures; those of a preset only where the network has them all."""
+    """Return the sites of the figures; a preset's only if the network has them all."""
     select_sites(plan.discovery.sites, settings.sites)
     if settings.sites is not None or preset.sites is None:
         return None if settings.sites is None else tuple(settings.sites)

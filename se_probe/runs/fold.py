@@ -1,4 +1,4 @@
-"""Fold gates into a network: which may be constants, what that costs, and what it gives."""
+"""Fold gates that hardly move into a network: search, confirm, save."""
 
 from __future__ import annotations
 
@@ -28,18 +28,26 @@ from se_probe.io.log import tell, tell_line
 from se_probe.io.progress import progress_bar, status
 from se_probe.recording import Recording
 from se_probe.recording.run_folder import FOLDED, JOINED_FOLD, RunFolder
-from se_probe.runs.analyse import write_analysis
+from se_probe.runs.analyse import update_report
 from se_probe.runs.artifacts import Artifacts
 from se_probe.runs.joining import join, require_same, result_folder
-from se_probe.runs.machine import machine_of, require_one_process
-from se_probe.runs.plan import Plan, label_of, load_network, open_data, plan_run, resolve_classes
-from se_probe.runs.presets import preset_of
+from se_probe.runs.options import verb
+from se_probe.runs.plan import (
+    Plan,
+    label_of,
+    load_network,
+    machine_of,
+    open_data,
+    plan_run,
+    require_one_process,
+    resolve_classes,
+)
+from se_probe.runs.presets import DEFAULT
 from se_probe.runs.settings import FoldSettings
-from se_probe.runs.verb import verb
 from se_probe.trace.dry_pass import reference_tensor
 
 MAX_LOSS, MAX_LOSS_DEMO = 0.5, 2.0
-# Images in the batch on which an exported network is compared and timed.
+# Images in the batch for comparing and timing an exported network.
 EXPORTED_IMAGES = 8
 
 
@@ -85,13 +93,13 @@ def fold(settings: FoldSettings) -> FoldRun:
     with status("confirming and timing", shown=settings.progress):
         result = _finish(study, folded, found, plan)
     if plan.joined is not None:
-        write_analysis(plan.joined, data=run.settings.data, progress=settings.progress)
+        update_report(plan.joined, data=settings.data, progress=settings.progress)
     return result
 
 
 @dataclass(frozen=True)
 class _Planned:
-    """A run of `fold`: what is recorded in two halves, allowed loss, builder, folder, and the joined run."""
+    """A run of `fold`: what is recorded in two halves, how loss is measured, and where results go."""
 
     run: Plan
     halves: tuple[Selection, Selection]
@@ -111,12 +119,11 @@ def _plan(settings: FoldSettings) -> _Planned:
     if settings.export is not None:
         require_onnx()
     machine = machine_of(settings, settings.batch_size)
-    default = preset_of(None).model
     settings, joined = join(settings)
-    network = settings.network(default)
+    network = settings.network(DEFAULT.model)
     folder = result_folder(settings, joined, JOINED_FOLD, f"fold-{label_of(network)}")
     builder = builder_of(network, settings.model_args)
-    model = load_network(settings, default)
+    model = load_network(settings, DEFAULT.model)
     if joined is not None:
         require_same(joined, model)
     images = open_data(settings, model, unlabelled=metric is not None)
@@ -125,17 +132,17 @@ def _plan(settings: FoldSettings) -> _Planned:
     tell("images", f"{len(selection.entries)} of {len(chosen)} classes, in two halves")
     parts = halves(selection, settings.seed)
     max_loss = settings.max_loss or (MAX_LOSS_DEMO if settings.uses_demo else MAX_LOSS)
-    # A search that could not fold anything is refused before the first pass.
+    # Refuse a search that could not fold anything before the first pass.
     if not settings.sites and (reason := _too_few(len(parts[0].entries), max_loss, metric)):
         raise SeProbeError(reason)
     require_measurable(model, selection, metric)
-    run = plan_run(settings, model, selection, machine, "fold")
+    run = plan_run(settings, model, selection, machine)
     select_sites(run.discovery.sites, settings.sites)
     return _Planned(run, parts, metric, max_loss, settings.export, builder, folder, joined)
 
 
 def _too_few(images: int, max_loss: float, metric: Metric | None) -> str:
-    """Say that no loss as small as `max_loss` can be shown on so many images, "" where one can."""
+    """Say why so few images cannot show a loss as small as `max_loss`, "" if they can."""
     if metric is not None:
         reason = f"{images} images to search on say too little of how {metric.name} varies; {FEWEST_MEASURED} or more"
         return "" if images >= FEWEST_MEASURED else f"{reason} are needed: give more (--per-class)."
@@ -187,7 +194,7 @@ def _finish(study: Study, folded: Folded, found: Search | None, plan: _Planned) 
 
 
 def _exported(study: Study, folded: Folded, folder: Path) -> dict[str, Any]:
-    """Write the folded network as ONNX, and return the facts of the file, or why there is none."""
+    """Write the folded network as ONNX; return the facts of the file, or the reason for its absence."""
     try:
         facts = export_onnx(study.network, folded.network, study.second.first(EXPORTED_IMAGES), folder / ONNX)
     except ExportError as error:
@@ -199,22 +206,15 @@ def _exported(study: Study, folded: Folded, folder: Path) -> dict[str, Any]:
 def _refusal(
     study: Study, folded: Folded, found: Search | None, loss: Loss | None, worst: float, max_loss: float
 ) -> str:
-    """Return why nothing is folded, "" where something is."""
-    if loss is None:
-        return _nothing_allowed(study, folded, found, max_loss)
-    allowed = tolerance_of(reference_tensor(study.network).dtype)
-    if worst > allowed:
-        return (
-            f"outputs deviate by {worst:.1e} from the intervened network's on the held-out half, {allowed:.0e} is "
-            "allowed"
-        )
-    if found is not None and loss.points > max_loss:
-        return f"the set found on the search half {verdict_of(loss, max_loss, study.measure_name)}"
-    return ""
-
-
-def _nothing_allowed(study: Study, folded: Folded, found: Search | None, max_loss: float) -> str:
-    """Say why no site is fixed: too few images that can be decoded, none that surgery can change, or all too costly."""
+    """Say why nothing is folded, "" if something is."""
+    if loss is not None:
+        allowed = tolerance_of(reference_tensor(study.network).dtype)
+        if worst > allowed:
+            deviation = f"outputs deviate by {worst:.1e} from the intervened network's on the held-out half"
+            return f"{deviation}, {allowed:.0e} is allowed"
+        if found is not None and loss.points > max_loss:
+            return f"the set found on the search half {verdict_of(loss, max_loss, study.measure_name)}"
+        return ""
     if found is not None and (reason := _too_few(len(study.first.units()), max_loss, study.metric)):
         return reason
     least = found.least_harmful if found else None
@@ -228,17 +228,18 @@ def _nothing_allowed(study: Study, folded: Folded, found: Search | None, max_los
 
 
 def _sites_table(study: Study, outcomes: Sequence[SiteFold]) -> pd.DataFrame:
-    by_name = {item.site: item for item in outcomes}
+    by_name = {name: SiteFold(name, study.sites[name].module, "untouched") for name in study.order}
+    by_name |= {item.site: item for item in outcomes}
     rows = []
     for name in study.order:
-        item = by_name.get(name, SiteFold(name, study.sites[name].module, "untouched"))
+        item = by_name[name]
         fixed = item.how in {"into layers", "fixed multiply"}
         rows.append((name, item.module, study.spread[name], fixed, item.how, " ".join(item.layers), item.reason))
     return pd.DataFrame(rows, columns=["site", "module", "image_sd", "fixed", "how", "layers", "reason"])
 
 
 def _sizes(before: torch.nn.Module, after: torch.nn.Module) -> dict[str, int]:
-    """Parameters and bytes of the weights as a safetensors file, before and after."""
+    """Count parameters, and bytes as a safetensors file, before and after."""
     sizes = {}
     for name, network in (("before", before), ("after", after)):
         sizes[f"parameters_{name}"] = sum(item.numel() for item in network.parameters())

@@ -1,6 +1,6 @@
-"""Join a run that was recorded before: `--run` takes its network, classes and images.
+"""Join an earlier run: `--run` reuses its network, classes and images.
 
-The result is written into the run's folder, where the report finds it (`report.write.SECTIONS`).
+The result goes into the run's folder, where the report finds it (`report.write.SECTIONS`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from se_probe.recording.run_folder import RunFolder, choose_folder
 from se_probe.runs.record import folder_of
 from se_probe.runs.settings import AblateSettings, JoinSettings, ScaleSettings
 
-# Sources of networks that a name alone may load: a recording may come from others and must not choose code to run.
+# Sources whose networks a recording may name: it may be someone else's, and must not choose code to run.
 NAMED = ("timm", "torchvision", "demo", "photo")
 
 S = TypeVar("S", bound=JoinSettings)
@@ -28,12 +28,9 @@ R = TypeVar("R", AblateSettings, ScaleSettings)
 
 
 def join(settings: S) -> tuple[S, Recording | None]:
-    """Return settings completed by the run that they name, and its recording; as they are where they name none.
+    """Complete settings from the run that they name, if any; return them and its recording.
 
     Nothing that the recording names is opened or run: code, checkpoints and folders of images must be given again.
-
-    Raises:
-        SeProbeError: the run is incomplete, or lacks what must be given again.
     """
     if settings.run is None:
         return settings, None
@@ -53,11 +50,7 @@ def join(settings: S) -> tuple[S, Recording | None]:
 
 
 def complete_run(run: str | Path) -> Recording:
-    """Return the recording of a run.
-
-    Raises:
-        SeProbeError: there is none, or it was stopped before its end.
-    """
+    """Open the recording of a run; refuse one that was stopped before its end."""
     recording = open_recording(run)
     if not recording.complete:
         raise SeProbeError(f"{run} was stopped before its end; complete it with excite --resume first.")
@@ -65,11 +58,7 @@ def complete_run(run: str | Path) -> Recording:
 
 
 def recorded_network(recording: Recording) -> str:
-    """Return the name of a recording's network.
-
-    Raises:
-        SeProbeError: it is not one that a name alone may load.
-    """
+    """Return the name of a recording's network; refuse one that a recording must not choose."""
     model = recording.provenance["model"]
     if model["source"] not in NAMED:
         raise SeProbeError(
@@ -80,36 +69,26 @@ def recorded_network(recording: Recording) -> str:
 
 
 def result_folder(settings: JoinSettings, joined: Recording | None, part: str, label: str) -> RunFolder:
-    """Return the folder of a result: `part` in that of a joined run, else a folder of its own.
-
-    Args:
-        settings: say where results go, and whether an earlier one is replaced.
-        joined: the recording of the run that is joined, if any.
-        part: name of the result in that run's folder.
-        label: what a folder of its own is named after.
-
-    Raises:
-        SeProbeError: it holds an earlier result that is not to be replaced.
-    """
+    """Choose the folder of a result: `part` in that of the joined run, else one of its own named `label`."""
     if joined is None:
         return folder_of(settings, label)
     return choose_folder(part, joined.path.parent / part, overwrite=settings.overwrite)
 
 
 def chosen_classes(recording: Recording) -> list[str]:
-    """Return the chosen classes of a recording as `--classes` takes them: wnids where they have some, else names."""
+    """Return the chosen classes of a recording by wnid, or by name if they have none."""
     wnids = recording.classes.set_index("name")["wnid"]
     return [str(wnids[name]) if isinstance(wnids.get(name), str) else name for name in recording.chosen]
 
 
 def with_classes(settings: R, recording: Recording) -> R:
-    """Return settings that choose the classes of a recording, and as many images of the others."""
+    """Return settings with the chosen classes of a recording and its number of reference images."""
     others = recording.provenance["data"]["reference_per_class"]
     return replace(settings, classes=chosen_classes(recording), reference_per_class=others)
 
 
 def require_same_sites(recording: Recording, name: str, sites: Sequence[GateSite]) -> None:
-    """Raise SeProbeError unless a network, whose weights do not matter, has the gates of a recording."""
+    """Raise SeProbeError unless a network has the sites of a recording, whatever its weights."""
     found = {site.name: (site.channels, site.branches) for site in sites}
     for site in recording.sites:
         if found.get(site.name) != (site.channels, site.branches):

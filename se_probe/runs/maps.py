@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,21 +27,20 @@ from se_probe.io.progress import progress_bar, status
 from se_probe.models import LoadedModel
 from se_probe.recording import Recording
 from se_probe.recording.run_folder import TABLES, RunFolder
-from se_probe.report.channel_maps import FILE, maps_file
-from se_probe.runs.analyse import write_analysis
+from se_probe.report.channel_maps import FILE, SiteMaps, coarse, maps_file, notable
+from se_probe.report.explorer import extreme_images
+from se_probe.runs.analyse import update_report
 from se_probe.runs.artifacts import Artifacts, Drawn
-from se_probe.runs.channel_maps import channel_maps
-from se_probe.runs.joining import chosen_classes, join, require_same
-from se_probe.runs.machine import Machine, machine_of, require_one_process
-from se_probe.runs.plan import load_network, open_data, select_images
-from se_probe.runs.presets import preset_of
+from se_probe.runs.joining import join, require_same, with_classes
+from se_probe.runs.options import verb
+from se_probe.runs.plan import Machine, load_inputs, machine_of, require_one_process
 from se_probe.runs.settings import AblateSettings, MapsSettings
-from se_probe.runs.verb import verb
 
 TABLE = "gate_map_faithfulness.csv"
+WORDS, EFFECTS = "channel_words.csv.gz", "effect_channels.csv.gz"
 SHOWN_CHANNELS, TESTED_CHANNELS = 3, 4
 EACH_END = 3
-"""Images that open a channel most, and as many that close it most, in the figures."""
+"""Images in the figures that open a channel most, and as many that close it most."""
 SIDE = 96
 """Longest side of a thumbnail in pixels."""
 _SHARED = ("run", "data", "model", "checkpoint", "random_weights", "model_args", "input_size", "progress")
@@ -65,9 +65,9 @@ class MapRun:
 def maps(settings: MapsSettings) -> MapRun:
     """Draw where gates of a run look, and test by masking pixels whether its maps hold there.
 
-    A map is exact on the feature grid. Whether the pixels at the same place are what the gate sees is tested at every
-    site: a fifth of the pixels is blurred where the map is highest, where it is lowest, and at random. Only where
-    masking by the map moves the logit more than masking at random are maps drawn over the pixels.
+    A map is exact on the feature grid. Whether the gate depends on the pixels at the same position is tested at every
+    site: a fifth of the pixels is blurred where the map is highest, where it is lowest, and at random. Maps are drawn
+    over the pixels only if masking by the map moves the logit more than masking at random.
 
     Returns:
         The table of the test and the figures. They are in the run's folder, too: `tables/gate_map_faithfulness.csv` and
@@ -79,32 +79,26 @@ def maps(settings: MapsSettings) -> MapRun:
     Source: class activation maps, Zhou et al., arXiv 1512.04150; masking as a test: Samek et al., arXiv 1509.06321.
     """
     require_one_process("a gate map")
-    machine = machine_of(settings, settings.batch_size)
-    plan = _plan(settings, machine)
-    _check_channels(plan, settings.channels)
-    channels = {
-        name: sample_channels(plan.channels(name), TESTED_CHANNELS, settings.seed).tolist() for name in plan.sites
-    }
-    table = _tested(plan, channels, settings)
-    artifacts = Artifacts(plan.folder.path)
+    plan = _plan(settings)
+    table = _tested(plan, settings)
+    folder = RunFolder(plan.recording.path.parent)
+    artifacts = Artifacts(folder.path)
     artifacts.tables({TABLE: table})
     with status("drawing maps", shown=settings.progress):
-        drawn = {site: _drawn(plan, site, settings.channels, table) for site in plan.sites}
-        noted = channel_maps(
-            plan.recording, plan.model, plan.selection, plan.mapper, batch_size=machine.batch_size or 1
-        )
+        drawn = {site: _drawn(plan, site, settings, table) for site in plan.sites}
+        kept = channel_maps(plan.recording, plan.model, plan.selection, plan.mapper, batch_size=settings.batch_size)
     artifacts.figures(drawn.values())
-    artifacts.file(f"{TABLES}/{FILE}", maps_file(noted))
+    artifacts.file(f"{TABLES}/{FILE}", maps_file(kept))
     better = int(table["better_than_random"].sum())
-    tell("maps", f"{len(table)} sites; better than random in pixels at {better} of them ({plan.folder.tables / TABLE})")
+    tell("maps", f"{len(table)} sites; better than random in pixels at {better} of them ({folder.tables / TABLE})")
     if settings.report:
-        write_analysis(plan.recording, data=settings.data, progress=settings.progress)
-    return MapRun(plan.folder.path, table, {site: item.figure for site, item in drawn.items()})
+        update_report(plan.recording, data=settings.data, progress=settings.progress)
+    return MapRun(folder.path, table, {site: item.figure for site, item in drawn.items()})
 
 
 @dataclass(frozen=True)
 class _Planned:
-    """A run whose gates are mapped."""
+    """A run whose gates are mapped, and the sites that have maps."""
 
     recording: Recording
     model: LoadedModel
@@ -113,23 +107,14 @@ class _Planned:
     sites: list[str]
     machine: Machine
 
-    @property
-    def folder(self) -> RunFolder:
-        return RunFolder(self.recording.path.parent)
 
-    def channels(self, site: str) -> int:
-        return self.recording.site(site).channels
-
-
-def _plan(settings: MapsSettings, machine: Machine) -> _Planned:
-    asked, recording = join(AblateSettings(**{name: getattr(settings, name) for name in _SHARED}))
+def _plan(settings: MapsSettings) -> _Planned:
+    machine = machine_of(settings, settings.batch_size)
+    completed, recording = join(AblateSettings(**{name: getattr(settings, name) for name in _SHARED}))
     if recording is None:
         raise TypeError("no run was named")
-    reference = recording.provenance["data"]["reference_per_class"]
-    asked = replace(asked, classes=chosen_classes(recording), reference_per_class=reference)
-    preset = preset_of(None)
-    model = load_network(asked, preset.model)
-    selection = select_images(asked, open_data(asked, model), preset)
+    completed = with_classes(completed, recording)
+    model, selection = load_inputs(completed)
     require_same(recording, model, selection)
     model.network.to(machine.device)
     with status("finding maps", shown=settings.progress):
@@ -138,23 +123,24 @@ def _plan(settings: MapsSettings, machine: Machine) -> _Planned:
         tell("note", f"{name} has no gate map, because {why}")
     mapped = {site.name for site in mapper.sites}
     sites = select_sites([site for site in recording.sites if site.name in mapped], settings.sites)
+    for site in sites:
+        beyond = [str(int(channel)) for channel in settings.channels or () if channel >= site.channels]
+        if beyond:
+            raise SeProbeError(
+                f"channels {', '.join(beyond)} of {site.name} were asked for; it has 0 to {site.channels - 1}."
+            )
     return _Planned(recording, model, mapper, selection, [site.name for site in sites], machine)
 
 
-def _check_channels(plan: _Planned, channels: Sequence[int] | None) -> None:
-    for site in plan.sites:
-        beyond = [str(int(channel)) for channel in channels or () if channel >= plan.channels(site)]
-        if beyond:
-            raise SeProbeError(
-                f"channels {', '.join(beyond)} of {site} were asked for; it has 0 to {plan.channels(site) - 1}."
-            )
-
-
-def _tested(plan: _Planned, channels: Mapping[str, Sequence[int]], settings: MapsSettings) -> pd.DataFrame:
-    """Mask images of the chosen classes, drawn at random, and return the table of what that does."""
+def _tested(plan: _Planned, settings: MapsSettings) -> pd.DataFrame:
+    """Mask random images of the chosen classes, and return the table of the effects."""
+    channels = {
+        name: sample_channels(plan.recording.site(name).channels, TESTED_CHANNELS, settings.seed).tolist()
+        for name in plan.sites
+    }
     chosen = [entry for entry in plan.selection.entries if entry.role == "chosen"]
     order = np.random.default_rng(settings.seed).permutation(len(chosen))[: settings.images]
-    entries = tuple(chosen[place] for place in sorted(order))
+    entries = tuple(chosen[index] for index in sorted(order))
     passes = len(entries) * len(MASKS) * sum(map(len, channels.values()))
     with progress_bar("masking", passes, shown=settings.progress) as progress:
         masked = mask_images(
@@ -170,32 +156,44 @@ def _tested(plan: _Planned, channels: Mapping[str, Sequence[int]], settings: Map
     return map_faithfulness(masked).assign(area=AREA, blur=BLUR, seed=settings.seed)
 
 
-def _drawn(plan: _Planned, site: str, channels: Sequence[int] | None, table: pd.DataFrame) -> Drawn:
+def _drawn(plan: _Planned, site: str, settings: MapsSettings, table: pd.DataFrame) -> Drawn:
     """Draw the maps of a site's channels in the images that open and close each most."""
-    gates = plan.recording.gates(site)
-    values = gates.to_numpy() if gates.ndim == 2 else gates.to_numpy()[:, -1]
-    spread = np.argsort(-values.std(0), kind="stable")[:SHOWN_CHANNELS]
-    shown = [int(channel) for channel in (spread if channels is None else channels)]
+    numbers, values = _gates(plan.recording, site)
+    images = plan.recording.images.loc[numbers].reset_index(drop=True)
+    shown = [int(channel) for channel in settings.channels or _spread_order(values)[:SHOWN_CHANNELS]]
     rows = {channel: _ends(values[:, channel]) for channel in shown}
-    places = _places(plan)
-    images = plan.recording.images.loc[gates["image"].to_numpy()].reset_index(drop=True)
-    wanted = [(site, channel, places[images["path"][row]]) for channel, chosen in rows.items() for row in chosen]
-    found = {(item.channel, item.place): item for item in _mapped(plan, wanted)}
-    pictures = _pictures(plan, {place for _, _, place in wanted})
-    panels, numbers = [], []
+    positions = _positions(plan.selection)
+    wanted = [(site, channel, positions[images["path"][row]]) for channel, chosen in rows.items() for row in chosen]
+    size = settings.batch_size
+    mapped = map_images(plan.model, plan.selection, wanted, mapper=plan.mapper, batch_size=size)
+    by_image = {(item.channel, item.place): item for item in mapped}
+    pictures = _pictures(plan, {position for _, _, position in wanted}, size)
+    panels, tables = [], []
     for channel, chosen in rows.items():
         line = []
         for row in chosen:
-            item, label, gate = found[channel, places[images["path"][row]]], images["class"][row], values[row, channel]
-            line.append(MapPanel(channel, pictures[item.place], item.shares, label, float(gate)))
-            numbers.append(_numbers(item).assign(path=images["path"][row], **{"class": label}, gate=float(gate)))
+            path, label, gate = images["path"][row], images["class"][row], float(values[row, channel])
+            item = by_image[channel, positions[path]]
+            line.append(MapPanel(channel, pictures[item.place], item.shares, label, gate))
+            tables.append(_cells(item).assign(path=path, **{"class": label}, gate=gate))
         panels.append(line)
     better = bool(table.set_index("site").loc[site, "better_than_random"])
-    caption = (
-        f"{model_line(plan.recording.provenance['model'])} · the images that open and that close each channel most"
-    )
+    network = model_line(plan.recording.provenance["model"])
+    caption = f"{network} · the images that open and that close each channel most"
     figure = gate_maps(panels, site=site, in_pixels=better, demo=plan.recording.demo, caption=caption)
-    return Drawn(figure, pd.concat(numbers, ignore_index=True), f"gate_maps.{site}")
+    return Drawn(figure, pd.concat(tables, ignore_index=True), f"gate_maps.{site}")
+
+
+def _gates(recording: Recording, site: str) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
+    """Return the numbers of the images with gates, and a site's gates `(image, channel)`, of its last branch."""
+    gates = recording.gates(site)
+    values = gates.to_numpy()
+    return gates["image"].to_numpy(), values if values.ndim == 2 else values[:, -1]
+
+
+def _spread_order(values: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Order channels by the standard deviation of their gates, the largest first."""
+    return np.argsort(-values.std(axis=0), kind="stable")
 
 
 def _ends(values: NDArray[np.floating]) -> list[int]:
@@ -204,39 +202,32 @@ def _ends(values: NDArray[np.floating]) -> list[int]:
     return list(dict.fromkeys([*order[:EACH_END], *order[-EACH_END:]]))
 
 
-def _places(plan: _Planned) -> dict[str, int]:
-    return {entry.sample.path: place for place, entry in enumerate(plan.selection.entries)}
+def _positions(selection: Selection) -> dict[str, int]:
+    return {entry.sample.path: position for position, entry in enumerate(selection.entries)}
 
 
-def _mapped(plan: _Planned, wanted: Sequence[tuple[str, int, int]]) -> list[ImageMap]:
-    size = plan.machine.batch_size or 1
-    return list(map_images(plan.model, plan.selection, wanted, mapper=plan.mapper, batch_size=size))
-
-
-def _numbers(item: ImageMap) -> pd.DataFrame:
-    """Return a map as a table, a row a position."""
+def _cells(item: ImageMap) -> pd.DataFrame:
+    """Return a map as a table, a row a cell."""
     row, column = np.indices(item.shares.shape)
     cells = pd.DataFrame({"row": row.ravel(), "column": column.ravel(), "share": item.shares.ravel()})
     return cells.assign(site=item.site, channel=item.channel, logit=item.logit, bias=item.bias, residual=item.residual)
 
 
-def _pictures(plan: _Planned, places: set[int]) -> dict[int, NDArray[np.float32]]:
-    """Return thumbnails of images as the network sees them, `(height, width, 3)` from 0 to 1."""
-    chosen = sorted(places)
-    selection = replace(plan.selection, entries=tuple(plan.selection.entries[place] for place in chosen))
-    found = {}
-    for batch in batches(selection, plan.model.transform, batch_size=plan.machine.batch_size or 1, workers=0):
-        for index, image in zip(batch.indices, batch.images, strict=True):
-            found[chosen[index]] = picture_of(image, plan.model.preprocessing)
-    return found
+def _pictures(plan: _Planned, positions: set[int], batch_size: int) -> dict[int, NDArray[np.float32]]:
+    """Return thumbnails of images as the network sees them, by position in the selection."""
+    chosen = sorted(positions)
+    selection = replace(plan.selection, entries=tuple(plan.selection.entries[position] for position in chosen))
+    return {
+        chosen[index]: picture_of(image, plan.model.preprocessing)
+        for batch in batches(selection, plan.model.transform, batch_size=batch_size, workers=0)
+        for index, image in zip(batch.indices, batch.images, strict=True)
+    }
 
 
 def picture_of(image: torch.Tensor, preprocessing: Mapping[str, object]) -> NDArray[np.float32]:
     """Return a network's input as an image, `(height, width, 3)` from 0 to 1.
 
-    Args:
-        image: `(3, height, width)`.
-        preprocessing: mean and standard deviation of the network's input; without, the range is stretched.
+    Without mean and standard deviation in the preprocessing its range is stretched.
     """
     mean, std = (preprocessing.get(name) for name in ("mean", "std"))
     values = image.float().numpy().transpose(1, 2, 0)
@@ -247,3 +238,46 @@ def picture_of(image: torch.Tensor, preprocessing: Mapping[str, object]) -> NDAr
     small = Image.fromarray(np.uint8(255 * np.clip(values, 0, 1)))
     small.thumbnail((SIDE, SIDE))
     return np.asarray(small, dtype=np.float32) / np.float32(255)
+
+
+def channel_maps(
+    recording: Recording, model: LoadedModel, selection: Selection, mapper: GateMapper, *, batch_size: int
+) -> dict[str, SiteMaps]:
+    """Map the most notable channels of every site in the images that open and close each most, for the report.
+
+    Notable are, in turn, the channels whose gates differ most between images, those with a word and the largest area
+    under its curve, and those with the largest effects, as far as the run's tables have these.
+    """
+    tables = recording.path.parent / TABLES
+    orders = (_strongest(tables / WORDS, "auc", "word"), _strongest(tables / EFFECTS, "effect"))
+    chosen: dict[str, tuple[list[int], NDArray[np.int64]]] = {}
+    for site in mapper.sites:
+        numbers, values = _gates(recording, site.name)
+        channels = notable(_spread_order(values), *(order.get(site.name, []) for order in orders))
+        chosen[site.name] = channels, numbers[extreme_images(values[:, channels])]
+    positions, paths = _positions(selection), recording.images["path"]
+    wanted = [
+        (site, channel, positions[paths.loc[image]])
+        for site, (channels, images) in chosen.items()
+        for channel, row in zip(channels, images, strict=True)
+        for image in row
+    ]
+    shares: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
+    by_gate = {
+        (item.site, item.channel, item.place): coarse(item.shares)
+        for item in map_images(model, selection, wanted, mapper=mapper, batch_size=batch_size)
+    }
+    for key in wanted:
+        shares[key[0]].append(by_gate[key])
+    return {
+        site: SiteMaps(np.array(channels), images, np.reshape(shares[site], (*images.shape, *shares[site][0].shape)))
+        for site, (channels, images) in chosen.items()
+    }
+
+
+def _strongest(path: Path, by: str, *required: str) -> dict[str, list[int]]:
+    """Return the channels of each site in a table, the highest value first, without rows that lack a value."""
+    if not path.is_file():
+        return {}
+    ordered = pd.read_csv(path).dropna(subset=[by, *required]).sort_values(by, ascending=False, kind="stable")
+    return {str(site): list(dict.fromkeys(rows["channel"])) for site, rows in ordered.groupby("site")}

@@ -1,8 +1,7 @@
 """Declare each option of a verb once, and derive everything else from it.
 
-A field of a `Settings` class declares an option. From it come the Python signature and its documentation (`runs.verb`),
-the command line (`cli.commands`), the settings in `run.json`, what `--resume` compares, and the command that resumes a
-run.
+A field of a `Settings` class declares an option. From it come the Python signature and its documentation (`verb`), the
+command line (`cli.commands`), the settings in `run.json`, what `--resume` compares, and the command that resumes a run.
 """
 
 from __future__ import annotations
@@ -11,33 +10,41 @@ import inspect
 import math
 import re
 import shlex
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
+from difflib import get_close_matches
 from enum import Enum
+from functools import wraps
 from numbers import Integral, Real
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, dataclass_transform
+from typing import Any, ParamSpec, TypeVar, dataclass_transform
 
 from se_probe.errors import SeProbeError
 
+P = ParamSpec("P")
+S = TypeVar("S", bound="Settings")
+R = TypeVar("R")
+
 _LONGEST_TEXT = 4096
-# What a call can be written with; a network in memory is left to the reader.
+_DOC_WIDTH = 112
+# Values that a Python call can spell out; a network in memory is written as "...".
 _WRITTEN = (bool, int, float, str, Path, Mapping, Sequence, type(None))
 
 
 class OnResume(Enum):
-    """What becomes of an option when a run is resumed."""
+    """How a resumed run treats an option."""
 
-    INPUT = "names an input, which is compared by what it resolves to (weights, images), however it is spelled"
-    IDENTITY = "identifies the run, and is compared by its value"
+    INPUT = "names an input, compared by what it resolves to (weights, images)"
+    IDENTITY = "identifies the run, compared by value"
     FREE = "may change"
-    SHOWN = "decides what is shown only"
-    PLACE = "decides where results go only"
+    SHOWN = "affects only what is shown"
+    PLACE = "affects only where results go"
 
 
 class Panel(Enum):
-    """A group of options in the help, in the order in which help shows them."""
+    """A group of options in the help, in display order."""
 
     WHAT = "What"
     IMAGES = "Images"
@@ -51,21 +58,21 @@ class Option:
     """An option of a verb.
 
     Attributes:
-        name: its name in Python.
-        annotation: its type, as written.
-        default: its default, `MISSING` where it is required.
+        name: the keyword in Python.
+        annotation: the type, as written.
+        default: `MISSING` if the option is required.
         positional: whether Python also takes it without its name.
-        help: what it does, for the command line and for Python; `--other-option` names another option.
-        panel: its group in the help.
-        on_resume: what becomes of it when a run is resumed.
+        help: for the command line and for Python; `--other-option` refers to another option.
+        panel: group in the help.
+        on_resume: how a resumed run treats it.
         least, most: range of a number, both included.
-        above: a number that the value must exceed.
-        choices: the values that it may have.
-        word: one value that is a word where the others are numbers, such as "auto".
-        read: reads a text, given in Python or on the command line; a mapping's reader gets a list of texts.
-        flag: its name on the command line, by default `--name`; "" where its value stands there alone.
-        metavar: what stands for its value in the help.
-        envvar: environment variable that gives the value where none is given.
+        above: exclusive lower bound.
+        choices: allowed values.
+        word: one allowed word beside numbers, such as "auto".
+        read: parses text, from Python or the command line; for a mapping, a list of texts.
+        flag: `--name` by default; "" for a value without a flag.
+        metavar: placeholder for the value in the help.
+        envvar: environment variable with the default.
         on_command_line: whether the command line has it.
     """
 
@@ -83,15 +90,18 @@ class Option:
     word: str | None = None
     read: Callable[[Any], object] | None = None
     flag: str = ""
-    metavar: str | None = None
+    metavar: str = ""
     envvar: str | None = None
     on_command_line: bool = True
 
     @classmethod
     def of(cls, item: Field[Any]) -> Option:
-        """Return what a field of a `Settings` class declares."""
+        """Return the option that a field of a `Settings` class declares."""
         annotation = item.type if isinstance(item.type, str) else inspect.formatannotation(item.type)
-        declared: dict[str, Any] = {"flag": f"--{item.name.replace('_', '-')}", **item.metadata}
+        flag, metavar = f"--{item.name.replace('_', '-')}", "NAMES" if "Sequence[str]" in annotation else "NAME"
+        if re.search(r"\b(int|float)\b", annotation):
+            metavar = "NUMBERS" if item.metadata.get("read") is numbers else "N"
+        declared: dict[str, Any] = {"flag": flag, "metavar": metavar, **item.metadata}
         return cls(item.name, annotation, item.default, not item.kw_only, **declared)
 
     @property
@@ -101,23 +111,23 @@ class Option:
 
     @property
     def unnamed(self) -> bool:
-        """Whether its value stands on the command line without a flag."""
+        """Whether the command line takes its value without a flag."""
         return self.required or not self.flag
 
     @property
     def kind(self) -> type:
-        """The type of its value on the command line; `list` where it may be given several times."""
+        """The type of the value on the command line; `list` if it may be repeated."""
         kinds = {"bool": bool, "int": int, "float": float, "Mapping": list, "Sequence": list}
         return kinds.get(self._first, str) if self.read is None or self._first == "Mapping" else str
 
     @property
     def _first(self) -> str:
-        """The first of its types, without what it holds."""
+        """The first type of the annotation, without parameters."""
         return re.split(r"[\s\[|]", self.annotation)[0].rpartition(".")[2]
 
     @property
     def expected(self) -> str:
-        """The values that it may have, in words."""
+        """The allowed values, in words."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         least, most = (None if limit is None else f"{limit:,}" for limit in (self.least, self.most))
@@ -128,11 +138,7 @@ class Option:
         return span + (f', or "{self.word}"' if self.word else "")
 
     def accept(self, value: Any) -> Any:
-        """Return a value as settings keep it.
-
-        Raises:
-            SeProbeError: it is not one that the option may have.
-        """
+        """Parse and check a value; raise SeProbeError if the option does not allow it."""
         if isinstance(value, (str, Path)):
             self._check_text(str(value))
         texts = (str, list, tuple) if self._first in ("Sequence", "Mapping") else str
@@ -166,72 +172,72 @@ class Option:
             )
 
     def words(self, value: Any) -> list[str]:
-        """Return what the command line says to give the option a value."""
+        """Return the words of a command line that give the option a value."""
         if self.kind is bool:
             return [self.flag if value else f"--no-{self.flag[2:]}"]
+        flag = [] if self.unnamed else [self.flag]
         if isinstance(value, Mapping):
-            return [word for key, inner in value.items() for word in (self.flag, f"{key}={inner}")]
+            value = [f"{key}={inner}" for key, inner in value.items()]
         if self.kind is list:
-            return (
-                [str(item) for item in value]
-                if self.required
-                else [w for item in value for w in (self.flag, str(item))]
-            )
+            return [word for item in value for word in (*flag, str(item))]
         if isinstance(value, Sequence) and not isinstance(value, str):
-            value = ",".join(str(item) for item in value)
-        return [str(value)] if self.unnamed else [self.flag, str(value)]
+            value = ",".join(map(str, value))
+        return [*flag, str(value)]
 
 
 def option(*, help: str, default: Any = MISSING, kw_only: bool = True, **declared: Any) -> Any:
-    """Declare a field of a `Settings` class; `declared` are further attributes of `Option`."""
+    """Declare a field of a `Settings` class; `declared` are other attributes of `Option`."""
     return field(default=default, kw_only=kw_only, metadata={"help": help, **declared})
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(option,))
 class Settings:
-    """Base of the settings of a verb: a frozen dataclass of options, each checked when it is made.
+    """Base of the settings of a verb: a frozen dataclass whose options are checked on creation.
 
     Raises:
-        SeProbeError: a value is out of range, of another type, or cannot be read.
+        SeProbeError: a value is out of range, of the wrong type, or cannot be parsed.
     """
 
     def __init_subclass__(cls, panel: Panel = Panel.WHAT, on_resume: OnResume = OnResume.IDENTITY) -> None:
-        """Make a dataclass; `panel` and `on_resume` hold for every option of the class that does not say otherwise."""
+        """Make a dataclass; `panel` and `on_resume` are the defaults of its own options."""
         for item in vars(cls).values():
             if isinstance(item, Field):
                 item.metadata = MappingProxyType({"panel": panel, "on_resume": on_resume, **item.metadata})
         dataclass(frozen=True, kw_only=True)(cls)
 
     def __post_init__(self) -> None:
-        """Read texts and check every value."""
+        """Parse and check every value."""
         for item in self.options():
             object.__setattr__(self, item.name, item.accept(getattr(self, item.name)))
 
     @classmethod
     def options(cls) -> list[Option]:
-        """Return the options in the order in which help shows them."""
+        """Return the options in the order of the help."""
         panels = list(Panel)
         found = map(Option.of, fields(cls))  # type: ignore[arg-type]  # it is a dataclass by now
         return sorted(found, key=lambda item: (panels.index(item.panel), not item.positional))
 
     def kept(self, *roles: OnResume) -> dict[str, Any]:
-        """Return the values of the options with some roles, as JSON-able values."""
+        """Return the options with these roles, as JSON-able values."""
         return {item.name: jsonable(getattr(self, item.name)) for item in self.options() if item.on_resume in roles}
 
-    def command_line(self, verb: str, **changed: object) -> str:
-        """Return the command line of these settings, with some of them changed."""
-        words = ["se-probe", verb]
-        for item, value in self._given(changed):
-            words += item.words(value) if item.on_command_line else []
-        return shlex.join(words)
+    @classmethod
+    def verb(cls) -> str:
+        """Return the name of the verb: `excite` for `ExciteSettings`."""
+        return cls.__name__.removesuffix("Settings").lower()
 
-    def call(self, verb: str, **changed: object) -> str:
+    def command_line(self, **changed: object) -> str:
+        """Return the command line of these settings, with some of them changed."""
+        words = [word for item, value in self._given(changed) if item.on_command_line for word in item.words(value)]
+        return shlex.join(["se-probe", self.verb(), *words])
+
+    def call(self, **changed: object) -> str:
         """Return the Python call of these settings, with some of them changed."""
         arguments = (
             f"{item.name}={repr(jsonable(value)) if isinstance(value, _WRITTEN) else '...'}"
             for item, value in self._given(changed)
         )
-        return f"se_probe.{verb}({', '.join(arguments)})"
+        return f"se_probe.{self.verb()}({', '.join(arguments)})"
 
     def _given(self, changed: Mapping[str, object]) -> list[tuple[Option, Any]]:
         """Return the options that are not at their default, with their values."""
@@ -239,47 +245,84 @@ class Settings:
         return [(item, value) for item, value in values if item.required or value != item.default]
 
 
-def names(given: str | Sequence[str]) -> tuple[str, ...]:
-    """Return names from a list, or from a text with commas between them.
+def verb(settings: Callable[P, S]) -> Callable[[Callable[[S], R]], Callable[P, R]]:
+    """Give a function of settings the signature of those settings: every option a keyword, documented.
 
-    Raises:
-        SeProbeError: there are none.
+    `__wrapped__` is the function that takes the settings.
     """
+
+    def decorate(function: Callable[[S], R]) -> Callable[P, R]:
+        signature = inspect.signature(settings)
+
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            unknown = [name for name in kwargs if name not in signature.parameters]
+            if unknown:
+                near = " or ".join(map(repr, get_close_matches(unknown[0], signature.parameters)))
+                hint = f"; did you mean {near}?" if near else ""
+                raise TypeError(f"{function.__name__}() got an unexpected keyword argument {unknown[0]!r}{hint}")
+            try:
+                signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{function.__name__}() {error}") from None
+            return function(settings(*args, **kwargs))
+
+        returns = inspect.signature(function).return_annotation
+        call.__signature__ = signature.replace(return_annotation=returns)  # type: ignore[attr-defined]
+        call.__doc__ = documented(inspect.getdoc(function) or "", settings)  # type: ignore[arg-type]  # it is a class
+        return call
+
+    return decorate
+
+
+def documented(text: str, settings: type[Settings]) -> str:
+    """Insert a section on the arguments into a docstring, before Returns and Raises."""
+    body = re.split(r"(?m)^(?=Returns:|Raises:)", text, maxsplit=1)[0]
+    section = ""
+    for item in sorted(settings.options(), key=lambda item: not item.positional):
+        described = f"{item.name}: {python_words(item.help)}"
+        section += textwrap.fill(described, _DOC_WIDTH, initial_indent="    ", subsequent_indent=" " * 8) + "\n"
+    return f"{body.rstrip()}\n\nArgs:\n{section}\n{text[len(body) :]}".rstrip() + "\n"
+
+
+def python_words(help_text: str) -> str:
+    """Replace `--some-option` in a help text by `some_option`."""
+    return re.sub(r"--(no-)?([a-z][a-z-]*[a-z])", lambda found: found[2].replace("-", "_"), help_text)
+
+
+def names(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Return names, at least one, from a list or a comma-separated text."""
     parts = given.split(",") if isinstance(given, str) else given
-    found = tuple(str(part).strip() for part in parts if str(part).strip())
-    if not found:
+    stripped = tuple(str(part).strip() for part in parts if str(part).strip())
+    if not stripped:
         raise SeProbeError(f"{given!r} was given for names; expected some, separated by commas.")
-    return found
+    return stripped
 
 
 def numbers(given: str | Sequence[float]) -> tuple[float, ...]:
-    """Return numbers from a list, or from a text with commas between them.
-
-    Raises:
-        SeProbeError: something in it is no number.
-    """
-    found = []
+    """Return numbers from a list or a comma-separated text."""
+    values = []
     for part in names(given) if isinstance(given, str) else given:
         try:
-            found.append(float(part))
+            values.append(float(part))
         except (TypeError, ValueError):
             raise SeProbeError(
                 f'"{part}" is no number; expected numbers separated by commas, such as 1,1.5,2.'
             ) from None
-    return tuple(int(value) if value.is_integer() else value for value in found)
+    return tuple(int(value) if value.is_integer() else value for value in values)
 
 
 def number_or_word(text: str) -> int | str:
-    """Return the whole number that a text is, else the text."""
+    """Return a text as a whole number if it is one, else unchanged."""
     return int(text) if re.fullmatch(r"[+-]?\d+", text.strip()) else text.strip()
 
 
 def jsonable(value: Any) -> Any:
-    """Return an option's value as JSON has it; a network in memory is named by its class."""
+    """Return a value as JSON can hold it; a network in memory is named by its class."""
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, (str, Path)):
-        return str(value).encode("utf-8", "backslashreplace").decode()  # Names of files need not be text.
+        return str(value).encode("utf-8", "backslashreplace").decode()  # File names need not be valid text.
     if isinstance(value, Mapping):
         return {str(key): jsonable(inner) for key, inner in value.items()}
     if isinstance(value, (Sequence, set, frozenset)):

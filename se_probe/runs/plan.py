@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 
 from se_probe.analysis import default_within, select_sites
-from se_probe.errors import SeProbeError
+from se_probe.errors import SeProbeError, first_line
 from se_probe.gates import Discovery, discover, require_gates
 from se_probe.gates.branches import cardinality
 from se_probe.images import ImageSet, Selection, demo_images, open_images, select
@@ -19,48 +20,82 @@ from se_probe.io.log import tell
 from se_probe.io.progress import status
 from se_probe.labels import ImageClass, LabelSpace
 from se_probe.models import LoadedModel, load_model, model_of, with_input_size
-from se_probe.recording import provenance_of
-from se_probe.runs.machine import Machine
+from se_probe.recording import place_of_environment, provenance_of
 from se_probe.runs.options import OnResume
-from se_probe.runs.presets import Preset
+from se_probe.runs.presets import DEFAULT, Preset
 from se_probe.runs.settings import LookSettings
-from se_probe.runs.shared_settings import ReferenceSettings, RunSettings
+from se_probe.runs.shared_settings import MachineSettings, ReferenceSettings, RunSettings
 
-# Number of classes that are chosen from data which lack the paper's.
+# Classes chosen from data that lack the paper's.
 CLASSES_BY_DEFAULT = 4
+
+
+def require_one_process(what: str) -> None:
+    """Raise SeProbeError if several processes were started for a run of one."""
+    size = place_of_environment()[1]
+    if size > 1:
+        raise SeProbeError(f"{what} runs in one process; {size} were started, start it without torchrun.")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a network runs.
+
+    Attributes:
+        device: torch device.
+        workers: number of processes that decode images.
+        batch_size: images in one forward pass, None to measure which is fastest.
+    """
+
+    device: str
+    workers: int
+    batch_size: int | None
+
+
+def machine_of(settings: MachineSettings, batch_size: int | str) -> Machine:
+    """Resolve and check where the network runs."""
+    workers = min(4, max(1, (os.cpu_count() or 1) - 1)) if settings.workers is None else settings.workers
+    return Machine(device_of(settings.device), workers, batch_size if isinstance(batch_size, int) else None)
+
+
+def device_of(device: str | None) -> str:
+    """Return the given device once it has computed something; by default an accelerator if there is one."""
+    if device is None:
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        (torch.zeros(1, device=device) + 1).item()
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError, ValueError, TypeError) as error:
+        raise SeProbeError(f"the device {device!r} cannot be used ({first_line(error)}); try --device cpu.") from error
+    return device
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will do, all inputs checked: the network, its gates that are recorded, the images, the machine.
-
-    Attributes:
-        command: how the run was started.
-        ranks: number of processes that record together.
-    """
+    """The checked inputs of a run: the network, its gates to record, the images, the machine, and how many ranks."""
 
     settings: RunSettings
     model: LoadedModel
     discovery: Discovery
     selection: Selection
     machine: Machine
-    command: str
     ranks: int = 1
 
     @property
     def options(self) -> dict[str, Any]:
-        """Every option as it was asked for, but for where results go."""
+        """Every option as given, except where results go."""
         return self.settings.kept(*(role for role in OnResume if role is not OnResume.PLACE))
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What a recording of this plan keeps about its making."""
-        asked = self.settings.kept(OnResume.IDENTITY, OnResume.FREE)
+        """What a recording of this plan says about its origin."""
+        given = self.settings.kept(OnResume.IDENTITY, OnResume.FREE)
         facts = provenance_of(
             self.model,
             self.selection,
-            command=self.command,
-            settings={**asked, "device": self.machine.device, "workers": self.machine.workers, "ranks": self.ranks},
+            command=self.settings.started_by,
+            settings={**given, "device": self.machine.device, "workers": self.machine.workers, "ranks": self.ranks},
             spatial_maps={item.module: item.count for item in self.discovery.spatial_maps},
             demo=self.settings.uses_demo or self.model.source == "demo",
         )
@@ -75,25 +110,11 @@ def plan_run(
     model: LoadedModel,
     selection: Selection,
     machine: Machine,
-    verb: str,
     *,
     record_sites: Sequence[str] | None = None,
     ranks: int = 1,
 ) -> Plan:
-    """Find the gates of a network, and return the plan of a run over selected images.
-
-    Args:
-        settings: what was asked for.
-        model: the network.
-        selection: the images.
-        machine: where the network runs.
-        verb: name of the function that was called.
-        record_sites: sites that are recorded, all by default.
-        ranks: number of processes that record together.
-
-    Raises:
-        SeProbeError: the network has no gates, or not these sites.
-    """
+    """Find the gates of a network, of some sites only if `record_sites` are given, and plan a run over the images."""
     with status("finding gates", shown=settings.progress):
         discovery = discover(model.network, model.input_size)
     require_gates(model.name, discovery)
@@ -102,11 +123,11 @@ def plan_run(
         sites = [site for site in discovery if site in wanted]
         discovery = Discovery(sites, discovery.left_out, discovery.input_size)
     tell("gates", describe_gates(discovery))
-    return Plan(settings, model, discovery, selection, machine, settings.command or settings.call(verb), ranks)
+    return Plan(settings, model, discovery, selection, machine, ranks)
 
 
 def describe_gates(discovery: Discovery) -> str:
-    """Return one line about what discovery found: number, families, names, and what is not recorded."""
+    """Describe discovered gates in one line: number, families, names, and what is not recorded."""
     sites, maps = discovery.sites, discovery.spatial_maps
     families = ", ".join(dict.fromkeys(site.family for site in sites))
     channels = sum(site.channels * site.branches for site in sites)
@@ -118,18 +139,14 @@ def describe_gates(discovery: Discovery) -> str:
 
 
 def label_of(network: str | torch.nn.Module | LoadedModel) -> str:
-    """Return what a run's folder is named after."""
+    """Return the name of a network for a run's folder."""
     if isinstance(network, LoadedModel):
         return network.name
     return network if isinstance(network, str) else type(network).__name__
 
 
 def load_network(settings: RunSettings | LookSettings, default: str) -> LoadedModel:
-    """Return the network of a run: loaded by name, taken from memory, or as it was given.
-
-    Raises:
-        SeProbeError: it cannot be loaded.
-    """
+    """Return the network of a run: loaded by name, wrapped from memory, or as given."""
     network = settings.network(default)
     if isinstance(network, torch.nn.Module):
         model = model_of(network)
@@ -149,12 +166,16 @@ def load_network(settings: RunSettings | LookSettings, default: str) -> LoadedMo
     return model
 
 
-def open_data(settings: RunSettings, model: LoadedModel, *, unlabelled: bool = False) -> ImageSet:
-    """Return the images of a run: the demo's drawings or those of `data`, which may be `unlabelled`.
+def load_inputs(
+    settings: ReferenceSettings, preset: Preset = DEFAULT, *, unlabelled: bool = False
+) -> tuple[LoadedModel, Selection]:
+    """Load the network of a run and select its images, which may be `unlabelled`."""
+    model = load_network(settings, preset.model)
+    return model, select_images(settings, open_data(settings, model, unlabelled=unlabelled), preset)
 
-    Raises:
-        SeProbeError: there are none, or both were asked for.
-    """
+
+def open_data(settings: RunSettings, model: LoadedModel, *, unlabelled: bool = False) -> ImageSet:
+    """Open the images of a run: the demo's drawings, or `data`."""
     if settings.uses_demo and settings.data is not None:
         raise SeProbeError(
             f"both the demo and the data {settings.data} were asked for; choose one of --demo and --data."
@@ -174,14 +195,11 @@ def open_data(settings: RunSettings, model: LoadedModel, *, unlabelled: bool = F
 
 
 def select_images(settings: ReferenceSettings, images: ImageSet, preset: Preset) -> Selection:
-    """Choose classes and select their images.
-
-    Raises:
-        SeProbeError: a class is not among the data's, or has no images.
-    """
+    """Choose classes and select their images."""
     chosen = resolve_classes(images.labels, settings.classes or default_classes(images, preset))
-    per_class, reference, seed = settings.counts
-    selection = select(images, chosen, per_class=per_class, reference_per_class=reference, seed=seed)
+    per_class, others = settings.per_class, settings.reference_per_class
+    reference = per_class if others is None else others
+    selection = select(images, chosen, per_class=per_class, reference_per_class=reference, seed=settings.seed)
     counted = f"{len(selection.entries)} of {len(images.samples)}"
     tell("images", f"{counted}: {selection.rule.partition(':')[0]}")
     tell("rule", selection.rule, logging.DEBUG)
@@ -189,11 +207,7 @@ def select_images(settings: ReferenceSettings, images: ImageSet, preset: Preset)
 
 
 def resolve_classes(labels: LabelSpace, classes: str | Sequence[str]) -> list[ImageClass]:
-    """Return the classes that names mean, and tell of them.
-
-    Raises:
-        SeProbeError: a name is unknown or ambiguous.
-    """
+    """Resolve names to classes, and log them."""
     resolutions = labels.resolve_all(classes)
     tell("classes", ", ".join(item.image_class.describe() for item in resolutions))
     for item in resolutions:
@@ -203,41 +217,37 @@ def resolve_classes(labels: LabelSpace, classes: str | Sequence[str]) -> list[Im
 
 
 def default_classes(images: ImageSet, preset: Preset) -> list[str]:
-    """Return the classes of a preset that have images, filled up from the data to four; say what is missing.
+    """Return the classes of a preset that have images, filled up to four from the data.
 
-    Classes with an output unit come before those without one; each kind is spread evenly over the label order.
+    Of the data's classes, those with an output unit come first; each kind is spread evenly over the label order.
     """
     if len(images.classes) == 1:
         return [images.classes[0].wnid or images.classes[0].name]
     wanted = preset.classes.split(",")
-    found: list[ImageClass] = []
+    chosen: list[ImageClass] = []
     for name in wanted:
         with suppress(SeProbeError):
-            found += [item for item in [images.labels.resolve(name).image_class] if item in images.counts]
-    if len(found) < len(wanted):
-        others = [item for item in images.classes if item not in found]
+            chosen += [item for item in [images.labels.resolve(name).image_class] if item in images.counts]
+    if len(chosen) < len(wanted):
+        others = [item for item in images.classes if item not in chosen]
         for pool in ([c for c in others if c.index is not None], [c for c in others if c.index is None]):
-            found += _spread(pool, CLASSES_BY_DEFAULT - len(found))
+            chosen += _spread(pool, CLASSES_BY_DEFAULT - len(chosen))
         tell(
             "note",
             f"the data have no images of all of {', '.join(wanted)}; chosen from the data: "
-            f"{', '.join(item.name for item in found)} (choose others with --classes)",
+            f"{', '.join(item.name for item in chosen)} (choose others with --classes)",
         )
-    return [item.wnid or item.name for item in found]
+    return [item.wnid or item.name for item in chosen]
 
 
 def _spread(classes: Sequence[ImageClass], count: int) -> list[ImageClass]:
-    """Return up to `count` classes at equal steps, each from the middle of its step."""
+    """Return up to `count` classes at equal steps over the list."""
     count = max(0, min(count, len(classes)))
     return [classes[(2 * step + 1) * len(classes) // (2 * count)] for step in range(count)]
 
 
 def classes_within(selection: Selection, within: str | Sequence[str] | None) -> list[str]:
-    """Return the classes of the within-class figure.
-
-    Raises:
-        SeProbeError: one of them is not among the chosen classes.
-    """
+    """Return the classes of the within-class figure."""
     chosen = selection.chosen
     if within is None:
         return default_within([item.name for item in chosen])

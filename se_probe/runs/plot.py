@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from se_probe.recording import open_recording
-from se_probe.runs.change_result import draw_changes, is_change_run, open_change_run
-from se_probe.runs.draw import draw
+from se_probe.recording.run_folder import RunFolder
+from se_probe.runs import change, scale
+from se_probe.runs.artifacts import Artifacts
+from se_probe.runs.conditions import Parts
+from se_probe.runs.draw import curves_drawn
+from se_probe.runs.options import verb
 from se_probe.runs.presets import DEFAULT_CHANNELS
-from se_probe.runs.scale_result import draw_scales, is_scale_run, open_scale_run
 from se_probe.runs.settings import PlotSettings
-from se_probe.runs.verb import verb
 
 
 @verb(PlotSettings)
@@ -24,17 +27,9 @@ def plot(settings: PlotSettings) -> list[Path]:
         SeProbeError: there is no run, it lacks a site or class, or the folder cannot be written.
     """
     run = Path(settings.run)
-    if is_change_run(run):
-        return draw_changes(open_change_run(run), settings.out or run)
-    if is_scale_run(run):
-        return draw_scales(open_scale_run(run), settings.out or run)
+    for prefix, open_run in ((change.PREFIX, change.open_change_run), (scale.PREFIX, scale.open_scale_run)):
+        if Parts(RunFolder(run), prefix).stores():
+            return Artifacts(Path(settings.out or run)).figures(open_run(run).drawn())
     recording = open_recording(run)
-    return draw(
-        recording,
-        settings.out or recording.path.parent,
-        sites=settings.sites,
-        classes=settings.classes,
-        channels=settings.channels or DEFAULT_CHANNELS,
-        within=settings.within,
-        seed=settings.seed,
-    )
+    shown = replace(settings, channels=settings.channels or DEFAULT_CHANNELS)
+    return Artifacts(Path(settings.out or recording.path.parent)).figures(curves_drawn(recording, shown))

@@ -1,8 +1,8 @@
-"""Record a planned run into its folder, and write the figures, tables and facts of what was recorded."""
+"""Record a planned run into its folder, and write the figures, tables and facts of the recording."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -21,6 +21,8 @@ from se_probe.io.progress import progress_bar, status
 from se_probe.models.network import fresh_weights
 from se_probe.recording import Execution, Ranks, Recording, record
 from se_probe.recording.run_folder import RunFolder, choose_folder, latest_run
+from se_probe.runs.artifacts import Artifacts
+from se_probe.runs.draw import curves_drawn
 from se_probe.runs.options import OnResume
 from se_probe.runs.plan import Plan
 from se_probe.runs.settings import ExciteSettings
@@ -28,24 +30,13 @@ from se_probe.runs.shared_settings import DrawSettings, RunSettings
 
 
 def folder_of(settings: RunSettings, label: str) -> RunFolder:
-    """Return the folder of a run, free of an earlier run that is not to be replaced.
-
-    Raises:
-        SeProbeError: it holds a run, or it is a file.
-    """
+    """Choose the folder of a run; refuse one with a run that must not be replaced."""
     out = Path(settings.out) if settings.out is not None else None
     return choose_folder(settings.name or label, out, overwrite=settings.overwrite)
 
 
 def resumable_folder(settings: ExciteSettings, label: str, url: str | None, ranks: Ranks) -> RunFolder:
-    """Return the run's folder as rank 0 chooses it, and point out an earlier run that could be continued.
-
-    Args:
-        settings: name the folder, and say whether a run is continued or replaced.
-        label: what the folder is named after where they do not.
-        url: where the folder is copied at the end, None for nowhere.
-        ranks: the processes that record together.
-    """
+    """Choose the run's folder on rank 0, and point out a stopped run that could be continued."""
     label = settings.name or label
     out = Path(settings.out) if settings.out is not None and url is None else None
     if ranks.first and out is None and not settings.resume:
@@ -57,46 +48,32 @@ def resumable_folder(settings: ExciteSettings, label: str, url: str | None, rank
 
 
 def record_run(
-    plan: Plan,
-    folder: RunFolder,
-    execution: Execution | None = None,
-    capture: Sequence[str] = (),
-    *,
-    effect_of: str = "label",
-    resume: bool = False,
-    ranks: Ranks | None = None,
+    plan: Plan, folder: RunFolder, settings: ExciteSettings | None = None, ranks: Ranks | None = None
 ) -> Recording:
-    """Record the gates of a planned run into its folder, from which an earlier run is removed unless it is resumed.
+    """Record a planned run into its folder, which is cleared unless the run is resumed.
 
-    Args:
-        plan: what is recorded.
-        folder: the run's folder.
-        execution: how the network is run; by default a copy of it with channels last and folded batch norms.
-        capture: what is recorded beside the gates.
-        resume: whether a run that was stopped is continued.
-        ranks: the processes that record together.
+    `settings` say what is recorded beside the gates, how the network runs, and whether the run is resumed.
     """
-    if not resume and (ranks is None or ranks.first):
+    first = ranks is None or ranks.first
+    how: dict[str, Any] = {"ranks": ranks}
+    if settings is not None:
+        how |= {"capture": settings.capture, "effect_of": settings.effect_of, "resume": settings.resume}
+    if first and not (settings and settings.resume):
         with writing(folder.path):
             folder.clear()
-    shown = plan.settings.progress and (ranks is None or ranks.first)
-    how = {"capture": capture, "effect_of": effect_of, "resume": resume, "ranks": ranks}
-    return _record(plan, folder.recording, "recording", shown, execution, **how)
+    execution = settings.execution if settings else Execution()
+    return _record(plan, folder.recording, "recording", plan.settings.progress and first, execution, **how)
 
 
 def record_null(plan: Plan, folder: RunFolder, execution: Execution) -> None:
-    """Record the same architecture with fresh weights over the same images, beside the run.
-
-    Raises:
-        SeProbeError: fresh weights cannot be drawn for a part of the network.
-    """
+    """Record the architecture with fresh weights on the same images, beside the run."""
     fresh = replace(plan, model=fresh_weights(plan.model, plan.settings.seed))
     if folder.null.exists():
         remove(folder.null)
     _record(fresh, folder.null, "recording fresh weights", plan.settings.progress, execution)
 
 
-def _record(plan: Plan, path: Path, words: str, shown: bool, execution: Execution | None, **how: Any) -> Recording:
+def _record(plan: Plan, path: Path, words: str, shown: bool, execution: Execution, **how: Any) -> Recording:
     with progress_bar(words, len(plan.selection.entries), shown=shown) as progress:
         return record(
             plan.model,
@@ -107,7 +84,7 @@ def _record(plan: Plan, path: Path, words: str, shown: bool, execution: Executio
             batch_size=plan.machine.batch_size,
             workers=plan.machine.workers,
             device=plan.machine.device,
-            execution=execution or Execution(),
+            execution=execution,
             say=tell_line,
             progress=progress,
             **how,
@@ -115,17 +92,7 @@ def _record(plan: Plan, path: Path, words: str, shown: bool, execution: Executio
 
 
 def write_run(plan: Plan, recording: Recording, folder: RunFolder, shown: DrawSettings) -> None:
-    """Draw the figures of a recording, and write its tables and `run.json`.
-
-    Args:
-        plan: what was recorded.
-        recording: the recording.
-        folder: the run's folder.
-        shown: what the figures show.
-    """
-    from se_probe.runs.artifacts import Artifacts  # these two bring Matplotlib, for which the first image need not wait
-    from se_probe.runs.draw import curves_drawn
-
+    """Write the figures, tables and `run.json` of a recording."""
     tell("recorded", f"{len(recording.images)} images in {folder.recording}")
     warnings = tell_warnings(recording)
     artifacts = Artifacts(folder.path)
@@ -137,18 +104,15 @@ def write_run(plan: Plan, recording: Recording, folder: RunFolder, shown: DrawSe
 
 
 def tell_warnings(recording: Recording) -> list[str]:
-    """Tell what a reader should know before trusting a recording, and return it: shuffled labels, skipped images."""
+    """Log and return what limits trust in a recording: labels that look shuffled, skipped images."""
     guessed = recording.images.dropna(subset=["predicted_index"])
     labels = [None if pd.isna(index) else int(index) for index in guessed["class_index"]]
     disagreement = label_disagreement(labels, guessed["predicted_index"].astype(int).tolist())
     warnings = [disagreement] if disagreement else []
-    skipped = recording.skipped
-    if len(skipped):
+    if len(skipped := recording.skipped):
         first = skipped.iloc[0]
-        warnings.append(
-            f"{len(skipped)} images were skipped, {first['path']} ({first['reason']}) first; "
-            "the recording names them all"
-        )
+        where = f"{first['path']} ({first['reason']}) first; the recording names them all"
+        warnings.append(f"{len(skipped)} images were skipped, {where}")
     for line in warnings:
         tell_line(f"warning   {line}")
     return warnings
@@ -156,7 +120,7 @@ def tell_warnings(recording: Recording) -> list[str]:
 
 @contextmanager
 def resumable(plan: Plan, folder: RunFolder, url: str | None) -> Iterator[None]:
-    """Say how a run that is stopped from here on is continued."""
+    """Add the command that continues the run to an interrupt."""
     try:
         yield
     except KeyboardInterrupt as error:
@@ -166,8 +130,8 @@ def resumable(plan: Plan, folder: RunFolder, url: str | None) -> Iterator[None]:
 
 
 def resume_command(plan: Plan, folder: RunFolder, url: str | None) -> str:
-    """Return what continues a run, in the language in which it was started."""
+    """Return the command line or Python call that continues a run, whichever started it."""
     settings = plan.settings
     place = {"out": url, "name": folder.path.name} if url else {"out": str(folder.path), "name": None}
     changed: dict[str, object] = {**place, "overwrite": False, "resume": True}
-    return settings.command_line("excite", **changed) if settings.command else settings.call("excite", **changed)
+    return settings.command_line(**changed) if settings.command else settings.call(**changed)

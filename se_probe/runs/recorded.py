@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from se_probe.analysis.findings import findings, findings_table
-from se_probe.labels import ImageClass, LabelSpace
+from se_probe.labels import ImageClass, LabelSpace, label_space_from_names
 from se_probe.recording import Recording
 from se_probe.recording.recording import open_recording as open_store
 
@@ -23,28 +23,23 @@ class RunRecording(Recording):
 
     @classmethod
     def of_run(cls, recording: Recording, data: str | Path | None = None) -> RunRecording:
-        """Return a recording with the methods of this class; `data` is where the user said that its images are."""
+        """Wrap a recording; `data` is where its images are, as given by the user."""
         made = cls(recording.path, recording.tree, recording.signal)
         made._data = data
         return made
 
     def of(self, signal: str) -> RunRecording:
-        """Return the same recording with another signal in place of the gates.
+        """Return the recording with another signal in place of the gates.
 
         Raises:
-            SeProbeError: that signal was not captured.
+            SeProbeError: the signal was not captured.
         """
         return self.of_run(super().of(signal), self._data)
 
     @property
     def labels(self) -> LabelSpace:
-        """The classes seen, in the order of the network's output units; those without a unit come last."""
-        table = self.classes.sort_values("index", na_position="last", kind="stable").astype(object)
-        rows = table[["index", "wnid", "name"]].where(table.notna(), None).itertuples(index=False, name=None)
-        classes = tuple(
-            ImageClass(None if unit is None else int(unit), wnid, str(name), (str(name),)) for unit, wnid, name in rows
-        )
-        return LabelSpace(classes, f"classes of {self.path.parent.name}")
+        """The classes seen, see `recorded_labels`."""
+        return recorded_labels(self)
 
     def findings(self) -> pd.DataFrame:
         """Judge the papers' claims: a row each with title, verdict, result and statement.
@@ -64,7 +59,7 @@ class RunRecording(Recording):
         Raises:
             SeProbeError: an option is out of range, or the folder cannot be written.
         """
-        from se_probe.runs.draw import draw  # Matplotlib comes with it
+        from se_probe.runs.draw import draw  # imports Matplotlib
 
         return draw(self, folder or self.path.parent, **options)
 
@@ -72,7 +67,7 @@ class RunRecording(Recording):
         """Measure the gates and write tables, figures and `report.html` into the run's folder; return its path.
 
         Args:
-            data: the images, for thumbnails; by default those that were given to `excite` in this process.
+            data: the images, for thumbnails; by default those given to `excite` in this process.
             factors: a CSV file of known factors of the images, see `analysis.covariates.read_factors`.
 
         Raises:
@@ -85,6 +80,17 @@ class RunRecording(Recording):
     def __repr__(self) -> str:
         model, state = self.provenance["model"]["name"], "" if self.complete else ", INCOMPLETE"
         return f"<se_probe.Recording {self.path}: {model}, {len(self.sites)} sites, {len(self.images)} images{state}>"
+
+
+def recorded_labels(recording: Recording) -> LabelSpace:
+    """Return the classes seen, with all their names, in the order of output units; those without a unit come last."""
+    table = recording.classes.sort_values("index", na_position="last", kind="stable").astype(object)
+    rows = table[["name", "index", "wnid"]].where(table.notna(), None).itertuples(index=False, name=None)
+    classes = []
+    for name, index, wnid in rows:
+        lemmas = label_space_from_names([wnid], title="").classes[0].lemmas if wnid else (name,)
+        classes.append(ImageClass(None if index is None else int(index), wnid, name, lemmas))
+    return LabelSpace(tuple(classes), title=f"the recording {recording.path}")
 
 
 def open_recording(path: str | Path) -> RunRecording:

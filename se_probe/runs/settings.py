@@ -1,4 +1,4 @@
-"""The options of every verb, each declared once: a settings class a verb, composed of the parts that verbs share."""
+"""The options of every verb: a settings class each, composed of the parts that verbs share."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from se_probe.runs.options import OnResume, Panel, names, numbers, option
-from se_probe.runs.presets import PRESETS
 from se_probe.runs.shared_settings import (
     LARGEST_BATCH,
-    LARGEST_SEED,
+    LARGEST_NUMBER,
     MOST_IMAGES,
     ArchitectureSettings,
     BatchSettings,
@@ -25,6 +24,12 @@ from se_probe.runs.shared_settings import (
     ReferenceSettings,
     ReportSettings,
     RunSettings,
+    data_option,
+    out_option,
+    preset_option,
+    progress_option,
+    seed_option,
+    sites_option,
 )
 
 if TYPE_CHECKING:
@@ -37,85 +42,70 @@ SCALE_METHODS = {"crop": "enlarged by central crop and resize", "object": "objec
 
 
 def _signals(given: str | Sequence[str]) -> tuple[str, ...]:
-    """Return what is recorded beside the gates; they themselves always are."""
+    """Return the signals to record beside the gates, which are always recorded."""
     return tuple(name for name in (names(given) if given else ()) if name != "gate")
 
 
 class JoinSettings(RunSettings, on_resume=OnResume.INPUT):
-    """What a verb asks for that may join a run recorded before."""
+    """The options of verbs that can join an earlier run."""
 
     run: str | Path | None = option(
         default=None,
-        help="A run of excite to join: its network, classes and images are taken, and its report shows the results. "
-        "Code (--model) and folders of images (--data) are named again.",
+        help="A run of excite to join: its network, classes and images are used, and its report shows the results. "
+        "Name code (--model) and folders of images (--data) again.",
         metavar="RUN",
     )
 
 
-class StepsSettings(RunSettings, on_resume=OnResume.INPUT):
-    """Several networks through which the same images go, one after the other."""
+class ExciteSettings(ReportSettings, FigureSettings, ExecutionSettings, ReferenceSettings):
+    """Record gates over images of some classes and draw the paper's "Role of Excitation"."""
 
     checkpoints: str | Sequence[str] | None = option(
         default=None,
-        help="Checkpoints of the network, by a pattern such as 'run/epoch-*.pt': the same images through each, in the "
+        help="Checkpoints of the network, as a pattern such as 'run/epoch-*.pt': the same images through each, in the "
         "order of the numbers in their names, and one comparison over steps.",
         metavar="PATTERN",
+        on_resume=OnResume.INPUT,
     )
     sweep: str | None = option(
         default=None,
         help="Values of one argument of the network's builder: the same images through the network of each, likewise.",
         metavar="KEY=VALUE,VALUE",
+        on_resume=OnResume.INPUT,
     )
-
-
-class ExciteSettings(
-    ReportSettings, FigureSettings, ExecutionSettings, ReferenceSettings, StepsSettings, on_resume=OnResume.FREE
-):
-    """Record gates over images of some classes and draw the paper's "Role of Excitation"."""
-
-    preset: str | None = option(
-        default=None,
-        help="A paper's network, classes, sites and channels: senet, sknet or eca (sknet and eca in part from memory "
-        "of the papers; the run says what is unconfirmed). What is given explicitly wins.",
-        choices=tuple(PRESETS),
-        metavar="NAME",
+    preset: str | None = preset_option(
+        None,
+        "A paper's network, classes, sites and channels: senet, sknet or eca (sknet and eca partly from memory of the "
+        "papers; the run says what is unconfirmed). Explicit options win.",
+        on_resume=OnResume.FREE,
     )
     capture: Sequence[str] = option(
         default=(),
-        help="What to record beside the gates: logit, squeeze, feature (the feature map's spatial mean before and "
-        "after the gate), effect (what each channel's gate does to the answer), separated by commas.",
-        metavar="NAMES",
+        help="What to record beside the gates, separated by commas: logit, squeeze, feature (the feature map's spatial "
+        "mean before and after the gate), effect (what each channel's gate does to the answer).",
         read=_signals,
-        on_resume=OnResume.IDENTITY,
     )
     effect_of: str = option(
         default="label",
-        help="The outcome whose change --capture effect records: label (the logit of the image's class), predicted "
-        "(that of the class which the network predicts), log-probability (of the image's class).",
+        help="The outcome whose change --capture effect records: label (logit of the image's class), predicted (logit "
+        "of the predicted class), log-probability (of the image's class).",
         choices=("label", "predicted", "log-probability"),
-        metavar="NAME",
-        on_resume=OnResume.IDENTITY,
     )
     null: bool = option(
         default=False,
-        help="Record the same architecture with fresh weights on the same images, too: what the architecture and the "
-        "images alone give.",
+        help="Also record the architecture with fresh weights on the same images: what the architecture and the images "
+        "alone give.",
+        on_resume=OnResume.FREE,
     )
-    record_sites: Sequence[str] | None = option(
-        default=None, help="Sites to record. Default: all.", metavar="NAMES", read=names, on_resume=OnResume.INPUT
-    )
-    out: str | Path | None = option(
-        default=None,
-        help="The run's folder, instead of reports/<name>; or an s3://, gs:// ... URL to which it is copied at "
-        "the end.",
+    record_sites: Sequence[str] | None = sites_option("Sites to record. Default: all.", on_resume=OnResume.INPUT)
+    out: str | Path | None = out_option(
+        "The run's folder, instead of reports/<name>; or an s3://, gs:// ... URL to which it is copied at the end.",
         metavar="DIR|URL",
-        panel=Panel.WHERE,
-        on_resume=OnResume.PLACE,
     )
     resume: bool = option(
         default=False,
-        help="Continue a run that was stopped, at --out or the last of its --name, with the same settings "
-        "(--batch-size, --workers and --device may differ); starts one where there is none.",
+        help="Continue a stopped run, at --out or the last of its --name, with the same settings (--batch-size, "
+        "--workers and --device may differ); starts one if there is none.",
         panel=Panel.WHERE,
         on_resume=OnResume.PLACE,
     )
@@ -129,34 +119,26 @@ class ScaleSettings(FastSettings, ReferenceSettings, JoinSettings):
     model: str | torch.nn.Module | LoadedModel | None = option(
         default=None,
         help="As in excite. Default: skresnext50_32x4d, timm's network nearest SKNet-50 (demo:sk with --demo).",
-        metavar="NAME",
         on_resume=OnResume.INPUT,
     )
-    preset: str = option(
-        default="sknet",
-        help="The paper whose network, classes and scales are taken where none are given.",
-        choices=tuple(PRESETS),
-        metavar="NAME",
-    )
+    preset: str = preset_option("sknet", "A paper whose network, classes and scales are the defaults.")
     scales: Sequence[float] | None = option(
         default=None,
-        help="Two or more enlargements, separated by commas; the smallest is what the others are compared with. "
-        "Default: 1.0,1.5,2.0, as in the SKNet paper.",
-        metavar="NUMBERS",
+        help="Two or more enlargements, separated by commas; the others are compared with the smallest. Default: "
+        "1.0,1.5,2.0, as in the SKNet paper.",
         read=numbers,
         above=0,
         most=100,
     )
     by: str = option(
         default="crop",
-        help="crop: the central part, resized to the image's size (the paper's way as far as is known: unconfirmed), "
+        help="crop: the central part, resized to the image's size (the paper's way as far as known: unconfirmed), "
         "which blurs images no larger than the network's input; object: draw the object larger, with --demo.",
         choices=tuple(SCALE_METHODS),
-        metavar="NAME",
     )
 
 
-class ChangeSettings(FastSettings, ReferenceSettings, RunSettings):
+class ChangeSettings(FastSettings, ReferenceSettings):
     """Record the same images plain and changed, and test which changes move the gates, and how far."""
 
     change: Sequence[str] = option(
@@ -174,18 +156,15 @@ class AblateSettings(ReportSettings, BatchSettings, MetricSettings, ReferenceSet
 
     replacement: str = option(
         default="identity",
-        help="What replaces gates: identity (1, or 1/M for M branches), mean (the site's mean gate), "
-        "class-mean, shuffle (another image's gates), swap:A,B (the other class's), scale:FACTOR, branch:NUMBER, "
-        "quantize:BITS, quantize-logits:BITS, tile:SIDE (squeeze over tiles of SIDE × SIDE positions).",
+        help="What replaces gates: identity (1, or 1/M for M branches), mean (the site's mean gate), class-mean, "
+        "shuffle (another image's gates), swap:A,B (the other class's), scale:FACTOR, branch:NUMBER, quantize:BITS, "
+        "quantize-logits:BITS, tile:SIDE (squeeze over tiles of SIDE × SIDE positions).",
         flag="--with",
         metavar="REPLACEMENT",
     )
-    sites: Sequence[str] | None = option(
-        default=None,
-        help="each, cumulative (from the last site backwards), stages; or names of sites, changed at once. Default: "
-        "each,cumulative,stages.",
-        metavar="NAMES",
-        read=names,
+    sites: Sequence[str] | None = sites_option(
+        "each, cumulative (from the last site backwards), stages; or names of sites, replaced together. Default: "
+        "each,cumulative,stages."
     )
     gates_from: str | Path | None = option(
         default=None,
@@ -200,28 +179,22 @@ class FoldSettings(BatchSettings, MetricSettings, JoinSettings):
     max_loss: float | None = option(
         default=None,
         help="Allowed loss of top-1 accuracy in percentage points (of agreement with the network, without labels), or "
-        "of your own measure in its unit. Default: 0.5 points (2 with the demo's 500 drawings; fewer show less).",
+        "of your own metric in its unit. Default: 0.5 points (2 with the demo's 500 drawings; fewer show less).",
         above=0,
         metavar="NUMBER",
     )
-    sites: Sequence[str] | None = option(
-        default=None,
-        help="Fold these sites, and search for none; the loss is measured, and does not stop it.",
-        metavar="NAMES",
-        read=names,
+    sites: Sequence[str] | None = sites_option(
+        "Fold these sites without a search; the loss is measured, but does not stop it."
     )
     export: str | None = option(
         default=None,
-        help="Write the folded network in another format, too: onnx (needs se-probe[onnx]), checked and timed in "
+        help="Also write the folded network in another format: onnx (needs se-probe[onnx]), checked and timed in "
         "onnxruntime.",
         choices=("onnx",),
         metavar="FORMAT",
     )
     classes: str | Sequence[str] | None = option(
-        default=None,
-        help="Classes whose images are taken. Default: all of the data.",
-        metavar="NAMES",
-        on_resume=OnResume.INPUT,
+        default=None, help="Classes whose images are used. Default: all of the data.", on_resume=OnResume.INPUT
     )
 
 
@@ -229,27 +202,21 @@ class MapsSettings(BatchSettings, MachineSettings, ArchitectureSettings, Network
     """Show where gates look: maps of their logits over images of a run, tested by masking pixels."""
 
     run: str | Path = option(
-        help="A run of excite: its network, its images and the gates that it recorded. Code (--model) and folders of "
-        "images (--data) are named again.",
+        help="A run of excite: its network, images and recorded gates. Name code (--model) and folders of images "
+        "(--data) again.",
         kw_only=False,
         metavar="RUN",
     )
-    data: str | Path | None = option(
-        default=None, help="The run's images.", metavar="DIR", envvar="SE_PROBE_DATA", panel=Panel.IMAGES
-    )
-    sites: Sequence[str] | None = option(
-        default=None,
-        help="Sites. Default: the last of each stage and all of the last stage that have maps.",
-        metavar="NAMES",
-        read=names,
+    data: str | Path | None = data_option("The run's images.", panel=Panel.IMAGES)
+    sites: Sequence[str] | None = sites_option(
+        "Sites. Default: the last of each stage and all of the last stage that have maps."
     )
     channels: Sequence[int] | None = option(
         default=None,
         help="Channels in the figures, separated by commas. Default: the three whose gates differ most between images.",
-        metavar="NUMBERS",
         read=numbers,
         least=0,
-        most=1_000_000,
+        most=LARGEST_NUMBER,
     )
     images: int = option(
         default=60,
@@ -258,30 +225,16 @@ class MapsSettings(BatchSettings, MachineSettings, ArchitectureSettings, Network
         most=MOST_IMAGES,
         panel=Panel.IMAGES,
     )
-    seed: int = option(
-        default=0,
-        help="Decides which images and channels are tested, and the random areas.",
-        least=0,
-        most=LARGEST_SEED,
-        panel=Panel.IMAGES,
-    )
+    seed: int = seed_option("Decides which images and channels are tested, and the random areas.", panel=Panel.IMAGES)
     report: bool = option(default=True, help="Write report.html again.", panel=Panel.FIGURES)
-    progress: bool = option(
-        default=True, help="Show a bar with the time left.", panel=Panel.WHERE, on_resume=OnResume.SHOWN
-    )
+    progress: bool = progress_option("Show a bar with the time left.")
 
 
 class PlotSettings(DrawSettings):
     """Draw the figures of a run again, without the network; of a scale experiment with its own choices."""
 
     run: str | Path = option(help="A run's folder, or its recording.zarr.", kw_only=False, metavar="RUN")
-    out: str | Path | None = option(
-        default=None,
-        help="Folder in which figures/ is made. Default: the run's.",
-        metavar="DIR",
-        panel=Panel.WHERE,
-        on_resume=OnResume.PLACE,
-    )
+    out: str | Path | None = out_option("Folder in which figures/ is made. Default: the run's.")
 
 
 class CompareSettings(FolderSettings):
@@ -302,8 +255,8 @@ class LookSettings(FolderSettings, MachineSettings, ArchitectureSettings, Networ
     )
     against: str | Path | None = option(
         default=None,
-        help="A run of the same network: gates are compared with all its classes, and its network is taken where "
-        "--model names none.",
+        help="A run of the same network: gates are compared with all its classes. Its network is used unless --model "
+        "names one.",
         metavar="RUN",
     )
     top: int = option(default=10, help="Gates shown of each image.", least=1, most=1000)
@@ -312,77 +265,57 @@ class LookSettings(FolderSettings, MachineSettings, ArchitectureSettings, Networ
         help="Which gates are shown: deviation, the most unusual against the run, or effect, those that change the "
         "answer most. Default: deviation with a run, effect without.",
         choices=("deviation", "effect"),
-        metavar="NAME",
     )
-    seed: int = option(
-        default=0, help="Seed of --random-weights and of the permutations for words.", least=0, most=LARGEST_SEED
-    )
-    out: str | Path | None = option(
-        default=None,
-        help="Folder for look.html, with the gates' maps over the images, and tables. Default: nothing is written.",
-        metavar="DIR",
-        panel=Panel.WHERE,
-        on_resume=OnResume.PLACE,
+    seed: int = seed_option("Seed of --random-weights and of the permutations for words.")
+    out: str | Path | None = out_option(
+        "Folder for look.html, with the gates' maps over the images, and tables. Default: nothing is written."
     )
 
     def network(self, default: str) -> str | torch.nn.Module | LoadedModel:
-        """Return the network that was asked for, else the default."""
+        """Return the given network, else the default."""
         return default if self.model is None else self.model
 
 
 class CostSettings(ArchitectureSettings, panel=Panel.SPEED):
-    """Say what the gates of a network cost: parameters, operations, run time. No weights are downloaded."""
+    """Count and time what the gates of a network cost: parameters, operations, run time. No weights are downloaded."""
 
     model: str | torch.nn.Module | LoadedModel | None = option(
         default=None,
         help="A network, named as in excite --model. Default: that of --run.",
         kw_only=False,
-        metavar="NAME",
         panel=Panel.WHAT,
         flag="",
     )
     run: str | Path | None = option(
         default=None,
-        help="A run of excite to join: its network is taken, and its report shows the costs. Code is named again.",
+        help="A run of excite to join: its network is used, and its report shows the costs. Name code again.",
         metavar="RUN",
         panel=Panel.WHAT,
     )
-    data: str | Path | None = option(
-        default=None,
-        help="The images of --run, for the thumbnails in its report.",
-        metavar="DIR",
-        envvar="SE_PROBE_DATA",
-        panel=Panel.WHERE,
-    )
+    data: str | Path | None = data_option("The images of --run, for the thumbnails in its report.", panel=Panel.WHERE)
     reductions: Sequence[int] = option(
         default=(4, 8, 16, 32),
         help="Reduction ratios r to sweep, separated by commas.",
         read=numbers,
         least=1,
-        most=1_000_000,
-        metavar="NUMBERS",
+        most=LARGEST_NUMBER,
         panel=Panel.WHAT,
     )
     time: bool = option(default=True, help="Measure the share of run time, in pairs, on this machine.")
     time_by: Literal["all", "stage", "site"] = option(
         default="all",
-        help="all gates together, or beside them each stage or each site alone.",
+        help="all gates together, or also each stage or each site alone.",
         choices=("all", "stage", "site"),
-        metavar="NAME",
     )
     rounds: int = option(default=25, help="How often every variant is timed, at least 15.", least=15, most=100_000)
     batch_size: int = option(default=1, help="Images in a batch that is timed.", least=1, most=LARGEST_BATCH)
     device: str | None = option(
         default=None,
-        help="torch device of a network given by name; one in memory stays where it is. Default: an accelerator where "
+        help="torch device of a network given by name; one in memory stays where it is. Default: an accelerator if "
         "there is one, else cpu.",
-        metavar="NAME",
     )
-    out: str | Path | None = option(
-        default=None,
-        help="Folder for the figures with their CSV, and cost.json. Default: cost in the folder of --run; else nothing "
-        "is written.",
-        metavar="DIR",
-        panel=Panel.WHERE,
+    out: str | Path | None = out_option(
+        "Folder for the figures with their CSV, and cost.json. Default: cost in the folder of --run; else nothing is "
+        "written."
     )
-    progress: bool = option(default=True, help="Show a bar where timing takes more than 2 s.", panel=Panel.WHERE)
+    progress: bool = progress_option("Show a bar where timing takes more than 2 s.")

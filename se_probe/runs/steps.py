@@ -7,11 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
-import pandas as pd
-
+from se_probe.analysis.findings import Summary
 from se_probe.analysis.steps import step_accuracy, step_events, step_sentences, step_sites
 from se_probe.errors import SeProbeError
 from se_probe.figures import model_line
@@ -21,18 +18,24 @@ from se_probe.io.log import tell
 from se_probe.io.progress import status
 from se_probe.models import parse_model_args
 from se_probe.recording import Recording
-from se_probe.recording.run_folder import FIGURES
+from se_probe.recording.run_folder import FIGURES, REPORT
 from se_probe.report.figures import report_figure
 from se_probe.report.pages import steps_html
-from se_probe.runs.artifacts import Artifacts, Drawn
+from se_probe.runs.artifacts import Artifacts, Drawn, tell_summary
 from se_probe.runs.conditions import Parts
-from se_probe.runs.machine import machine_of, require_one_process
-from se_probe.runs.plan import label_of, load_network, open_data, plan_run, select_images
+from se_probe.runs.plan import (
+    label_of,
+    load_network,
+    machine_of,
+    open_data,
+    plan_run,
+    require_one_process,
+    select_images,
+)
 from se_probe.runs.presets import preset_of
 from se_probe.runs.record import folder_of, record_run
 from se_probe.runs.settings import ExciteSettings
 
-PAGE = "report.html"
 NOTE = (
     "Sites from the first, above, to the last, by step. The spread is the standard deviation of gates over images, "
     "root mean square over channels, in gate units; a channel moves where its own reaches 0.02."
@@ -44,44 +47,18 @@ class Step:
     """One network of a comparison over steps.
 
     Attributes:
-        label: what it is called.
-        step: number of the training step or epoch, the value of a sweep where that is a number, else its place.
-        settings: what is recorded.
+        label: its name.
+        number: training step or epoch, the value of a sweep if that is a number, else the position.
+        settings: options of its run.
     """
 
     label: str
-    step: float
+    number: float
     settings: ExciteSettings
 
 
-@dataclass(frozen=True)
-class StepsRun:
-    """A comparison over steps.
-
-    Attributes:
-        path: the run's folder.
-        recordings: label → recording, in the order of steps.
-        sites: a row a step and site (`step_sites`).
-        events: a row a site (`step_events`).
-    """
-
-    path: Path
-    recordings: dict[str, Recording]
-    sites: pd.DataFrame
-    events: pd.DataFrame
-
-    @property
-    def last(self) -> Recording:
-        """The recording of the last step."""
-        return list(self.recordings.values())[-1]
-
-
-def record_steps(settings: ExciteSettings) -> StepsRun:
-    """Record the same images at every step, compare, and write tables, figure and page.
-
-    Raises:
-        SeProbeError: an input cannot be used; recordings that were begun are marked as incomplete.
-    """
+def record_steps(settings: ExciteSettings) -> Recording:
+    """Record the same images at every step, write a comparison, and return the recording of the last step."""
     require_one_process("a comparison over steps")
     steps = steps_of(settings)
     if settings.null or is_url(settings.out or ""):
@@ -89,7 +66,7 @@ def record_steps(settings: ExciteSettings) -> StepsRun:
     preset = preset_of(settings.preset)
     label = f"steps-{label_of(settings.network(preset.model))}"
     parts = Parts(folder_of(replace(settings, overwrite=settings.overwrite or settings.resume), label), "step")
-    names = [part_name(step.label) for step in steps]
+    names = [_part_name(step.label) for step in steps]
     if not settings.resume:
         parts.require_free(label, names, overwrite=settings.overwrite)
     machine = machine_of(settings, settings.batch_size)
@@ -99,22 +76,18 @@ def record_steps(settings: ExciteSettings) -> StepsRun:
         model = load_network(step.settings, preset.model)
         if selection is None:
             selection = select_images(settings, open_data(settings, model), preset)
-        plan = plan_run(step.settings, model, selection, machine, "excite", record_sites=settings.record_sites)
+        plan = plan_run(step.settings, model, selection, machine, record_sites=settings.record_sites)
         if not recordings and not settings.resume:
             parts.clear()
         tell("step", step.label)
-        how: dict[str, Any] = {"effect_of": settings.effect_of, "resume": settings.resume}
-        recordings[step.label] = record_run(plan, parts.of(name), settings.execution, settings.capture, **how)
+        recordings[step.label] = record_run(plan, parts.of(name), settings)
     with status("comparing", shown=settings.progress):
-        return _compare(settings, steps, recordings, parts.folder.path)
+        _compare(settings, steps, recordings, parts.folder.path)
+    return recordings[steps[-1].label]
 
 
 def steps_of(settings: ExciteSettings) -> list[Step]:
-    """Return the steps that settings name, in their order.
-
-    Raises:
-        SeProbeError: there are fewer than two, or they contradict other settings.
-    """
+    """Return the steps that settings name, two or more, in their order."""
     if settings.checkpoints is not None and (settings.sweep is not None or settings.checkpoint is not None):
         raise SeProbeError("--checkpoints and --sweep or --checkpoint were given; choose one of them.")
     if settings.checkpoints is not None:
@@ -127,30 +100,29 @@ def steps_of(settings: ExciteSettings) -> list[Step]:
             "rd_ratio=0.25,0.0625."
         )
     steps = []
-    for place, value in enumerate(values):
+    for position, value in enumerate(values):
         arguments = parse_model_args([f"{key}={value}"])
-        number = next(iter(arguments.values()))
-        step = float(number) if isinstance(number, int | float) and not isinstance(number, bool) else float(place)
-        wanted = replace(settings, sweep=None, model_args={**(settings.model_args or {}), **arguments})
-        steps.append(Step(f"{key}={value}", step, wanted))
+        parsed = next(iter(arguments.values()))
+        number = parsed if isinstance(parsed, int | float) and not isinstance(parsed, bool) else position
+        changed = replace(settings, sweep=None, model_args={**(settings.model_args or {}), **arguments})
+        steps.append(Step(f"{key}={value}", float(number), changed))
     return steps
 
 
 def _checkpoints(settings: ExciteSettings, patterns: str | Sequence[str]) -> list[Step]:
     given = [patterns] if isinstance(patterns, str) else list(patterns)
     expanded = [str(Path(pattern).expanduser()) for pattern in given]
-    found = sorted({path for pattern in expanded for path in glob.glob(pattern, recursive=True)}, key=_natural)
-    if len(found) < 2:
+    paths = sorted({path for pattern in expanded for path in glob.glob(pattern, recursive=True)}, key=_natural)
+    if len(paths) < 2:
         raise SeProbeError(
-            f"--checkpoints {', '.join(given)} names {len(found)} files; expected two or more, such as"
+            f"--checkpoints {', '.join(given)} names {len(paths)} files; expected two or more, such as"
             " 'run/epoch-*.pt'."
         )
-    stems = [Path(path).stem for path in found]
-    labels = stems if len(set(stems)) == len(stems) else [path.replace("/", "-").strip("-") for path in found]
-    numbers = _step_numbers(found)
+    stems = [Path(path).stem for path in paths]
+    labels = stems if len(set(stems)) == len(stems) else [path.replace("/", "-").strip("-") for path in paths]
     return [
         Step(label, number, replace(settings, checkpoints=None, checkpoint=path))
-        for label, number, path in zip(labels, numbers, found, strict=True)
+        for label, number, path in zip(labels, _step_numbers(paths), paths, strict=True)
     ]
 
 
@@ -160,46 +132,38 @@ def _natural(path: str) -> list[tuple[int, str]]:
 
 
 def _step_numbers(paths: Sequence[str]) -> list[float]:
-    """Return the last number of each name where they all have a different one, else the places."""
+    """Return the last number of each name if they all differ, else the positions."""
     numbers = [re.findall(r"\d+", path) for path in paths]
-    last = [float(found[-1]) for found in numbers if found]
-    return last if len(set(last)) == len(paths) else [float(place) for place in range(len(paths))]
+    last = [float(digits[-1]) for digits in numbers if digits]
+    return last if len(set(last)) == len(paths) else [float(position) for position in range(len(paths))]
 
 
-def part_name(label: str) -> str:
-    """Return a label as the name of a folder."""
+def _part_name(label: str) -> str:
     return re.sub(r"[^A-Za-z0-9._=-]+", "-", label)
 
 
-def _compare(
-    settings: ExciteSettings, steps: Sequence[Step], recordings: dict[str, Recording], folder: Path
-) -> StepsRun:
-    numbers = {step.label: step.step for step in steps}
+def _compare(settings: ExciteSettings, steps: Sequence[Step], recordings: dict[str, Recording], folder: Path) -> None:
+    """Write tables, figure, facts and page of a comparison, and log the results."""
+    numbers = {step.label: step.number for step in steps}
     sites = step_sites(recordings, numbers, seed=settings.seed)
     events, accuracy = step_events(sites), step_accuracy(recordings, numbers)
-    run = StepsRun(folder, recordings, sites, events)
-    artifacts, first = Artifacts(folder), next(iter(recordings.values()))
+    artifacts, first = Artifacts(folder), recordings[steps[0].label]
     images = int((first.images["role"] == "chosen").sum())
     caption = f"{model_line(first.provenance['model'])} and {len(steps) - 1} more · {images} images"
     figure = steps_figure(sites, events, demo=first.demo, caption=caption)
     artifacts.figures([Drawn(figure, sites, "steps")])
-    tables = {"steps_sites.csv": sites, "steps_events.csv": events, "steps_accuracy.csv": accuracy}
-    written = artifacts.tables(tables)
+    artifacts.tables({"steps_sites.csv": sites, "steps_events.csv": events, "steps_accuracy.csv": accuracy})
     provenance = {label: item.provenance for label, item in recordings.items()}
-    command = settings.command or settings.call("excite")
-    facts = artifacts.facts({"command": command, "steps": provenance, "demo": first.demo, "complete": True})
+    artifacts.facts({"command": settings.started_by, "steps": provenance, "demo": first.demo, "complete": True})
     sentences = step_sentences(sites, events, accuracy)
-    for line in sentences:
-        tell("finding", line)
+    tell_summary(Summary(tuple(sentences), (), None))
     content = steps_html(
-        run.last,
+        recordings[steps[-1].label],
         sites=sites,
         events=events,
         accuracy=accuracy,
         sentences=sentences,
         figures=[report_figure(folder / FIGURES, "steps", "Gates over steps", NOTE)],
-        links=[quote(path.relative_to(folder).as_posix()) for path in (*written, facts)],
+        links=artifacts.links,
     )
-    page = artifacts.file(PAGE, content.encode())
-    tell("report", page.resolve().as_uri())
-    return run
+    artifacts.page(REPORT, content)

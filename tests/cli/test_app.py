@@ -99,42 +99,18 @@ def test_an_unknown_option_is_exit_code_2(se_probe):
 LONG = "n" * 300
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--seed", "-1"],
-        ["--seed", str(10**20)],
-        ["--batch-size", str(10**20)],
-        ["--batch-size", "2.5"],
-        ["--per-class", "0"],
-        ["--reference-per-class", "-1"],
-        ["--workers", str(10**20)],
-        ["--channels", "-5"],
-        ["--input-size", "0"],
-        ["--dtype", "float8"],
-        ["--device", "meta"],
-        ["--device", "nonsense"],
-        ["--device", LONG],
-        ["--record-sites", " "],
-        ["--record-sites", "SE_9_9"],
-        ["--sites", " "],
-        ["--sites", ","],
-        ["--sites", LONG],
-        ["--capture", " "],
-        ["--capture", LONG],
-        ["--classes", " "],
-        ["--classes", LONG],
-        ["--within", LONG],
-        ["--model", " "],
-        ["--model", LONG],
-        ["--checkpoint", LONG],
-        ["--preset", LONG],
-        ["--out", LONG],
-        ["--name", LONG],
-        ["--model-arg", LONG],
-    ],
-    ids=lambda arguments: " ".join(arguments)[:40],
-)
+ODD = [
+    ("--seed", "-1"), ("--seed", str(10**20)), ("--batch-size", str(10**20)), ("--batch-size", "2.5"),
+    ("--per-class", "0"), ("--reference-per-class", "-1"), ("--workers", str(10**20)), ("--channels", "-5"),
+    ("--input-size", "0"), ("--dtype", "float8"), ("--device", "meta"), ("--device", "nonsense"), ("--device", LONG),
+    ("--record-sites", " "), ("--record-sites", "SE_9_9"), ("--sites", " "), ("--sites", ","), ("--sites", LONG),
+    ("--capture", " "), ("--capture", LONG), ("--classes", " "), ("--classes", LONG), ("--within", LONG),
+    ("--model", " "), ("--model", LONG), ("--checkpoint", LONG), ("--preset", LONG), ("--out", LONG), ("--name", LONG),
+    ("--model-arg", LONG)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", ODD, ids=lambda arguments: " ".join(arguments)[:40])
 def test_odd_values_are_refused_in_one_line(se_probe, tmp_path, arguments):
     status, _, errors = se_probe("excite", "--demo", "--workers", "0", *arguments, cwd=tmp_path)
     assert status == 2

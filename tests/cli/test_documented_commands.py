@@ -31,7 +31,7 @@ def documented():
         cells = json.loads(book.read_text(encoding="utf-8"))["cells"]
         texts[book.name] = "\n".join("".join(cell["source"]) for cell in cells)
     for name, command in commands(get_command(app)):
-        texts[f"help of {name}"] = "\n".join(getattr(command, "examples", ()))
+        texts[f"help of {name}"] = command.epilog or ""
     for place, text in texts.items():
         for match in LINE.finditer(text.replace("\\\n", " ")):
             yield place, match[1].strip().rstrip(".,;:)")
@@ -127,6 +127,6 @@ def test_the_example_of_plot_and_report_run(se_probe, tmp_path):
     assert se_probe("excite", "--demo", *options, cwd=tmp_path).returncode == 0
     for name, command in commands(get_command(app)):
         if name in {"plot", "report", "verify"}:
-            for example in command.examples:
+            for example in command.epilog.splitlines():
                 done = se_probe(*shlex.split(example)[1:], cwd=tmp_path)
                 assert done.returncode == 0, done.stderr

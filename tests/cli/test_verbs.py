@@ -11,21 +11,9 @@ from tests.shared_files import MODELS, TINY_IMAGENET, needs_shared
 
 @needs_shared
 def test_excite_and_plot_on_real_photographs(se_probe, tmp_path):
-    done = se_probe(
-        "excite",
-        "--model",
-        f"{MODELS / 'tin50.py'}:seresnet50_quarter",
-        "--classes",
-        "goldfish,cliff",
-        "--per-class",
-        4,
-        "--reference-per-class",
-        1,
-        "--out",
-        tmp_path / "run",
-        "--json",
-        SE_PROBE_DATA=str(TINY_IMAGENET),
-    )
+    options = ["--classes", "goldfish,cliff", "--per-class", 4, "--reference-per-class", 1, "--out", tmp_path / "run"]
+    model = f"{MODELS / 'tin50.py'}:seresnet50_quarter"
+    done = se_probe("excite", "--model", model, *options, "--json", SE_PROBE_DATA=str(TINY_IMAGENET))
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert facts["classes"] == ["goldfish", "cliff"]
@@ -99,24 +87,30 @@ def test_cost_as_json_with_time(se_probe, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ("nosuchnetwork", 'timm {timm} has no network "nosuchnetwork"; se-probe models PATTERN lists those with gates'),
+        ("demo:se --reductions 4,many", '"many" is no number; expected numbers separated by commas, such as 1,1.5,2.'),
+        ("demo:se --rounds 5", "--rounds 5 was given; expected a whole number from 15 to 100,000."),
         (
-            ["nosuchnetwork"],
-            'error: timm {timm} has no network "nosuchnetwork"; se-probe models PATTERN lists those with gates',
-        ),
-        (
-            ["demo:se", "--reductions", "4,many"],
-            'error: "many" is no number; expected numbers separated by commas, such as 1,1.5,2.',
-        ),
-        (["demo:se", "--rounds", "5"], "error: --rounds 5 was given; expected a whole number from 15 to 100,000."),
-        (
-            ["resnet18", "--input-size", "64"],
-            "error: resnet18 has no gates: no feature map is multiplied by a factor that depends on the input and has "
+            "resnet18 --input-size 64",
+            "resnet18 has no gates: no feature map is multiplied by a factor that depends on the input and has "
             "channels but no spatial extent; choose a gated network (see se-probe models).",
         ),
     ],
 )
 def test_mistakes_about_costs(se_probe, arguments, message):
-    done = se_probe("cost", *arguments)
+    done = se_probe("cost", *arguments.split())
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == message.format(timm=version("timm")) + "\n"
+    assert done.stderr == f"error: {message.format(timm=version('timm'))}\n"
+
+
+def test_look_shows_the_gates_of_an_image_as_a_table_and_as_json(se_probe):
+    arguments = ["look", "demo/goldfish/0000", "--model", "demo:se", "--top", "3"]
+    shown = se_probe(*arguments)
+    assert shown.returncode == 0
+    assert "goldfish" in shown.stdout
+    assert "effect: change of the first answer's logit" in shown.stdout
+    (image,) = json.loads(se_probe(*arguments, "--json").stdout)
+    assert image["answers"][0]["class"] == "goldfish"
+    assert len(image["gates"]) == 3
+    assert {"site", "channel", "gate", "effect", "evidence"} <= set(image["gates"][0])

@@ -31,5 +31,6 @@ def test_no_figures(tmp_path):
 
 def test_a_figure_for_one_column_is_not_blown_up(tmp_path):
     (tmp_path / "one.svg").write_text('<svg height="3in" width="252pt" viewBox="0 0 252 200"></svg>')
+    (tmp_path / "one.png").write_bytes(b"smaller")
     (tmp_path / "two.svg").write_text('<svg height="3in" width="515.5pt" viewBox="0 0 515.5 200"></svg>')
     assert [(figure.title, figure.wide) for figure in run_figures(tmp_path)] == [("One", False), ("Two", True)]

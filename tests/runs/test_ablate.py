@@ -13,7 +13,7 @@ from se_probe.errors import SeProbeError
 from se_probe.images import Sample, demo_images, open_images
 from se_probe.labels import ImageClass, LabelSpace
 from se_probe.runs.plan import default_classes
-from se_probe.runs.presets import preset_of
+from se_probe.runs.presets import DEFAULT
 from tests.runs.noise import draw_noise
 from tests.shared_files import MODELS, TINY_IMAGENET, needs_shared
 from tests.told import told
@@ -164,10 +164,10 @@ def test_an_earlier_run_is_not_overwritten_unless_asked(identity, tmp_path):
 
 def test_the_classes_shown_by_default(photographs):
     with told() as lines:
-        assert default_classes(demo_images(), preset_of(None))[:2] == ["n01443537", "n02110958"]
+        assert default_classes(demo_images(), DEFAULT)[:2] == ["n01443537", "n02110958"]
     assert lines == []
     with told() as lines:
-        assert default_classes(open_images(photographs, None), preset_of(None)) == ["alpha", "beta"]
+        assert default_classes(open_images(photographs, None), DEFAULT) == ["alpha", "beta"]
     assert "goldfish, pug, plane, cliff" in lines[0]
     assert "alpha, beta (choose others with --classes)" in lines[0]
 
@@ -179,9 +179,7 @@ def test_classes_from_the_data_are_spread_over_those_with_an_output_unit(photogr
 
     def chosen(classes):
         samples = tuple(Sample(f"{item.name}/0.png", item) for item in classes)
-        return default_classes(
-            replace(images, samples=samples, labels=LabelSpace(tuple(classes), "t")), preset_of(None)
-        )
+        return default_classes(replace(images, samples=samples, labels=LabelSpace(tuple(classes), "t")), DEFAULT)
 
     assert chosen(known + unknown) == ["known 1", "known 3", "known 5", "known 7"]
     assert chosen(known[:3] + unknown) == ["known 0", "known 1", "known 2", "unknown 3"]
@@ -191,15 +189,10 @@ def test_classes_from_the_data_are_spread_over_those_with_an_output_unit(photogr
 @needs_shared
 def test_gates_that_do_not_move_lose_nothing_to_their_mean(tmp_path):
     """The collapsed network's gates of the last stage are 0.50 for every image, to 0.0003."""
-    ablation = se_probe.ablate(
-        model=f"{MODELS / 'tin50.py'}:seresnet50_quarter_collapsed",
-        data=TINY_IMAGENET,
-        replacement="mean",
-        sites=["SE_2_1", "SE_4_1", "SE_4_2", "SE_4_3"],
-        per_class=2,
-        out=tmp_path / "run",
-        **QUIET,
-    )
+    options = {"data": TINY_IMAGENET, "replacement": "mean", "per_class": 2, **QUIET}
+    sites = ["SE_2_1", "SE_4_1", "SE_4_2", "SE_4_3"]
+    model = f"{MODELS / 'tin50.py'}:seresnet50_quarter_collapsed"
+    ablation = se_probe.ablate(model=model, sites=sites, out=tmp_path / "run", **options)
     assert len(ablation.images) == 100
     assert ablation.outcomes["agree"].values.all()
     assert float(ablation.outcomes["kl"].max()) < 0.001

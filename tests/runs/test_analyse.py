@@ -25,7 +25,7 @@ def run(tmp_path_factory):
 def test_the_next_command_names_the_network_and_the_images_of_the_run(run):
     options = json.loads((run.path.parent / "run.json").read_text())["options"]
     assert shlex.split(arguments_of(options, run)) == [
-        "--classes", "goldfish,pug", "--model", "demo:se", "--per-class", "12", "--seed", "3",
+        "--classes", "goldfish,pug", "--model", "demo:se", "--per-class", "12", "--seed", "3"
     ]  # fmt: skip
     assert shlex.split(arguments_of(None, run)) == ["--model", "demo:se", "--demo"]
 
@@ -50,7 +50,7 @@ class Foreign:
 def test_code_weights_and_images_that_a_recording_may_not_choose_are_named_again(tmp_path):
     options = {
         "model": "net.py:build", "data": "my photos", "checkpoint": "w.safetensors", "model_args": {"width": 8},
-        "input_size": 64, "per_class": 5, "seed": 3, "classes": "a,b",
+        "input_size": 64, "per_class": 5, "seed": 3, "classes": "a,b"
     }  # fmt: skip
     recording = Foreign(tmp_path / "recording.zarr")
     words = shlex.split(joining_of(options, recording))
@@ -58,15 +58,11 @@ def test_code_weights_and_images_that_a_recording_may_not_choose_are_named_again
     pairs = set(zip(words[2::2], words[3::2], strict=True))
     assert pairs == {
         ("--model", "net.py:build"), ("--data", "my photos"), ("--checkpoint", "w.safetensors"),
-        ("--model-arg", "width=8"), ("--input-size", "64"),
+        ("--model-arg", "width=8"), ("--input-size", "64")
     }  # fmt: skip
     named = Foreign(tmp_path / "recording.zarr", source="timm")
-    assert shlex.split(joining_of({"model": "seresnet50", "data": "d"}, named)) == [
-        "--run",
-        str(tmp_path),
-        "--data",
-        "d",
-    ]
+    words = shlex.split(joining_of({"model": "seresnet50", "data": "d"}, named))
+    assert words == ["--run", str(tmp_path), "--data", "d"]
     recording.complete = False
     assert shlex.split(joining_of({"model": "net.py:build"}, recording)) == ["--model", "net.py:build"]
 

@@ -13,12 +13,10 @@ from se_probe.errors import SeProbeError
 from se_probe.gates import GateRecorder, find_gates
 from se_probe.images.changes import Change, changed_transform
 from se_probe.models import load_model
-from se_probe.runs.change import change
-from se_probe.runs.change_result import open_change_run
+from se_probe.runs.change import change, open_change_run
 from se_probe.runs.plot import plot
+from tests.runs.noise import QUIET, draw_noise
 from tests.told import told
-
-QUIET = {"progress": False, "workers": 0}
 
 
 @pytest.fixture(scope="module")
@@ -29,20 +27,14 @@ def network():
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
-    root = tmp_path_factory.mktemp("photographs")
-    rng = np.random.default_rng(0)
-    for name in ("alpha", "beta", "gamma"):
-        (root / name).mkdir()
-        for index in range(4):
-            pixels = rng.integers(0, 255, (6, 7, 3), dtype=np.uint8)
-            Image.fromarray(pixels).resize((72, 60), Image.Resampling.BICUBIC).save(root / name / f"{index}.png")
+    root = draw_noise(tmp_path_factory.mktemp("photographs"), ("alpha", "beta", "gamma"), 4, (60, 72), cells=(6, 7))
     (root / "beta" / "broken.png").write_bytes(b"no image at all")
     return root
 
 
 def small(photographs, model, out, **options):
     given = {"data": photographs, "model": model, "out": out, "change": ("noise:1,5", "crop:1,2"), "exact": True}
-    return change("alpha,beta", **{**given, **QUIET, **options})
+    return change("alpha,beta", **given | QUIET | options)
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +52,8 @@ def test_gates_are_those_of_changed_images_bit_for_bit(run, photographs, network
         name, _, strength = label.partition(" ")
         transform = network.transform
         if name != "plain":
-            transform = changed_transform(
-                Change(name, float(strength)), network.transform, network.preprocessing, seed=0
-            )
+            asked = Change(name, float(strength))
+            transform = changed_transform(asked, network.transform, network.preprocessing, seed=0)
         paths = recording.images.query("role == 'chosen'")["path"]
         inputs = [transform(Image.open(photographs / path).convert("RGB")) for path in paths]
         with GateRecorder(network.network, sites) as recorder, torch.inference_mode():
@@ -77,12 +68,8 @@ def test_reference_images_are_recorded_plain_only(run):
     made, _ = run
     assert set(made.base.images["role"]) == {"chosen", "reference"}
     assert set(made.recordings["noise 1"].images["role"]) == {"chosen"}
-    assert made.recordings["noise 1"].provenance["change"] == {
-        "name": "noise",
-        "strength": 1.0,
-        "unit": "severity of ImageNet-C, 1 to 5",
-        "seed": 0,
-    }
+    facts = {"name": "noise", "strength": 1.0, "unit": "severity of ImageNet-C, 1 to 5", "seed": 0}
+    assert made.recordings["noise 1"].provenance["change"] == facts
 
 
 def test_the_folder_holds_tables_figures_facts_and_a_page(run):
@@ -94,11 +81,23 @@ def test_the_folder_holds_tables_figures_facts_and_a_page(run):
     facts = json.loads((made.path / "run.json").read_text())
     assert [item["name"] for item in facts["changes"]] == ["plain", "noise", "noise", "crop"]
     page = (made.path / "report.html").read_text()
-    sentences = [line.removeprefix("finding").strip() for line in lines if line.startswith("finding")]
+    sentences = [line.removeprefix("summary").strip() for line in lines if line.startswith("summary")]
     assert len(sentences) == 3
     for sentence in sentences:
         assert sentence.replace("'", "&#39;") in page
     assert "<script" not in page
+
+
+def test_the_summary_comes_first_then_a_line_a_change_then_the_page(run):
+    made, lines = run
+    told_lines = [line for line in lines if line.startswith(("summary", "finding", "report"))]
+    assert [line.split()[0] for line in told_lines] == ["summary"] * 3 + ["finding"] * 3 + ["report"]
+    moved = made.sites.query("condition == 'noise 5'")
+    score = made.detection.query("condition == 'noise 5' and score == 'gates' and site == 'all sites'")["auc"].item()
+    expected = f"finding   noise 5: gates move at {(moved['pattern'] == 'moves').sum()} of {len(moved)} sites, by "
+    (line,) = [line for line in told_lines if "noise 5: " in line]
+    assert line.startswith(f"{expected}{moved['moved_sd'].mean():.2f} SD; ")
+    assert line.endswith(f"; AUC {score:.2f}")
 
 
 def test_a_run_is_opened_and_drawn_again_as_it_was(run, tmp_path):
@@ -114,8 +113,7 @@ def test_a_run_is_opened_and_drawn_again_as_it_was(run, tmp_path):
     assert "noise 5" in repr(opened)
 
 
-def test_an_incomplete_run_is_not_opened(run, tmp_path):
-    _ = run
+def test_an_incomplete_run_is_not_opened(tmp_path):
     message = f"{tmp_path} holds no complete experiment of changed images (0 complete recordings)"
     with pytest.raises(SeProbeError, match=re.escape(message)):
         open_change_run(tmp_path)

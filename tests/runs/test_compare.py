@@ -63,9 +63,8 @@ class Page(HTMLParser):
 def test_everything_is_written_beside_the_page(written):
     page, lines = written
     files = {path.relative_to(page.parent).as_posix() for path in page.parent.rglob("*") if path.is_file()}
-    figures = {
-        f"figures/{stem}.{kind}" for stem in ("profiles", "alignment_1_2") for kind in ("png", "pdf", "svg", "csv")
-    }
+    kinds = ("png", "pdf", "svg", "csv")
+    figures = {f"figures/{stem}.{kind}" for stem in ("profiles", "alignment_1_2") for kind in kinds}
     tables = {f"tables/{name}.csv" for name in ("comparison_sites", "comparison_matches", "comparison_alignment")}
     assert files == {"comparison.html", "run.json", "tables/shared_images.csv", *figures, *tables}
     assert lines[0] == "shared    10 chosen images of 2 classes, by path and class"
@@ -81,9 +80,8 @@ def test_page_says_what_it_is_and_runs_no_script(written):
     page = Page(written[0].read_text())
     tags = [tag for tag, _ in page.elements]
     assert "script" not in tags
-    assert [attrs["src"].split(",")[0] for tag, attrs in page.elements if tag == "img"] == [
-        "data:image/svg+xml;base64"
-    ] * 2
+    sources = [attrs["src"].split(",")[0] for tag, attrs in page.elements if tag == "img"]
+    assert sources == ["data:image/svg+xml;base64"] * 2
     (policy,) = (a["content"] for t, a in page.elements if t == "meta" and "http-equiv" in a)
     assert policy.startswith("default-src 'none'; script-src 'none'; style-src 'sha256-")
     assert "drawn stimuli, not\n  photographs" in page.text
@@ -136,15 +134,13 @@ def refused(runs, **options):
 def test_what_cannot_be_compared_is_refused_and_nothing_written(demo_runs, hostile_page, tmp_path):
     one, other = demo_runs
     assert refused([one]) == "1 run was given; expected two or more to compare"
-    assert (
-        refused([one, one / "recording.zarr"]) == f"{one / 'recording.zarr'} was given twice; expected different runs"
-    )
+    store = one / "recording.zarr"
+    assert refused([one, store]) == f"{store} was given twice; expected different runs"
     foreign = report_runs.run(tmp_path / "foreign")
     message = refused([one, foreign], out=tmp_path / "c")
     assert message.startswith("the runs (of demo, ")
-    assert (
-        ") share 0 chosen images of 0 classes, by path and class; expected 10 images of 2 classes at least" in message
-    )
+    shared = "share 0 chosen images of 0 classes, by path and class; expected 10 images of 2 classes at least"
+    assert f") {shared}" in message
     assert not (tmp_path / "c").exists()
     assert refused([one, other], out=hostile_page.parent) == (
         f"{hostile_page.parent} already holds a run (figures, tables, run.json); choose another folder with --out, or "

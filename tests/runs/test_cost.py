@@ -17,9 +17,8 @@ def test_a_network_by_name_with_files(tmp_path):
     assert report.cost.parameters == sum(item.numel() for item in network.parameters())
     assert report.cost.input_size == (3, 64, 64)
     assert report.run_time is None
-    stems = [
-        f"figures/cost_by_{what}.{kind}" for what in ("site", "reduction") for kind in ("png", "pdf", "svg", "csv")
-    ]
+    kinds = ("png", "pdf", "svg", "csv")
+    stems = [f"figures/cost_by_{what}.{kind}" for what in ("site", "reduction") for kind in kinds]
     assert [path.relative_to(tmp_path).as_posix() for path in report.files] == [*stems, "cost.json"]
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / stems[3]), report.table())
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / stems[7]), report.sweep)
@@ -44,9 +43,8 @@ def test_a_network_in_memory_with_time():
     sentences = report.sentences()
     assert sentences[3] == "(2/r) Σ C²: no site has it (gates over branches have other layers)"
     assert sentences[4].startswith("no sweep of r: ")
-    assert re.match(
-        r"^run time of 1 image [\d.]+ ms, replayed [\d.]+ ms \(cpu, \d+ threads, median of 15 rounds\)$", sentences[5]
-    )
+    timed = r"^run time of 1 image [\d.]+ ms, replayed [\d.]+ ms \(cpu, \d+ threads, median of 15 rounds\)$"
+    assert re.match(timed, sentences[5])
     assert sentences[6].startswith("computing the gates takes ")
     assert sentences[8].startswith("stage 2: computing the gates takes ")
     assert len(sentences) == 6 + 2 * len(groups)
@@ -87,11 +85,8 @@ def test_wrong_arguments(options, message):
 
 
 def test_a_device_for_a_network_in_memory():
-    message = (
-        "the device 'cpu' was asked for with a network in memory, which stays where it is; move the network there "
-        "first."
-    )
-    with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
+    message = "the device 'cpu' was asked for with a network in memory, which stays where it is; move the network there"
+    with pytest.raises(SeProbeError, match=rf"^{re.escape(message)} first\.$"):
         se_probe.cost(timm.create_model("legacy_seresnet18"), device="cpu")
 
 

@@ -36,25 +36,18 @@ def small(photographs, **options):
 def real_run(tmp_path_factory):
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("real") / "run"
+    options = {"data": TINY_IMAGENET, "per_class": 8, "reference_per_class": 2, **QUIET}
+    model = f"{MODELS / 'tin50.py'}:seresnet50_quarter"
     with told() as lines:
-        recording = se_probe.excite(
-            "goldfish,cliff,tabby,banana",
-            model=f"{MODELS / 'tin50.py'}:seresnet50_quarter",
-            data=TINY_IMAGENET,
-            per_class=8,
-            reference_per_class=2,
-            out=folder,
-            progress=False,
-        )
+        recording = se_probe.excite("goldfish,cliff,tabby,banana", model=model, out=folder, **options)
     return recording, folder, lines
 
 
 def test_effects_are_recorded_measured_and_shown(tmp_path):
     """The whole way on the demo: tables, figures, a finding, a section, and a summary's sentence."""
+    options = {"per_class": 6, "reference_per_class": 6, "workers": 0, **QUIET}
     with told() as lines:
-        recording = se_probe.excite(
-            demo=True, capture="effect", per_class=6, reference_per_class=6, out=tmp_path / "run", workers=0, **QUIET
-        )
+        recording = se_probe.excite(demo=True, capture="effect", out=tmp_path / "run", **options)
     agreement = pd.read_csv(tmp_path / "run/tables/effect_agreement.csv")
     assert list(agreement.columns[:6]) == ["site", "images", "channels", "correlation", "slope", "rmse"]
     assert agreement["site"].tolist() == [site.name for site in recording.sites]
@@ -107,9 +100,8 @@ def test_figures_tables_and_facts_lie_in_the_folder(real_run):
     assert names >= figures | {"tables/sites.csv", "tables/class_statistics.csv.gz", "run.json", "report.html"}
     measured = ("depth_profile", "health_profile", "class_heatmap", "class_similarity", "decodability")
     assert names >= {f"figures/{stem}.pdf" for stem in (*measured, "channel_distribution")}
-    assert names >= {
-        f"tables/site_{measure}.csv" for measure in ("specificity", "health", "similarity", "decodability")
-    }
+    measures = ("specificity", "health", "similarity", "decodability")
+    assert names >= {f"tables/site_{measure}.csv" for measure in measures}
     facts = json.loads((folder / "run.json").read_text())
     assert facts["model"]["weights_sha256"] == recording.provenance["model"]["weights_sha256"]
     assert facts["complete"]
@@ -132,16 +124,9 @@ def test_the_figures_numbers_are_those_of_the_gates(real_run):
 
 @needs_shared
 def test_the_collapsed_network_comes_out_flat(tmp_path):
-    recording = se_probe.excite(
-        "goldfish,cliff",
-        model=f"{MODELS / 'tin50.py'}:seresnet50_quarter_collapsed",
-        data=TINY_IMAGENET,
-        per_class=5,
-        reference_per_class=0,
-        out=tmp_path / "run",
-        report=False,
-        **QUIET,
-    )
+    options = {"data": TINY_IMAGENET, "per_class": 5, "reference_per_class": 0, "report": False, **QUIET}
+    model = f"{MODELS / 'tin50.py'}:seresnet50_quarter_collapsed"
+    recording = se_probe.excite("goldfish,cliff", model=model, out=tmp_path / "run", **options)
     for site in recording.sites:
         gates = recording.gates(site.name)
         # Measured by those who trained it: every gate is 0.50 and moves by 0.000 to 0.014.
@@ -151,16 +136,9 @@ def test_the_collapsed_network_comes_out_flat(tmp_path):
 
 @needs_shared
 def test_full_size_photographs_and_a_thousand_classes(tmp_path):
+    options = {"model": "test_efficientnet", "random_weights": True, "report": False, **QUIET}
     with told() as lines:
-        recording = se_probe.excite(
-            "goldfish,pug,plane,cliff",
-            model="test_efficientnet",
-            random_weights=True,
-            data=SAMPLE_120,
-            out=tmp_path / "run",
-            report=False,
-            progress=False,
-        )
+        recording = se_probe.excite("goldfish,pug,plane,cliff", data=SAMPLE_120, out=tmp_path / "run", **options)
     assert recording.chosen == ["goldfish", "pug", "airliner", "cliff"]
     assert len(recording.classes) == 120
     assert recording.images.set_index("class").loc["airliner", "class_index"] == 404
@@ -295,14 +273,8 @@ def test_a_network_in_memory_is_copied(photographs, tmp_path):
 
 
 def test_other_signals_are_measured_too(tmp_path):
-    recording = se_probe.excite(
-        "goldfish,pug,plane",
-        demo=True,
-        per_class=6,
-        capture=["logit", "feature"],
-        out=tmp_path / "run",
-        **QUIET,
-    )
+    options = {"demo": True, "per_class": 6, "capture": ["logit", "feature"], **QUIET}
+    recording = se_probe.excite("goldfish,pug,plane", out=tmp_path / "run", **options)
     tables = tmp_path / "run" / "tables"
     for signal in ("logit", "feature_before", "feature_after"):
         table = pd.read_csv(tables / f"site_specificity.{signal}.csv")

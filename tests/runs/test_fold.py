@@ -16,11 +16,10 @@ from se_probe.folding import load_folded
 from se_probe.gates import find_gates
 from se_probe.models import load_model
 from se_probe.recording import open_recording
-from tests.runs.noise import draw_noise
+from tests.runs.noise import QUIET, draw_noise
 from tests.shared_files import MODELS, TINY_IMAGENET, needs_shared
 from tests.told import told
 
-QUIET = {"progress": False, "workers": 0}
 SMALL = {"model": "test_efficientnet", "random_weights": True, "model_args": {"num_classes": 3}}
 
 
@@ -121,10 +120,7 @@ def test_forced_sites_are_folded_and_the_loss_is_told(photographs, tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [
-        ({"max_loss": 0}, "--max-loss 0 was given; expected a number above 0."),
-        ({"sites": ["SE_9_9"]}, "SE_9_9"),
-    ],
+    [({"max_loss": 0}, "--max-loss 0 was given; expected a number above 0."), ({"sites": ["SE_9_9"]}, "SE_9_9")],
 )
 def test_mistakes_write_nothing(photographs, tmp_path, options, message):
     with pytest.raises(SeProbeError, match=message):
@@ -133,17 +129,8 @@ def test_mistakes_write_nothing(photographs, tmp_path, options, message):
 
 
 def test_command_line(photographs, tmp_path):
-    arguments = [
-        "fold",
-        "--model",
-        "test_efficientnet",
-        "--random-weights",
-        "--data",
-        str(photographs),
-        "--workers",
-        "0",
-    ]
-    arguments += ["--model-arg", "num_classes=3"]
+    arguments = ["fold", "--model", "test_efficientnet", "--random-weights", "--model-arg", "num_classes=3"]
+    arguments += ["--data", str(photographs), "--workers", "0"]
     given = [*arguments, "--out", str(tmp_path / "a"), "--max-loss", "60", "--json"]
     done = CliRunner().invoke(app, given, catch_exceptions=False)
     assert done.exit_code == 0
@@ -161,13 +148,12 @@ def test_real_collapsed_sites_are_folded_without_a_change(tmp_path):
     names = ["SE_4_1", "SE_4_2", "SE_4_3"]
     result = se_probe.fold(
         model=spec, data=TINY_IMAGENET, classes="goldfish,cliff,banana", per_class=10, out=tmp_path, sites=names,
-        overwrite=True, **QUIET,
+        overwrite=True, **QUIET
     )  # fmt: skip
     assert result.fixed == names or sorted(result.fixed) == names
     assert result.facts["fold"]["held_out"]["lost"] == result.facts["fold"]["held_out"]["won"] == 0
     kept = json.loads((result.folder / "folded.json").read_text())
     assert kept["builder"]["path"] == str((MODELS / "tin50.py").resolve())
-    assert {layer for site in kept["sites"] for layer in site["layers"]} == {
-        f"layer4.{index}.bn3" for index in range(3)
-    }
+    layers = {layer for site in kept["sites"] for layer in site["layers"]}
+    assert layers == {f"layer4.{index}.bn3" for index in range(3)}
     assert not any("layer4.0.se" in name for name in load_folded(tmp_path, spec).network.state_dict())

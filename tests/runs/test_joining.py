@@ -1,6 +1,7 @@
 """A run that was recorded is joined: nothing is recorded again, the numbers are the same, the report shows them."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,9 @@ import se_probe
 from se_probe.analysis.shifts import overall_shifts, scale_summary
 from se_probe.cli import app
 from se_probe.errors import SeProbeError
+from tests.runs.noise import QUIET
+from tests.told import told
 
-QUIET = {"progress": False, "workers": 0}
 FEW = {"per_class": 4, "reference_per_class": 2}
 
 
@@ -29,7 +31,11 @@ def contents(folder):
 
 def test_interventions_on_a_recorded_run_are_those_of_a_run_of_their_own(run, tmp_path):
     before = contents(run / "recording.zarr")
-    joined = se_probe.ablate(run=run, replacement="mean", sites=["each"], **QUIET)
+    paths = se_probe.open_recording(run).images["path"]
+    pd.DataFrame({"path": paths, "number": range(len(paths))}).to_csv(tmp_path / "factors.csv", index=False)
+    known = {"factors": tmp_path / "factors.csv"}
+    joined = se_probe.ablate(run=run, replacement="mean", sites=["each"], **known, **QUIET)
+    assert set(pd.read_csv(run / "tables" / "site_factors.csv")["factor"]) == {"number", "all factors"}
     assert contents(run / "recording.zarr") == before
     assert joined.path == run / "ablation.zarr"
     classes = "goldfish,pug,plane,cliff"
@@ -63,12 +69,15 @@ def test_a_fold_is_in_the_report_of_the_run_that_it_joins(run):
     assert 'id="folding"' in page
     assert "allowed was a loss of 60 points" in page
     assert "<p>Folding: " in page  # a line of the summary
-    assert "Folding: " in " ".join(result.output.split())
+    (words,) = re.findall(r"(?m)^(?:folded|refused)    ?(.*)$", result.output)
+    assert words
+    assert "summary" not in result.output  # the run's own results are not news
 
 
 def test_a_scale_experiment_is_in_the_folder_and_the_report_of_the_run_that_it_joins(run):
     before = contents(run / "recording.zarr")
-    found = se_probe.scale(run=run, scales=(1, 2), exact=True, **QUIET)
+    with told() as lines:
+        found = se_probe.scale(run=run, scales=(1, 2), exact=True, **QUIET)
     assert contents(run / "recording.zarr") == before
     assert found.path == run / "scale"
     recording = se_probe.open_recording(run)
@@ -81,6 +90,7 @@ def test_a_scale_experiment_is_in_the_folder_and_the_report_of_the_run_that_it_j
     assert (run / "scale" / "figures" / "scale_response.pdf").is_file()
     sentence = scale_summary(overall_shifts(found.tests)).sentences[0]
     assert page.count(sentence.replace("'", "&#39;")) == 2  # in the summary and in the section
+    assert sum(sentence in line for line in lines) == 1
     with pytest.raises(SeProbeError, match="already holds a run"):
         se_probe.scale(run=run, **QUIET)
 

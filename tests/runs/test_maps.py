@@ -1,4 +1,4 @@
-"""The verb `maps` on a run of the demo."""
+"""The verb `maps` on a run of the demo, and the maps that it keeps for the report."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,12 @@ import torch
 
 import se_probe
 from se_probe.errors import SeProbeError
+from se_probe.images import batches, demo_images, select
+from se_probe.models import load_model
+from se_probe.report.channel_maps import coarse
+from se_probe.runs.maps import channel_maps
 
+SITE = "SE_4_2"
 QUIET = {"progress": False, "workers": 0, "report": False}
 
 
@@ -15,7 +20,7 @@ QUIET = {"progress": False, "workers": 0, "report": False}
 def run(tmp_path_factory):
     torch.set_num_threads(1)
     out = tmp_path_factory.mktemp("maps") / "run"
-    se_probe.excite("goldfish,pug", demo=True, per_class=4, reference_per_class=0, out=out, **QUIET)
+    se_probe.excite("goldfish,pug", demo=True, per_class=8, reference_per_class=0, out=out, **QUIET)
     return out
 
 
@@ -50,3 +55,26 @@ def test_the_numbers_behind_a_figure_are_the_shares_and_the_recorded_gates(run, 
 def test_a_channel_that_no_site_has_is_refused(run):
     with pytest.raises(SeProbeError, match=r"^channels 99999 of SE_5_3 were asked for; it has 0 to \d+\.$"):
         se_probe.maps(run, sites=["SE_5_3"], channels=[99999], images=2, **QUIET)
+
+
+def test_maps_for_the_report_are_those_of_the_images_at_both_ends(run):
+    recording = se_probe.open_recording(run)
+    model, images = load_model("demo:se"), demo_images()
+    selection = select(images, images.classes, per_class=8, reference_per_class=0)
+    mapper = se_probe.GateMapper(model.network, [SITE], input_size=model.input_size)
+    found = channel_maps(recording, model, selection, mapper, batch_size=7)[SITE]
+
+    gates = recording.gates(SITE)
+    spread = gates.to_numpy().std(axis=0)
+    assert found.channels[0] == spread.argmax()
+    for channel, row in zip(found.channels, found.images, strict=True):
+        values = gates.to_numpy()[:, channel]
+        order = gates["image"].to_numpy()[np.argsort(values, kind="stable")]
+        assert row.tolist() == [*order[::-1][:6], *order[:6]]
+
+    (batch,) = batches(selection, model.transform, batch_size=100, workers=0)
+    place = {entry.sample.path: number for number, entry in enumerate(selection.entries)}
+    rows = [place[recording.images["path"].loc[image]] for image in found.images[2]]
+    direct = se_probe.gate_maps(model.network, batch.images[rows], {SITE: [int(found.channels[2])]})[SITE]
+    expected = [coarse(shares.numpy()) for shares in direct.maps[:, 0]]
+    np.testing.assert_allclose(found.maps[2], expected, atol=1e-4)

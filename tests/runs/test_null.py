@@ -8,8 +8,7 @@ import se_probe
 from se_probe.analysis import image_covariates, measure_tables, site_covariates
 from se_probe.images import demo_images
 from se_probe.images.decode import decode_rgb
-
-QUIET = {"progress": False, "workers": 0}
+from tests.runs.noise import QUIET
 
 
 @pytest.fixture(scope="module")

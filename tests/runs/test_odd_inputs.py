@@ -14,9 +14,9 @@ from PIL import Image
 import se_probe
 from se_probe.recording import open_recording
 from tests.images.helpers import SHOWN
+from tests.runs.noise import QUIET, draw_noise
 
 SKIPPED = {"empty.png": b"", "half.png": b"\x89PNG\r\n\x1a\n\0\0", "text<b>.JPEG": b"<script>bad()</script>"}
-QUIET = {"progress": False, "workers": 0}
 
 
 @pytest.fixture(scope="module")
@@ -83,13 +83,8 @@ def test_the_command_line_in_a_terminal_that_knows_ascii_only(odd_data, tmp_path
 
 
 def test_classes_that_the_network_does_not_know_go_through_the_whole_run_and_resume(tmp_path):
-    rng = np.random.default_rng(0)
-    for name in ("goldfish", "mydog"):
-        (tmp_path / "data" / name).mkdir(parents=True)
-        for number in range(3):
-            pixels = rng.integers(0, 255, (32, 32, 3), np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{number}.png")
-    options = {"data": tmp_path / "data", "model": "test_efficientnet", "random_weights": True, "out": tmp_path / "run"}
+    data = draw_noise(tmp_path / "data", ("goldfish", "mydog"), 3, (32, 32))
+    options = {"data": data, "model": "test_efficientnet", "random_weights": True, "out": tmp_path / "run"}
     se_probe.excite("goldfish,mydog", **options, **QUIET)
     recording = se_probe.excite("goldfish,mydog", **options, resume=True, **QUIET)
     assert list(recording.classes["name"]) == ["goldfish", "mydog"]

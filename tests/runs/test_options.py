@@ -1,5 +1,6 @@
-"""Options: declared once, checked, and told alike in Python, on the command line and for resuming."""
+"""Options: declared once, checked, and the same in Python, on the command line and for resuming."""
 
+import inspect
 import json
 import re
 import shlex
@@ -9,9 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from typer.main import get_command
 
+import se_probe
+from se_probe.cli import app
 from se_probe.errors import SeProbeError
-from se_probe.runs.options import OnResume, Settings, names, numbers, option
+from se_probe.runs.options import OnResume, Settings, documented, names, numbers, option, verb
+from se_probe.runs.plot import plot
 from se_probe.runs.settings import AblateSettings, CostSettings, ExciteSettings, FoldSettings, ScaleSettings
 
 
@@ -68,18 +73,16 @@ def test_what_is_kept_of_settings_by_their_role():
 
 def test_the_command_and_the_call_give_the_same_settings():
     made = Small("it's", how_often=4, parts=("a", "b"), quiet=True, loud=False)
-    words = shlex.split(made.command_line("small"))
+    words = shlex.split(made.command_line())
     assert words[:2] == ["se-probe", "small"]
     assert words[words.index("--what") + 1] == "it's"
     assert {"--quiet", "--no-loud"} <= set(words)
-    call = made.call("small")
+    call = made.call()
     assert eval(call.replace("se_probe.small", "Small")) == made
 
 
 def test_a_network_in_memory_is_left_to_the_reader():
-    assert ExciteSettings(model=torch.nn.Identity(), per_class=3).call("excite") == (
-        "se_probe.excite(model=..., per_class=3)"
-    )
+    assert ExciteSettings(model=torch.nn.Identity(), per_class=3).call() == ("se_probe.excite(model=..., per_class=3)")
 
 
 def test_numbers():
@@ -111,3 +114,59 @@ def test_the_demo(given, demo, network):
     made = ExciteSettings(**given)
     assert (made.uses_demo, made.network("default")) == (demo, network)
     assert ScaleSettings(demo=True).network("default") == "demo:sk"
+
+
+def test_a_verb_has_the_signature_and_documentation_of_its_settings():
+    @verb(Small)
+    def small(settings: Small) -> str:
+        """Do something small.
+
+        Returns:
+            What was done.
+        """
+        return f"{settings.what} {settings.how_often}"
+
+    assert small("x", how_often=2) == "x 2"
+    parameters = inspect.signature(small).parameters
+    assert next(iter(parameters)) == "what"
+    assert parameters["what"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    assert {item.kind for name, item in parameters.items() if name != "what"} == {inspect.Parameter.KEYWORD_ONLY}
+    assert parameters["how_often"].default == 3
+    text = inspect.getdoc(small)
+    assert text.index("Args:") < text.index("Returns:")
+    assert "    what: What to do; see how_often.\n" in text
+    assert documented("Do.", Small).startswith("Do.\n\nArgs:\n    what: ")
+
+
+VERBS = ["excite", "ablate", "maps", "fold", "change", "scale", "compare", "cost", "look"]
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_every_option_is_on_the_command_line_and_in_python(name):
+    function, command = getattr(se_probe, name), get_command(app).commands[name]
+    parameters = inspect.signature(function).parameters
+    shown = {item.name for item in command.params} - {"verbose", "as_json", "open_report"}
+    assert set(parameters) - {"command"} == shown
+    text = inspect.getdoc(function)
+    for option_name in parameters:
+        assert f"    {option_name}: " in text
+    assert not re.search(r"--[a-z]", text.partition("Args:")[2].partition("Returns:")[0])
+
+
+@pytest.mark.parametrize("function", [*(getattr(se_probe, name) for name in VERBS), plot], ids=[*VERBS, "plot"])
+def test_a_wrong_keyword_is_refused_in_the_name_of_the_verb(function):
+    with pytest.raises(TypeError) as error:
+        function(zzz=1)
+    assert str(error.value) == f"{function.__name__}() got an unexpected keyword argument 'zzz'"
+
+
+def test_a_wrong_keyword_is_refused_with_the_nearest_option():
+    with pytest.raises(TypeError) as error:
+        se_probe.scale(scale=(1, 2))
+    assert str(error.value) == "scale() got an unexpected keyword argument 'scale'; did you mean 'scales'?"
+    with pytest.raises(TypeError) as error:
+        se_probe.maps("run", channel=[3])
+    assert str(error.value) == "maps() got an unexpected keyword argument 'channel'; did you mean 'channels'?"
+    with pytest.raises(TypeError) as error:
+        se_probe.compare()
+    assert str(error.value) == "compare() missing a required argument: 'runs'"

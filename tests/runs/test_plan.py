@@ -10,8 +10,7 @@ from se_probe.errors import SeProbeError
 from se_probe.gates import find_gates
 from se_probe.models import load_model, with_input_size
 from se_probe.recording import open_recording
-from se_probe.runs.machine import device_of
-from se_probe.runs.plan import label_of, load_network
+from se_probe.runs.plan import device_of, label_of, load_network
 from se_probe.runs.settings import ExciteSettings
 from tests.runs.noise import draw_noise
 from tests.told import told

@@ -16,12 +16,11 @@ from se_probe.gates import find_gates
 from se_probe.images import open_images, select
 from se_probe.models import load_model
 from se_probe.recording import Execution, open_recording, record
-from se_probe.runs.scale import scale
-from se_probe.runs.scale_result import draw_scales, open_scale_run
+from se_probe.runs.plot import plot
+from se_probe.runs.scale import open_scale_run, scale
+from tests.runs.noise import QUIET, draw_noise
 from tests.shared_files import TINY_IMAGENET, needs_shared
 from tests.told import told
-
-QUIET = {"progress": False, "workers": 0}
 
 
 @pytest.fixture(scope="module")
@@ -38,21 +37,14 @@ def sigmoids():
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
-    root = tmp_path_factory.mktemp("photographs")
-    rng = np.random.default_rng(0)
-    for name in ("alpha", "beta", "gamma"):
-        (root / name).mkdir()
-        for index in range(3):
-            pixels = rng.integers(0, 255, (6, 7, 3), dtype=np.uint8)
-            Image.fromarray(pixels).resize((72, 60), Image.Resampling.BICUBIC).save(root / name / f"{index}.png")
+    root = draw_noise(tmp_path_factory.mktemp("photographs"), ("alpha", "beta", "gamma"), 3, (60, 72), cells=(6, 7))
     (root / "beta" / "broken.png").write_bytes(b"no image at all")
     return root
 
 
 def small(photographs, model, out, **options):
-    return scale(
-        "alpha,beta", **{"data": photographs, "model": model, "out": out, "scales": (1.0, 2.0), **QUIET, **options}
-    )
+    given = {"data": photographs, "model": model, "out": out, "scales": (1.0, 2.0)}
+    return scale("alpha,beta", **given | QUIET | options)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +96,7 @@ def test_the_larger_kernel_is_read_from_the_convolutions(small_run):
 def test_run_folder_holds_everything_and_opens_again(small_run):
     run, lines = small_run
     assert sorted(path.name for path in run.path.iterdir()) == [
-        "figures", "run.json", "scale-1.0", "scale-2.0", "tables", "thumbnails.npz",
+        "figures", "run.json", "scale-1.0", "scale-2.0", "tables", "thumbnails.npz"
     ]  # fmt: skip
     figures = {path.name for path in (run.path / "figures").iterdir()}
     stems = ("scale_images", "scale_classes", "scale_response")
@@ -124,7 +116,7 @@ def test_run_folder_holds_everything_and_opens_again(small_run):
 
 def test_figures_are_drawn_again_without_the_network(small_run, tmp_path):
     run, _ = small_run
-    paths = draw_scales(open_scale_run(run.path), tmp_path)
+    paths = plot(run.path, out=tmp_path)
     assert {path.relative_to(tmp_path) for path in paths} == {
         path.relative_to(run.path) for path in (run.path / "figures").iterdir()
     }
@@ -204,32 +196,19 @@ def test_a_stopped_run_is_no_complete_experiment(photographs, network, tmp_path)
         small(photographs, network, out)
 
 
+ENLARGED = "two or more different ones of 1 or more (a crop cannot show what is outside the image)."
+POSITIVE = "a number above 0 and up to 100."
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"by": "zoom"}, "--by zoom was given; expected one of crop, object."),
-        (
-            {"by": "object"},
-            "objects can be drawn larger in the demo's drawings only; add --demo, or use --by crop.",
-        ),
-        (
-            {"scales": (1, 1.0)},
-            "the scales 1, 1 were asked for; expected two or more different ones of 1 or more (a crop cannot show "
-            "what is outside the image).",
-        ),
-        (
-            {"scales": (0.5, 2)},
-            "the scales 0.5, 2 were asked for; expected two or more different ones of 1 or more (a crop cannot show "
-            "what is outside the image).",
-        ),
-        (
-            {"by": "object", "demo": True, "data": None, "scales": (0, 1)},
-            "--scales 0 was given; expected a number above 0 and up to 100.",
-        ),
-        (
-            {"scales": (1, float("nan"))},
-            "--scales nan was given; expected a number above 0 and up to 100.",
-        ),
+        ({"by": "object"}, "objects can be drawn larger in the demo's drawings only; add --demo, or use --by crop."),
+        ({"scales": (1, 1.0)}, f"the scales 1, 1 were asked for; expected {ENLARGED}"),
+        ({"scales": (0.5, 2)}, f"the scales 0.5, 2 were asked for; expected {ENLARGED}"),
+        ({"by": "object", "demo": True, "data": None, "scales": (0, 1)}, f"--scales 0 was given; expected {POSITIVE}"),
+        ({"scales": (1, float("nan"))}, f"--scales nan was given; expected {POSITIVE}"),
     ],
 )
 def test_impossible_scales(photographs, network, tmp_path, options, message):

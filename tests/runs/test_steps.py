@@ -13,8 +13,9 @@ from se_probe.recording import open_recording
 from se_probe.runs.excite import excite
 from se_probe.runs.settings import ExciteSettings
 from se_probe.runs.steps import steps_of
+from tests.runs.noise import QUIET, draw_noise
 
-QUIET = {"progress": False, "workers": 0, "reference_per_class": 0, "exact": True}
+FEW = {"reference_per_class": 0, "exact": True, **QUIET}
 NETWORK = """
 import torch
 from tests.recording.small import SmallNetwork
@@ -33,12 +34,8 @@ def net(scale=20.0):
 def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("steps")
     (root / "net.py").write_text(NETWORK)
-    rng = np.random.default_rng(0)
-    for name in ("alpha", "beta"):
-        (root / "images" / name).mkdir(parents=True)
-        for index in range(14):
-            pixels = rng.integers(0, 255, (4, 4, 3), dtype=np.uint8)
-            Image.fromarray(pixels).resize((20, 20), Image.Resampling.NEAREST).save(root / f"images/{name}/{index}.png")
+    nearest = Image.Resampling.NEAREST
+    draw_noise(root / "images", ("alpha", "beta"), 14, (20, 20), cells=(4, 4), resample=nearest)
     torch.set_num_threads(1)
     scope = {}
     exec(NETWORK, scope)
@@ -50,7 +47,7 @@ def folder(tmp_path_factory):
 
 
 def run(folder, out, **options):
-    return excite("alpha,beta", data=folder / "images", model=f"{folder}/net.py:net", out=out, **{**QUIET, **options})
+    return excite("alpha,beta", data=folder / "images", model=f"{folder}/net.py:net", out=out, **FEW | options)
 
 
 @pytest.fixture(scope="module")

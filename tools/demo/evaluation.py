@@ -1,6 +1,7 @@
-"""Measures a demo network on stimuli: what it needs to name the class, and whether its gates are alive."""
+"""Measure a demo network on stimuli: which cues it needs for the class, and whether its gates are alive."""
 
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -11,15 +12,14 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from se_probe.demo.stimuli import draw, draw_background
 from se_probe.demo.subjects import SUBJECTS
+from se_probe.gates import GateRecorder
 
 Drawer = Callable[[str, int], Image.Image]
 
 LIVE_GATE_SPREAD = 0.01
-"""A channel's gate is counted as alive when its standard deviation over images is above this."""
+"""A gate is alive if its standard deviation over images is above this."""
 
 _BATCH = 100
-_GATE_MODULES = {"Sigmoid": "SE", "SelectiveKernelAttn": "SK", "RadixSoftmax": "SA"}
-"""The modules of the demo's networks whose output is the gate, and the family's letters."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def stimulus_batch(instances: Iterable[int], drawer: Drawer = draw) -> tuple[tor
 
 
 def normalised(pixels: torch.Tensor) -> torch.Tensor:
-    """Network input from uint8 pixels, as the preprocessing in `pretrained_cfg` makes it; channels last."""
+    """Return the network's input, channels last, from uint8 pixels, as the preprocessing in `pretrained_cfg`."""
     mean = torch.tensor(IMAGENET_DEFAULT_MEAN)[:, None, None]
     std = torch.tensor(IMAGENET_DEFAULT_STD)[:, None, None]
     return ((pixels / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
@@ -59,13 +59,13 @@ def normalised(pixels: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def accuracy(network: torch.nn.Module, pixels: torch.Tensor, labels: torch.Tensor) -> float:
-    """Share of the pictures (uint8, as `stimulus_batch` gives them) that the network names right."""
+    """Return the accuracy on pictures (uint8, from `stimulus_batch`)."""
     guesses = [network(normalised(batch)).argmax(1) for batch in pixels.split(_BATCH)]
     return float((torch.cat(guesses) == labels).double().mean())
 
 
 def accuracy_by_condition(network: torch.nn.Module, instances: range) -> dict[str, float]:
-    """Accuracy on these instances as drawn, in grey, with another class's colour, and without the object."""
+    """Return the accuracy on these instances as drawn, in grey, with another class's colour, and without the object."""
     drawers: dict[str, Drawer] = {
         "as drawn": draw,
         "grey": _grey,
@@ -77,29 +77,14 @@ def accuracy_by_condition(network: torch.nn.Module, instances: range) -> dict[st
 
 @torch.inference_mode()
 def gate_spreads(network: torch.nn.Module, pixels: torch.Tensor) -> list[GateSpread]:
-    """Measure how far each gate of a demo network moves over these pictures (uint8), in network order."""
-    taken: dict[str, list[torch.Tensor]] = {}
-    handles = []
-    for path, module in network.named_modules():
-        family = _GATE_MODULES.get(type(module).__name__)
-        if family is not None:
-            stage, block = path.removeprefix("layer").split(".")[:2]
-            gates = taken.setdefault(f"{family}_{int(stage) + 1}_{int(block) + 1}", [])
-            handles.append(module.register_forward_hook(_keep(gates)))
-    try:
+    """Measure how far the gates of each site move over these pictures (uint8), in network order."""
+    batches: dict[str, list[torch.Tensor]] = defaultdict(list)
+    with GateRecorder(network) as recorder:
         for batch in pixels.split(_BATCH):
             network(normalised(batch))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return [_spread(site, torch.cat(gates)) for site, gates in taken.items()]
-
-
-def _keep(gates: list[torch.Tensor]) -> Callable[[torch.nn.Module, object, torch.Tensor], None]:
-    def hook(module: torch.nn.Module, inputs: object, output: torch.Tensor) -> None:
-        gates.append(output.flatten(1).double())
-
-    return hook
+            for site, gates in recorder.gates.items():
+                batches[site].append(gates.flatten(1).double())
+    return [_spread(site, torch.cat(gates)) for site, gates in batches.items()]
 
 
 def _spread(site: str, gates: torch.Tensor) -> GateSpread:

@@ -1,4 +1,4 @@
-"""Writes what was measured on the demo's networks: measured.json for programs, MODEL_CARD.md for people."""
+"""Write the measurements of the demo's networks: measured.json for programs, MODEL_CARD.md for people."""
 
 import json
 import platform
@@ -25,18 +25,18 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class Measured:
-    """What is known of one trained network.
+    """Measurements of a trained network.
 
     Attributes:
         kind: "se", "sk" or "sa".
-        plan: the settings that it was trained with, by name.
-        parameters: number of its parameters.
-        sha256: of its weights' file.
-        seconds: that drawing and training took, on one thread.
-        validation: accuracy on the instances that the settings were chosen with.
+        plan: training settings by name.
+        parameters: number of parameters.
+        sha256: of the weights' file.
+        seconds: time for drawing and training on one thread.
+        validation: accuracy on the instances used to choose settings.
         held_out: accuracy by condition on the held-out instances.
-        gates: how far the gates move over the held-out instances, by site.
-        versions: of the libraries that it was trained with.
+        gates: spread of the gates over the held-out instances, by site.
+        versions: of the libraries.
     """
 
     kind: str
@@ -51,7 +51,7 @@ class Measured:
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of everything that the drawings and the training rest on."""
+    """Return the versions that drawings and training depend on."""
     return {
         "Python": platform.python_version(),
         "PyTorch": str(torch.__version__),
@@ -62,7 +62,7 @@ def library_versions() -> dict[str, str]:
 
 
 def write_model_card(folder: Path, measured: Measured) -> None:
-    """Enter one network into the folder's measured.json and write the folder's MODEL_CARD.md anew."""
+    """Update a network in the folder's measured.json, and rewrite MODEL_CARD.md."""
     path = folder / "weights" / "measured.json"
     known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     known[measured.kind] = asdict(measured)

@@ -1,4 +1,4 @@
-"""Trains the demo's networks on drawn stimuli and writes weights and model card: python -m tools.demo.train.
+"""Train the demo's networks on drawn stimuli, and write weights and model card: python -m tools.demo.train.
 
 One thread, seeded, deterministic algorithms: the same machine and versions give the same weights bit for bit;
 elsewhere the accuracy is what reproduces. Weight decay is off on everything that feeds a gate, because it
@@ -54,11 +54,7 @@ class TrainingPlan:
     seed: int = 0
 
 
-PLANS = {
-    "se": TrainingPlan(excitation_rate=0.1, gate_gain=3.0),
-    "sk": TrainingPlan(),
-    "sa": TrainingPlan(),
-}
+PLANS = {"se": TrainingPlan(excitation_rate=0.1, gate_gain=3.0), "sk": TrainingPlan(), "sa": TrainingPlan()}
 """The plan of each bundled network. A sigmoid drifts towards 1 unless its excitation learns slowly."""
 
 
