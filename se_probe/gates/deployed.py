@@ -110,7 +110,14 @@ class Tile(Replacement):
     def arguments(
         self, product: Product, args: tuple[Any, ...], gate: torch.Tensor, context: GateContext
     ) -> tuple[Any, ...]:
-        """Return the arguments of the multiplication with a gate for each position; see `Replacement`."""
+        """Return the arguments of the multiplication with a gate for each position.
+
+        Args:
+            product: as for `Replacement`.
+            args: as for `Replacement`.
+            gate: as for `Replacement`.
+            context: as for `Replacement`.
+        """
         feature: torch.Tensor = args[product.feature_operand]
         height, width = feature.shape[2:]
         excitation = self._excitation(context.site, feature.device, feature.dtype)

@@ -105,7 +105,7 @@ class GateGradients(PassFollower):
             gradients[name] = joined(zeros | self._found[name])
         return gradients
 
-    def begin_pass(self, batch: Any) -> None:
+    def _begin_pass(self, batch: Any) -> None:
         """Drop the last pass, and watch for the end of each product."""
         if self.elsewhere:
             raise SeProbeError("effects are of whole passes, and a part of the network was called; call network(...).")
@@ -113,12 +113,11 @@ class GateGradients(PassFollower):
             values.clear()
         push_mode(self, _AfterProducts(self))
 
-    def leave_pass(self) -> None:
-        """Stop watching."""
+    def _leave_pass(self) -> None:
         pop_mode(self)
-        self.settle()
+        self._settle()
 
-    def before(self, item: SiteProduct, original: tuple[Any, ...], args: tuple[Any, ...]) -> None:
+    def _before(self, item: SiteProduct, original: tuple[Any, ...], args: tuple[Any, ...]) -> None:
         """Keep the gate, and the edge at which the backward pass may end."""
         factor: torch.Tensor = args[item.product.operand]
         self._gates[item.site][item.part] = item.product.read(args, item.point.product_shape).clone()
@@ -133,12 +132,11 @@ class GateGradients(PassFollower):
                 "carries no gradient; leave the site out, or replace its gates with intervene."
             )
 
-    def after(self, item: SiteProduct, output: torch.Tensor) -> None:
+    def _after(self, item: SiteProduct, output: torch.Tensor) -> None:
         """Keep the output of a product until autograd has recorded it."""
         self._made.append((item, output))
 
-    def settle(self) -> None:
-        """Hook the autograd node of each product."""
+    def _settle(self) -> None:
         made, self._made = self._made, []
         for item, output in made:
             node = output.grad_fn
@@ -161,7 +159,7 @@ class GateGradients(PassFollower):
 
 
 class _AfterProducts(TorchDispatchMode):
-    """Calls `settle` before each operation, when autograd has recorded the products before."""
+    """Calls `_settle` before each operation, when autograd has recorded the products before."""
 
     def __init__(self, follower: GateGradients) -> None:
         super().__init__()
@@ -169,5 +167,5 @@ class _AfterProducts(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if not is_reading():
-            self._follower.settle()
+            self._follower._settle()
         return func(*args, **(kwargs or {}))

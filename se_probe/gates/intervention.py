@@ -265,12 +265,10 @@ class Intervention(PassFollower):
                 "were not replaced. Call network(...) inside the block, in the thread that entered it."
             )
 
-    def begin_pass(self, batch: Any) -> None:
-        """Count the pass."""
+    def _begin_pass(self, batch: Any) -> None:
         self._forward += 1
 
-    def change(self, item: SiteProduct, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the arguments of a product with the gate replaced."""
+    def _change(self, item: SiteProduct, args: tuple[Any, ...]) -> tuple[Any, ...]:
         site, replacement = self._replacements[item.site]
         gate = item.product.read(args, item.point.product_shape)
         branched = gate if gate.dim() == 3 else gate[:, None]

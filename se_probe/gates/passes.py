@@ -64,23 +64,23 @@ class PassFollower:
         self._running = self._in_call = self.elsewhere = False
         self._depth = 0
 
-    def begin_pass(self, batch: Any) -> None:
+    def _begin_pass(self, batch: Any) -> None:
         """Called before a pass; `batch` is the first argument of the network, None if a part of it is called."""
 
-    def end_pass(self) -> None:
+    def _end_pass(self) -> None:
         """Called after a pass that made all products."""
 
-    def leave_pass(self) -> None:
+    def _leave_pass(self) -> None:
         """Called when a call of the network has ended or failed."""
 
-    def change(self, item: SiteProduct, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _change(self, item: SiteProduct, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return the arguments with which a product is to be computed."""
         return args
 
-    def before(self, item: SiteProduct, original: tuple[Any, ...], args: tuple[Any, ...]) -> None:
+    def _before(self, item: SiteProduct, original: tuple[Any, ...], args: tuple[Any, ...]) -> None:
         """Called before a product, with the network's arguments and those with which it is computed."""
 
-    def after(self, item: SiteProduct, output: torch.Tensor) -> None:
+    def _after(self, item: SiteProduct, output: torch.Tensor) -> None:
         """Called after a product."""
 
     @property
@@ -150,14 +150,14 @@ class PassFollower:
             raise SeProbeError(hooks.TRAINING)
         self._calls.clear()
         self._running, self.elsewhere = True, elsewhere
-        self.begin_pass(batch)
+        self._begin_pass(batch)
 
     def _end(self) -> None:
         if not self.complete:
             names = ", ".join(n for n, path in self._paths.items() if self._calls[path] != self._expected[path])
             raise another_way(f"the modules of {names} were not called as often as there")
         self._running = False
-        self.end_pass()
+        self._end_pass()
 
     def _enter_call(self, path: str) -> Sequence[SiteProduct]:
         if not self._in_call and (not self._running or self._calls[path] == self._expected[path]):
@@ -214,7 +214,7 @@ class _ModuleHooks:
             self._left = hooks.pop_mode(self)
             for root in reversed(self.roots):
                 root._in_call = root._running = False
-                root.leave_pass()
+                root._leave_pass()
 
     def _end(self, *_hook: Any) -> None:
         """Check a call that has ended."""
@@ -311,13 +311,13 @@ class _CallMode(TorchDispatchMode):
                 if different is not None:
                     raise another_way(f"at {item.site} {different}")
             for follower, item in wanted:
-                args = follower.change(item, args)
+                args = follower._change(item, args)
             for follower, item in wanted:
-                follower.before(item, original, args)
+                follower._before(item, original, args)
             if func._schema.is_mutable and args[0] is not original[0]:
                 args = (original[0].copy_(args[0]), *args[1:])
         output = func(*args, **kwargs)
         with reading():
             for follower, item in wanted:
-                follower.after(item, output)
+                follower._after(item, output)
         return output

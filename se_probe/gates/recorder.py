@@ -145,7 +145,7 @@ class GateRecorder(PassFollower):
             self._stops = False
         return self.signals
 
-    def begin_pass(self, batch: Any) -> None:
+    def _begin_pass(self, batch: Any) -> None:
         """Drop the last pass, and watch operations if they are captured."""
         self._published = None
         self._parts.clear()
@@ -159,12 +159,10 @@ class GateRecorder(PassFollower):
             self._operations = _OperationMode(self.points, self._signals)
             push_mode(self, self._operations)
 
-    def leave_pass(self) -> None:
-        """Stop watching operations."""
+    def _leave_pass(self) -> None:
         pop_mode(self)
 
-    def before(self, item: SiteProduct, original: tuple[Any, ...], args: tuple[Any, ...]) -> None:
-        """Copy the factor of a product."""
+    def _before(self, item: SiteProduct, original: tuple[Any, ...], args: tuple[Any, ...]) -> None:
         product, shape = item.product, item.point.product_shape
         if args[product.operand].shape != original[product.operand].shape:
             raise SeProbeError(
@@ -177,8 +175,7 @@ class GateRecorder(PassFollower):
         if ("feature_before", item.site) in self._shapes:
             self._keep("feature_before", item, _spatial_mean(item, args[product.feature_operand]))
 
-    def after(self, item: SiteProduct, output: torch.Tensor) -> None:
-        """Read the feature map that a product makes."""
+    def _after(self, item: SiteProduct, output: torch.Tensor) -> None:
         if ("feature_after", item.site) in self._shapes:
             self._keep("feature_after", item, _spatial_mean(item, output))
 
@@ -190,7 +187,7 @@ class GateRecorder(PassFollower):
         if self._stops and self.complete and others_complete(self.network):
             raise _LastSite
 
-    def end_pass(self) -> None:
+    def _end_pass(self) -> None:
         """Publish the batch, whole or not at all."""
         caught = {key: joined(parts) for key, parts in self._parts.items()}
         if self._operations is not None:
