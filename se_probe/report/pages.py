@@ -130,7 +130,7 @@ def change_html(
 
     Tables are those of `change_sites`, `change_accuracy` and `change_detection`; `links` are files beside the page.
     """
-    first, model = sites.iloc[0], recording.provenance["model"]
+    first, model, number = sites.iloc[0], recording.provenance["model"], sites["condition"].nunique()
     changes = (
         "Shift is the mean over sites, in standard deviations of the plain images. AUC tells changed images from plain "
         "ones, 95 % limits in brackets."
@@ -144,7 +144,7 @@ def change_html(
         kind="changed images",
         title=f"{model['name']}: gates under change",
         lead=f"{model_line(model)}: the same {first['images']} images of {first['classes']} classes, plain and under "
-        f"{sites['condition'].nunique()} changes.",
+        f"{number} change{'s' * (number > 1)}.",
         sentences=sentences,
         figures=figures,
         sections=[

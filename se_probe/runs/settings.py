@@ -13,6 +13,7 @@ from se_probe.runs.shared_settings import (
     MOST_IMAGES,
     ArchitectureSettings,
     BatchSettings,
+    DeviceSettings,
     DrawSettings,
     ExecutionSettings,
     FastSettings,
@@ -247,7 +248,7 @@ class CompareSettings(FolderSettings):
     )
 
 
-class LookSettings(FolderSettings, MachineSettings, ArchitectureSettings, NetworkSettings):
+class LookSettings(FolderSettings, DeviceSettings, ArchitectureSettings, NetworkSettings):
     """Look at images of your own: what the network answers, which gates are unusual, what they do, where they look."""
 
     images: Sequence[str | Path] = option(

@@ -102,13 +102,18 @@ class DataSettings(Settings, panel=Panel.IMAGES, on_resume=OnResume.INPUT):
     seed: int = seed_option("Decides which images are taken where there are more, and which channels are shown.")
 
 
-class MachineSettings(Settings, panel=Panel.SPEED, on_resume=OnResume.FREE):
+class DeviceSettings(Settings, panel=Panel.SPEED, on_resume=OnResume.FREE):
+    """The device."""
+
+    device: str | None = option(default=None, help="torch device. Default: an accelerator if there is one, else cpu.")
+
+
+class MachineSettings(DeviceSettings, panel=Panel.SPEED, on_resume=OnResume.FREE):
     """The device, and the processes that decode images."""
 
     workers: int | None = option(
         default=None, help="Processes that decode images. Default: up to four.", least=0, most=1024
     )
-    device: str | None = option(default=None, help="torch device. Default: an accelerator if there is one, else cpu.")
 
 
 class BatchSettings(Settings, panel=Panel.SPEED, on_resume=OnResume.FREE):
