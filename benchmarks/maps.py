@@ -72,7 +72,7 @@ def ways(network: nn.Module, mapper: GateMapper, site: GateSite) -> dict[str, At
 def measure(
     network: nn.Module, mapper: GateMapper, site: GateSite, images: torch.Tensor, channels: Sequence[int]
 ) -> list[dict[str, object]]:
-    """Return a row a way: what masks by it do to the logits, and milliseconds a map."""
+    """Return one row per way: what masks by it do to the logits, and milliseconds per map."""
     blurred, rows = blur(images), []
     clean = mapper(images, {site.name: channels})[site.name]
     for name, way in ways(network, mapper, site).items():

@@ -77,7 +77,7 @@ def test_denoising(place):
     expected = -10 * np.log10(np.mean((output.clip(0, 1) - clean) ** 2))
     assert float(ablation.outcomes["clean_metric"][0]) == pytest.approx(expected, abs=1e-3)
     report = (place / "run" / "report.html").read_text(encoding="utf-8")
-    assert "Measured is psnr" in report
+    assert "The metric is psnr" in report
     assert "psnr, dB" in report
 
 

@@ -87,12 +87,12 @@ class Ablation:
 
     @cached_property
     def interventions(self) -> pd.DataFrame:
-        """A row an intervention: name, scope ("site", "cumulative", "stage", "sites"), sites, replacement."""
+        """One row per intervention: name, scope ("site", "cumulative", "stage", "sites"), sites, replacement."""
         return pd.DataFrame(self._attributes["interventions"], columns=["name", "scope", "sites", "replacement"])
 
     @cached_property
     def images(self) -> pd.DataFrame:
-        """A row an image measured: path, class, class_index (missing where the network has no such unit), wnid."""
+        """One row per image measured: path, class, class_index (missing where the network has no such unit), wnid."""
         table = pd.DataFrame({name: self._images[name].values for name in _IMAGE_ARRAYS})
         table = table.iloc[self._outcomes["place"].values].reset_index(drop=True)
         table["class_index"] = table["class_index"].astype("Int64").where(table["class_index"] >= 0)

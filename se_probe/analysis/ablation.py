@@ -17,7 +17,7 @@ def ablation_sites_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFra
     """Tabulate the cost of each intervention, with equal weights for classes and for the images of a class.
 
     Returns:
-        One row an intervention, in the order of the ablation. After `FACTS` come `images` and `classes` seen,
+        One row per intervention, in the order of the ablation. After `FACTS` come `images` and `classes` seen,
         `labelled` images, for whose class the network has a unit and which alone count for accuracy and NLL, and
         `unchanged`, the images with the same outputs as before (KL exactly 0). Then accuracies (shares) and NLL (nats)
         without and with the intervention, `clean_top1`, `changed_top1` …; the change, `top1_change`, `top5_change` and
@@ -25,7 +25,7 @@ def ablation_sites_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFra
         of images with the same first choice; each with its 95 % limits `…_ci_low` and `…_ci_high`, for other images of
         these same classes, NaN where their spread is unknown (see `outcomes.estimate`). `nll_p`: paired sign-flip test
         that NLL does not change; `nll_p_holm`: adjusted over single sites, NaN for other scopes. `estimators` in words
-        and `gates_from`, the recording with the mean gates. With the user's own measure `clean_metric`,
+        and `gates_from`, the recording with the mean gates. With the user's metric `clean_metric`,
         `changed_metric`, `metric_change` and `metric_p` replace these, in its unit, with `metric` (its name), `unit`
         and `lower_is_better`; `labelled` are the images that have a value, `unchanged` those with the same value.
 
@@ -82,8 +82,8 @@ def ablation_classes_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataF
 def with_savings(table: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     """Add `parameters_saved` and `multiply_adds_saved` by removing the gate paths that an intervention replaces.
 
-    `costs` has a row a site with `site`, `parameters` and `multiply_adds`. NaN where the replacement still needs the
-    gate path, or a site is not in `costs`.
+    `costs` has one row per site with `site`, `parameters` and `multiply_adds`. NaN where the replacement still needs
+    the gate path, or a site is not in `costs`.
     """
     by_site = costs.set_index("site")
     constant = table["replacement"].str.split(":").str[0].isin(SAVING)
@@ -98,7 +98,7 @@ def site_importance(table: pd.DataFrame, specificity: pd.DataFrame) -> pd.DataFr
 
     `table` holds rows of `ablation_sites_table` with one replacement, `specificity` is the table of `site_specificity`:
     its `site`, `stage`, `between_class_sd`, `omega_squared` with `ci_low` and `ci_high`, and `verdict`, beside
-    `nll_change` and `top1_change`, or the change of the user's own measure, with limits.
+    `nll_change` and `top1_change`, or the change of the user's metric, with limits.
     """
     own = OWN in table
     changed = [OWN] if own else ["nll", "top1"]
@@ -151,6 +151,6 @@ def _measured(changes: Changes, label: int | None, seed: int) -> dict[str, Float
 
 
 def _own(changes: Changes) -> dict[str, str | bool]:
-    """Columns that describe the user's own measure."""
+    """Columns that describe the user's metric."""
     cost = changes.cost
     return {} if cost == NLL else {OWN: cost.name, "unit": cost.unit, "lower_is_better": cost.lower_is_better}

@@ -18,7 +18,7 @@ from se_probe.errors import SeProbeError
 def split_attention(recording: RecordingLike) -> pd.DataFrame:
     """Mean attention of every branch (radix split) of every site, over all classes with equal weights.
 
-    One row a site and branch: `site`, `stage`, `block`, `activation`, `branches`, `branch`; `mean` over classes and
+    One row per site and branch: `site`, `stage`, `block`, `activation`, `branches`, `branch`; `mean` over classes and
     channels; `channel_sd`, the unbiased standard deviation between the means of channels; `between_class_sd` as in all
     tables. A softmax over R branches has the mean 1/R over them.
     """
@@ -35,7 +35,7 @@ def split_attention(recording: RecordingLike) -> pd.DataFrame:
 def split_entropy(recording: GateRecording) -> pd.DataFrame:
     """Entropy of the attention over branches of every site, over images of the chosen classes.
 
-    One row a site: `site`, `stage`, `block`, `activation`, `branches`; `entropy`, over log R, mean over images and
+    One row per site: `site`, `stage`, `block`, `activation`, `branches`; `entropy`, over log R, mean over images and
     channels with equal weights for classes (1: even, 0: one branch has all); `entropy_sd`, the standard deviation of an
     image's mean; `entropy_of_mean`, that of the mean attention over images, which is higher where the choice depends on
     the image. NaN where branches do not compete.
@@ -61,7 +61,7 @@ def cardinal_groups(recording: RecordingLike, cardinality: Mapping[str, int] | N
     `cardinality` gives the number K of groups of each site, whose channels are group by group. Other sites are one
     group, with `groups_known` False.
 
-    One row a site, branch and group: `site`, `stage`, `block`, `activation`, `branches`, `branch`, `group`, `groups`,
+    One row per site, branch and group: `site`, `stage`, `block`, `activation`, `branches`, `branch`, `group`, `groups`,
     `groups_known`, `channels`, `mean`; `between_class_sd` and `within_class_sd`, as in all tables; `omega_squared`, the
     share of the variance that lies between classes, pooled over channels. Spreads and shares are those of the classes
     with two images or more.

@@ -52,9 +52,9 @@ def change_sites(recordings: Changes, *, seed: int = 0) -> pd.DataFrame:
 
     `recordings` are by label, the plain images under `PLAIN`.
 
-    A row a change and site: `CONDITION`; `site`, `stage`, `block`, `depth` (0 … 1), `images`, `classes`. `moved`, the
-    mean over images and channels of the absolute difference to the same image's gate, in gate units, classes with equal
-    weights, with 95 % limits (studentized bootstrap over images, or over classes where there are ten); `sd`, the
+    One row per change and site: `CONDITION`; `site`, `stage`, `block`, `depth` (0 … 1), `images`, `classes`. `moved`,
+    the mean over images and channels of the absolute difference to the same image's gate, in gate units, classes with
+    equal weights, with 95 % limits (studentized bootstrap over images, or over classes where there are ten); `sd`, the
     standard deviation of the plain images' gates over images, root mean square over channels; `moved_sd`, `moved` over
     `sd`, with the same limits over the same `sd`. `pattern_p` of the test that no channel's mean moves
     (`pattern_test`), `pattern_p_holm` over the sites of a change, and `pattern`: "moves" where that is below 0.05 and
@@ -121,9 +121,9 @@ def _level_shifts(values: pd.DataFrame, rows: pd.DataFrame, sites: Sequence[Site
 def change_channels(recordings: Changes) -> pd.DataFrame:
     """Measure how far a change moves every channel, on average over images, classes with equal weights.
 
-    A row a change, site, branch and channel: `CONDITION`, `site`, `branch`, `channel`; `shift` in gate units with its
-    95 % limits over images of these classes (normal, stratified by class), not corrected for their number; `sd` over
-    the plain images, and `shift_sd`, `shift` over `sd` (NaN where the plain gate does not move).
+    One row per change, site, branch and channel: `CONDITION`, `site`, `branch`, `channel`; `shift` in gate units with
+    its 95 % limits over images of these classes (normal, stratified by class), not corrected for their number; `sd`
+    over the plain images, and `shift_sd`, `shift` over `sd` (NaN where the plain gate does not move).
     """
     rows, plain = matched_images(recordings, verb="change"), recordings[PLAIN]
     labels, tables = _labels(rows), []
@@ -144,7 +144,7 @@ def change_channels(recordings: Changes) -> pd.DataFrame:
 def change_accuracy(recordings: Changes, *, seed: int = 0) -> pd.DataFrame:
     """Compare the network's answers on the same images, plain and changed.
 
-    A row a change: `CONDITION`, `images`, `labelled` (images whose class the network has a unit for); over these,
+    One row per change: `CONDITION`, `images`, `labelled` (images whose class the network has a unit for); over these,
     classes with equal weights, `plain_top1`, `top1`, `top1_change` with 95 % limits (`flip_interval`), `p` of the
     sign-flip test and `p_holm` over changes; over all images `agreement`, the share of images that keep their first
     choice, with limits (`share_interval`). NaN where there is no such image.
@@ -196,10 +196,10 @@ def change_detection(recordings: Changes, energies: Mapping[str, pd.Series]) -> 
 
     Recordings have the squeeze captured where sites have one; energies are by path.
 
-    A row a change, score and site (`ALL_SITES` for scores of the output too): `CONDITION`, `score`, `site`, `images`,
-    `auc`, `auc_ci_low`, `auc_ci_high`; for gates also `minus_softmax`, `minus_energy` and `minus_pooled`, the AUC less
-    that of the other score (the last at the same site), with limits. Limits are for another draw of images of these
-    classes.
+    One row per change, score and site (`ALL_SITES` for scores of the output too): `CONDITION`, `score`, `site`,
+    `images`, `auc`, `auc_ci_low`, `auc_ci_high`; for gates also `minus_softmax`, `minus_energy` and `minus_pooled`, the
+    AUC less that of the other score (the last at the same site), with limits. Limits are for another draw of images of
+    these classes.
     """
     rows = matched_images(recordings, verb="change")
     scores = {key: _scores(recordings, key, rows, energies[key]) for key in recordings}
@@ -208,7 +208,7 @@ def change_detection(recordings: Changes, energies: Mapping[str, pd.Series]) -> 
 
 
 def _scores(recordings: Changes, key: str, rows: pd.DataFrame, energies: pd.Series) -> pd.DataFrame:
-    """Scores of the images under a condition: a row an image, columns (score, site)."""
+    """Scores of the images under a condition: one row per image, columns (score, site)."""
     found: dict[tuple[str, str], Floats] = {}
     for name, signal in ((GATES, "gate"), (POOLED, "squeeze")):
         if signal in recordings[PLAIN].signals:
@@ -321,7 +321,7 @@ def _detection_sentence(detection: pd.DataFrame) -> str:
 
 
 def change_summary(sites: pd.DataFrame, accuracy: pd.DataFrame, detection: pd.DataFrame) -> Summary:
-    """Summarise a run of changes: its sentences, then a line a change. There is no command to suggest.
+    """Summarise a run of changes: its sentences, then one line per change. There is no command to suggest.
 
     Args:
         sites: the table of `change_sites`.

@@ -46,13 +46,13 @@ class Comparison:
     Attributes:
         runs: labels of the runs, in the order given.
         shared: the images and classes of the comparison.
-        sites: one row a run and site: `depth`, 0 … 1; the facts of `site_facts`; `specificity`, ω², with
+        sites: one row per run and site: `depth`, 0 … 1; the facts of `site_facts`; `specificity`, ω², with
             `specificity_ci_low` and `specificity_ci_high`, over all shared classes (`specificity_over` is "classes",
             limits for another draw of classes) or, where these are too few, the chosen ones ("images", another draw of
             images); and columns of `site_health`.
-        alignment: one row a pair of runs, site of the first and site of the other: `cka` and `rsa`, and the
+        alignment: one row per pair of runs, site of the first and site of the other: `cka` and `rsa`, and the
             depth, spread in gate units and verdict of both sites as `first_…` and `other_…`.
-        matches: one row a run, other run and site: the other's site with the highest CKA, with `cka`, `cka_ci_low`,
+        matches: one row per run, other run and site: the other's site with the highest CKA, with `cka`, `cka_ci_low`,
             `cka_ci_high`, `rsa`, `rsa_ci_low`, `rsa_ci_high`, and the facts of both sites. The highest of many is
             biased upwards, which the limits do not allow for.
     """
@@ -185,7 +185,7 @@ def _with_facts(table: pd.DataFrame, sites: pd.DataFrame, *sides: str) -> pd.Dat
 
 
 def comparison_summary(comparison: Comparison) -> Summary:
-    """Summarise a comparison: states of the gates, spread of class means, similarity; then a line a run and a pair."""
+    """Summarise a comparison: states of the gates, spread of class means, similarity; one line per run and per pair."""
     runs, pairs = comparison.sites.groupby("run", sort=False), comparison.matches.groupby(["run", "other"], sort=False)
     return Summary(
         (_states(comparison), _spreads(comparison), _likeness(comparison)),

@@ -35,7 +35,7 @@ def image_covariates(pixels: NDArray[np.floating]) -> pd.DataFrame:
     """Measure brightness, contrast and mean colour of images `(image, 3, height, width)`, RGB from 0 to 1.
 
     Returns:
-        One row an image: `brightness`, mean luma; `contrast`, its standard deviation over pixels; `red_green`, mean of
+        One row per image: `brightness`, mean luma; `contrast`, its standard deviation over pixels; `red_green`, mean of
         red less green; `blue_yellow`, mean of blue less the mean of red and green. All are in units of the pixel.
     """
     values = np.asarray(pixels, dtype=np.float64)
@@ -60,12 +60,12 @@ def site_covariates(
 
     Args:
         recording: the recording.
-        covariates: a row for each image whose gates were kept, by its number in the recording; a column a covariate,
+        covariates: one row per image whose gates were kept, by its number in the recording; one column per covariate,
             such as those of `image_covariates`.
         sites: names of the sites; None: all.
 
     Returns:
-        One row a site. After the facts of `site_facts`: `chosen_images`; `explained`, the share of all covariates
+        One row per site. After the facts of `site_facts`: `chosen_images`; `explained`, the share of all covariates
         together, and `explained_by_…`, that of each group of `GROUPS` alone. Shares are adjusted R², pooled over
         channels and centred on 0 where covariates explain nothing. Those of groups do not add up, because covariates
         are correlated.
@@ -101,12 +101,13 @@ def _rows_of(covariates: pd.DataFrame, images: NDArray[np.int64]) -> pd.DataFram
 
 
 def read_factors(path: str | Path, images: pd.DataFrame) -> pd.DataFrame:
-    """Read the factors of recorded images from a CSV file: one row an image, indexed as `images`, a column a factor.
+    """Read the factors of recorded images from a CSV file: one row per image, indexed as `images`, one column per
+    factor.
 
     Args:
         path: the file: a column `path`, an image's path as in the recording or its file name where that is unique, and
-            a column a factor, of numbers or of text as categories. Columns `hue.sin` and `hue.cos` are two columns of
-            one factor, `hue`.
+            one column per factor, of numbers or of text as categories. Columns `hue.sin` and `hue.cos` are two columns
+            of one factor, `hue`.
         images: the recording's table of images, with `path`.
 
     Raises:
@@ -117,14 +118,14 @@ def read_factors(path: str | Path, images: pd.DataFrame) -> pd.DataFrame:
         table = pd.read_csv(path, dtype={FILE_COLUMN: str}, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise SeProbeError(
-            f"{path} cannot be read as CSV ({error}); expected a column path and a column a factor"
+            f"{path} cannot be read as CSV ({error}); expected a column path and one column per factor"
         ) from error
     if FILE_COLUMN not in table or len(table.columns) < 2:
         found = ", ".join(map(str, table.columns))
-        raise SeProbeError(f"{path} has the columns {found}; expected path, and a column a factor")
+        raise SeProbeError(f"{path} has the columns {found}; expected path, and one column per factor")
     repeated = table[FILE_COLUMN][table[FILE_COLUMN].duplicated()]
     if len(repeated):
-        raise SeProbeError(f"{path} names {repeated.iloc[0]} more than once; expected a row an image")
+        raise SeProbeError(f"{path} names {repeated.iloc[0]} more than once; expected one row per image")
     rows = table.set_index(FILE_COLUMN)
     names = images["path"].map(lambda name: Path(name).name)
     keys = images["path"] if images["path"].isin(rows.index).any() or names.duplicated().any() else names
@@ -155,9 +156,9 @@ def factor_tables(
     `factors` are those of `read_factors`, for each image whose gates were kept; p is from `permutations` of the images
     within classes.
 
-    `site_factors.csv`: one row a site and factor, `share` pooled over channels, and the row "all factors" for all
-    together. `channel_factors.csv.gz`: one row a site, branch, channel and factor, with `share`, `p` (permutation) and
-    `q` (false-discovery adjusted over the channels of a site). Shares are adjusted R², centred on 0 where a factor
+    `site_factors.csv`: one row per site and factor, `share` pooled over channels, and the row "all factors" for all
+    together. `channel_factors.csv.gz`: one row per site, branch, channel and factor, with `share`, `p` (permutation)
+    and `q` (false-discovery adjusted over the channels of a site). Shares are adjusted R², centred on 0 where a factor
     explains nothing. They add up only where factors are independent.
     """
     names = [str(column).split(".", 1)[0] for column in factors]

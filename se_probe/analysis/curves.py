@@ -97,7 +97,7 @@ def select_classes(moments: xr.Dataset, names: Sequence[str] | None) -> xr.Datas
 
 
 def as_table(statistics: xr.Dataset) -> pd.DataFrame:
-    """Labelled statistics with a row a class, branch and channel; branch 0 where none compete."""
+    """Labelled statistics with one row per class, branch and channel; branch 0 where none compete."""
     if "branch" not in statistics.dims:
         statistics = statistics.expand_dims(branch=[0])
     return statistics.to_dataframe(dim_order=["class", "branch", "channel"]).reset_index()
@@ -127,7 +127,7 @@ def excitation_curves(
         seed: seed of the sampled channels.
 
     Returns:
-        One row a site, branch, channel and class (`CURVE_COLUMNS`): `branch` is 0 where none compete, `position` is
+        One row per site, branch, channel and class (`CURVE_COLUMNS`): `branch` is 0 where none compete, `position` is
         the channel's position on the x axis, `role` is "class" or "reference" (all classes), `std` is over images.
 
     Raises:
@@ -199,7 +199,7 @@ def class_table(recording: RecordingLike, classes: Sequence[str] | None = None) 
 
 
 def site_table(recording: RecordingLike) -> pd.DataFrame:
-    """One row a site, in network order: its facts, the mean of its gates and their spreads.
+    """One row per site, in network order: its facts, the mean of its gates and their spreads.
 
     After the site's facts come `classes` and `images` seen; `mean`, over classes with equal weights and over channels
     (of all branches); `channel_sd`, the unbiased standard deviation between the means of channels; `between_class_sd`

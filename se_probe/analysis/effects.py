@@ -1,4 +1,4 @@
-"""Effects of channels: agreement of first order with replacement, effects on classes, and their concentration.
+"""Effects of channels: agreement of first-order effects with exact replacement, effects on classes, concentration.
 
 Effects are the signal "effect" of a recording (see `se_probe.recording.effects`). Sites at which first-order effects do
 not agree with exact replacement are listed in `effect_agreement` and left out of everything else.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from se_probe.recording import Recording
 
 MOST_ROWS = 500_000
-"""Rows up to which `channel_effects` has every class; above, the chosen ones."""
+"""Up to this many rows `channel_effects` lists every class; beyond it, only the chosen ones."""
 SAMPLE, AGREEMENT = "effect_sample.csv", "effect_agreement.csv"
 OF_SITES, OF_CHANNELS, OF_CLASSES = "effect_sites.csv", "effect_channels.csv.gz", "channel_effects.csv.gz"
 OVERALL = "effect_overall.csv"
@@ -67,7 +67,7 @@ def effect_sample(recording: Recording) -> pd.DataFrame:
 
 
 def effect_agreement(recording: Recording) -> pd.DataFrame:
-    """Agreement of first-order effects with exact replacement, a row a site.
+    """Agreement of first-order effects with exact replacement, one row per site.
 
     Columns: `site`; `images` and `channels`, the number of channels replaced in each; `correlation`, `slope` of the
     exact on the first-order effect, `rmse` in units of the outcome; `holds`, see `stats.effects.Agreement`.
@@ -110,7 +110,7 @@ def _class_rows(moments: SiteMoments, names: set[str] | None) -> pd.DataFrame:
 
 
 def _six_digits(values: Floats) -> Floats:
-    """Round to six significant digits, which halve the file."""
+    """Round to six significant digits, which halves the file."""
     flat = values.ravel()
     size = np.floor(np.log10(np.abs(flat), where=np.abs(flat) > 0, out=np.zeros(flat.size)))
     scale = 10.0 ** (5 - size)

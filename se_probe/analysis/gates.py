@@ -130,8 +130,8 @@ def site_gates(recording: GateRecording, site: SiteLike) -> SiteGates:
     gates = recording.gates(site.name).compute()
     if not gates.sizes["image"]:
         raise SeProbeError(
-            f"site {site.name} has gates of no image; expected images of {', '.join(recording.chosen)}, "
-            "record some of them with --classes"
+            f"site {site.name} has no gates of any image; expected images of {', '.join(recording.chosen)}; "
+            "record some with --classes"
         )
     classes = gates["class"].to_numpy().astype(str)
     names = [name for name in recording.chosen if name in set(classes)]
@@ -145,7 +145,7 @@ def image_numbers(gates: xr.DataArray) -> NDArray[np.int64]:
 
 
 def columns_of(site: SiteLike) -> pd.DataFrame:
-    """One row a column of a site: `site`, `branch`, `channel`."""
+    """One row per column of a site: `site`, `branch`, `channel`."""
     branch, channel = np.divmod(np.arange(site.branches * site.channels), site.channels)
     return pd.DataFrame({"site": site.name, "branch": branch, "channel": channel})
 
@@ -195,7 +195,7 @@ def class_spreads(parts: Components, classes: int) -> dict[str, float]:
 
 
 def channel_gates(recording: GateRecording, site: str, channel: int, branch: int = 0) -> pd.DataFrame:
-    """Gate of every image of the chosen classes in one channel of a site, one row an image, classes in their order.
+    """Gate of every image of the chosen classes in one channel of a site, one row per image, classes in their order.
 
     Columns: `site`, `activation`, `branch`, `channel`, `class`, `image`, its row in the recording's table of images,
     and `gate`. An unknown site, channel or branch is refused.

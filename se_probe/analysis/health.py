@@ -25,7 +25,7 @@ def channel_health(recording: GateRecording, sites: Sequence[str] | None = None)
     """Measure the state of every channel of `sites` (None: all).
 
     Returns:
-        One row a site, branch and channel: the facts of `channel_facts`, with `state`; `mean_gate` and `sd` over
+        One row per site, branch and channel: the facts of `channel_facts`, with `state`; `mean_gate` and `sd` over
         images, of all classes seen with equal weights; over the images of the chosen classes `open_share` and
         `closed_share`, the shares with a gate of at least `OPEN` and at most `CLOSED` (NaN for unbounded gates), and
         `entropy` of the attention over branches (NaN without softmax).
@@ -41,10 +41,10 @@ def site_health(recording: GateRecording, sites: Sequence[str] | None = None) ->
     """Measure the state of `sites` (None: all).
 
     Returns:
-        One row a site. After the facts of `site_facts`, with `verdict`: `mean_gate`, mean gate over channels; `sd` over
-        images, root mean square over channels; `dynamic`, `open`, `closed`, `constant`, the shares of channels in each
-        state ("closed" are the dead ones). Over the images of the chosen classes, with equal weights for classes and
-        standard errors over images: `open_share` and `closed_share` of all gates, `entropy` over branches. Last
+        One row per site. After the facts of `site_facts`, with `verdict`: `mean_gate`, mean gate over channels; `sd`
+        over images, root mean square over channels; `dynamic`, `open`, `closed`, `constant`, the shares of channels in
+        each state ("closed" are the dead ones). Over the images of the chosen classes, with equal weights for classes
+        and standard errors over images: `open_share` and `closed_share` of all gates, `entropy` over branches. Last
         `effective_rank` of the gates of these images and the highest it could be, `effective_rank_limit`.
 
     Raises:

@@ -26,7 +26,7 @@ class Masked:
 def map_faithfulness(masked: Mapping[str, Masked]) -> pd.DataFrame:
     """Changes of a gate's logit when pixels are masked where its map is highest or lowest.
 
-    One row a site: `site`, `images`, `channels`; `logit_sd`, the standard deviation of the logits over images (root
+    One row per site: `site`, `images`, `channels`; `logit_sd`, the standard deviation of the logits over images (root
     mean square over channels), for scale; `highest`, `lowest` and `random`, mean change of the logit;
     `highest_minus_random` with `highest_ci_low` and `highest_ci_high`, and the same for `lowest`: paired differences,
     channels averaged within an image, Student's t over images at 95 %; `better_than_random`, whether by both intervals

@@ -34,22 +34,22 @@ class AblationLike(Protocol):
 
     @property
     def interventions(self) -> pd.DataFrame:
-        """A row an intervention: `name`, `scope`, `sites` (comma-joined, in network order), `replacement`."""
+        """One row per intervention: `name`, `scope`, `sites` (comma-joined, in network order), `replacement`."""
 
     @property
     def images(self) -> pd.DataFrame:
-        """A row an image: `path`, `class`, `class_index`."""
+        """One row per image: `path`, `class`, `class_index`."""
 
     @property
     def outcomes(self) -> xr.Dataset:
         """`top1`, `top5`, `nll`, `kl`, `agree` (intervention, image); `clean_top1`, …, `labelled` (image).
 
-        With the user's own measure, described by `provenance["metric"]`: `metric`, `clean_metric`, `labelled`.
+        With the user's metric, described by `provenance["metric"]`: `metric`, `clean_metric`, `labelled`.
         """
 
 
 OWN = "metric"
-"""The user's own measure in tables, whatever its name."""
+"""The user's metric in tables, whatever its name."""
 KINDS = {"top1": "flip", "top5": "flip", "nll": "change", "kl": "size", "agreement": "share", OWN: "change"}
 """The values that a measure takes for an image, which decide its interval: −1, 0 or 1 ("flip"), any number ("change"),
 0 or more with a long tail ("size"), 0 or 1 ("share")."""
@@ -132,13 +132,13 @@ class Changes:
     """Changes of every image under every intervention.
 
     Attributes:
-        interventions: the columns `FACTS`, a row an intervention.
+        interventions: the columns `FACTS`, one row per intervention.
         classes: names of the classes, in the order of the images.
         labels: class of each image, an index of `classes`.
         labelled: whether the network has a unit for the class of each image.
         values: `(image, intervention)` of each measure: changes of top-1, top-5 and NLL, KL in nats, agreement as 0 or
-            1, or the change of the user's own measure; NaN where the measure needs a label and the image has none.
-        clean: top-1, top-5 and NLL, or the user's own measure, of the untouched network, `(image,)`, NaN likewise.
+            1, or the change of the user's metric; NaN where the measure needs a label and the image has none.
+        clean: top-1, top-5 and NLL, or the user's metric, of the untouched network, `(image,)`, NaN likewise.
         cost: the measure of harm.
     """
 

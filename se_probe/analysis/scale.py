@@ -58,8 +58,8 @@ def site_value(gates: xr.DataArray, site: SiteLike) -> xr.DataArray:
 def image_values(recordings: Scales) -> pd.DataFrame:
     """Values of each image of the chosen classes at each scale, for the images that every scale has.
 
-    One row a scale, site and image: `scale`, `path`, `class`, `SITE_COLUMNS`, `value` (`site_value`), and `change`, the
-    mean over branches and channels of the absolute difference to the same image's gates at the smallest scale.
+    One row per scale, site and image: `scale`, `path`, `class`, `SITE_COLUMNS`, `value` (`site_value`), and `change`,
+    the mean over branches and channels of the absolute difference to the same image's gates at the smallest scale.
     """
     rows = matched_images(recordings)
     first = recordings[min(recordings)]
@@ -78,9 +78,9 @@ def image_values(recordings: Scales) -> pd.DataFrame:
 def response(values: pd.DataFrame) -> pd.DataFrame:
     """Means over images of `image_values` by site and scale, classes with equal weights.
 
-    A row a site and scale: the columns of `SITE_COLUMNS`, `scale`, `images`, and `value` and `change` with their 95 %
-    limits over images of these classes, `…_ci_low` and `…_ci_high` (stratified by class, normal; NaN where a class has
-    one image).
+    One row per site and scale: the columns of `SITE_COLUMNS`, `scale`, `images`, and `value` and `change` with their 95
+    % limits over images of these classes, `…_ci_low` and `…_ci_high` (stratified by class, normal; NaN where a class
+    has one image).
     """
     keys = [*SITE_COLUMNS, "scale"]
     columns = ["value", "change"]
@@ -98,7 +98,7 @@ def response(values: pd.DataFrame) -> pd.DataFrame:
 
 
 def class_values(recordings: Scales) -> pd.DataFrame:
-    """`site_value` of the mean gates of every class seen, a row a scale, site and class.
+    """`site_value` of the mean gates of every class seen, one row per scale, site and class.
 
     Columns: those of `SITE_COLUMNS`, `scale`, `class`, `class_index`, `images`, `value`, and its 95 % limits over
     images, `ci_low` and `ci_high`, NaN for classes whose gates were not kept. Sites of the quantity `NONE` are left
@@ -129,7 +129,7 @@ def _class_errors(recording: Recording, site: SiteLike) -> pd.Series:
 def example_values(recordings: Scales, values: pd.DataFrame, paths: Sequence[str], points: int = 16) -> pd.DataFrame:
     """Values of the images at `paths` for their figure, with about `points` channels; `values` are `image_values`.
 
-    One row a value: `path`, `class`, `scale`, `part`, `site`, `kernels`, `channel`, `site_channels`, `value`. Part
+    One row per value: `path`, `class`, `scale`, `part`, `site`, `kernels`, `channel`, `site_channels`, `value`. Part
     "channels": attention of the larger kernel at `middle_unit`, for every nth channel, n = channels / `points` (the
     paper's every 16th of 256). Part "units": the `ATTENTION` of `values` at `stage_ends`; it has no channel.
     """

@@ -35,7 +35,7 @@ def shift_tests(values: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     `values` is the table of `image_values`. Differences are taken within images, averaged with equal weights for
     classes, and tested by flipping signs (`sign_flip_test`) of the units of `strata`.
 
-    One row a pair of scales and site: `SITE_COLUMNS`, `from_scale`, `to_scale`, `images`, `classes`; `sd`, the spread
+    One row per pair of scales and site: `SITE_COLUMNS`, `from_scale`, `to_scale`, `images`, `classes`; `sd`, the spread
     over images of the value at the first scale; `risen`, the share of images whose value rose; `effect` with `ci_low`
     and `ci_high` (95 %, in gate units), `p`, `p_holm` (over the sites of a pair of scales), `resampling_unit` ("class"
     or "image") and `verdict`: "cannot be judged" with too few units for any significant result, or no larger kernel;
@@ -80,7 +80,7 @@ def _pair_tests(values: pd.DataFrame, pair: tuple[float, float], seed: int) -> p
 def shift_estimates(
     differences: pd.DataFrame, classes: pd.Series, quantities: pd.Series, seed: int = 0
 ) -> pd.DataFrame:
-    """Test whether paired differences `(image, site)` are 0 on average: `ESTIMATES`, a row a site.
+    """Test whether paired differences `(image, site)` are 0 on average: `ESTIMATES`, one row per site.
 
     `classes` is the class of each image, `quantities` are `ATTENTION` or `GATE` for each site.
     """
@@ -123,7 +123,7 @@ def scale_summary(tests: pd.DataFrame) -> Summary:
     """Summarise rows of `shift_tests` on one pair of scales (see `overall_shifts`).
 
     Up to three sentences: what cannot be judged, what moves where, the claim of the SKNet paper, the largest shift;
-    then a line a site. No command is suggested.
+    then one line per site. No command is suggested.
     """
     judged = tests[tests["verdict"] != UNJUDGED]
     sentences = [

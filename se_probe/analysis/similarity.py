@@ -64,7 +64,7 @@ def cluster_classes(similarity: xr.Dataset) -> Clustering:
 
 
 def pair_table(similarity: xr.Dataset, clustering: Clustering) -> pd.DataFrame:
-    """The matrices of `class_similarity` as one row a pair of classes, each pair in both directions.
+    """The matrices of `class_similarity` as one row per pair of classes, each pair in both directions.
 
     After `class` and `other` come their positions `row` and `column` among the leaves of `clustering`.
     """
@@ -86,7 +86,7 @@ def clustered_class_means(
 ) -> pd.DataFrame:
     """Mean gate of classes in sampled channels of a site, ordered by clustering, or with rows in a given `order`.
 
-    One row a class, branch and channel: `site`, `activation`, `site_channels`, `class`, `branch`, `channel`, `mean`,
+    One row per class, branch and channel: `site`, `activation`, `site_channels`, `class`, `branch`, `channel`, `mean`,
     and the positions `row` and `column` of the class and the channel in an average-linkage clustering by the root mean
     square difference of their means.
     """
@@ -128,10 +128,10 @@ def site_similarity(
         seed: seed of the random numbers.
 
     Returns:
-        One row a site. After the facts of `site_facts`, over all pairs of classes: the mean `correlation` of their mean
-        gates and the root mean square `distance` in gate units, with jackknife errors over classes; `true_distance`,
-        the distance without noise (0 where noise explains it all); `cophenetic`, the fit of a tree to the distances.
-        Then the rank correlation of distances with those in the hierarchy, `hierarchy_correlation`, with
+        One row per site. After the facts of `site_facts`, over all pairs of classes: the mean `correlation` of their
+        mean gates and the root mean square `distance` in gate units, with jackknife errors over classes;
+        `true_distance`, the distance without noise (0 where noise explains it all); `cophenetic`, the fit of a tree to
+        the distances. Then the rank correlation of distances with those in the hierarchy, `hierarchy_correlation`, with
         `hierarchy_ci_low`, `hierarchy_ci_high`, Mantel's `hierarchy_p` and `hierarchy_p_holm` over sites, for
         `hierarchy_classes` classes; NaN where too few are in the hierarchy.
 

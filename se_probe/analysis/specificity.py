@@ -41,7 +41,7 @@ def channel_specificity(
         seed: seed of the random numbers.
 
     Returns:
-        One row a site, branch and channel. First the facts of `channel_facts` (`between_class_sd`, `within_class_sd`
+        One row per site, branch and channel. First the facts of `channel_facts` (`between_class_sd`, `within_class_sd`
         in gate units, `state`). Over all classes seen: `omega_squared` with `ci_low` and `ci_high` (another draw of as
         many classes); `f`, `p` and `q` of `anova_type_test` (q: false-discovery adjusted over the site's channels);
         `best_class`; `selectivity` and `d_prime` with their errors and `selectivity_null` and `d_prime_null`, their
@@ -72,7 +72,7 @@ def site_specificity(
         seed: seed of the random numbers.
 
     Returns:
-        One row a site. After the facts of `site_facts`, over all classes seen: `omega_squared`, the sum over channels
+        One row per site. After the facts of `site_facts`, over all classes seen: `omega_squared`, the sum over channels
         of the variance between classes over the sum of the total variance, so that a channel counts by how much it
         moves; `ci_low` and `ci_high` for another draw of as many classes and their images; `significant_share`, the
         share of channels that depend on the class with a false-discovery rate of `DISCOVERY_RATE`, among the
@@ -184,7 +184,7 @@ def site_decodability(
         seed: seed of the random numbers.
 
     Returns:
-        One row a site. After the facts of `site_facts`: `chosen_classes`, `chosen_images`, `test_folds`; `accuracy`,
+        One row per site. After the facts of `site_facts`: `chosen_classes`, `chosen_images`, `test_folds`; `accuracy`,
         balanced accuracy on images held out, with `ci_low` and `ci_high`, and `chance`. NaN for fewer than two classes,
         or a class with one image.
 

@@ -23,9 +23,9 @@ def step_sites(recordings: Mapping[str, Recording], steps: Mapping[str, float], 
 
     Recordings are by label, two or more, in the order of steps.
 
-    A row a step and site: `label`, `step`, and the columns of `Comparison.sites` (`site`, `depth`, `mean_gate`, `sd`,
-    `dynamic`, `open`, `closed`, `constant`, `verdict`, `specificity` with its limits, …); where effects were captured,
-    `effect`, the mean absolute effect over images and channels.
+    One row per step and site: `label`, `step`, and the columns of `Comparison.sites` (`site`, `depth`, `mean_gate`,
+    `sd`, `dynamic`, `open`, `closed`, `constant`, `verdict`, `specificity` with its limits, …); where effects were
+    captured, `effect`, the mean absolute effect over images and channels.
     """
     shared, tables = shared_images(recordings), []
     for label, recording in recordings.items():
@@ -41,8 +41,8 @@ def step_sites(recordings: Mapping[str, Recording], steps: Mapping[str, float], 
 def step_events(sites: pd.DataFrame) -> pd.DataFrame:
     """Find the first step at which the gates of each site hardly depend on the image.
 
-    A row a site: `site`, `first_step` and `first_label` (missing where there is none), the `verdict` there, and whether
-    the site was live at an earlier step (`live_before`) and at a later one (`live_after`).
+    One row per site: `site`, `first_step` and `first_label` (missing where there is none), the `verdict` there, and
+    whether the site was live at an earlier step (`live_before`) and at a later one (`live_after`).
     """
     rows = []
     for site, table in sites.groupby("site", sort=False):
@@ -80,12 +80,12 @@ def step_sentences(sites: pd.DataFrame, events: pd.DataFrame, accuracy: pd.DataF
     number = len(events)
     if len(fallen):
         groups = fallen.groupby(["verdict", "first_label"], sort=False)["site"]
-        parts = [f"{verdict} at {label} {', '.join(names)}" for (verdict, label), names in groups]
+        parts = [f"{', '.join(names)} {verdict} at {label}" for (verdict, label), names in groups]
         stopped = f"The gates of {len(fallen)} of {number} sites stop depending on the image: {'; '.join(parts)}"
     else:
         stopped = f"The gates of no site that was live stop depending on the image ({number} sites)"
     if len(always):
-        stopped += f"; those of {', '.join(always['site'])} hardly do at the first step"
+        stopped += f"; those of {', '.join(always['site'])} hardly depend on it at the first step"
     spread = sites.groupby("label", sort=False)["sd"].median()
     share = sites.groupby("label", sort=False)["specificity"].median()
     sentences = [

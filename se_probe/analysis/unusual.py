@@ -24,7 +24,7 @@ class UnusualGates:
     """Gates of some images compared with those of a recording.
 
     Attributes:
-        table: one row an image, site, branch and channel, the most unusual of each image first: `image` (from 0),
+        table: one row per image, site, branch and channel, the most unusual of each image first: `image` (from 0),
             `site`, `branch`, `channel`, `gate`, `mean` and `sd` (of all classes of the recording with equal weights),
             and `deviation`, the gate less the mean in standard deviations; missing where `sd` is below `STATIC_SD`.
         count: gates of each image beyond `THRESHOLD` standard deviations, `(image,)`.
@@ -66,8 +66,8 @@ def unusual_gates(recording: GateRecording, gates: Mapping[str, ArrayLike]) -> U
         values = values.reshape(len(values), -1)
         if values.shape[1] != len(moments.mean):
             raise SeProbeError(
-                f"{site.name} has {values.shape[1]} gates an image; expected the {len(moments.mean)} of the recording: "
-                "record this network."
+                f"{site.name} has {values.shape[1]} gates per image; expected the {len(moments.mean)} of the "
+                "recording: record this network."
             )
         own = recording.gates(site.name).to_numpy()
         deviation = _deviations(moments, values)

@@ -19,7 +19,7 @@ _ORDER = [
 
 
 class _Commands(Group):
-    """Says how to continue a command that was stopped; typer by itself stops without a word."""
+    """Prints how to resume an interrupted command; typer alone exits silently."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=_ORDER.index)

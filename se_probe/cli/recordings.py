@@ -28,11 +28,15 @@ def report(
     run: Run,
     data: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="The images, for thumbnails: nothing that a recording names is opened."),
+        typer.Option(
+            metavar="DIR", help="Folder of the images, for thumbnails. Paths stored in the recording are never opened."
+        ),
     ] = None,
     factors: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="CSV file of known factors of the images: a column path, a column a factor."),
+        typer.Option(
+            metavar="FILE", help="CSV file of known factors of the images: a column path, and one column per factor."
+        ),
     ] = None,
     verbose: Verbose = False,
     open_report: OpenReport = False,

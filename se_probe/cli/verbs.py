@@ -1,4 +1,4 @@
-"""The commands of verbs that run a network or compare runs, and what each shows of its result."""
+"""Commands that run a network or compare runs, and how each prints its result."""
 
 from __future__ import annotations
 

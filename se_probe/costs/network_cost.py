@@ -174,18 +174,18 @@ def products_of(sites: Sequence[GateSite]) -> list[Product]:
 
 
 def check_flow(network: nn.Module, flow: Flow, sites: Sequence[GateSite]) -> None:
-    """Raise SeProbeError if a pass returned no tensors or did not make the products of a site."""
+    """Raise SeProbeError if a pass returned no tensor that it computed or did not make the products of a site."""
     if not flow.outputs:
         raise SeProbeError(
-            f"{type(network).__name__} returns no tensors that depend on anything; expected a tensor, or tuples, lists "
-            "or dicts of them."
+            f"{type(network).__name__} returns no tensor computed in the pass; expected a tensor, or tuples, lists or "
+            "dicts of them."
         )
     made: set[Operation | None] = {step.operation for step in flow.steps}
     for site in sites:
         if not made.issuperset(product.operation for product in products_of([site])):
             raise SeProbeError(
-                f"site {site.name} is nowhere multiplied in this network; pass the sites that find_gates returned "
-                "for this very network."
+                f"this network never multiplies by the gate of site {site.name}; pass the sites that find_gates "
+                "returned for this network."
             )
 
 

@@ -31,7 +31,7 @@ def effect_agreement(
     title: str = "Effects of channels: first order against replacement",
     caption: str | None = None,
 ) -> Figure:
-    """Draw exact effects over first-order ones, a panel a site; on the line both are equal.
+    """Draw exact effects over first-order ones, one panel per site; on the line both are equal.
 
     Args:
         sample: table of `effect_sample` with the `correlation`, `slope` and `holds` of each site.
@@ -89,7 +89,7 @@ def selectivity_effect(
     title: str = "Class selectivity and effect of channels",
     caption: str | None = None,
 ) -> Figure:
-    """Draw the size of a channel's effect over the share of its gate's variance between classes, a panel a site.
+    """Draw the size of a channel's effect over the share of its gate's variance between classes, one panel per site.
 
     Args:
         channels: table of channels of `effect_tables`.

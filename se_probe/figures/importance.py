@@ -46,8 +46,8 @@ def intervention_savings(
     """Draw the change of top-1 accuracy, with 95 % intervals, over parameters and multiply–adds saved, on log axes.
 
     Rows that save nothing are left out. The upper panels show single sites, named unless there are very many; sites
-    that save the same stand side by side. The lower panels show sites from the last backwards and whole stages. One's
-    own measure replaces accuracy.
+    that save the same stand side by side. The lower panels show sites from the last backwards and whole stages. The
+    user's metric replaces accuracy.
 
     Args:
         table: rows of `ablation_sites_table` with one replacement and the columns of `with_savings`.
@@ -110,7 +110,7 @@ def specificity_importance(
 ) -> Figure:
     """Draw the rise of NLL when a site alone is replaced, with its 95 % interval, over two measures of specificity.
 
-    Sites whose gates are not live have hollow points. ω² has its interval over classes. The loss by one's own measure
+    Sites whose gates are not live have hollow points. ω² has its interval over classes. The loss of the user's metric
     replaces the rise of NLL.
 
     Args:

@@ -1,4 +1,4 @@
-"""What interventions cost: accuracy and NLL by site and NLL by class, or a measure of one's own."""
+"""What interventions cost: accuracy and NLL by site and NLL by class, or the user's metric."""
 
 import textwrap
 from dataclasses import replace
@@ -41,8 +41,8 @@ def intervention_cost(
     """Draw the change of top-1 accuracy above and of NLL below, with 95 % intervals, over sites in network order.
 
     The left panels show each site alone. The right panels show sites replaced from the last backwards, as a point at
-    the first of them, and whole stages, as a line over their sites. Grey lines separate the stages. One's own measure
-    has one row of panels, in its unit.
+    the first of them, and whole stages, as a line over their sites. Grey lines separate the stages. The user's
+    metric has one row of panels, in its unit.
 
     Args:
         table: rows of `ablation_sites_table` with one replacement; top-1 as a share, NLL in nats.
@@ -71,7 +71,7 @@ def intervention_cost(
 
 
 def measures_of(table: pd.DataFrame) -> dict[str, tuple[str, float]]:
-    """Return the measures of a table of interventions: `MEASURES`, or one's own measure."""
+    """Return the measures of a table of interventions: `MEASURES`, or the user's metric."""
     cost = cost_of(table)
     if cost == NLL:
         return MEASURES
@@ -121,8 +121,8 @@ def intervention_classes(
     """Draw the rise of NLL of each class (row) at each site alone (column), the largest at the top.
 
     The mean over sites orders classes. Colours are centred on no change and end where 2 % of the cells lie beyond, so
-    that one cell does not bleach all others. Dots mark the cells whose interval excludes 0. Of one's own measure the
-    loss is drawn: its fall, or where less is better its rise.
+    that one cell does not bleach all others. Dots mark the cells whose interval excludes 0. For the user's
+    metric the loss is drawn: its fall, or its rise if lower is better.
 
     Args:
         table: rows of `ablation_classes_table` with one replacement; changes of NLL in nats.

@@ -60,7 +60,7 @@ class MapPanel:
 def gate_maps(
     rows: Sequence[Sequence[MapPanel]], *, site: str, in_pixels: bool, demo: bool, caption: str | None = None
 ) -> Figure:
-    """Draw where the gates of a site look: a pair of rows a channel, images above and maps below.
+    """Draw where the gates of a site look: a pair of rows per channel, images above and maps below.
 
     Colours are symmetric about zero, with the same limits for all images of a channel.
 
@@ -129,7 +129,7 @@ def _draw_bar(axes: Axes, limit: float, in_pixels: bool) -> None:
     axes.yaxis.tick_right()
     axes.set_yticks([-limit, 0, limit], [f"−{limit:.2g}", "0", f"+{limit:.2g}"])
     axes.yaxis.set_label_position("right")
-    axes.set_ylabel("logits a cell", fontsize=style.SMALL_TEXT)
+    axes.set_ylabel("logits per cell", fontsize=style.SMALL_TEXT)
 
 
 @dataclass(frozen=True)

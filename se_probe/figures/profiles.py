@@ -163,7 +163,7 @@ def named_channels(
 def known_factors(
     factors: pd.DataFrame, *, demo: bool, title: str = "What known factors explain", caption: str | None = None
 ) -> Figure:
-    """Draw the share of the gates' variance within classes that each factor explains, a row a factor, over sites.
+    """Draw the share of the gates' variance within classes that each factor explains, one row per factor, over sites.
 
     The table is the first of `factor_tables`.
     """

@@ -38,7 +38,7 @@ class RunFigure:
 RUN_FIGURES = {
     "role_of_excitation": RunFigure(
         "Role of excitation",
-        "Mean gate of sampled channels: a panel a site, a line a class, and one for all classes with equal "
+        "Mean gate of sampled channels: one panel per site, one line per class, and one for all classes with equal "
         "weights. After Hu et al., Squeeze-and-Excitation Networks.",
     ),
     "within_class": RunFigure(
@@ -102,7 +102,8 @@ RUN_FIGURES = {
 EFFECT_FIGURES = {
     "effect_agreement": RunFigure(
         "First order against replacement",
-        "Effects of single channels in single images, from the backward pass and by exact replacement, a panel a site.",
+        "Effects of single channels in single images, from the backward pass and by exact replacement, one panel per "
+        "site.",
         table="effect_sample.csv",
         draw=effect_agreement,
     ),
@@ -115,7 +116,7 @@ EFFECT_FIGURES = {
     ),
     "selectivity_effect": RunFigure(
         "Selectivity and effect",
-        "Root mean square effect of a channel against the share of its gate's variance between classes, a panel a "
+        "Root mean square effect of a channel against the share of its gate's variance between classes, one panel per "
         "site. After Morcos et al., On the importance of single directions for generalization.",
         table="effect_channels.csv.gz",
         draw=selectivity_effect,
@@ -126,23 +127,23 @@ EFFECT_FIGURES = {
 INTERVENTION_FIGURES = {
     "intervention_cost": RunFigure(
         "Intervention cost",
-        "Change of top-1 accuracy and of NLL, or of the run's own measure, with 95 % intervals: each site alone, "
+        "Change of top-1 accuracy and of NLL, or of the user's metric, with 95 % intervals: each site alone, "
         "sites from the last backwards, and whole stages.",
     ),
     "intervention_savings": RunFigure(
         "Intervention savings",
-        "Change of top-1 accuracy, or of the run's own measure, against the parameters and the multiply–adds of the "
+        "Change of top-1 accuracy, or of the user's metric, against the parameters and the multiply–adds of the "
         "gate paths that would no longer be needed.",
     ),
     "intervention_classes": RunFigure(
         "Interventions by class",
-        "Rise of the NLL of every class, or its loss by the run's own measure, when a site alone is replaced, the "
+        "Rise of the NLL of every class, or its loss by the user's metric, when a site alone is replaced, the "
         "classes that are hurt most at the top.",
     ),
     "specificity_importance": RunFigure(
         "Specificity and importance",
-        "Rise of NLL, or loss by the run's own measure, when a site alone is replaced against the class specificity of "
-        "its gates, a point a site.",
+        "Rise of NLL, or loss by the user's metric, when a site alone is replaced against the class specificity of "
+        "its gates, one point per site.",
     ),
 }
 """Figures of interventions; of several replacements each has its own."""

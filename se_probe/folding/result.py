@@ -21,9 +21,9 @@ class FoldRun:
 
     Attributes:
         path: the run's folder.
-        sites: one row a site, the most static first: `site`, `module`, `image_sd` (standard deviation of the gate over
-            images, root mean square over channels), `fixed`, `how`, `layers`, `reason`.
-        trials: one row a set of sites tried: `sites` (their number), `names`, `loss`, `ci_low`, `ci_high`, `lost`,
+        sites: one row per site, the most static first: `site`, `module`, `image_sd` (standard deviation of the gate
+            over images, root mean square over channels), `fixed`, `how`, `layers`, `reason`.
+        trials: one row per set of sites tried: `sites` (their number), `names`, `loss`, `ci_low`, `ci_high`, `lost`,
             `won`, `images`, `allowed`.
         facts: content of `run.json`.
         folder: the folder of the folded network, None if nothing was folded.
@@ -56,7 +56,7 @@ class FoldRun:
 
 
 def trials_table(trials: Sequence[Trial]) -> pd.DataFrame:
-    """Return the table of trials, one row a set of sites, in the order they were tried."""
+    """Return the table of trials, one row per set of sites, in the order they were tried."""
     columns = ["sites", "names", "loss", "ci_low", "ci_high", "lost", "won", "images", "allowed"]
     rows = []
     for trial in trials:

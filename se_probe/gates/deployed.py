@@ -148,7 +148,7 @@ def _excitation_of(network: nn.Module, site: GateSite) -> Callable[[torch.Tensor
     if site.branches > 1 or len(point.products) > 1:
         reason = "its branches share one squeeze of their sum"
     elif point.squeeze is None:
-        reason = "its squeeze, one number a channel, cannot be found"
+        reason = "its squeeze, one number per channel, cannot be found"
     elif (product.axes, product.image_axis, product.rank, product.view) != ((1,), 0, 4, None):
         reason = "it does not multiply a map of (image, channel, height, width)"
     elif point.module == site.module or not point.module.startswith(site.module):

@@ -167,7 +167,7 @@ def _given(reference: Mapping[str, ArrayLike], site: GateSite, gate: torch.Tenso
     if values.shape != gate.shape[1:]:
         raise SeProbeError(
             f"{site.name} has gates of shape {tuple(gate.shape[1:])}, and a reference of shape {tuple(values.shape)} "
-            "was given for it; pass that of this very site."
+            "was given for it; pass that of this site."
         )
     return values
 

@@ -47,7 +47,7 @@ def module_of(network: nn.Module, path: str) -> nn.Module:
     except AttributeError:
         raise SeProbeError(
             f"the network has no module {path!r}, which multiplies by a gate; pass the sites that find_gates "
-            "returned for this very network."
+            "returned for this network."
         ) from None
 
 

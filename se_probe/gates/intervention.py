@@ -145,7 +145,7 @@ class PerLabel(Replacement):
         if found != shape or len(self._values) != len(self._row):
             raise SeProbeError(
                 f"{site.name} has gates of shape {shape}, and gates of shape {found} were given for it "
-                f"({len(self._values)} of them for {len(self._row)} labels); pass those of this very site."
+                f"({len(self._values)} of them for {len(self._row)} labels); pass those of this site."
             )
 
     def values(self, gate: torch.Tensor, context: GateContext) -> torch.Tensor:

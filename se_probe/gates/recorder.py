@@ -120,8 +120,8 @@ class GateRecorder(PassFollower):
         if self._published is None:
             reached = f" (it did not reach {', '.join(self.missed)})" if self.missed else ""
             raise SeProbeError(
-                "the recorder holds no gates: no forward pass of the network has come to its end since it was "
-                f"entered, or the last one failed{reached}; run network(batch) inside the with block."
+                "the recorder holds no gates: no forward pass of the network has completed since it was entered, "
+                f"or the last one failed{reached}; run network(batch) inside the with block."
             )
         return self._published
 
@@ -166,8 +166,8 @@ class GateRecorder(PassFollower):
         product, shape = item.product, item.point.product_shape
         if args[product.operand].shape != original[product.operand].shape:
             raise SeProbeError(
-                f"the gates of {item.site} vary over the map while they are replaced, and a recording has one number a "
-                "channel; record outside of that intervention."
+                f"the gates of {item.site} vary over the map while they are replaced, and a recording has one number "
+                "per channel; record outside of that intervention."
             )
         self._keep("gate", item, product.read(args, shape).clone())
         if "original" in self._signals:
@@ -207,7 +207,7 @@ class _LastSite(Exception):  # noqa: N818 it is no error
 def _shape(point: HookPoint, signal: str) -> tuple[int, ...] | None:
     """Return a signal's canonical shape without the image axis, None if the site has no such signal.
 
-    Logits need one bounding operation, a squeeze needs one unit a channel; the squeeze has no branches. Feature maps
+    Logits need one bounding operation, a squeeze needs one unit per channel; the squeeze has no branches. Feature maps
     are read at elementwise products only: matrix products (einsum, matmul) sum over the branches.
     """
     if signal in CAPTURES["feature"] and any(product.view is not None for product in point.products):

@@ -118,7 +118,7 @@ class Change:
     @property
     def unit(self) -> str:
         """What the strength is."""
-        return "strength of one's own function" if self.own else KINDS[self.name].unit
+        return "strength of the user's function" if self.own else KINDS[self.name].unit
 
 
 def own_function(spec: str) -> OwnFunction:

@@ -51,7 +51,7 @@ def label_disagreement(labels: Sequence[int | None], predictions: Sequence[int])
     """Return a warning where labels are shuffled or the network is untrained, judging by its top-1 predictions.
 
     At least 50 labelled images of at least 5 classes are needed. The warning is given when the accuracy is not above
-    that of predictions that ignore the labels (one-sided binomial test at 0.001), or, with 5 images a class or more,
+    that of predictions that ignore the labels (one-sided binomial test at 0.001), or, with 5 images per class or more,
     below a quarter of what the best renaming of classes would reach.
 
     Args:

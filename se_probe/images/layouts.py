@@ -23,7 +23,7 @@ from se_probe.images.listing import IMAGE_EXTENSIONS, Listing, read_text
 from se_probe.labels import LabelSpace, is_wnid
 
 EXPECTED = (
-    "expected one folder a class (named by wnid, class name or output index), flat files <wnid>_*.JPEG, or flat "
+    "expected one folder per class (named by wnid, class name or output index), flat files <wnid>_*.JPEG, or flat "
     "files with a label file"
 )
 ONE_CLASS = "images"

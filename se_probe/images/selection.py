@@ -108,10 +108,10 @@ def _check(images: ImageSet, chosen: Sequence[ImageClass], per_class: int, refer
     if not chosen:
         raise SeProbeError("no classes were chosen; expected at least one")
     if per_class < 1:
-        raise SeProbeError(f"{per_class} images a class were asked for; expected 1 or more")
+        raise SeProbeError(f"{per_class} images per class were requested; expected 1 or more")
     if reference_per_class < 0:
         raise SeProbeError(
-            f"{reference_per_class} reference images a class were asked for; expected 0 (no reference) or more"
+            f"{reference_per_class} reference images per class were requested; expected 0 (no reference) or more"
         )
     missing = next((image_class for image_class in chosen if image_class not in images.counts), None)
     if missing is not None:

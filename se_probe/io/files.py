@@ -135,7 +135,7 @@ def require_plain_files(folder: Path) -> None:
             elif not stat.S_ISREG(mode):
                 kind = "a link" if stat.S_ISLNK(mode) else "a pipe, a socket or a device"
                 raise SeProbeError(
-                    f"{entry.path} is {kind}; expected a regular file. Remove it, or copy the data anew."
+                    f"{entry.path} is {kind}; expected a regular file. Remove it, or copy the data again."
                 )
 
 

@@ -49,7 +49,7 @@ def apply_checkpoint(network: torch.nn.Module, path: Path, name: str) -> str:
         network.load_state_dict(tensors, strict=True)
     except RuntimeError as error:  # of the right shape, but sparse, quantised or without values
         raise SeProbeError(
-            f"{path.name} cannot be put into {name} ({one_line(error)}); expected plain tensors"
+            f"{path.name} cannot be loaded into {name} ({one_line(error)}); expected plain tensors"
         ) from error
     notes = [container or "", f'prefix "{prefix}" stripped' if prefix else ""]
     used = ", ".join(note for note in notes if note)
@@ -147,7 +147,9 @@ def _class_count_hint(shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]])
     if len(counts) != 1 or any(given[1:] != wanted[1:] for given, wanted in shapes):
         return None
     given, wanted = (sum(first) for first in counts.pop())
-    return f"a classifier of {given} classes instead of {wanted} is asked for by --model-arg num_classes={given}"
+    return (
+        f"the checkpoint's classifier has {given} classes, the network's {wanted}; pass --model-arg num_classes={given}"
+    )
 
 
 def _shorten(names: Sequence[str]) -> str:

@@ -102,7 +102,7 @@ class Ranks:
                     seen, since = done, time.monotonic()
                 if time.monotonic() - since > _PATIENCE_SECONDS:
                     raise SeProbeError(
-                        f"rank {rank} has not come to its end and no rank has recorded an image for "
+                        f"rank {rank} has not finished, and no rank has recorded an image for "
                         f"{_PATIENCE_SECONDS / 60:.0f} minutes; end the run and continue it with --resume."
                     )
                 time.sleep(_POLL_SECONDS)

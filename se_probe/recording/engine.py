@@ -164,7 +164,7 @@ def engine(
         if execution.dtype:
             taken = seconds(run, filled(trial.images[:size], size)) / size
             if taken > fast.seconds:
-                times = f"{1e3 * taken:.0f} ms an image, not {1e3 * fast.seconds:.0f}"
+                times = f"{1e3 * taken:.0f} ms per image, not {1e3 * fast.seconds:.0f}"
                 say(f"warning   {execution.dtype} is slower here: {times}")
         yield Engine(run, size, facts)
 
@@ -189,7 +189,7 @@ def _chosen_copy(
 
 def _measured_size(run: ForwardPass, images: torch.Tensor, say: Callable[[str], None]) -> tuple[int, dict[str, Any]]:
     size, rates = fastest_batch_size(run, tuple(images.shape[1:]))
-    say(f"batch     {size} images; images a second: {', '.join(f'{rates[n]:.1f} at {n}' for n in rates)}")
+    say(f"batch     {size} images; images per second: {', '.join(f'{rates[n]:.1f} at {n}' for n in rates)}")
     return size, {"images_per_second": {str(n): round(rate, 2) for n, rate in rates.items()}}
 
 
@@ -238,7 +238,7 @@ WORTHWHILE = 1.03
 def fastest_batch_size(
     run: ForwardPass, input_size: tuple[int, ...], clock: Callable[[], float] = time.perf_counter
 ) -> tuple[int, dict[int, float]]:
-    """Return the batch size with the most images a second, and the images a second of each size that was tried.
+    """Return the batch size with the most images per second, and the images per second of each size that was tried.
 
     Sizes grow until two in a row gain less than 3 %, the device's memory is full, or the time is up.
     """

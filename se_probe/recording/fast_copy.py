@@ -159,7 +159,7 @@ def _fastest(copies: Sequence[FastCopy], images: torch.Tensor) -> FastCopy:
     return replace(copies[times.index(min(times))], seconds=min(times) / len(images))
 
 
-# Exactly these classes: a subclass may compute its weight anew in every pass.
+# Exactly these classes: a subclass may recompute its weight in every pass.
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, Conv2dSame)
 # What replaces a folded batch norm: an activation inside it keeps its path.
 _REMAINDERS: Mapping[type[nn.Module], Callable[[Any], nn.Module]] = {
@@ -256,7 +256,7 @@ def compile_if_possible(
         return hooked, {"given_up": reason}
     saved = before - after
     pays = f"pays from {took / saved:.0f} images on" if saved > 0 else "saves no time on this machine"
-    say(f"compile   {took:.0f} s, saves {1e3 * saved:.1f} ms an image: {pays}; this run has {total}")
+    say(f"compile   {took:.0f} s, saves {1e3 * saved:.1f} ms per image: {pays}; this run has {total}")
     return run, {"seconds": round(took, 1), "seconds_saved_per_image": saved, "largest_difference": far}
 
 

@@ -29,7 +29,7 @@ def root_attributes(store: Path) -> dict[str, Any]:
         )
     schema, status = attributes["schema"], attributes["status"]
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1 or status not in (INCOMPLETE, COMPLETE):
-        raise SeProbeError(f"{path} is damaged: schema {schema!r}, status {status!r}; copy the recording anew.")
+        raise SeProbeError(f"{path} is damaged: schema {schema!r}, status {status!r}; copy the recording again.")
     if schema > SCHEMA:
         raise SeProbeError(
             f"{store} has recording schema {schema}; this version of se-probe reads up to {SCHEMA}, use a later one."

@@ -181,7 +181,7 @@ def header_of(attributes: dict[str, Any]) -> Header:
         _require_consistent(header)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SeProbeError(
-            f"the attributes of the recording are damaged ({first_line(error)}); copy it anew, or record it again."
+            f"the attributes of the recording are damaged ({first_line(error)}); copy it again, or record it again."
         ) from error
     return header
 

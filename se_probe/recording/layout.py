@@ -91,7 +91,7 @@ def check_arrays(store: Path, header: Header) -> None:
     """Check every array of a complete recording before one of them is read."""
     problem = next(array_problems(store, header), None)
     if problem is not None:
-        raise SeProbeError(f"{store} is damaged: {problem}. Copy the recording anew, or record it again.")
+        raise SeProbeError(f"{store} is damaged: {problem}. Copy the recording again, or record it again.")
 
 
 def array_problems(store: Path, header: Header) -> Iterator[str]:

@@ -130,7 +130,8 @@ def _header(
         selected=len(selection.entries),
         provenance=provenance,
     )
-    header_of(header.attributes(INCOMPLETE))  # What could not be opened is not recorded.
+    # Parse the header as a reader would, so that an unreadable recording fails before it starts.
+    header_of(header.attributes(INCOMPLETE))
     return header
 
 

@@ -47,7 +47,7 @@ def merge(runs: Sequence[str | Path], out: str | Path) -> Recording:
     if len(runs) < 2:
         raise SeProbeError(f"{len(runs)} recording was given; expected two or more to join.")
     if path.exists():
-        raise SeProbeError(f"{path} is there already; choose another folder with --out.")
+        raise SeProbeError(f"{path} already exists; choose another folder with --out.")
     parts = [open_recording(run) for run in runs]
     _require_same_network(parts)
     _require_disjoint_images(parts)

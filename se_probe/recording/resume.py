@@ -48,7 +48,7 @@ def begin(
             say(f"resume    nothing was recorded at {path} yet; starting")
         return list(range(total))
     if not resume:
-        raise SeProbeError(f"{path} is there already; continue it with resume=True, or choose another path.")
+        raise SeProbeError(f"{path} already exists; continue it with resume=True, or choose another path.")
     require_same(path, header)
     attributes = root_attributes(path)
     if attributes["status"] == COMPLETE:

@@ -111,7 +111,7 @@ class Shard:
     """Some images of a recording, in order.
 
     Attributes:
-        images: one row an image, as in `RecordedBatch`; missing indices are -1, missing names "".
+        images: one row per image, as in `RecordedBatch`; missing indices are -1, missing names "".
         rows: rows of `images` whose gates are kept.
         gates: their gates, `(row, column)`.
         moments: moments of each class, over all images of the shard.

@@ -44,7 +44,7 @@ def explorer_data(recording: Recording, channel_rows: pd.DataFrame, thumbnails: 
     images with the highest and with the lowest gate, each image the `STANDING_OUT` channels in which it is furthest
     from the mean of all images.
 
-    `channel_rows` has a row a `site`, `branch` and `channel`, with scores to sort by and categories
+    `channel_rows` has one row per `site`, `branch` and `channel`, with scores to sort by and categories
     (`words.SORT_ORDERS`, `words.CATEGORIES`).
     """
     scores = [name for name in SORT_ORDERS if name in channel_rows.columns]

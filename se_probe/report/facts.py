@@ -92,7 +92,7 @@ def run_measures(recording: Recording, tables: Path) -> dict[str, pd.DataFrame]:
 
 
 def site_rows(recording: Recording, measures: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return one row a site, in network order: what it is, and its measures side by side."""
+    """Return one row per site, in network order: what it is, and its measures side by side."""
     facts = pd.DataFrame([site.to_dict() for site in recording.sites]).rename(columns={"name": "site"})
     facts = facts[["site", "module", "family", "channels", "branches", "activation", "reduction"]]
     for name, columns in _SHOWN.items():

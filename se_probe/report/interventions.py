@@ -68,7 +68,7 @@ def interventions_section(folder: Path) -> Section | None:
 
 
 def _own_column(cost: Cost) -> _Column:
-    words = f"Change of {cost.in_unit}, of which {'less' if cost.lower_is_better else 'more'} is better"
+    words = f"Change of {cost.in_unit} ({'lower' if cost.lower_is_better else 'higher'} is better)"
     return _Column(cost.in_unit, words, cost.change, cost.measure, "z.3g")
 
 
@@ -103,11 +103,11 @@ def _words(table: pd.DataFrame) -> list[str]:
         f"Gates were replaced while the network ran ({', '.join(replacements)}): {len(table)} interventions, all on "
         f"the same {first['images']:,} images of {first['classes']:,} classes. Every class weighs the same.",
         *_levels(table),
-        f"Intervals, 95 %, are for other images of these classes. {sentence(str(first['estimators']))}",
+        f"Intervals (95 %) are for another draw of images of these classes. {sentence(str(first['estimators']))}",
     ]
     if {"mean", "class-mean"} & set(replacements):
-        source = first["gates_from"] or "a recording that is not stated"
-        words.append(f"The mean gates that were put in come from {source}.")
+        source = first["gates_from"] or "an unnamed recording"
+        words.append(f"The mean gates come from {source}.")
     if table["unchanged"].eq(table["images"]).any():
         what = "NLL and KL have" if cost_of(table) == NLL else f"{cost_of(table).name} has"
         words.append(f"Where nothing changed for any image, {what} no interval.")
@@ -120,9 +120,9 @@ def _levels(table: pd.DataFrame) -> list[str]:
     first, cost = table.iloc[0], cost_of(table)
     if cost != NLL:
         level = f"{_number(first['clean_metric'], '{:.4g}').text} {cost.unit}".rstrip()
-        better = "less" if cost.lower_is_better else "more"
+        better = "lower" if cost.lower_is_better else "higher"
         return [
-            f"Measured is {cost.name}, the user's own, of which {better} is better, over {first['labelled']:,} images.",
+            f"The metric is {cost.name}, defined by the user ({better} is better), over {first['labelled']:,} images.",
             f"Untouched, it is {level}.",
         ]
     top1, top5 = (_number(100 * first[name], "{:.1f} %").text for name in ("clean_top1", "clean_top5"))

@@ -1,4 +1,4 @@
-"""Fill a template into a page that is one file and makes no request, whatever stands in names and numbers."""
+"""Render a template as one self-contained HTML file that makes no requests, with all values escaped."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def packed_integers(values: NDArray[np.generic]) -> str:
 
 
 def data_uri(content: bytes, media_type: str) -> str:
-    """Return bytes as an address that holds them."""
+    """Return bytes as a data: URI."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 

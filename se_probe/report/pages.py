@@ -256,7 +256,7 @@ class LookedImage(NamedTuple):
 
 
 def look_html(images: Sequence[LookedImage], *, model: str, against_run: bool, demo: bool, command: str) -> str:
-    """Return the page of one's own images; with `against_run` their gates were compared with those of a run."""
+    """Return the page of the user's images; with `against_run`, their gates were compared with those of a run."""
     return render("look.html.j2", images=images, model=model, against_run=against_run, demo=demo, command=command)
 
 

@@ -45,10 +45,11 @@ _COLUMNS = {
     "verdict": ColumnWords(
         "Gates",
         "live: they depend on the input; saturated: constant and open or closed; collapsed: constant, and the same in "
-        "every channel; constant: a fixed scale a channel",
+        "every channel; constant: a fixed scale per channel",
     ),
     "state": ColumnWords(
-        "State", "dynamic: the gate moves with the image; open, closed or constant: it hardly does, and lies there"
+        "State",
+        "dynamic: the gate moves with the image; open, closed or constant: it hardly moves, and stays at that level",
     ),
     "best_class": ColumnWords("Highest class", "Class with the highest mean, of all classes seen"),
     "omega_squared": ColumnWords(
@@ -74,7 +75,7 @@ _COLUMNS = {
     "significant_share": ColumnWords(
         "Class-dependent",
         "Share of channels whose gate depends on the class, with 5 % false discoveries (anova-type test, "
-        "Benjamini–Hochberg), among those of which the test can tell",
+        "Benjamini–Hochberg), among channels that the test can judge",
         2,
     ),
     "dynamic": ColumnWords("Dynamic", "Share of channels whose gate moves with the image", 2),

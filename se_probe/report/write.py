@@ -44,7 +44,7 @@ def write_report(
         run: a run's folder or the `recording.zarr` in it.
         findings: claims and their verdicts, in the order in which they are shown.
         summary: the top of the page; that of `summary_of` by default.
-        data: the images, for thumbnails; nothing that the recording names is opened.
+        data: folder of the images, for thumbnails; paths stored in the recording are never opened.
 
     Returns:
         The report's path.
@@ -71,7 +71,7 @@ def report_html(
         recording: the recording.
         findings: claims and their verdicts, in the order in which they are shown.
         summary: the top of the page; that of `summary_of` by default.
-        data: the images, for thumbnails; nothing that the recording names is opened.
+        data: folder of the images, for thumbnails; paths stored in the recording are never opened.
 
     Raises:
         SeProbeError: the recording has no image of a chosen class.

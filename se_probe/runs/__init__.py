@@ -1,1 +1,1 @@
-"""What a user asks for: a module a verb, from settings to a folder of results."""
+"""Commands: one module per command, from settings to a folder of results."""

@@ -124,7 +124,7 @@ def _plan(settings: AblateSettings) -> _Planned:
     other = None if settings.gates_from is None else open_recording(settings.gates_from)
     if other is not None:
         require_same(other, model)
-    tell("replace", f"{spec.text}: {len(groups)} interventions, {passes_of(groups)} passes an image")
+    tell("replace", f"{spec.text}: {len(groups)} interventions, {passes_of(groups)} passes per image")
     return _Planned(settings, run, folder, spec, groups, selection, pair, metric, other, joined)
 
 

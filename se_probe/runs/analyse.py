@@ -44,7 +44,7 @@ def write_analysis(
 
     Args:
         recording: a recording with images of a chosen class.
-        data: the images, for thumbnails and their brightness; nothing that the recording names is opened.
+        data: folder of the images, for thumbnails and brightness; paths stored in the recording are never opened.
         factors: a file of known factors of the images, see `analysis.covariates.read_factors`; those of the demo are
             known.
         progress: whether to show progress.

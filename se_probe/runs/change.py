@@ -173,17 +173,17 @@ class ChangeRun:
 
     @cached_property
     def sites(self) -> pd.DataFrame:
-        """How far gates move, and whether: a row a change and site (`change_sites`)."""
+        """How far gates move, and whether: one row per change and site (`change_sites`)."""
         return change_sites(self.recordings, seed=self.base.provenance["data"]["seed"])
 
     @cached_property
     def accuracy(self) -> pd.DataFrame:
-        """The network's accuracy: a row a change (`change_accuracy`)."""
+        """The network's accuracy: one row per change (`change_accuracy`)."""
         return change_accuracy(self.recordings, seed=self.base.provenance["data"]["seed"])
 
     @cached_property
     def detection(self) -> pd.DataFrame:
-        """Whether changed images are told from plain ones: a row a change, score and site (`change_detection`)."""
+        """Whether changed images are told from plain ones: one row per change, score and site (`change_detection`)."""
         return change_detection(self.recordings, self.energies)
 
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -231,7 +231,7 @@ def open_change_run(path: str | Path) -> ChangeRun:
     if PLAIN not in recordings or len(recordings) < 2 or not whole:
         raise SeProbeError(
             f"{path} holds no complete experiment of changed images ({len(recordings)} complete recordings); expected "
-            "the folder of a run of se-probe change that came to its end, run it again with --overwrite."
+            "the folder of a run of se-probe change that finished; run it again with --overwrite."
         )
     energies = {key: _read_energies(file) for key, file in files.items()}
     return ChangeRun(folder, recordings, energies, read_thumbnails(folder))

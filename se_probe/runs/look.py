@@ -56,8 +56,8 @@ class Look:
         images: the paths.
         model: the network and its weights, in words.
         pixels: `(image, 3, height, width)`, the network's input.
-        answers: one row an image and class, the `ANSWERS` most likely: `image` (from 0), `class`, `probability`.
-        gates: one row an image and gate, the most notable of each image first: `image`, `site`, `branch`, `channel`,
+        answers: one row per image and class, the `ANSWERS` most likely: `image` (from 0), `class`, `probability`.
+        gates: one row per image and gate, the most notable of each image first: `image`, `site`, `branch`, `channel`,
             `gate`; `reference`, the mean over classes of the run (without one 1, or 1/M of M competing branches);
             `effect`, the change of the predicted class's logit, to first order, if the gate were the reference. Against
             a run also `sd`, `deviation` (see `analysis.unusual`) and `word` (see `analysis.words`).
@@ -92,7 +92,7 @@ class Look:
         return ", ".join(f"{row['class']} {100 * row['probability']:.0f} %" for row in rows.to_dict("records"))
 
     def to_dict(self) -> list[dict[str, Any]]:
-        """Return answers and the gates shown as JSON-able values, one entry an image."""
+        """Return answers and the gates shown as JSON-able values, one entry per image."""
         return [
             {
                 "image": path,
@@ -176,7 +176,7 @@ def _gate_table(
     unusual: UnusualGates | None,
     settings: LookSettings,
 ) -> pd.DataFrame:
-    """Return a row an image and gate, the most notable of each image first."""
+    """Return one row per image and gate, the most notable of each image first."""
     rows = []
     for site in sites:
         own = {name: by_site[site.name] for name, by_site in values.items()}

@@ -207,7 +207,7 @@ def _positions(selection: Selection) -> dict[str, int]:
 
 
 def _cells(item: ImageMap) -> pd.DataFrame:
-    """Return a map as a table, a row a cell."""
+    """Return a map as a table, one row per cell."""
     row, column = np.indices(item.shares.shape)
     cells = pd.DataFrame({"row": row.ravel(), "column": column.ravel(), "share": item.shares.ravel()})
     return cells.assign(site=item.site, channel=item.channel, logit=item.logit, bias=item.bias, residual=item.residual)

@@ -183,7 +183,7 @@ class ScaleRun:
 
     @cached_property
     def values(self) -> pd.DataFrame:
-        """One row a scale, site and image (`image_values`)."""
+        """One row per scale, site and image (`image_values`)."""
         return image_values(self.recordings)
 
     @cached_property
@@ -254,7 +254,7 @@ def open_scale_run(path: str | Path) -> ScaleRun:
     if len(complete) < 2 or not (folder / THUMBNAILS).is_file():
         raise SeProbeError(
             f"{path} holds no complete scale experiment ({len(complete)} complete recordings at different scales); "
-            "expected the folder of a run of se-probe scale that came to its end, run it again with --overwrite."
+            "expected the folder of a run of se-probe scale that finished; run it again with --overwrite."
         )
     recordings = dict(sorted(complete.items()))
     by = str(next(iter(recordings.values())).provenance["scale"]["by"])

@@ -226,8 +226,8 @@ class ReportSettings(Settings, panel=Panel.FIGURES, on_resume=OnResume.SHOWN):
     report: bool = option(default=True, help="Measure the gates, judge the papers' claims and write report.html.")
     factors: str | Path | None = option(
         default=None,
-        help="CSV file of known factors of the images (column path, and a column a factor): what each explains of the "
-        "gates' variance within classes. The demo's are known.",
+        help="CSV file of known factors of the images (column path, and one column per factor): what each explains of "
+        "the gates' variance within classes. The demo's are known.",
         metavar="FILE",
     )
 

@@ -101,7 +101,7 @@ class Product:
         return None
 
     def _carries(self, factor: torch.Tensor, values: int) -> bool:
-        """Whether a factor can carry that many values an image along the gate's axes, and none along the others."""
+        """Whether a factor can carry that many values per image along the gate's axes, and none along the others."""
         if self.view is not None:
             return factor.numel() % math.prod(self.view) == 0
         if max(self.axes, default=0) >= factor.dim() or math.prod(factor.shape[axis] for axis in self.axes) != values:

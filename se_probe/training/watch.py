@@ -198,7 +198,7 @@ def watch(
     >>> with se_probe.watch(network, every=100, log=SummaryWriter()) as watched:
     ...     for images, labels in loader:
     ...         train_step(network, images, labels)
-    >>> watched.table  # a row a watched step and site
+    >>> watched.table  # one row per watched step and site
 
     Modules are hooked during watched steps only, to read the factors of products: weights, gradients, buffers and
     random numbers are those of training without a watch, bit for bit. A step is a call of the network in training mode;

@@ -1,4 +1,4 @@
-"""A measure of one's own: what it gets, what it has to return, and what is said where it does not."""
+"""The user's metric: what it gets, what it has to return, and what is said where it does not."""
 
 import re
 

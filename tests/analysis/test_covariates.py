@@ -156,7 +156,7 @@ def test_a_file_is_read_by_path_or_file_name_in_the_order_of_the_images(tmp_path
     ("text", "told"),
     [
         ("name,size\nx/1.png,1\n", "expected path"),
-        ("path\nx/1.png\n", "a column a factor"),
+        ("path\nx/1.png\n", "one column per factor"),
         ("path,size\nx/1.png,1\nx/1.png,2\n", "more than once"),
         ("path,size\nx/1.png,1\nx/2.png,2\n", "y/3.png"),
         ("path,size\nx/1.png,1\nx/2.png,\ny/3.png,2\n", "size"),

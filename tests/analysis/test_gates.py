@@ -86,7 +86,7 @@ def test_gates_of_no_image_are_refused():
     with pytest.raises(SeProbeError) as error:
         site_gates(RawRecording(SITES[:1], ["pug"], raw), SITES[0])
     assert str(error.value) == (
-        "site SE_2_1 has gates of no image; expected images of pug, record some of them with --classes"
+        "site SE_2_1 has no gates of any image; expected images of pug; record some with --classes"
     )
 
 

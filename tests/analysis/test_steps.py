@@ -11,7 +11,7 @@ STEPS = {"plain": 0.0, "noise 1": 10.0}
 
 
 def sites(verdicts):
-    """A row a step and site, verdicts by site in the order of steps."""
+    """One row per step and site, verdicts by site in the order of steps."""
     rows = [
         {"label": f"epoch-{step}", "step": float(step), "site": site, "verdict": verdict, "sd": 0.1 / (1 + step)}
         for step in range(3)
@@ -48,8 +48,8 @@ def test_sentences_name_sites_that_stop_and_those_that_never_moved():
     accuracy = pd.DataFrame({"label": ["epoch-0", "epoch-1", "epoch-2"], "images": 40, "top1": [0.5, 0.75, 0.6]})
     stopped, spread, right = step_sentences(TABLE, step_events(TABLE), accuracy)
     assert stopped == (
-        "The gates of 1 of 4 sites stop depending on the image: collapsed at epoch-1 SE_3_1; those of SE_4_1 hardly "
-        "do at the first step."
+        "The gates of 1 of 4 sites stop depending on the image: SE_3_1 collapsed at epoch-1; those of SE_4_1 hardly "
+        "depend on it at the first step."
     )
     assert spread.startswith("The spread over images is 0.1 at epoch-0 and 0.033 at epoch-2")
     assert right == ("Top-1 is 50.0 % at epoch-0 and 60.0 % at epoch-2, highest at epoch-1 with 75.0 %, on 40 images.")

@@ -60,7 +60,7 @@ def test_gates_of_another_network_are_refused():
     gates = own_gates()
     with pytest.raises(SeProbeError, match="SE_3_1"):
         unusual_gates(RECORDING, {name: values for name, values in gates.items() if name != "SE_3_1"})
-    with pytest.raises(SeProbeError, match="SE_2_1 has 5 gates an image; expected the 6"):
+    with pytest.raises(SeProbeError, match="SE_2_1 has 5 gates per image; expected the 6"):
         unusual_gates(RECORDING, gates | {"SE_2_1": gates["SE_2_1"][:, :5]})
 
 

@@ -245,7 +245,7 @@ def test_sites_of_another_network():
     network, other = build(networks.Functional), timm.create_model("legacy_seresnet18").eval()
     sites = find_gates(other, (3, 64, 64))
     message = (
-        "site SE_2_2 is nowhere multiplied in this network; pass the sites that find_gates returned for this very "
+        "this network never multiplies by the gate of site SE_2_2; pass the sites that find_gates returned for this "
         "network."
     )
     with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
@@ -261,9 +261,7 @@ class Wrapped(networks.Functional):
 
 def test_an_output_without_tensors():
     network = Wrapped(3)
-    message = (
-        "Wrapped returns no tensors that depend on anything; expected a tensor, or tuples, lists or dicts of them."
-    )
+    message = "Wrapped returns no tensor computed in the pass; expected a tensor, or tuples, lists or dicts of them."
     with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
         network_cost(network, find_gates(network, SIZE), SIZE)
 

@@ -1,4 +1,4 @@
-"""Tables with a row a site and made-up numbers, as the measures hand them to the figures."""
+"""Tables with one row per site and made-up numbers, as the measures hand them to the figures."""
 
 import numpy as np
 import pandas as pd

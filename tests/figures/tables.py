@@ -22,7 +22,7 @@ def curves(
     count: int = 50,
     scale: float = 1.0,
 ) -> pd.DataFrame:
-    """A row a site, branch, channel and class; means add up to `scale` over branches where there are any."""
+    """One row per site, branch, channel and class; means add up to `scale` over branches where there are any."""
     rng = np.random.default_rng(5)
     channel = np.sort(rng.permutation(site_channels)[:points])
     tables = []

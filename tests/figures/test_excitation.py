@@ -28,11 +28,11 @@ def test_order_of_rows_does_not_matter_within_a_class():
 
 
 def test_words_around_the_panels():
-    figure = role_of_excitation(curves(), demo=False, title="A title", caption="seresnet · 50 images a class")
+    figure = role_of_excitation(curves(), demo=False, title="A title", caption="seresnet · 50 images per class")
     assert figure.get_suptitle() == "A title"
     assert figure.get_supylabel() == "mean gate"
     assert figure.get_supxlabel() == "sampled channels, in the order of their index"
-    assert "seresnet · 50 images a class" in texts(figure)
+    assert "seresnet · 50 images per class" in texts(figure)
     assert legend_names(figure) == [*FOUR, "all classes (10)"]
     assert figure.axes[0].get_title(loc="right") == "10 of 64 channels"
 

@@ -299,7 +299,7 @@ class TestRefuses:
     def test_gates_of_another_shape(self, network, site):
         message = (
             r"^SE_1_1 has gates of shape \(8,\), and gates of shape \(2, 8\) were given for it \(1 of them for 1 "
-            r"labels\); pass those of this very site\.$"
+            r"labels\); pass those of this site\.$"
         )
         with pytest.raises(SeProbeError, match=message):
             intervene(network, {site: Constant(np.ones((2, 8)))})

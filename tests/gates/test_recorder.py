@@ -129,7 +129,7 @@ def test_an_interrupt_inside_a_watched_module_leaves_nothing_behind(monkeypatch)
 
 def test_a_failed_or_missing_pass_gives_no_gates():
     message = (
-        "the recorder holds no gates: no forward pass of the network has come to its end since it was entered, or "
+        "the recorder holds no gates: no forward pass of the network has completed since it was entered, or "
         "the last one failed; run network(batch) inside the with block."
     )
     network = build(networks.Functional)

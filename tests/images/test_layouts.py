@@ -7,7 +7,7 @@ from se_probe.images import open_images
 from se_probe.labels import imagenet, label_space_from_names
 
 EXPECTED = (
-    "expected one folder a class (named by wnid, class name or output index), flat files <wnid>_*.JPEG, or flat "
+    "expected one folder per class (named by wnid, class name or output index), flat files <wnid>_*.JPEG, or flat "
     "files with a label file"
 )
 LABEL_FILE = 'expected a text file beside or in it with a line "name label" for each image'

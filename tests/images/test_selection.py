@@ -110,10 +110,10 @@ def test_the_draw_is_spread_over_the_images(tree):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"per_class": 0}, "0 images a class were asked for; expected 1 or more"),
+        ({"per_class": 0}, "0 images per class were requested; expected 1 or more"),
         (
             {"reference_per_class": -1},
-            "-1 reference images a class were asked for; expected 0 (no reference) or more",
+            "-1 reference images per class were requested; expected 0 (no reference) or more",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Caches of one's own for every test, with no hub behind them."""
+"""A separate cache for every test, with no hub behind them."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def test_another_number_of_classes_names_the_remedy(spec: str, state: dict[str, 
     state |= {"4.weight": torch.zeros(50, 2), "4.bias": torch.zeros(50)}
     assert refusal(spec, tmp_path / "c.pth", state) == (
         "c.pth does not fit net.py:build: of 9 tensors 2 of another shape (4.weight (50, 2) for (4, 2), "
-        "4.bias (50,) for (4,)); a classifier of 50 classes instead of 4 is asked for by --model-arg num_classes=50"
+        "4.bias (50,) for (4,)); the checkpoint's classifier has 50 classes, the network's 4; pass --model-arg num_classes=50"
     )
 
 
@@ -323,7 +323,7 @@ def test_a_tar_is_not_unpacked(spec: str, tmp_path: Path) -> None:
 
 def test_tensors_without_values(spec: str, state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     torch.save({**state, "4.bias": torch.empty(4, device="meta")}, tmp_path / "c.pth")
-    assert refused(spec, tmp_path / "c.pth").startswith("c.pth cannot be put into net.py:build (RuntimeError: ")
+    assert refused(spec, tmp_path / "c.pth").startswith("c.pth cannot be loaded into net.py:build (RuntimeError: ")
 
 
 @pytest.mark.parametrize("zipped", [True, False])

@@ -205,7 +205,7 @@ def test_an_automatic_batch_size_is_one_that_was_measured():
     )
     assert prepared.batch_size == prepared.facts["batch_size"]
     assert str(prepared.batch_size) in prepared.facts["images_per_second"]
-    assert lines[0].startswith(f"batch     {prepared.batch_size} images; images a second: ")
+    assert lines[0].startswith(f"batch     {prepared.batch_size} images; images per second: ")
 
 
 @pytest.mark.parametrize(

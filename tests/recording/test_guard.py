@@ -103,7 +103,7 @@ def test_no_name_leads_out_of_the_folder(copy, name):
 def test_damaged_attributes(copy, change):
     edit(copy / ".zattrs", **change)
     (copy / ".zmetadata").unlink()
-    with pytest.raises(SeProbeError, match=r"^the attributes of the recording are damaged \(.+\); copy it anew"):
+    with pytest.raises(SeProbeError, match=r"^the attributes of the recording are damaged \(.+\); copy it again"):
         open_recording(copy)
 
 
@@ -137,7 +137,7 @@ def test_a_shard_that_claims_too_much(copy, tmp_path):
 )
 def test_metadata_that_would_change_values_are_refused(copy, name, changes):
     edit(copy / name, **changes)
-    with pytest.raises(SeProbeError, match=r"recording\.zarr is damaged: .*Copy the recording anew"):
+    with pytest.raises(SeProbeError, match=r"recording\.zarr is damaged: .*Copy the recording again"):
         open_recording(copy)
     assert verify(copy).problems
 

@@ -132,7 +132,7 @@ def test_incomplete_parts_and_taken_places_are_refused(place, parts, tmp_path):
         run(place / "second", path, progress=stop)
     with pytest.raises(SeProbeError, match=f"^{re.escape(str(path))} is incomplete; continue its run with --resume"):
         merge([parts[0], path], tmp_path / "out")
-    with pytest.raises(SeProbeError, match=r"is there already; choose another folder with --out\.$"):
+    with pytest.raises(SeProbeError, match=r"already exists; choose another folder with --out\.$"):
         merge(parts, path.parent)
 
 

@@ -131,7 +131,7 @@ def test_resuming_nothing_starts(data, expected, tmp_path):
 def test_nothing_is_overwritten_without_being_asked(data, tmp_path):
     path = tmp_path / "recording.zarr"
     stopped(data, path, 8)
-    message = f"{path} is there already; continue it with resume=True, or choose another path."
+    message = f"{path} already exists; continue it with resume=True, or choose another path."
     with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
         run(data, path)
 

@@ -46,7 +46,7 @@ def test_the_section_states_replacement_images_estimators_and_source(page):
         "Gates were replaced while the network ran (mean): 5 interventions, all on the same 24 images of 3 classes.",
         "adjusted Wald interval of paired proportions (Bonett and Price 2012)",
         "KL: studentized bootstrap",
-        "The mean gates that were put in come from reports/net/recording.zarr.",
+        "The mean gates come from reports/net/recording.zarr.",
         "The network was not trained again after an intervention.",
     ):
         assert words in page.text

@@ -324,7 +324,7 @@ def test_an_automatic_batch_size_is_kept_in_the_provenance(photographs, tmp_path
     facts = recording.provenance["execution"]
     assert recording.provenance["settings"]["batch_size"] == "auto"
     assert str(facts["batch_size"]) in facts["images_per_second"]
-    assert [line for line in lines if line.startswith(f"batch     {facts['batch_size']} images; images a second: ")]
+    assert [line for line in lines if line.startswith(f"batch     {facts['batch_size']} images; images per second: ")]
 
 
 @pytest.mark.parametrize("batch_size", [0, -3, "many"])

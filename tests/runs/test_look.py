@@ -1,4 +1,4 @@
-"""Looking at images of one's own: numbers against hooks and the recording, refusals in a line."""
+"""Looking at the user's images: numbers against hooks and the recording, refusals in a line."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Interventions by a measure of one's own, against the measures of a classifier and against single passes."""
+"""Interventions by the user's metric, against the measures of a classifier and against single passes."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_the_negative_log_likelihood_of_ones_own_is_the_built_in_one(tmp_path):
     assert set(second["metric"]) == {"own_nll"}
     assert set(second["unit"]) == {"nats"}
     report = (tmp_path / "own" / "report.html").read_text(encoding="utf-8")
-    assert "Measured is own_nll" in report
+    assert "The metric is own_nll" in report
     drawn = [sorted(path.name for path in (tmp_path / run / "figures").iterdir()) for run in ("built_in", "own")]
     assert drawn[0] == drawn[1]
 

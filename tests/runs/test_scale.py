@@ -188,7 +188,7 @@ def test_a_stopped_run_is_no_complete_experiment(photographs, network, tmp_path)
         small(photographs, replace(network, transform=stopping), out)
     message = (
         f"{out} holds no complete scale experiment (1 complete recordings at different scales); expected "
-        "the folder of a run of se-probe scale that came to its end, run it again with --overwrite."
+        "the folder of a run of se-probe scale that finished; run it again with --overwrite."
     )
     with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
         open_scale_run(out)

@@ -43,7 +43,7 @@ def findings(
         tables: those of `measure_tables`, computed as needed where None. With the tables of effects among them, whether
             channels with class-specific gates matter more is judged too.
         ablation: interventions on the same network. Where the sites of each stage were replaced together, claim 5
-            rests on measured accuracy, or on one's own measure; where sites were replaced one by one, whether those
+            rests on measured accuracy, or on the user's metric; where sites were replaced one by one, whether those
             with class-specific gates matter more is judged too.
 
     Returns:

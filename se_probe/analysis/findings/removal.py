@@ -28,7 +28,7 @@ FEWEST_MEASURED = 2
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss of top-1 accuracy in percentage points, or by one's own measure in its unit, with its 95 % limits."""
+    """A loss of top-1 accuracy in percentage points, or of the user's metric in its unit, with its 95 % limits."""
 
     value: float
     interval: tuple[float, float]
@@ -173,9 +173,9 @@ def _moves(loss: Loss) -> str:
 def last_stage_by_own_measure(
     evidence: Evidence, changes: Changes, replacement: str, last: int, others: Mapping[int, int]
 ) -> Finding:
-    """Claim 5 by one's own measure: whether the other stages lose more on average than the last one.
+    """Judge claim 5 by the user's metric: whether the other stages lose more on average than the last one.
 
-    Which loss is marginal depends on the measure, so that this part of the claim is left out.
+    Which loss is marginal depends on the metric, so this part of the claim is left out.
     """
     cost, sites = changes.cost, names(evidence.last_stage)
     claim = Finding(

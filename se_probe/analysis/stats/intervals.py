@@ -78,7 +78,7 @@ def jackknife_error(without_each: Floats) -> Floats:
 
 
 def class_groups(classes: int, *, most: int = MOST_GROUPS, seed: int = 0) -> NDArray[np.int64]:
-    """Group of each class, 0 … G − 1: a group a class, or random groups of even size.
+    """Group of each class, 0 … G − 1: one group per class, or random groups of even size.
 
     Groups are the same at every site, so that errors of differences and trends over sites are right.
     """

@@ -39,7 +39,7 @@ def site_verdict(level: Floats, states: NDArray[np.str_]) -> str:
     - "live": less than `MOST` of its channels are static.
     - "saturated": static, and at least half of the static channels are open or closed.
     - "collapsed": static at one and the same level (`SAME_LEVEL`) between open and closed.
-    - "constant": static at levels that differ between channels, a fixed scale a channel.
+    - "constant": static at levels that differ between channels, a fixed scale per channel.
     - "unknown": a spread over images is missing, or rests on fewer than `FEWEST_STATE_IMAGES` images.
     """
     if np.any(states == "unknown"):

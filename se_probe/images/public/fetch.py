@@ -25,7 +25,7 @@ _BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplem
 
 
 def fetch(data: str, *, url: str | None = None, progress: bool = True) -> Path:
-    """Fetch a public set of labelled images, unless it is there already.
+    """Fetch a public set of labelled images, unless it is cached.
 
     The next call resumes an interrupted download.
 

@@ -87,7 +87,7 @@ def test_gates_that_move_about_one_mean_gate_have_no_pattern():
 
 
 def test_one_true_pattern_is_never_called_several_and_found_where_it_is_narrow():
-    """With 10 images a class, the noise of class means is as large as the profile."""
+    """With 10 images per class, the noise of class means is as large as the profile."""
     verdicts = [
         _judge_pattern(recording(0.0, 0.08, profile=0.03, classes=20, images=10, seed=seed)).verdict
         for seed in range(20)

@@ -1,4 +1,4 @@
-"""Claim 5: with an ablation, from a recording alone, and by a measure of one's own; nothing that was not measured."""
+"""Claim 5: with an ablation, from a recording alone, and by the user's metric; nothing that was not measured."""
 
 import numpy as np
 import pytest

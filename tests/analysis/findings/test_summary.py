@@ -1,4 +1,4 @@
-"""What a run says first: the worst news, then what was found, a line a claim, and the next command."""
+"""What a run says first: the worst news, then what was found, one line per claim, and the next command."""
 
 import pytest
 

@@ -191,7 +191,7 @@ def test_pattern_keeps_its_level_and_finds_shifts_that_cancel_over_columns():
 
 
 def flips(falls, rises, images):
-    """One group of images of which so many fall and so many rise, a column a pair."""
+    """One group of images of which so many fall and so many rise, one column per pair."""
     values = np.zeros((images, len(falls)))
     for column, (fall, rise) in enumerate(zip(falls, rises, strict=True)):
         values[:fall, column] = -1

@@ -33,7 +33,7 @@ def imagenetv2_files(variant: str = "matched-frequency") -> dict[str, bytes]:
 
 
 def tiny_imagenet_files() -> dict[str, bytes]:
-    """The validation images in one folder with a text file, the training images in a folder a class."""
+    """The validation images in one folder with a text file, the training images in one folder per class."""
     files = {f"val/images/val_{number}.JPEG": jpeg(number) for number in range(6)}
     lines = [f"val_{number}.JPEG\t{WNIDS[number % 2]}\t0\t0\t62\t62\n" for number in range(6)]
     files["val/val_annotations.txt"] = "".join(lines).encode()
