@@ -1,5 +1,4 @@
-"""Record the effect of each channel's gate on the answer: reference and check before the run, one backward pass per
-batch.
+"""Record the effect of each channel's gate on the answer: reference and check first, then a backward pass per batch.
 
 The effect ∂y/∂s · (r − s) needs its reference r before the first image. It is the mean of the class means over some of
 the images. First-order effects are compared with exact replacement on a seeded sample. Both are kept in the

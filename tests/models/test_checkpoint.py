@@ -134,7 +134,8 @@ def test_another_number_of_classes_names_the_remedy(spec: str, state: dict[str, 
     state |= {"4.weight": torch.zeros(50, 2), "4.bias": torch.zeros(50)}
     assert refusal(spec, tmp_path / "c.pth", state) == (
         "c.pth does not fit net.py:build: of 9 tensors 2 of another shape (4.weight (50, 2) for (4, 2), "
-        "4.bias (50,) for (4,)); the checkpoint's classifier has 50 classes, the network's 4; pass --model-arg num_classes=50"
+        "4.bias (50,) for (4,)); the checkpoint's classifier has 50 classes, the network's 4; pass "
+        "--model-arg num_classes=50"
     )
 
 
