@@ -12,7 +12,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import nn
@@ -20,7 +19,7 @@ from torch import nn
 from se_probe.errors import SeProbeError
 from se_probe.gates.discovery import choose_sites
 from se_probe.gates.gradients import GateGradients
-from se_probe.gates.intervention import GateContext, Replacement, intervene
+from se_probe.gates.intervention import GateContext, Replacement, intervene, tensor_of
 from se_probe.gates.resuming import Resumable
 from se_probe.gates.site import GateSite
 
@@ -163,7 +162,7 @@ def _references(
 def _given(reference: Mapping[str, ArrayLike], site: GateSite, gate: torch.Tensor) -> torch.Tensor:
     if site.name not in reference:
         raise SeProbeError(f"no reference was given for {site.name}; pass one for every site, or fewer sites.")
-    values = torch.as_tensor(np.array(reference[site.name])).to(gate)
+    values = tensor_of(reference[site.name]).to(gate)
     if values.shape != gate.shape[1:]:
         raise SeProbeError(
             f"{site.name} has gates of shape {tuple(gate.shape[1:])}, and a reference of shape {tuple(values.shape)} "
@@ -223,7 +222,7 @@ def exact_effects(
     with torch.inference_mode(), kept:
         clean = network(batch)
         if outcome == "predicted":
-            labels, outcome = clean.argmax(1), "label"
+            labels, outcome = logits_of(clean).argmax(1), "label"
         before = outcome_of(outcome, clean, labels)
         changes = []
         for chosen in picks.unbind(1):

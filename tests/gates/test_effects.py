@@ -179,6 +179,8 @@ def test_references():
     given = {"SE_1_1": np.full(8, 0.25)}
     expected = found(0.0).gradients["SE_1_1"] * (0.25 - gates)
     torch.testing.assert_close(found(given).effects["SE_1_1"], expected)
+    as_tensor = {"SE_1_1": torch.full((8,), 0.25, dtype=torch.bfloat16, requires_grad=True)}
+    assert torch.equal(found(as_tensor).effects["SE_1_1"], found(given).effects["SE_1_1"])
 
 
 @pytest.mark.parametrize("branches", [networks.Functional, networks.SelectiveKernelByHand])
