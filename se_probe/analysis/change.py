@@ -194,12 +194,15 @@ def change_detection(recordings: Mapping[str, Recording], energies: Mapping[str,
     features is the same for the squeeze, from which the gate is computed; "all sites" sums over all sites. Softmax is
     the negative highest probability, energy −log Σ exp of the logits.
 
-    Recordings have the squeeze captured where sites have one; energies are by path.
+    Args:
+        recordings: by label, the plain images under `PLAIN`, with the squeeze captured where sites have one.
+        energies: by the same labels, a series of energies indexed by image path.
 
-    A row a change, score and site (`ALL_SITES` for scores of the output too): `CONDITION`, `score`, `site`, `images`,
-    `auc`, `auc_ci_low`, `auc_ci_high`; for gates also `minus_softmax`, `minus_energy` and `minus_pooled`, the AUC less
-    that of the other score (the last at the same site), with limits. Limits are for another draw of images of these
-    classes.
+    Returns:
+        One row per change, score and site (`ALL_SITES` for scores of the output too): `CONDITION`, `score`, `site`,
+        `images`, `auc`, `auc_ci_low`, `auc_ci_high`; for gates also `minus_softmax`, `minus_energy` and `minus_pooled`,
+        the AUC minus that of the other score (the last at the same site), with limits. Limits are for another draw of
+        images of these classes.
     """
     rows = matched_images(recordings, verb="change")
     scores = {key: _scores(recordings, key, rows, energies[key]) for key in recordings}
