@@ -144,12 +144,12 @@ def _number(text: str) -> float | None:
 
 
 def mean_gates(recording: Recording) -> dict[str, Constant]:
-    """Return each site's mean gate as a replacement (see `mean_of_class_means`)."""
+    """Return a `Constant` per site name: the mean of the class means, `(channel,)` or `(branch, channel)`."""
     return {name: Constant(values) for name, values in mean_of_class_means(recording).items()}
 
 
 def mean_of_class_means(recording: Recording) -> dict[str, NDArray[np.float64]]:
-    """Return each site's mean gate, `(channel,)` or `(branch, channel)`: the mean of the class means.
+    """Return the mean of the class means per site name, `(channel,)` or `(branch, channel)`.
 
     Every class has the same weight, as in the curve "all" of the SENet paper's figures.
     """
@@ -157,10 +157,9 @@ def mean_of_class_means(recording: Recording) -> dict[str, NDArray[np.float64]]:
 
 
 def class_mean_gates(recording: Recording) -> dict[str, PerLabel]:
-    """Return each site's mean gate of every class; labels are class names.
+    """Return a `PerLabel` per site name, with the mean gates of every class; labels are class names.
 
-    An image gets the mean gates of its true class, which a network in use does not know: the outcome is no bound on
-    what the network can do.
+    It uses the true class of each image, which is unknown in use, so the outcome bounds nothing.
     """
     classes = recording.classes["name"].tolist()
     return {site.name: PerLabel(_class_means(recording, site), classes) for site in recording.sites}

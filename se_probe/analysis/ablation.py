@@ -53,10 +53,12 @@ def ablation_sites_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFra
 
 
 def ablation_classes_table(ablation: AblationLike, *, seed: int = 0) -> pd.DataFrame:
-    """The same for each class: one row an intervention and class, in the order of the ablation and of its images.
+    """Tabulate the cost of each intervention for each class: one row per intervention and class.
 
-    Columns as in `ablation_sites_table` after `FACTS`, `class` and `class_index` (missing where the network has no
-    unit for it), without tests. A class with one image has no limits of NLL and KL.
+    Returns:
+        Rows in the order of the ablation and of its images. After `FACTS` come `class` and `class_index` (missing where
+        the network has no unit for it), then the columns of `ablation_sites_table` without tests. A class with one
+        image has no limits of NLL and KL.
 
     Raises:
         SeProbeError: the ablation is empty, or its tables do not fit its outcomes.
@@ -126,7 +128,11 @@ def importance_correlations(table: pd.DataFrame) -> dict[str, float]:
 
 
 def ablation_tables(ablation: AblationLike, costs: pd.DataFrame | None = None) -> dict[str, pd.DataFrame]:
-    """Both tables by the names of their files; `costs` as in `with_savings`.
+    """Return the tables of `ablation_sites_table` and `ablation_classes_table`, by file name.
+
+    Args:
+        ablation: the ablation.
+        costs: as for `with_savings`; without it, the table of sites has no savings.
 
     Raises:
         SeProbeError: the ablation is empty, or its tables do not fit its outcomes.

@@ -7,7 +7,7 @@ Source of the detection of changed images: Lee et al., NeurIPS 2018 (distance); 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -41,13 +41,13 @@ PLAIN = "plain"
 """Key of the images as they are."""
 MOVES = "moves"
 CONDITION = ("condition", "change", "strength")
+"""First columns of every table: label, name and strength of the change."""
 ALL_SITES = "all sites"
 GATES, POOLED, SOFTMAX, ENERGY = "gates", "pooled features", "softmax", "energy"
 """Scores by which changed images are detected."""
-Changes: TypeAlias = "Mapping[str, Recording]"
 
 
-def change_sites(recordings: Changes, *, seed: int = 0) -> pd.DataFrame:
+def change_sites(recordings: Mapping[str, Recording], *, seed: int = 0) -> pd.DataFrame:
     """Test at every site whether a change moves its gates, and measure how far.
 
     `recordings` are by label, the plain images under `PLAIN`.
@@ -118,7 +118,7 @@ def _level_shifts(values: pd.DataFrame, rows: pd.DataFrame, sites: Sequence[Site
     return found[shown].reindex(quantities.index).fillna({"verdict": UNJUDGED})
 
 
-def change_channels(recordings: Changes) -> pd.DataFrame:
+def change_channels(recordings: Mapping[str, Recording]) -> pd.DataFrame:
     """Measure how far a change moves every channel, on average over images, classes with equal weights.
 
     One row per change, site, branch and channel: `CONDITION`, `site`, `branch`, `channel`; `shift` in gate units with
@@ -141,7 +141,7 @@ def change_channels(recordings: Changes) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)[columns]
 
 
-def change_accuracy(recordings: Changes, *, seed: int = 0) -> pd.DataFrame:
+def change_accuracy(recordings: Mapping[str, Recording], *, seed: int = 0) -> pd.DataFrame:
     """Compare the network's answers on the same images, plain and changed.
 
     One row per change: `CONDITION`, `images`, `labelled` (images whose class the network has a unit for); over these,
@@ -185,7 +185,7 @@ def _agreement(same: Floats, labels: NDArray[np.int64]) -> dict[str, float]:
     return _with_limits("agreement", share_interval(image_strata(same[:, None], labels)) if len(labels) else unknown)
 
 
-def change_detection(recordings: Changes, energies: Mapping[str, pd.Series]) -> pd.DataFrame:
+def change_detection(recordings: Mapping[str, Recording], energies: Mapping[str, pd.Series]) -> pd.DataFrame:
     """Measure how well gates detect changed images, beside scores of the network's output.
 
     A score is measured by the area under its curve (AUC): 0.5 is chance, and below it changed images look more like
@@ -194,12 +194,15 @@ def change_detection(recordings: Changes, energies: Mapping[str, pd.Series]) -> 
     features is the same for the squeeze, from which the gate is computed; "all sites" sums over all sites. Softmax is
     the negative highest probability, energy −log Σ exp of the logits.
 
-    Recordings have the squeeze captured where sites have one; energies are by path.
+    Args:
+        recordings: by label, the plain images under `PLAIN`, with the squeeze captured where sites have one.
+        energies: by the same labels, a series of energies indexed by image path.
 
-    One row per change, score and site (`ALL_SITES` for scores of the output too): `CONDITION`, `score`, `site`,
-    `images`, `auc`, `auc_ci_low`, `auc_ci_high`; for gates also `minus_softmax`, `minus_energy` and `minus_pooled`, the
-    AUC less that of the other score (the last at the same site), with limits. Limits are for another draw of images of
-    these classes.
+    Returns:
+        One row per change, score and site (`ALL_SITES` for scores of the output too): `CONDITION`, `score`, `site`,
+        `images`, `auc`, `auc_ci_low`, `auc_ci_high`; for gates also `minus_softmax`, `minus_energy` and `minus_pooled`,
+        the AUC minus that of the other score (the last at the same site), with limits. Limits are for another draw of
+        images of these classes.
     """
     rows = matched_images(recordings, verb="change")
     scores = {key: _scores(recordings, key, rows, energies[key]) for key in recordings}
@@ -207,7 +210,7 @@ def change_detection(recordings: Changes, energies: Mapping[str, pd.Series]) -> 
     return pd.concat(tables, ignore_index=True)
 
 
-def _scores(recordings: Changes, key: str, rows: pd.DataFrame, energies: pd.Series) -> pd.DataFrame:
+def _scores(recordings: Mapping[str, Recording], key: str, rows: pd.DataFrame, energies: pd.Series) -> pd.DataFrame:
     """Scores of the images under a condition: one row per image, columns (score, site)."""
     found: dict[tuple[str, str], Floats] = {}
     for name, signal in ((GATES, "gate"), (POOLED, "squeeze")):
@@ -256,7 +259,7 @@ def _with_limits(name: str, interval: Interval, column: int = 0) -> dict[str, fl
     return {key: float(values[column]) for key, values in ends.items()}
 
 
-def _conditions(recordings: Changes) -> list[tuple[str, dict[str, Any]]]:
+def _conditions(recordings: Mapping[str, Recording]) -> list[tuple[str, dict[str, Any]]]:
     """The changes, without the plain images, and the first columns of their rows, `CONDITION`."""
     changes = [(key, item.provenance["change"]) for key, item in recordings.items() if key != PLAIN]
     return [(key, {"condition": key, "change": facts["name"], "strength": facts["strength"]}) for key, facts in changes]
@@ -337,7 +340,7 @@ def change_summary(sites: pd.DataFrame, accuracy: pd.DataFrame, detection: pd.Da
         parts = [f"gates move at {(own['pattern'] == MOVES).sum()} of {len(own)} sites"]
         if own["moved_sd"].notna().any():
             parts[0] += f", by {own['moved_sd'].mean():.2f} SD"
-        if row["top1_change"] == row["top1_change"]:
+        if pd.notna(row["top1_change"]):
             parts.append(f"top-1 {100 * row['top1_change']:+z.1f} points")
         parts.append(f"AUC {scores[name]:.2f}")
         lines.append(f"{name}: {'; '.join(parts)}")

@@ -54,7 +54,7 @@ def image_covariates(pixels: NDArray[np.floating]) -> pd.DataFrame:
 def site_covariates(
     recording: GateRecording, covariates: pd.DataFrame, sites: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """Share of the variance of gates within classes that covariates of the images explain.
+    """Measure the share of within-class gate variance that covariates of the images explain.
 
     Class means are subtracted from gates and covariates, so that differences between classes do not count.
 

@@ -32,7 +32,10 @@ PAPER_WITHIN = ("goldfish", "airliner")
 
 
 def class_statistics(moments: xr.Dataset) -> xr.Dataset:
-    """Statistics of every class over its images.
+    """Compute count, mean, variance and standard error of every class over its images.
+
+    Args:
+        moments: `count` (class), `mean` and `m2` (class, [branch,] channel), as from `Recording.moments`.
 
     Returns:
         `count` (class) and `mean`, unbiased `variance`, `standard_error` (class, [branch,] channel) in float64, the
@@ -50,11 +53,14 @@ def class_statistics(moments: xr.Dataset) -> xr.Dataset:
 
 
 def reference_statistics(moments: xr.Dataset) -> xr.Dataset:
-    """The same statistics for all classes of `moments` together, with equal weights.
+    """Compute the statistics of all classes together, as an equal-weight mixture.
+
+    Args:
+        moments: as for `class_statistics`.
 
     Returns:
-        `class_statistics` with the single entry `reference_name(K)` along `class`. The variance is that of the
-        equal-weight mixture of the K classes; it and the standard error are NaN where any has a single image.
+        As `class_statistics`, with the single entry `reference_name(K)` along `class` for K classes. Variance and
+        standard error are NaN if any class has a single image.
     """
     count, mean, m2 = moments["count"], moments["mean"], moments["m2"]
     over = ["class"]
@@ -74,15 +80,15 @@ def reference_statistics(moments: xr.Dataset) -> xr.Dataset:
 
 
 def reference_name(classes: int) -> str:
-    """Name of the curve of all classes together, with their number."""
+    """Return the name of the curve of all classes together, with their number."""
     return f"all classes ({classes})"
 
 
 def select_classes(moments: xr.Dataset, names: Sequence[str] | None) -> xr.Dataset:
-    """The moments of the classes `names` (None: all), in their order.
+    """Return the moments of the classes `names` (None: all), in that order.
 
     Raises:
-        SeProbeError: a class of which the recording has no image.
+        SeProbeError: the recording has no image of a class.
     """
     if names is None:
         return moments
@@ -104,7 +110,7 @@ def as_table(statistics: xr.Dataset) -> pd.DataFrame:
 
 
 def _beside_reference(moments: xr.Dataset, names: Sequence[str]) -> pd.DataFrame:
-    """Statistics of the classes `names`, then of all classes together, told apart by `role`."""
+    """Statistics of the classes `names`, then of all classes together, distinguished by `role`."""
     chosen = as_table(class_statistics(select_classes(moments, names))).assign(role="class")
     reference = as_table(reference_statistics(moments)).assign(role="reference")
     return pd.concat([chosen, reference], ignore_index=True)

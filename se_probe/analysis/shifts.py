@@ -1,4 +1,4 @@
-"""Shifts of a site's value between scales: a paired test and verdict for each site, and their summary."""
+"""Shifts of a site's value between conditions (scales or changes): a paired test and verdict per site."""
 
 from collections.abc import Hashable, Mapping
 from itertools import pairwise

@@ -59,7 +59,11 @@ def class_similarity(recording: RecordingLike, site: str, classes: Sequence[str]
 
 
 def cluster_classes(similarity: xr.Dataset) -> Clustering:
-    """Average-linkage clustering of the classes of `class_similarity` by `distance`, in gate units."""
+    """Cluster the classes of `class_similarity` by average linkage of `distance`, in gate units.
+
+    Returns:
+        `linkage` (scipy's matrix), `order` of the leaves, and `cophenetic` correlation.
+    """
     return kernels.cluster(similarity["distance"].to_numpy())
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from se_probe.runs.cost import CostReport
     from se_probe.runs.look import Look
     from se_probe.runs.maps import MapRun
+    from se_probe.runs.recorded import RunRecording
     from se_probe.runs.scale import ScaleRun
 
 REPORT = "report.html"
@@ -51,8 +52,8 @@ NOTHING_FOLDED = 3
     as_json=AsJson,
     open_report=OpenReport,
 )
-def _excite(recording: Recording, shown: Terminal) -> Path:
-    folder = recording.path.parent
+def _excite(recording: RunRecording, shown: Terminal) -> Path:
+    folder = recording.run_folder
     if shown.as_json:
         print_json(
             {
@@ -62,13 +63,12 @@ def _excite(recording: Recording, shown: Terminal) -> Path:
                 "classes": recording.chosen,
                 "images": len(recording.images),
                 "skipped": len(recording.skipped),
-                "files": sorted(str(path) for part in ("figures", "tables") for path in (folder / part).iterdir()),
+                "files": sorted(str(path) for part in ("figures", "tables") for path in (folder / part).glob("*")),
             }
         )
     elif shown.verbose:
         shown.print(_site_spreads(recording))
-    of_steps = folder.name.startswith("step-") and not (folder / REPORT).exists()
-    return (folder.parent if of_steps else folder) / REPORT
+    return folder / REPORT
 
 
 def _site_spreads(recording: Recording) -> Table:

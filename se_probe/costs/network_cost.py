@@ -138,12 +138,17 @@ def network_cost(network: nn.Module, sites: Sequence[GateSite], input_size: Sequ
 
 
 def cost_table(network: nn.Module, sites: Sequence[GateSite], input_size: Sequence[int]) -> pd.DataFrame:
-    """Return the table of `network_cost`: a row for every site.
+    """Tabulate the cost of every site's gate path, counted for one image.
 
     Args:
-        network: as for `network_cost`.
-        sites: as for `network_cost`.
-        input_size: as for `network_cost`.
+        network: any network; it is left unchanged.
+        sites: sites that `find_gates` returned for it.
+        input_size: input size without the image axis, such as `(3, 224, 224)`.
+
+    Returns:
+        One row per site: `site`, `stage`, `family`, `channels`, `branches`, `reduction`, `parameters`,
+        `formula_parameters` (2 C² / r), `squeeze` (additions), `excitation` (multiply-adds), `scale` (multiplications),
+        and, the same in every row, `shared_parameters`, `network_parameters` and `network_multiply_adds`.
 
     Raises:
         SeProbeError: as `network_cost`.

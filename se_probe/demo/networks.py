@@ -39,16 +39,19 @@ PHOTO_MODELS: tuple[str, ...] = tuple(_PHOTO_ARCHITECTURES)
 """Kinds of the networks that were trained on photographs."""
 
 PHOTO_SIZE = 64
-"""Side of their input in pixels: that of Tiny-ImageNet's photographs."""
+"""Side of the input of photo networks in pixels: that of Tiny-ImageNet's photographs."""
 
 PHOTO_WNIDS: tuple[str, ...] = tuple(json.loads((_WEIGHTS / "photo_wnids.json").read_text("utf-8")))
-"""The classes of Tiny-ImageNet that they tell apart, in the order of their output units."""
+"""The classes of photo networks, from Tiny-ImageNet, in the order of their output units."""
 
 
 def demo_network(kind: str) -> torch.nn.Module:
     """Build the demo network of this kind with its bundled weights, in eval mode.
 
     Its preprocessing and, in output order, its wnids (`label_names`) are in `pretrained_cfg`.
+
+    Args:
+        kind: "se", "sk" or "sa" (see `DEMO_MODELS`).
 
     Raises:
         SeProbeError: there is no such kind.
@@ -58,6 +61,9 @@ def demo_network(kind: str) -> torch.nn.Module:
 
 def build_network(kind: str) -> torch.nn.Module:
     """Build the demo network of this kind with random weights.
+
+    Args:
+        kind: "se", "sk" or "sa" (see `DEMO_MODELS`).
 
     Raises:
         SeProbeError: there is no such kind.
@@ -76,6 +82,9 @@ def photo_network(kind: str) -> torch.nn.Module:
 
     It is a quarter-width ResNet-50 without max-pool for 50 classes of Tiny-ImageNet (64×64 pixels), with
     `pretrained_cfg` as in `demo_network`.
+
+    Args:
+        kind: "se" or "sk" (see `PHOTO_MODELS`).
 
     Raises:
         SeProbeError: there is no such kind.

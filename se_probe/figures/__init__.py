@@ -1,7 +1,7 @@
 """Figures from the tables of the analyses: each function takes results and returns a Figure.
 
-All take `demo`, whether the network or the images are the demo's (the figure is then marked), the `title`, and a
-`caption` below the title.
+Figure functions take `demo` (whether network or images are the demo's; the figure is then marked), a `title` (except
+`gate_maps`), and a `caption` below the title.
 """
 
 from se_probe.figures.classes import channel_distribution, class_heatmap, class_similarity_matrix

@@ -1,4 +1,4 @@
-"""Tell gates from other products by further passes, and say why those are left out."""
+"""Distinguish gates from other products by further passes, and say why the others are left out."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ WHY = {
     "spatial map": "varies over space (spatial attention)",
     "random": "changes with the random seed",
     "constant": "does not depend on the input",
-    "other images": "depends on the other images of the batch, or on the place in it",
+    "other images": "depends on other images of the batch, or on the position in the batch",
     "normalisation": "undoes the scale of its own feature map",
-    "dot product": "is unbounded and summed over its own channels with the map, as a query with its keys",
-    "one place": "multiplies a map of a single position; pass a larger input",
+    "dot product": "is unbounded and, like a query with its keys, summed with the map over their shared channels",
+    "one place": "multiplies a map with a single position; pass a larger input",
     "never called": "looks like a gate by its class, but no pass called it",
 }
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Products that are no gates, or modules that look like gates but were not called."""
+    """Products that are not gates, or modules that look like gates but were not called."""
 
     kind: str  # a key of `WHY`
     module: str  # path of the module
@@ -55,7 +55,7 @@ class LeftOut:
 
 
 def decide(network: nn.Module, example: Example, watched: Trace) -> tuple[list[Event], tuple[LeftOut, ...]]:
-    """Return the products that multiply by gates, and what is left out.
+    """Return the multiplications by gates, and what is left out.
 
     Raise SeProbeError if data flow and passes disagree, or the axes of a product are unknown.
     """
@@ -76,7 +76,7 @@ def decide(network: nn.Module, example: Example, watched: Trace) -> tuple[list[E
 
 
 def _by_geometry(events: Iterable[Event]) -> dict[Key, str]:
-    """Return the products that axes or lineage rule out, with the kind; "" for those not worth a report."""
+    """Return the products ruled out by their axes or lineage, with the kind; "" for those not worth reporting."""
     kinds = {}
     for event in events:
         kind, lineage = event.geometry.kind, event.lineage
@@ -96,7 +96,7 @@ def _by_geometry(events: Iterable[Event]) -> dict[Key, str]:
 
 
 def _by_values(network: nn.Module, example: Example, events: Sequence[Event]) -> dict[Key, str]:
-    """Return the candidates that passes with other images or another seed rule out, with the kind."""
+    """Return the candidates ruled out by passes with other images or another seed, with the kind."""
     events = [event for event in events if not event.values.is_meta]
     if not events:
         return {}
@@ -107,8 +107,8 @@ def _by_values(network: nn.Module, example: Example, events: Sequence[Event]) ->
         difference = _difference(event.values, swapped.factors.get(event.key))
         if difference is None:
             raise SeProbeError(
-                f"a second pass did not come to the product in {_where(event)} as the first did; the network takes "
-                "another way for other images or by chance, and its gates cannot be told."
+                f"a second pass did not reach the product in {_where(event)} as the first did: the network's path "
+                "depends on the images or on chance, so its gates cannot be identified."
             )
         differences[event.key] = difference
     if doubtful := [event for event in events if differences[event.key] > 1e-6]:
@@ -121,14 +121,14 @@ def _by_values(network: nn.Module, example: Example, events: Sequence[Event]) ->
                 kinds[event.key] = "other images"
     still = [event for event in events if event.key not in kinds and torch.equal(event.values[0], event.values[1])]
     kinds |= {event.key: "constant" for event in still if event.lineage is None}
-    # A gate that layers compute is dead, not a constant.
+    # A constant gate that is computed by layers is dead; it is still a gate.
     unclear = [event for event in still if event.lineage and not event.lineage.mixing]
     unclear += [event for event in events if event.key not in kinds and event.geometry.written_out]
     return kinds | _with_fresh_weights(network, example, unclear)
 
 
 def _difference(values: torch.Tensor, swapped: torch.Tensor | None) -> float | None:
-    """Return the largest relative difference after images were swapped, None if the shapes differ."""
+    """Return the largest relative difference after the images are swapped, None if the shapes differ."""
     if swapped is None or swapped.shape != values.shape:
         return None
     first, second = values.double(), swapped.flip(0).double()
@@ -137,9 +137,9 @@ def _difference(values: torch.Tensor, swapped: torch.Tensor | None) -> float | N
 
 
 def _with_fresh_weights(network: nn.Module, example: Example, events: Sequence[Event]) -> dict[Key, str]:
-    """Return the factors that with other weights are constant over images, or not constant over space.
+    """Return the factors that are constant over images, or vary over space, when the weights are random.
 
-    A dead gate is constant for its weights only.
+    A dead gate is constant with its own weights only.
     """
     if not events:
         return {}
@@ -200,7 +200,7 @@ def _factors_of(
 
 
 class _Factors(CallMode):
-    """Reads the factors of known products; `flat` tells whether those written out over space are constant there."""
+    """Reads the factors of known products; `flat`: whether factors written out over space are constant there."""
 
     def __init__(self, events: Sequence[Event]) -> None:
         super().__init__()
@@ -234,11 +234,11 @@ def _refuse_unknown_axes(events: Iterable[Event]) -> None:
             raise SeProbeError(
                 f"{_where(event)} multiplies by a gate on an axis of length "
                 f"{event.feature_shape[event.geometry.image]} that holds images and frames or windows together; "
-                "expected the images on an axis of their own. Pass the part of the network that takes single images."
+                "expected the images on their own axis. Pass the part of the network that takes single images."
             )
         if event.geometry.kind == "unknown":
             raise SeProbeError(
-                f"{_where(event)} multiplies maps of shape {event.feature_shape} by a factor of fewer axes, and which "
-                "of them are spatial cannot be told, because the network takes no other size of input; build it for "
-                "inputs of any size, or pass the part of it that takes them."
+                f"{_where(event)} multiplies maps of shape {event.feature_shape} by a factor with fewer axes; which of "
+                "them are spatial cannot be determined, because the network accepts no other input size; build it for "
+                "inputs of any size, or pass the part that accepts them."
             )

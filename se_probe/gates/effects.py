@@ -12,7 +12,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import nn
@@ -20,7 +19,7 @@ from torch import nn
 from se_probe.errors import SeProbeError
 from se_probe.gates.discovery import choose_sites
 from se_probe.gates.gradients import GateGradients
-from se_probe.gates.intervention import GateContext, Replacement, intervene
+from se_probe.gates.intervention import GateContext, Replacement, intervene, tensor_of
 from se_probe.gates.resuming import Resumable
 from se_probe.gates.site import GateSite
 
@@ -67,8 +66,8 @@ def gate_effects(
     """Estimate the effect of replacing each channel's gate on the outcome, by one forward and one backward pass.
 
     Args:
-        network: the network, in evaluation mode, as for `GateRecorder`. It is left as it was: weights, `.grad`, hooks.
-        batch: its input, `(image, …)`, of floating point.
+        network: the network, in evaluation mode, as for `GateRecorder`. Weights, `.grad` and hooks are left unchanged.
+        batch: its input, `(image, …)`, with a floating-point dtype.
         labels: output unit of each image's class.
         outcome: y of each image: "label" (the logit of its class), "predicted" (that of the predicted class),
             "log-probability" (of its class), two units (a, b) for the difference of their logits, or a function of
@@ -78,8 +77,8 @@ def gate_effects(
         sites: sites or their names; all by default.
 
     The derivative is that of the whole network: a replaced gate changes the features, and with them the gates of later
-    sites, as in an exact replacement. A gate that multiplies at several places is a site at each of them, and is
-    replaced there alone. Effects of several channels add up to first order only.
+    sites, as in an exact replacement. A gate that multiplies at several places is a separate site at each of them, and
+    is replaced at one site only. Effects of several channels add up to first order only.
 
     Raises:
         SeProbeError: the network cannot be followed, or cuts off gradients; the outcome has no value for an image, or a
@@ -108,7 +107,7 @@ def _checked_outcome(outcome: Outcome, output: Any, labels: torch.Tensor | None)
             raise SeProbeError(f"{len(labels)} labels were given for {len(logits)} images; expected one for each.")
         wrong = [] if units is None else units[(units < 0) | (units >= logits.shape[1])].tolist()
         if wrong:
-            raise SeProbeError(f"{wrong[0]} is no output unit of the network; expected 0 to {logits.shape[1] - 1}.")
+            raise SeProbeError(f"{wrong[0]} is not an output unit of the network; expected 0 to {logits.shape[1] - 1}.")
     return outcome_of(outcome, output, labels)
 
 
@@ -149,7 +148,7 @@ def logits_of(output: Any) -> torch.Tensor:
 def _references(
     reference: Reference, sites: Sequence[GateSite], gates: Mapping[str, torch.Tensor], labels: torch.Tensor | None
 ) -> dict[str, torch.Tensor]:
-    """Return r of each site, of the gate's shape without the image axis."""
+    """Return r of each site, in the shape of its gate without the image axis."""
     if isinstance(reference, Mapping):
         return {site.name: _given(reference, site, gates[site.name]) for site in sites}
     if reference == "mean":
@@ -163,7 +162,7 @@ def _references(
 def _given(reference: Mapping[str, ArrayLike], site: GateSite, gate: torch.Tensor) -> torch.Tensor:
     if site.name not in reference:
         raise SeProbeError(f"no reference was given for {site.name}; pass one for every site, or fewer sites.")
-    values = torch.as_tensor(np.array(reference[site.name])).to(gate)
+    values = tensor_of(reference[site.name]).to(gate)
     if values.shape != gate.shape[1:]:
         raise SeProbeError(
             f"{site.name} has gates of shape {tuple(gate.shape[1:])}, and a reference of shape {tuple(values.shape)} "
@@ -215,12 +214,15 @@ def exact_effects(
 
     Returns:
         `(image, pick)`, in units of the outcome.
+
+    Raises:
+        SeProbeError: the output is not logits, labels are missing, or the network cannot be hooked.
     """
     kept: Any = nullcontext() if passes is None else passes.kept()
     with torch.inference_mode(), kept:
         clean = network(batch)
         if outcome == "predicted":
-            labels, outcome = clean.argmax(1), "label"
+            labels, outcome = logits_of(clean).argmax(1), "label"
         before = outcome_of(outcome, clean, labels)
         changes = []
         for chosen in picks.unbind(1):

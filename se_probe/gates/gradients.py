@@ -1,4 +1,4 @@
-"""Read the derivative of an outcome by every gate in one backward pass."""
+"""Read the derivative of an outcome with respect to every gate in one backward pass."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from se_probe.gates.hooks import another_way, is_reading, pop_mode, push_mode
 from se_probe.gates.passes import PassFollower, SiteProduct, joined
 from se_probe.gates.site import GateSite
 
-# The autograd node of each product, whose gradient by an operand has the operand's position.
+# The autograd node of each product; its gradients have the order of the operands.
 _NODES = {"mul": "MulBackward0", "addcmul": "AddcmulBackward0", "bmm": "BmmBackward0", "baddbmm": "BaddbmmBackward0"}
 
 
 class GateGradients(PassFollower):
-    """Read the derivative of an outcome by every gate, at the product by which the network multiplies.
+    """Read the derivative of an outcome with respect to every gate, at the multiplication by the gate.
 
-    Other uses of the gate's tensor do not count. No gradient of a weight is computed, and nothing is added to `.grad`.
+    Other uses of the gate's tensor do not count. No gradients of weights are computed, and `.grad` is left unchanged.
 
     Args:
         network: the network, in evaluation mode, not wrapped.
@@ -49,7 +49,7 @@ class GateGradients(PassFollower):
     def run(
         self, batch: torch.Tensor, outcome: Callable[[Any], torch.Tensor], forward: Callable[[Any], Any] | None = None
     ) -> tuple[Any, torch.Tensor]:
-        """Run the network with gradients on, and return its output and the outcome of each image.
+        """Run the network with gradients enabled, and return its output and the outcome of each image.
 
         Args:
             batch: the network's input, `(image, …)`.
@@ -57,20 +57,20 @@ class GateGradients(PassFollower):
             forward: calls the network; the network itself by default.
 
         Raises:
-            SeProbeError: the batch is not of floating point, or the outcome is not one number per image.
+            SeProbeError: the batch has no floating-point dtype, or the outcome is not one number per image.
         """
         if not batch.is_floating_point():
-            raise SeProbeError(f"the batch is of {batch.dtype}, by which nothing can be derived; pass floating point.")
+            raise SeProbeError(f"the batch has dtype {batch.dtype}, which carries no gradient; pass floating point.")
         with torch.inference_mode(False), torch.enable_grad():
             images = batch.clone() if batch.is_inference() else batch.detach()
             output = (forward or self.network)(images.requires_grad_())
             values = outcome(output)
         if values.shape != (len(batch),):
-            raise SeProbeError(f"the outcome has shape {tuple(values.shape)}; expected ({len(batch)},), one an image.")
+            raise SeProbeError(f"the outcome has shape {tuple(values.shape)}; expected ({len(batch)},), one per image.")
         return output, values
 
     def gradients(self, values: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the derivative of each image's outcome by its gates.
+        """Return the derivative of each image's outcome with respect to its gates.
 
         Args:
             values: the outcome of each image in the last pass, `(image,)`.
@@ -85,7 +85,7 @@ class GateGradients(PassFollower):
         if not values.requires_grad:
             raise SeProbeError(
                 "the outcome carries no gradient: the network ran without gradients, or cuts them off (detach, "
-                "no_grad), so that its gates have no first-order effect. Replace them instead, with intervene."
+                "no_grad), so its gates have no first-order effect. Use intervene to replace them instead."
             )
         self._found.clear()
         try:
@@ -96,8 +96,8 @@ class GateGradients(PassFollower):
             if "inplace operation" not in str(error):
                 raise
             raise SeProbeError(
-                "the network overwrites values that its gradient needs, so that its gates have no first-order effect; "
-                "replace them instead, with intervene."
+                "the network overwrites values that its gradient needs, so its gates have no first-order effect; "
+                "use intervene to replace them instead."
             ) from error
         gradients = {}
         for name, gates in self._gates.items():
@@ -106,9 +106,11 @@ class GateGradients(PassFollower):
         return gradients
 
     def _begin_pass(self, batch: Any) -> None:
-        """Drop the last pass, and watch for the end of each product."""
+        """Discard the last pass, and watch for the end of each product."""
         if self.elsewhere:
-            raise SeProbeError("effects are of whole passes, and a part of the network was called; call network(...).")
+            raise SeProbeError(
+                "effects need whole forward passes, but only a part of the network was called; call network(...)."
+            )
         for values in (self._gates, self._found, self._edges, self._made):
             values.clear()
         push_mode(self, _AfterProducts(self))
@@ -128,8 +130,8 @@ class GateGradients(PassFollower):
             self._edges[edge.node, edge.output_nr] = edge
         elif torch.is_grad_enabled():
             raise SeProbeError(
-                f"the gate of {item.site} is cut off from its input (detach or no_grad in the network), so that it "
-                "carries no gradient; leave the site out, or replace its gates with intervene."
+                f"the gate of {item.site} is cut off from its input (detach or no_grad in the network), so it carries "
+                "no gradient; leave the site out, or use intervene to replace its gates."
             )
 
     def _after(self, item: SiteProduct, output: torch.Tensor) -> None:
@@ -145,7 +147,7 @@ class GateGradients(PassFollower):
             if node.name() != _NODES[item.product.operation.name]:
                 raise SeProbeError(
                     f"the product of {item.site} is written into a part of another tensor ({node.name()}), where its "
-                    "gradient cannot be told from that of the rest; multiply out of place, or leave the site out."
+                    "gradient cannot be separated from the rest; multiply out of place, or leave the site out."
                 )
             node.register_hook(self._hook(item))
 
@@ -159,7 +161,7 @@ class GateGradients(PassFollower):
 
 
 class _AfterProducts(TorchDispatchMode):
-    """Calls `_settle` before each operation, when autograd has recorded the products before."""
+    """Calls `_settle` before each operation, when autograd has recorded the earlier products."""
 
     def __init__(self, follower: GateGradients) -> None:
         super().__init__()

@@ -123,6 +123,11 @@ class Shuffle(Replacement):
         return gate[order.to(gate.device, non_blocking=True)]
 
 
+def tensor_of(values: ArrayLike | torch.Tensor) -> torch.Tensor:
+    """Return a copy of values as a tensor without gradient; a tensor keeps its device and dtype."""
+    return values.detach().clone() if isinstance(values, torch.Tensor) else torch.as_tensor(np.array(values))
+
+
 class PerLabel(Replacement):
     """A gate for each label: labels are classes (the mean gate of each class) or images (another image's gates).
 
@@ -133,8 +138,8 @@ class PerLabel(Replacement):
         labels: label of each row.
     """
 
-    def __init__(self, values: ArrayLike, labels: Sequence[str]) -> None:
-        self._values = torch.as_tensor(np.asarray(values))
+    def __init__(self, values: ArrayLike | torch.Tensor, labels: Sequence[str]) -> None:
+        self._values = tensor_of(values)
         self._row = {label: row for row, label in enumerate(labels)}
         self._on: dict[torch.device, torch.Tensor] = {}
 
@@ -184,8 +189,8 @@ class Constant(PerLabel):
         values: `(channel,)` or `(branch, channel)`.
     """
 
-    def __init__(self, values: ArrayLike) -> None:
-        super().__init__(np.asarray(values)[None], [""])
+    def __init__(self, values: ArrayLike | torch.Tensor) -> None:
+        super().__init__(tensor_of(values)[None], [""])
 
     def values(self, gate: torch.Tensor, context: GateContext) -> torch.Tensor:
         """Return the constant."""

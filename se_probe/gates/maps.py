@@ -1,8 +1,8 @@
 """Where a gate looks: its logit as a sum over the positions of the feature map that it multiplies.
 
-A gate is computed from its map u through a squeeze z, mostly the spatial mean. With a the gradient of the logit by z,
-position (i, j) has the share M(i, j) = Σ_c a_c u_c(i, j) / HW. Σ M plus the share of the constants is the logit,
-exactly if the excitation consists of affine layers and ReLU.
+A gate is computed from its map u through a squeeze z, mostly the spatial mean. With a the gradient of the logit with
+respect to z, position (i, j) has the share M(i, j) = Σ_c a_c u_c(i, j) / HW. Σ M plus the share of the constants is the
+logit, exactly if the excitation consists of affine layers and ReLU.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def gate_maps(
         SeProbeError: the network cannot be watched, has no such site or channel, or the logit of a site cannot be split
             over positions: it is normalised, or not computed from a squeeze of the multiplied map.
 
-    Source: class activation maps, Zhou et al., arXiv 1512.04150, equation 2; gradients by biases: Srinivas and Fleuret,
-    arXiv 1905.00780, proposition 1.
+    Source: class activation maps, Zhou et al., arXiv 1512.04150, equation 2; gradients with respect to biases:
+    Srinivas and Fleuret, arXiv 1905.00780, proposition 1.
     """
     mapper = GateMapper(network, channels, input_size=tuple(batch.shape[1:]))
     named = {site if isinstance(site, str) else site.name: wanted for site, wanted in channels.items()}

@@ -29,7 +29,13 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Skip:
-    """A selected image that could not be decoded: its index in the selection, its path, and why."""
+    """A selected image that could not be decoded.
+
+    Attributes:
+        index: its index in the selection.
+        path: its path.
+        reason: why it could not be decoded.
+    """
 
     index: int
     path: str
@@ -38,9 +44,12 @@ class Skip:
 
 @dataclass(frozen=True)
 class Batch:
-    """Decoded images: their indices in the selection, a tensor (n, 3, H, W), and the images left out in between.
+    """A batch of decoded images.
 
-    Where none of a batch's images could be decoded, `indices` is empty and `images` has n = 0.
+    Attributes:
+        indices: indices of the images in the selection; empty if none could be decoded.
+        images: `(image, 3, height, width)`.
+        skipped: the images of this batch that could not be decoded.
     """
 
     indices: tuple[int, ...]

@@ -20,7 +20,13 @@ _THREADS = 8
 
 @dataclass(frozen=True)
 class Selected:
-    """A selected sample; `position` is its index among the image set's samples."""
+    """A selected sample.
+
+    Attributes:
+        sample: the sample.
+        role: "chosen" if its class was requested, else "reference".
+        position: its index among the samples of the image set.
+    """
 
     sample: Sample
     role: Role
@@ -35,10 +41,18 @@ class Selected:
 
 @dataclass(frozen=True)
 class Selection:
-    """The selected samples in the order of the image set, and the rule that selected them.
+    """The selected samples, and the rule that selected them.
 
-    `chosen` are the requested classes in the requested order. Their images also belong to the reference, unless
-    `reference_per_class` is 0 (no reference).
+    Images of the chosen classes also belong to the reference, unless `reference_per_class` is 0 (no reference).
+
+    Attributes:
+        images: the image set.
+        chosen: the requested classes, in the requested order.
+        entries: the selected samples, in the order of the image set.
+        per_class: largest number of images of each chosen class.
+        reference_per_class: largest number of images of every other class.
+        seed: seed of the draw.
+        rule: the rule in words.
     """
 
     images: ImageSet = field(repr=False)

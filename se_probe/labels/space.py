@@ -46,7 +46,13 @@ class ImageClass:
 
 @dataclass(frozen=True)
 class Resolution:
-    """The class that a query means; `note` is a line for the user where the reading is unusual."""
+    """The class that a query means.
+
+    Attributes:
+        query: the query, as given.
+        image_class: the class.
+        note: a line for the user if the reading is unusual, else None.
+    """
 
     query: str
     image_class: ImageClass
@@ -55,7 +61,11 @@ class Resolution:
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """The classes of a network or data set in index order, and the names of each.
+    """The classes of a network or data set, and the names of each.
+
+    Attributes:
+        classes: the classes, in index order.
+        title: name used in messages.
 
     Raises:
         SeProbeError: two classes share a display name, an index or a WordNet id.

@@ -19,9 +19,14 @@ _DOWNLOADS = ("pdf", "svg", "png", "csv")
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A picture as a `data:` address, its words, and its files by format, relative to the page.
+    """A figure as a page shows it.
 
-    `wide` figures were drawn for two columns of a paper and take the page's width.
+    Attributes:
+        title: heading.
+        note: text beside the picture.
+        picture: the picture as a `data:` URI.
+        files: format → path of the file, relative to the page.
+        wide: whether the figure was drawn for two columns of a paper, so that it takes the page's width.
     """
 
     title: str

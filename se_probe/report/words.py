@@ -13,10 +13,10 @@ class ColumnWords(NamedTuple):
 
 SORT_ORDERS = {
     "selectivity": "class selectivity",
-    "between_class_sd": "variance between classes",
+    "between_class_sd": "standard deviation between classes",
     "omega_squared": "share of variance between classes (ω²)",
     "d_prime": "d′",
-    "within_class_sd": "variance within classes",
+    "within_class_sd": "standard deviation within classes",
 }
 """Scores that channels can be sorted by, as the menu names them."""
 

@@ -41,7 +41,8 @@ def excite(settings: ExciteSettings) -> RunRecording:
         InterruptedRun: the run was stopped by SIGINT or SIGTERM; the message says how it is continued.
     """
     if settings.checkpoints is not None or settings.sweep is not None:
-        return RunRecording.of_run(record_steps(settings), settings.data)
+        last = record_steps(settings)
+        return RunRecording.of_run(last, settings.data, folder=last.path.parents[1])
     with ranks_of_environment() as ranks, silence(not ranks.first):
         with ranks.first_alone("plan"):
             plan, shown, folder, url = _plan(settings, ranks)

@@ -1,6 +1,6 @@
 """Join an earlier run: `--run` reuses its network, classes and images.
 
-The result goes into the run's folder, where the report finds it (`report.write.SECTIONS`).
+The result goes into the run's folder, where the report finds it (`report.results.SECTIONS`).
 """
 
 from __future__ import annotations

@@ -20,13 +20,25 @@ class RunRecording(Recording):
     """
 
     _data: str | Path | None = None
+    _folder: Path | None = None
 
     @classmethod
-    def of_run(cls, recording: Recording, data: str | Path | None = None) -> RunRecording:
-        """Wrap a recording; `data` is where its images are, as given by the user."""
+    def of_run(cls, recording: Recording, data: str | Path | None = None, folder: Path | None = None) -> RunRecording:
+        """Wrap a recording.
+
+        Args:
+            recording: the recording.
+            data: where its images are, as given by the user.
+            folder: the run's folder; by default the one that holds the recording.
+        """
         made = cls(recording.path, recording.tree, recording.signal)
-        made._data = data
+        made._data, made._folder = data, folder
         return made
+
+    @property
+    def run_folder(self) -> Path:
+        """The run's folder, with its report; of one step among several, that of the comparison."""
+        return self._folder or self.path.parent
 
     def of(self, signal: str) -> RunRecording:
         """Return the recording with another signal in place of the gates.
@@ -34,7 +46,7 @@ class RunRecording(Recording):
         Raises:
             SeProbeError: the signal was not captured.
         """
-        return self.of_run(super().of(signal), self._data)
+        return self.of_run(super().of(signal), self._data, self._folder)
 
     @property
     def labels(self) -> LabelSpace:

@@ -77,8 +77,8 @@ class NetworkSettings(Settings, on_resume=OnResume.INPUT):
 
     model: str | torch.nn.Module | LoadedModel | None = option(
         default=None,
-        help="A timm name, torchvision:NAME, hf-hub:ORG/NAME, path/to/file.py:function or demo:se|sk|sa. Default: "
-        "legacy_seresnet50, the weights nearest the paper (demo:se with --demo).",
+        help="A timm name, torchvision:NAME, hf-hub:ORG/NAME, path/to/file.py:function, demo:se|sk|sa or "
+        "photo:se|sk. Default: legacy_seresnet50, the weights nearest the paper (demo:se with --demo).",
     )
     checkpoint: str | Path | None = option(
         default=None,

@@ -66,7 +66,7 @@ class Product:
         return canonical(self._viewed(factor), self.axes, shape, self.image_axis)
 
     def summed(self, gradient: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-        """Return the gradient by the gate, `(image, *shape)`, from the gradient by the factor, which repeats it."""
+        """Return the gradient with respect to the gate, `(image, *shape)`: that of the factor, summed over repeats."""
         viewed = self._viewed(gradient)
         others = _broadcast(viewed, self.axes, self.image_axis)
         gradient = viewed.sum(others, keepdim=True) if others else viewed

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.runs.noise import draw_noise
 from tests.shared_files import MODELS, TINY_IMAGENET, needs_shared
 
 
@@ -28,6 +29,29 @@ def test_excite_and_plot_on_real_photographs(se_probe, tmp_path):
     wrong = se_probe("plot", tmp_path / "run", "--sites", "SE_4_9")
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("error: ")
+
+
+STEPS = """
+import torch
+from tests.recording.small import SmallNetwork
+
+def net(seed=0):
+    torch.manual_seed(seed)
+    return SmallNetwork().eval()
+"""
+
+
+def test_excite_over_steps_names_the_comparison_in_json(se_probe, tmp_path):
+    (tmp_path / "net.py").write_text(STEPS)
+    data = draw_noise(tmp_path / "images", ("alpha", "beta"), 6, (20, 20))
+    options = ["--classes", "alpha,beta", "--data", data, "--model", f"{tmp_path / 'net.py'}:net", "--workers", 0]
+    done = se_probe("excite", *options, "--sweep", "seed=1,2", "--out", tmp_path / "step-1", "--json")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["run"] == str(tmp_path / "step-1")
+    assert Path(facts["recording"]).parents[1] == tmp_path / "step-1"
+    assert facts["files"]
+    assert all(Path(path).is_file() and Path(path).parents[1] == tmp_path / "step-1" for path in facts["files"])
 
 
 def test_ablate_prints_what_interventions_cost_and_json(se_probe, tmp_path):

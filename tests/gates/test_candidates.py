@@ -135,7 +135,7 @@ def test_frames_on_the_axis_of_the_images_are_refused():
 
 def test_where_only_one_size_runs_axes_are_told_inside_the_module_or_refused():
     assert [site.channels for site in find_gates(OneSize(inside=True), SIZE)] == [24]
-    with pytest.raises(SeProbeError, match=r"which of them are spatial cannot be told.*one|no other size"):
+    with pytest.raises(SeProbeError, match=r"which of them are spatial cannot be determined.*no other input size"):
         find_gates(OneSize(inside=False), SIZE)
 
 

@@ -179,6 +179,8 @@ def test_references():
     given = {"SE_1_1": np.full(8, 0.25)}
     expected = found(0.0).gradients["SE_1_1"] * (0.25 - gates)
     torch.testing.assert_close(found(given).effects["SE_1_1"], expected)
+    as_tensor = {"SE_1_1": torch.full((8,), 0.25, dtype=torch.bfloat16, requires_grad=True)}
+    assert torch.equal(found(as_tensor).effects["SE_1_1"], found(given).effects["SE_1_1"])
 
 
 @pytest.mark.parametrize("branches", [networks.Functional, networks.SelectiveKernelByHand])
@@ -279,8 +281,8 @@ class IntoView(networks.Functional):
         (IntoView, {"outcome": squares}, r"the product of SE_1_1 is written into a part of another tensor \("),
         (networks.Functional, {}, r"the outcome 'label' needs labels; pass labels=\[…\], an output unit for each"),
         (networks.Functional, {"labels": [1]}, r"1 labels were given for 2 images; expected one for each\."),
-        (networks.Functional, {"labels": [1, 8]}, r"8 is no output unit of the network; expected 0 to 7\."),
-        (networks.Functional, {"outcome": (1, 9)}, r"9 is no output unit of the network; expected 0 to 7\."),
+        (networks.Functional, {"labels": [1, 8]}, r"8 is not an output unit of the network; expected 0 to 7\."),
+        (networks.Functional, {"outcome": (1, 9)}, r"9 is not an output unit of the network; expected 0 to 7\."),
         (networks.Functional, {"outcome": "loss"}, r"the outcome 'loss' was asked for; expected one of label, pred"),
         (networks.Functional, {"outcome": lambda o, _: o}, r"the outcome is \(2, 8\); expected a number for each"),
         (networks.Functional, {"outcome": lambda o, _: o[:1, 0]}, r"the outcome has shape \(1,\); expected \(2,\)"),
@@ -311,5 +313,5 @@ def test_what_is_no_pass_of_the_network_as_it_is_is_refused():
             gate_effects(network, batch, outcome=squares, sites=[site])
     with pytest.raises(SeProbeError, match="effects take a backward pass, which a GateRecorder does not make"):
         GateRecorder(network, [site], ["effect"])
-    with pytest.raises(SeProbeError, match=r"the batch is of torch.int64, by which nothing can be derived"):
+    with pytest.raises(SeProbeError, match=r"the batch has dtype torch.int64, which carries no gradient"):
         gate_effects(network, batch.long(), outcome=squares, sites=[site])

@@ -108,6 +108,8 @@ def test_the_output_is_the_feature_map_times_the_new_gate(kind):
     wanted = sum(b * torch.from_numpy(g)[:, None, None] for b, g in zip(branches, gate, strict=True)).mean((2, 3))
     output = changed(network, {site: Constant(gate if site.branches > 1 else gate[0])}, batch)
     torch.testing.assert_close(output, wanted, rtol=1e-5, atol=1e-6)
+    as_tensor = torch.from_numpy(gate if site.branches > 1 else gate[0]).requires_grad_()
+    assert torch.equal(changed(network, {site: Constant(as_tensor)}, batch), output)
     neutral = sum(branches) / len(branches)
     torch.testing.assert_close(changed(network, {site: Identity()}, batch), neutral.mean((2, 3)), rtol=1e-5, atol=1e-6)
 

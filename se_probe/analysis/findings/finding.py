@@ -47,11 +47,6 @@ class Finding:
     remedy: str = ""
     next_command: str = ""
 
-    @property
-    def headline(self) -> str:
-        """One line: the title and what was found."""
-        return f"{self.title}: {self.result}"
-
     def undecided(self, reason: str, sites: Sequence[str] = (), *, news: str = "") -> "Finding":
         """Return the claim as one that cannot be judged, for the stated reason, whose first part is the result.
 

@@ -76,9 +76,9 @@ def test_dead_channels_are_counted():
     assert (finding.verdict, finding.sites) == ("not supported", ("SE_5_1",))
     assert finding.value == pytest.approx(2 / 18)
     assert finding.statement.startswith("2 of 18 channels have a mean gate of 0.05 or less")
-    assert finding.headline == "Dead channels: 2 of 18, most at SE_5_1"
+    assert (finding.title, finding.result) == ("Dead channels", "2 of 18, most at SE_5_1")
     live = no_dead_channels(LIVE)
-    assert (live.verdict, live.headline) == ("supported", "Dead channels: 0 of 96")
+    assert (live.verdict, live.result) == ("supported", "0 of 96")
     assert no_dead_channels(read_evidence(recording(places=sites(bounded=False)), None)) is None
 
 
