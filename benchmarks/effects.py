@@ -30,7 +30,7 @@ SAMPLED_SITES = 4
 
 
 def main() -> None:
-    """Measure the networks that were asked for and print a row each."""
+    """Measure the networks that were requested and print one row for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default=MODELS)
     parser.add_argument("--batch", type=int, default=16)

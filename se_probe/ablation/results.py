@@ -123,7 +123,7 @@ class Ablation:
 
     @property
     def skipped(self) -> pd.DataFrame:
-        """The images that could not be decoded, a row each: path, class and reason."""
+        """The images that could not be decoded, one row each: path, class and reason."""
         return pd.DataFrame(self._attributes["skipped"], columns=["path", "class", "reason"])
 
     def __repr__(self) -> str:

@@ -254,7 +254,7 @@ def _listed(parts: Sequence[str]) -> str:
 
 
 def comparison_sentences(comparison: Comparison) -> list[str]:
-    """Describe the gates of each run and the similarity of each pair, a sentence each."""
+    """Describe the gates of each run and the similarity of each pair, one sentence each."""
     pairs = comparison.matches.groupby(["run", "other"], sort=False)
     return [
         *(_about_run(label, rows) for label, rows in comparison.sites.groupby("run", sort=False)),

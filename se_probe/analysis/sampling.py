@@ -28,7 +28,7 @@ def sample_channels(channels: int, count: int | None, seed: int) -> NDArray[np.i
     Source: Hu et al., Squeeze-and-Excitation Networks, "fifty uniformly sampled channels".
     """
     if count is not None and count < 1:
-        raise SeProbeError(f"{count} channels were asked for; expected 1 or more, or none given for all")
+        raise SeProbeError(f"{count} channels were requested; expected 1 or more, or none given for all")
     if count is None or count >= channels:
         return np.arange(channels, dtype=np.int64)
     return np.sort(np.argsort(np.random.PCG64(seed).random_raw(channels), kind="stable")[:count]).astype(np.int64)

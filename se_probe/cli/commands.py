@@ -105,7 +105,7 @@ def _duration(seconds: float) -> str:
 
 
 def _forget_environment(context: typer.Context, given: dict[str, Any]) -> None:
-    """Ignore data from the environment if the demo is asked for."""
+    """Ignore data from the environment if the demo is requested."""
     source = context.get_parameter_source("data") if "data" in given else None
     demo = given.get("demo") or str(given.get("model") or "").startswith("demo:")
     if demo and source is not None and source.name == "ENVIRONMENT":

@@ -92,7 +92,7 @@ class NetworkCost:
         return sum(values) if values else None
 
     def table(self) -> pd.DataFrame:
-        """Return the cost of every site, a row each, with the network's totals beside it.
+        """Return the cost of every site, one row each, with the network's totals beside it.
 
         `reduction` and `formula_parameters` are missing where a site has none. `shared_parameters` are the same in
         every row.
@@ -205,7 +205,7 @@ def formula_parameters(site: GateSite) -> float | None:
 
 
 def reduction_sweep(cost: NetworkCost, reductions: Sequence[int] = REDUCTIONS) -> pd.DataFrame:
-    """Return what a network would cost with other reduction ratios, a row each; no other network is built.
+    """Return what a network would cost with other reduction ratios, one row each; no other network is built.
 
     Sites are swept where the gate is computed by two plain layers C to d to C; they are counted with d = C // r, at
     least 1, with biases where the network has them. The other sites stay as they are.
@@ -224,7 +224,7 @@ def reduction_sweep(cost: NetworkCost, reductions: Sequence[int] = REDUCTIONS) -
         SeProbeError: a ratio below 1.
     """
     if wrong := [ratio for ratio in reductions if ratio < 1]:
-        raise SeProbeError(f"a reduction ratio of {wrong[0]} was asked for; expected numbers of at least 1.")
+        raise SeProbeError(f"a reduction ratio of {wrong[0]} was requested; expected numbers of at least 1.")
     swept = [pair for pair in zip(cost.sites, cost.site_costs, strict=True) if _biases(*pair) is not None]
     return pd.DataFrame([_at(ratio, cost, swept) for ratio in reductions if swept])
 

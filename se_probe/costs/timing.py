@@ -129,7 +129,7 @@ class GateTimer:
         rounds: int = 25,
     ) -> None:
         if rounds < FEWEST_ROUNDS:
-            raise SeProbeError(f"{rounds} rounds of timing were asked for; expected at least {FEWEST_ROUNDS}.")
+            raise SeProbeError(f"{rounds} rounds of timing were requested; expected at least {FEWEST_ROUNDS}.")
         self._rounds = rounds
         self._network = unwrap(network)
         self._batch = noise_for(self._network, input_size, batch_size)

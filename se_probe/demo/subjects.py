@@ -1,4 +1,4 @@
-"""The ten classes of the demo, a row each: the function that draws it, its colours, its largest rotation.
+"""The ten classes of the demo, one row each: the function that draws it, its colours, its largest rotation.
 
 The colours overlap on purpose, so that no colour identifies a class: goldfish, airliners and cliffs may all be red.
 """

@@ -67,7 +67,7 @@ class Search:
 
 
 def search(order: Sequence[str], cost: Callable[[Sequence[str]], Loss], max_loss: float) -> Search:
-    """Return the largest set found whose loss is at the most `max_loss` points, by the upper limit of its interval.
+    """Return the largest set found whose loss is at most `max_loss` points, by the upper limit of its interval.
 
     Bisection finds the longest allowed prefix of `order`, assuming that the loss grows along it. Each later site is
     then added if the whole set stays allowed, which needs no such assumption. The upper limit decides because the best

@@ -31,7 +31,7 @@ class _Bits(Replacement):
 
     def __post_init__(self) -> None:
         if not 1 <= self.bits <= MOST_BITS:
-            raise SeProbeError(f"{self.bits} bits were asked for; expected 1 to {MOST_BITS}.")
+            raise SeProbeError(f"{self.bits} bits were requested; expected 1 to {MOST_BITS}.")
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Tile(Replacement):
 
     def __init__(self, network: nn.Module, side: int) -> None:
         if side < 1:
-            raise SeProbeError(f"tiles of {side} positions were asked for; expected 1 or more.")
+            raise SeProbeError(f"tiles of {side} positions were requested; expected 1 or more.")
         self.side = side
         self._network = network
         self._excitations: dict[tuple[str, torch.device, torch.dtype], Callable[[torch.Tensor], torch.Tensor]] = {}

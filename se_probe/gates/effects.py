@@ -127,7 +127,7 @@ def outcome_of(outcome: Outcome, output: Any, labels: torch.Tensor | None) -> to
         return logits[:, outcome[0]] - logits[:, outcome[1]]
     if outcome not in OUTCOMES:
         raise SeProbeError(
-            f"the outcome {outcome!r} was asked for; expected one of {', '.join(OUTCOMES)}, two units or a function."
+            f"the outcome {outcome!r} was requested; expected one of {', '.join(OUTCOMES)}, two units or a function."
         )
     if outcome == "predicted":
         return logits.max(1).values
@@ -155,7 +155,7 @@ def _references(
         groups = [slice(None)] if labels is None else [labels == label for label in labels.unique()]
         return {name: torch.stack([gate[group].mean(0) for group in groups]).mean(0) for name, gate in gates.items()}
     if isinstance(reference, str):
-        raise SeProbeError(f"the reference {reference!r} was asked for; expected 'mean', a number, or values by site.")
+        raise SeProbeError(f"the reference {reference!r} was requested; expected 'mean', a number, or values by site.")
     return {name: gate.new_full(gate.shape[1:], float(reference)) for name, gate in gates.items()}
 
 

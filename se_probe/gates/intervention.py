@@ -97,7 +97,7 @@ class Branch(Replacement):
         if site.branches == 1 or not 0 <= self.branch < site.branches:
             has = f"its branches are 0 to {site.branches - 1}" if site.branches > 1 else "it has no branches"
             raise SeProbeError(
-                f"branch {self.branch} alone was asked for at {site.name}, but {has}; choose another branch or site."
+                f"branch {self.branch} alone was requested at {site.name}, but {has}; choose another branch or site."
             )
 
     def values(self, gate: torch.Tensor, context: GateContext) -> torch.Tensor:

@@ -170,7 +170,7 @@ class GateMapper:
             )
         if rows.numel() and not 0 <= int(rows.min()) <= int(rows.max()) < most:
             raise SeProbeError(
-                f"channels {int(rows.min())} to {int(rows.max())} of {name} were asked for; it has 0 to {most - 1}."
+                f"channels {int(rows.min())} to {int(rows.max())} of {name} were requested; it has 0 to {most - 1}."
             )
         return rows
 

@@ -107,7 +107,7 @@ def batches(
     """Return the selected images in the selection's order, whatever the number of worker processes.
 
     A batch covers `batch_size` selected images; those that cannot be decoded are left out of its tensor. A
-    stream has no random access, so it is read by one worker at the most.
+    stream has no random access, so it is read by at most one worker.
 
     Args:
         selection: the images.

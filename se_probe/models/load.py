@@ -113,7 +113,7 @@ def _load(
     source, rest = parse_spec(spec)
     if random_weights and (checkpoint is not None or source in _OWN_WEIGHTS):
         other = "a checkpoint was given" if checkpoint is not None else f"{spec} brings its own"
-        raise SeProbeError(f"random weights were asked for, but {other}; choose one of the two")
+        raise SeProbeError(f"random weights were requested, but {other}; choose one of the two")
     pretrained = checkpoint is None and not random_weights
     # Networks are built on the CPU, so only its generator is touched, and put back.
     with torch.random.fork_rng(devices=[]):

@@ -53,7 +53,7 @@ class Ranks:
         return f"cuda:{self.local % torch.cuda.device_count()}" if device == "cuda" and self.size > 1 else device
 
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Return this process's contiguous share of some items; shares differ by one at the most, and may be empty."""
+        """Return this process's contiguous share of some items; shares differ by at most one, and may be empty."""
         return items[len(items) * self.rank // self.size : len(items) * (self.rank + 1) // self.size]
 
     def agree(self, key: str, decide: Callable[[], str]) -> str:
@@ -78,7 +78,7 @@ class Ranks:
             self._store.set(key, "")
 
     def count(self, images: int) -> int:
-        """Add to the number of images that all processes have done, and return it."""
+        """Add to the number of images done by all processes, and return the sum."""
         if self.size == 1:
             self._alone += images
             return self._alone
@@ -173,8 +173,8 @@ def _ranks() -> Ranks:
     address = environment.get("MASTER_ADDR")
     if address is None and environment.get("SLURM_STEP_NUM_NODES") != "1":
         raise SeProbeError(
-            "MASTER_ADDR is not set, by which the processes on several machines find rank 0; set it to its host, such "
-            "as export MASTER_ADDR=$(scontrol show hostnames $SLURM_JOB_NODELIST | head -n 1)."
+            "MASTER_ADDR is not set, and processes on several machines need it to find rank 0; set it to rank 0's "
+            "host, such as export MASTER_ADDR=$(scontrol show hostnames $SLURM_JOB_NODELIST | head -n 1)."
         )
     port = int(environment.get("MASTER_PORT") or 20_000 + int(environment.get("SLURM_JOB_ID", 0)) % 10_000)
     url = f"tcp://{address or '127.0.0.1'}:{port}"

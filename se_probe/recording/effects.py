@@ -7,7 +7,7 @@ recording's attributes, so that every shard, rank and continuation has the same 
     outcome            what y is, a key of `se_probe.gates.effects.OUTCOMES`
     reference_images   number of images that r is the mean of
     reference          site → r, `(channel,)` or `(branch, channel)`
-    agreement          a site each: `image` (index in the selection), `branch`, `channel`, `first_order`, `exact`
+    agreement          by site: `image` (index in the selection), `branch`, `channel`, `first_order`, `exact`
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from se_probe.recording.moments import ClassMoments
 from se_probe.recording.store import put_attributes
 
 EFFECT = "effect"
-# Images of the reference: of each class, and at the most in all.
+# Images of the reference: most per class, and most in all.
 _PER_CLASS, _REFERENCE_IMAGES = 8, 1024
 # The sample on which gates are replaced exactly: images, and channels of each image at every site.
 _SAMPLED_IMAGES, _SAMPLED_CHANNELS = 16, 12
@@ -62,7 +62,7 @@ def signal_shapes(
 def require_effects_possible(execution: Execution, outcome: str) -> None:
     """Refuse ways to run a network that leave no backward pass to record effects with."""
     if outcome not in OUTCOMES:
-        raise SeProbeError(f"the outcome {outcome!r} was asked for; expected one of {', '.join(OUTCOMES)}.")
+        raise SeProbeError(f"the outcome {outcome!r} was requested; expected one of {', '.join(OUTCOMES)}.")
     asked = {
         "a compiled network": execution.compile,
         f"the dtype {execution.dtype}": execution.dtype,
@@ -70,7 +70,7 @@ def require_effects_possible(execution: Execution, outcome: str) -> None:
     }
     if found := next((name for name, wanted in asked.items() if wanted), None):
         raise SeProbeError(
-            f"effects and {found} were asked for; effects need a backward pass of the network as it is. Choose one of "
+            f"effects and {found} were requested; effects need a backward pass of the network as it is. Choose one of "
             "the two."
         )
 
@@ -98,7 +98,7 @@ def reference_of(
             }
             say(
                 f"effects   of {OUTCOMES[outcome]}, against the mean gates of {len(places)} images; "
-                f"{_SAMPLED_CHANNELS} channels a site of some images were replaced to check them"
+                f"{_SAMPLED_CHANNELS} channels per site were replaced in some images to check them"
             )
             with writing(path):
                 put_attributes(path, attributes | {"effects": facts})
@@ -118,7 +118,7 @@ def passes(run: ForwardPass, sites: Sequence[GateSite], facts: Mapping[str, Any]
     if facts is None:
         yield partial(start, run)
         return
-    # It is no compiled copy, which `require_effects_possible` has refused.
+    # It is not a compiled copy: `require_effects_possible` has refused that.
     hooked = cast(HookedNetwork, run)
     follower = GateGradients(hooked.network, sites)
     reference: dict[str, torch.Tensor] = {}
@@ -141,7 +141,7 @@ def passes(run: ForwardPass, sites: Sequence[GateSite], facts: Mapping[str, Any]
 
 
 def _first_places(selection: Selection) -> list[int]:
-    """Return where the images of the reference are: the first of every class; of a stream, the first of all."""
+    """Return the positions of the reference's images: the first of every class, or of a stream the first of all."""
     entries = selection.entries
     if selection.images.streamed:
         return sorted(range(len(entries)), key=lambda place: entries[place].position)[: _REFERENCE_IMAGES // 4]

@@ -62,7 +62,7 @@ class Execution:
     def __post_init__(self) -> None:
         """Refuse contradicting choices."""
         if self.dtype is not None and self.dtype not in DTYPES:
-            raise SeProbeError(f"the dtype {self.dtype!r} was asked for; expected {' or '.join(DTYPES)}.")
+            raise SeProbeError(f"the dtype {self.dtype!r} was requested; expected {' or '.join(DTYPES)}.")
         inexact = {
             "compilation": self.compile,
             f"the dtype {self.dtype}": self.dtype,
@@ -70,7 +70,7 @@ class Execution:
         }
         other = next((name for name, wanted in inexact.items() if wanted), None)
         if self.exact and other:
-            raise SeProbeError(f"an exact run and {other} were asked for; choose one of the two.")
+            raise SeProbeError(f"an exact run and {other} were requested; choose one of the two.")
 
     @property
     def trial_images(self) -> int:

@@ -216,7 +216,7 @@ def _require_consistent(header: Header) -> None:
     sites = [site.name for site in header.sites]
     for name in [*sites, *(text for columns in header.signals for text in (columns.site, columns.signal))]:
         if not _SAFE_NAME.fullmatch(name):
-            raise ValueError(f"it names a site {name!r}, which is no site's name")
+            raise ValueError(f"it names a site {name!r}, which is not a valid name")
     classes = [entry["name"] for entry in header.classes]
     signals = [(columns.signal, columns.site) for columns in header.signals]
     for what, names in {"sites": sites, "classes": classes, "signals": signals, "chosen": header.chosen}.items():

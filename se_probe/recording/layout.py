@@ -168,7 +168,7 @@ def check_array(folder: Path, layout: ArrayLayout, *, whole: bool = True) -> int
 
 def _sizes(values: Any) -> tuple[int, ...]:
     if not isinstance(values, list) or any(type(value) is not int or value < 0 for value in values):
-        raise ValueError(f"its metadata are damaged: {_short(values)} is no list of sizes")
+        raise ValueError(f"its metadata are damaged: {_short(values)} is not a list of sizes")
     return tuple(values)
 
 

@@ -160,7 +160,7 @@ class _Run:
         *,
         first: bool,
     ) -> None:
-        """Record the images at some places of the selection into shards, until the last or until a stop."""
+        """Record the images at some positions of the selection into shards, until the last one or a stop."""
         decoder = self._decoder()
         trial = trial_images(self.model, self.selection, self.execution.trial_images, decoder)
         writer = ShardWriter(shard_folder(self.path), shard_images, header_of(root_attributes(self.path)).run)
@@ -226,7 +226,7 @@ class _Run:
 
 
 def _unrecorded(run: _Run, ranks: Ranks, resume: bool) -> list[int] | None:
-    """Return the places that all ranks together are to record, None where the recording is complete."""
+    """Return the positions that all ranks together have to record, None if the recording is complete."""
     prints = [entry.sample.fingerprint for entry in run.selection.entries]
     places: list[int] | None = json.loads(
         ranks.agree("places", lambda: json.dumps(begin(run.path, run.header, prints, resume=resume, say=run.say)))

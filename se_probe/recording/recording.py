@@ -121,7 +121,7 @@ class Recording:
 
     @cached_property
     def classes(self) -> pd.DataFrame:
-        """The classes with images, a row each: name, index (output unit), wnid and number of images."""
+        """The classes with images, one row each: name, index (output unit), wnid and number of images."""
         table = pd.DataFrame(list(self._facts.classes), columns=["name", "index", "wnid"])
         with reading(self.path):
             counts = self.tree["moments"].to_dataset()["count"].to_series()
@@ -130,7 +130,7 @@ class Recording:
 
     @cached_property
     def images(self) -> pd.DataFrame:
-        """The images recorded, a row each.
+        """The images recorded, one row each.
 
         Columns: `path`; `class`, `class_index`, `wnid`; `role` ("chosen": its gates are kept, "reference": it is in the
         moments only); `predicted`, `predicted_index` and `probability` of the predicted class; `class_probability` of
@@ -147,7 +147,7 @@ class Recording:
 
     @property
     def skipped(self) -> pd.DataFrame:
-        """The skipped images, a row each: path, class and reason (undecodable, NaN in the gates of ...)."""
+        """The skipped images, one row each: path, class and reason (undecodable, NaN in the gates of ...)."""
         return pd.DataFrame(self.tree.attrs["skipped"], columns=["path", "class", "reason"])
 
     def site(self, name: str) -> GateSite:

@@ -65,7 +65,7 @@ def begin(
 
 
 def _covered(path: Path, header: Header, prints: Sequence[str | None], say: Callable[[str], None]) -> set[int]:
-    """Return the indices that sound shards cover, and remove the other shards."""
+    """Return the indices that undamaged shards cover, and remove the other shards."""
     covered: set[int] = set()
     for file, shard in scan_shards(path, header):
         if isinstance(shard, DamagedShardError):

@@ -28,7 +28,7 @@ _EVIDENCE = (FOLDED, ABLATION, FACTS, RECORDING)
 
 
 def recording_at(path: Path) -> Path:
-    """Return the recording in a run's folder, or `path` itself where it is no such folder."""
+    """Return the recording in a run's folder, or `path` itself if it is not such a folder."""
     inner = path / RECORDING
     with suppress(OSError, ValueError):
         return inner if inner.is_dir() else path
@@ -115,7 +115,7 @@ def choose_folder(name: str, out: Path | None, *, overwrite: bool, resume: bool 
     `out`, `resume` takes the last run of that name.
     """
     if overwrite and resume:
-        raise SeProbeError("both --overwrite and --resume were asked for; choose to start again or to continue.")
+        raise SeProbeError("both --overwrite and --resume were requested; choose to start again or to continue.")
     if out is None:
         if resume:
             return RunFolder(latest_run(name) or REPORTS / _slug(name))

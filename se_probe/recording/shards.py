@@ -103,7 +103,7 @@ def _facts(model: LoadedModel, selection: Selection, places: Sequence[int], resu
 
 
 class DamagedShardError(SeProbeError):
-    """A shard with other contents than were written."""
+    """A shard whose content is not what was written."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Verification:
         images: number of images recorded.
         skipped: number of images left out.
         arrays: number of arrays, or of shards of an incomplete recording.
-        problems: what is wrong, a line each; none where the recording is complete and sound.
+        problems: what is wrong, one line each; none where the recording is complete and sound.
     """
 
     path: Path
@@ -165,7 +165,7 @@ def _wrong_images(arrays: dict[str, Any], skipped: list[dict[str, str]], header:
         yield f"{paths.total()} images were recorded or skipped; expected the {header.selected} selected ones"
     path, times = paths.most_common(1)[0]
     if times > 1:
-        yield f"the image {path} is there more than once"
+        yield f"the image {path} is listed more than once"
     chosen = roles == "chosen"
     if wrong := {str(name) for name in classes[chosen]} ^ set(header.chosen):
         yield f"the classes with gates are not the chosen ones ({', '.join(sorted(wrong))})"

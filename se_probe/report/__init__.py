@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that needs nothing else, neither a network nor other files."""
+"""The report of a run: one self-contained HTML file, written without the network."""
 
 from se_probe.recording.run_folder import REPORT
 from se_probe.report.figures import ReportFigure

@@ -1,4 +1,4 @@
-"""Maps of the most notable channels, as they are kept in a run's folder and packed for a page."""
+"""Maps of the most notable channels: their file in a run's folder, and their packed form for a page."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FAITHFULNESS = "gate_map_faithfulness.csv"
 CHANNELS = 12
 """Channels of a site that have maps."""
 FINEST = 16
-"""Cells a side; finer maps are added up in blocks."""
+"""Most cells per side; finer maps are summed in blocks."""
 _ZERO, _REACH = 128, 127
 _PALETTE = 65
 
@@ -45,14 +45,14 @@ class SiteMaps:
 
 
 def notable(*orders: Sequence[int] | NDArray[np.integer], count: int = CHANNELS) -> list[int]:
-    """Return channels taken in turn from the front of several orders, each once."""
+    """Merge several rankings of channels: take the next of each in turn, every channel once."""
     longest = max(map(len, orders), default=0)
     turns = [int(order[turn]) for turn in range(longest) for order in orders if turn < len(order)]
     return list(dict.fromkeys(turns))[:count]
 
 
 def coarse(shares: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Add up the cells of a map, `(height, width)`, in square blocks, so that no side has more than `FINEST`."""
+    """Sum the cells of a map, `(height, width)`, in square blocks, so that no side has more than `FINEST`."""
     block = -(-max(shares.shape) // FINEST)
     starts = [np.arange(0, side, block) for side in shares.shape]
     summed = np.add.reduceat(np.add.reduceat(shares.astype(np.float64), starts[0], axis=0), starts[1], axis=1)
@@ -68,7 +68,7 @@ def maps_file(maps: Mapping[str, SiteMaps]) -> bytes:
 
 
 def read_maps(tables: Path) -> dict[str, SiteMaps]:
-    """Return the maps that a folder of tables holds, by site; nothing where there are none."""
+    """Return the maps in a folder of tables, by site; empty if there are none."""
     if not (tables / FILE).is_file():
         return {}
     with np.load(tables / FILE, allow_pickle=False) as stored:
@@ -81,14 +81,14 @@ def read_maps(tables: Path) -> dict[str, SiteMaps]:
 def maps_data(recording: Recording, tables: Path, positions: Mapping[int, int]) -> dict[str, Any] | None:
     """Return maps for a page as JSON-able values, None where a run has none.
 
-    `positions` are those of recorded images on the page.
+    `positions` maps the number of a recorded image to its position on the page.
 
     Returns:
         `palette`, colours from the lowest to the highest value; `crop`, the side of the central square that the
         network sees as a share of the image's shorter side, None where it is not known; and `sites` by name:
         `channels`, `images` (positions on the page), `limits`, the largest absolute value of each channel, `codes`,
-        bytes of which `_ZERO` is 0 and `_ZERO` ± `_REACH` the limits, and `inPixels`, whether masking by the maps
-        moved the logit more than chance.
+        bytes in which `_ZERO` stands for 0 and `_ZERO` ± `_REACH` for the limits, and `inPixels`, whether masking by
+        the maps moved the logit more than chance.
     """
     maps = read_maps(tables)
     if not maps:

@@ -22,7 +22,7 @@ from se_probe.report.page import MISSING, packed, packed_integers
 WORDS, FACTORS = "channel_words.csv.gz", "channel_factors.csv.gz"
 NEIGHBOURS = 4
 CLASSES = 2
-"""Classes that a channel helps most, and as many that it hurts."""
+"""Number of classes listed that a channel helps most, and likewise hurts most."""
 MOST_FACTORS = 3
 _EVIDENCE = ("auc", "sibling_auc", "difference", "q")
 _KEYS = ["branch", "channel"]
@@ -30,11 +30,11 @@ Floats = NDArray[np.float64]
 
 
 def dictionary_data(recording: Recording, tables: Path) -> dict[str, Any]:
-    """Return what a run's folder of tables knows about each channel, as JSON-able values with packed numbers.
+    """Return all that a run's tables say about each channel, as JSON-able values with packed numbers.
 
     Returns:
-        `words`, `classes` and `factors`, the names that codes of the sites refer to; `outcome`, whose change effects
-        are; `maps`, see `maps_data`; and `sites`, in the order of the recording. Numbers of a site run over (branch,
+        `words`, `classes` and `factors`, the names that codes of the sites refer to; `outcome`, whose change an effect
+        is; `maps`, see `maps_data`; and `sites`, in the order of the recording. Numbers of a site run over (branch,
         channel): `word`, 65535 for none, with `auc`, `sibling_auc`, `difference` and `q`; `neighbours`; `factors`;
         `effects`: the `CLASSES` that are helped most, then those that are hurt most, with the mean effect and half its
         interval, at a false-discovery rate of 5 %. A part that is not known is None.

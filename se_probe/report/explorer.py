@@ -31,7 +31,7 @@ BYTES_A_CLASS = 16 / 3
 """For each gate: two 16-bit codes in base64."""
 CONFIDENCE = 0.95
 
-# The colours of the figures on a dark ground: the same hues, lighter where they would sink into it.
+# The figures' colours for a dark background: the same hues, lighter where they would be hard to see.
 ON_DARK = {"#0072B2": "#4DA6E0", "#009E73": "#2BC79B", "#D55E00": "#F5843C"}
 REFERENCE_COLOURS = ("#1a1a1a", "#f2f2f2")
 
@@ -61,20 +61,20 @@ def explorer_data(recording: Recording, channel_rows: pd.DataFrame, thumbnails: 
 
 
 def seen_classes(recording: Recording) -> list[str]:
-    """Return the chosen classes of which there are images: all of them, save where the run was stopped."""
+    """Return the chosen classes that have images: all of them, unless the run was stopped."""
     seen = set(recording.classes["name"])
     return [name for name in recording.chosen if name in seen]
 
 
 def other_classes(recording: Recording) -> list[str]:
-    """Return the classes seen that were not chosen, as many of the first as the page has room for."""
+    """Return the first of the classes that were seen but not chosen, as many as the page has room for."""
     gates = sum(site.channels * site.branches for site in recording.sites)
     others = [name for name in recording.classes["name"] if name not in set(recording.chosen)]
     return others[: int(OTHER_BYTES / (BYTES_A_CLASS * gates))]
 
 
 def has_reference(recording: Recording) -> bool:
-    """Return whether images of other classes than the chosen ones were seen."""
+    """Return whether images of classes that were not chosen were recorded."""
     return bool(recording.provenance["data"]["reference_per_class"])
 
 

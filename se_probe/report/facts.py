@@ -1,4 +1,4 @@
-"""What a page states of a run: its provenance, classes and measures."""
+"""Facts of a run for a page: its provenance, classes and measures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SHOWN = {
 
 
 def run_facts(folder: Path, name: str = FACTS) -> dict[str, Any]:
-    """Return what the JSON file `name` of a folder holds, nothing where it is missing or damaged."""
+    """Return the content of the JSON file `name` in a folder, empty if it is missing or damaged."""
     try:
         facts = json.loads((folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -66,12 +66,12 @@ def _flat(value: object, path: str) -> Iterator[tuple[str, str]]:
 
 
 def requirements(provenance: Mapping[str, Any]) -> str:
-    """Return the libraries of the run as pip takes them."""
+    """Return the libraries of the run as requirements for pip."""
     return " ".join(f"{name}=={number}" for name, number in provenance["versions"].items() if name != "python")
 
 
 def repeatable(recording: Recording) -> dict[str, Any]:
-    """Return what a page says of how to repeat a run: its provenance, as it is and flat, and its libraries."""
+    """Return what is needed to repeat a run: its provenance, nested and flat, and its libraries."""
     provenance = recording.provenance
     return {"provenance": provenance, "facts": flat_facts(provenance), "requirements": requirements(provenance)}
 
@@ -79,7 +79,7 @@ def repeatable(recording: Recording) -> dict[str, Any]:
 def run_measures(recording: Recording, tables: Path) -> dict[str, pd.DataFrame]:
     """Return the tables that a report needs by their file names, computing those that the folder lacks.
 
-    A table of an older version, with other names of columns, is computed, too.
+    A table of an older version, with other column names, is computed again.
 
     Raises:
         SeProbeError: the recording has no image of any chosen class.

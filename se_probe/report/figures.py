@@ -1,4 +1,4 @@
-"""The figures of a run as pictures that a page can hold."""
+"""Figures of a run as pictures to embed in a page."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def known_figures(folder: Path, known: Mapping[str, RunFigure], page: Path | Non
 def report_figure(folder: Path, stem: str, title: str, note: str, page: Path | None = None) -> ReportFigure:
     """Return the figure whose files are `folder/stem.*`, for a page in the folder `page`, by default the one above.
 
-    Of its pictures the smaller one is shown: a drawing of very many points is smaller as pixels.
+    The smaller of its pictures is embedded: with very many points that is the PNG.
     """
     files = {kind: path for kind in _DOWNLOADS if (path := folder / f"{stem}.{kind}").is_file()}
     smaller = min((kind for kind in _MEDIA_TYPES if kind in files), key=lambda kind: files[kind].stat().st_size)

@@ -18,7 +18,7 @@ _MOST_NAMES = 2
 
 
 class _Column(NamedTuple):
-    """A measure with its interval; `limits` begins the names of the columns of its limits."""
+    """A measure with its interval; `limits` is the prefix of the columns with its limits."""
 
     label: str
     note: str
@@ -44,7 +44,7 @@ _SAVINGS = {
 
 
 def interventions_section(folder: Path) -> Section | None:
-    """Return the section on the interventions of a run, None where there were none."""
+    """Return the section on the interventions of a run, None if there were none."""
     path = folder / TABLES / "ablation_sites.csv"
     if not path.is_file():
         return None
@@ -101,7 +101,7 @@ def _words(table: pd.DataFrame) -> list[str]:
     replacements = list(table["replacement"].unique())
     words = [
         f"Gates were replaced while the network ran ({', '.join(replacements)}): {len(table)} interventions, all on "
-        f"the same {first['images']:,} images of {first['classes']:,} classes. Every class weighs the same.",
+        f"the same {first['images']:,} images of {first['classes']:,} classes. Classes have equal weights.",
         *_levels(table),
         f"Intervals (95 %) are for another draw of images of these classes. {sentence(str(first['estimators']))}",
     ]
@@ -111,12 +111,12 @@ def _words(table: pd.DataFrame) -> list[str]:
     if table["unchanged"].eq(table["images"]).any():
         what = "NLL and KL have" if cost_of(table) == NLL else f"{cost_of(table).name} has"
         words.append(f"Where nothing changed for any image, {what} no interval.")
-    words.append("The network was not trained again after an intervention.")
+    words.append("The network was not retrained after an intervention.")
     return words
 
 
 def _levels(table: pd.DataFrame) -> list[str]:
-    """What the untouched network does, and on how many images that is measured."""
+    """Return the untouched network's performance in words, and the number of images it is measured on."""
     first, cost = table.iloc[0], cost_of(table)
     if cost != NLL:
         level = f"{_number(first['clean_metric'], '{:.4g}').text} {cost.unit}".rstrip()
@@ -127,6 +127,6 @@ def _levels(table: pd.DataFrame) -> list[str]:
         ]
     top1, top5 = (_number(100 * first[name], "{:.1f} %").text for name in ("clean_top1", "clean_top5"))
     return [
-        f"Accuracy and NLL are over the {first['labelled']:,} images for whose class the network has a unit.",
+        f"Accuracy and NLL are over the {first['labelled']:,} images whose class has an output unit.",
         f"Untouched, top-1 is {top1}, top-5 {top5} and NLL {_number(first['clean_nll'], '{:.3f}').text}.",
     ]

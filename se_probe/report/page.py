@@ -90,7 +90,7 @@ def json_for_script(value: object) -> Markup:
     """Return JSON that can stand inside a `<script>` element whatever its strings are.
 
     Raises:
-        ValueError: a number is not finite, which JSON does not know.
+        ValueError: a number is not finite, which JSON cannot express.
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # Safe: no "<" is left that could end the element.

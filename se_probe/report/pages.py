@@ -17,7 +17,7 @@ from se_probe.report.page import render
 from se_probe.report.section import PageTable, Section, sites_table, with_limits
 
 _CHANGE_METHODS = (
-    "Every image went through the network plain and under each change, with the same weights; differences are taken "
+    "The network was run on every image, plain and under each change, with the same weights; differences are taken "
     "image by image. brightness, contrast, blur, noise and jpeg have the severities of ImageNet-C (Hendrycks and "
     "Dietterich, ICLR 2019), for pictures under 128 pixels those of Tiny ImageNet-C, and act on the picture that "
     "the network sees. Random changes are seeded by the picture, so that the same picture has the same noise at "
@@ -71,7 +71,7 @@ def comparison_html(
 ) -> str:
     """Return the page of a comparison of labelled recordings.
 
-    `links` are files beside the page, `notes` what a reader must know first.
+    `links` are files beside the page, `notes` are shown first.
     """
     classes = comparison.shared.images["class"].value_counts(sort=False)
     return render(

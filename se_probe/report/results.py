@@ -106,8 +106,8 @@ def folding_section(folder: Path) -> Section | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     words = (
-        "Gates that hardly move were replaced by their means and folded into neighbouring layers; allowed was a loss "
-        f"of {allowed} of {measure} on held-out images.",
+        "Gates that hardly move were replaced by their means and folded into neighbouring layers; the largest "
+        f"allowed loss was {allowed} of {measure} on held-out images.",
         *(sentence(text) for text in (outcome, exported) if text),
     )
     return Section("folding", "Folding", words, shown, summary=(f"Folding: {outcome}.",))

@@ -32,7 +32,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class PageTable:
-    """A table in words.
+    """A table of a page, as text.
 
     Attributes:
         headings: of its columns.
@@ -54,7 +54,7 @@ class Section:
     Attributes:
         key: its anchor on the page.
         title: its heading.
-        words: what was done and found, a sentence each.
+        words: what was done and found, one sentence each.
         table: the result.
         figures: in the order in which they are shown.
         summary: sentences for the top of the report and for the command line.

@@ -1,4 +1,4 @@
-"""Thumbnails of the recorded images, opened again from data that the user names now."""
+"""Thumbnails of recorded images, made from the data that the user names."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Thumbnails:
 def make_thumbnails(recording: Recording, paths: Sequence[str], data: str | Path | None = None) -> Thumbnails:
     """Make thumbnails of recorded images.
 
-    A recording may come from others: nothing that it names is opened, neither a folder nor a URL. Only the demo's
-    drawings are drawn again without `data`.
+    A recording may come from someone else, so no folder or URL that it names is opened. Without `data`, only the demo's
+    drawings have thumbnails: they are drawn again.
 
     Args:
         recording: the recording.
@@ -95,7 +95,7 @@ def _source_name(recording: Recording, data: str | Path | None) -> str | None:
 def _note(source: str, wanted: int, failures: int) -> str:
     sentences = [f"Thumbnails were made from {source} together with this report."]
     if failures:
-        sentences.append(f"{failures} of the images cannot be opened any more and are named by their paths.")
+        sentences.append(f"{failures} of the images can no longer be opened and are named by their paths.")
     if wanted > MOST:
         sentences.append(f"Only the first {MOST} of {wanted} images have one; the others are named by their paths.")
     return " ".join(sentences)
@@ -111,7 +111,7 @@ def _opener(recording: Recording, name: str) -> Opener:
         # A recorded path identifies an image, so neither layout nor labels are needed.
         source = FileSource(list_place(name).files)
     if isinstance(source, ImageStream):
-        raise SeProbeError(f"the images of {name} can only be read one after the other.")
+        raise SeProbeError(f"the images of {name} can only be read in sequence.")
     return source.open
 
 

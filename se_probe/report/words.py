@@ -1,10 +1,10 @@
-"""What the columns of tables are called in a report, and what they mean."""
+"""Headings and explanations of table columns in a report."""
 
 from typing import NamedTuple
 
 
 class ColumnWords(NamedTuple):
-    """A heading, what it means, and how many decimals its numbers have (None: they are no fractions)."""
+    """A heading, its explanation, and the number of decimals (None for whole numbers and text)."""
 
     label: str
     note: str = ""
@@ -18,7 +18,7 @@ SORT_ORDERS = {
     "d_prime": "d′",
     "within_class_sd": "standard deviation within classes",
 }
-"""Scores that channels can be sorted by, as the menu names them."""
+"""Scores that channels can be sorted by, and their names in the menu."""
 
 CATEGORIES = ("state", "best_class")
 """Columns that classify a channel."""
@@ -82,11 +82,11 @@ _COLUMNS = {
     "open": ColumnWords("Open", "Share of channels that stay open whatever the image", 2),
     "closed": ColumnWords("Closed", "Share of channels that stay closed whatever the image", 2),
     "entropy": ColumnWords("Entropy", "Entropy of the attention over branches, as a share of its maximum"),
-    "effective_rank": ColumnWords("Effective rank", "In how many directions gates move over images", 1),
+    "effective_rank": ColumnWords("Effective rank", "Number of directions in which gates move over images", 1),
     "accuracy": ColumnWords(
         "Decoding", "Balanced accuracy of a linear classifier of the chosen classes on images held out", 2
     ),
-    "chance": ColumnWords("Chance", "What guessing gives", 2),
+    "chance": ColumnWords("Chance", "Accuracy of guessing", 2),
     "selectivity": ColumnWords(
         "Class selectivity",
         "Class selectivity index over all classes seen (Morcos et al. 2018): the highest class mean less the mean of "

@@ -1,4 +1,4 @@
-"""From a run's folder to its report."""
+"""Write the report of a run from its folder."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def write_report(
     summary: Summary | None = None,
     data: str | Path | None = None,
 ) -> Path:
-    """Write `report.html` into a run's folder, from its recording and whatever results are there.
+    """Write `report.html` into a run's folder, from its recording and all results in the folder.
 
     Args:
         run: a run's folder or the `recording.zarr` in it.
@@ -65,7 +65,7 @@ def report_html(
     summary: Summary | None = None,
     data: str | Path | None = None,
 ) -> str:
-    """Return the report of a recording, and of the results beside it, as one HTML page that makes no request.
+    """Return the report of a recording, and of the results beside it, as one self-contained HTML page.
 
     Args:
         recording: the recording.
@@ -114,7 +114,8 @@ def summary_of(
 ) -> Summary | None:
     """Return the summary of a run and of all results in its folder, None without findings.
 
-    `arguments` and `joining` begin a command that records again, and one that joins the run.
+    `arguments` and `joining` are the first arguments of suggested commands: those that record again, and those that
+    join the run.
     """
     if not findings:
         return None
@@ -140,6 +141,6 @@ def _links(folder: Path, recording: Recording) -> list[str]:
 
 @cache
 def _charting_library() -> str:
-    """Vega-Lite with its embedding function, whose interpreter of expressions needs no eval."""
+    """Return Vega-Lite with its embedding function; its expression interpreter needs no eval."""
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
     return bundle

@@ -44,10 +44,10 @@ from se_probe.runs.shared_settings import DrawSettings
 
 @verb(AblateSettings)
 def ablate(settings: AblateSettings) -> Ablation:
-    """Measure what replacing gates does to a network's predictions, or to a measure of your own, on the same images.
+    """Measure what replacing gates does to a network's predictions, or to your own metric, on the same images.
 
-    The gates are recorded first, over the images that are then measured: all of the selection, those of the chosen
-    classes and those of every other class. With `run`, the recording of that run is taken instead.
+    The gates are recorded first, over all selected images: those of the chosen classes and those of every other class.
+    Interventions are then measured on the same images. With `run`, the recording of that run is used instead.
 
     Returns:
         The outcomes. The run's folder holds what `excite` leaves there and `ablation.zarr`.

@@ -127,16 +127,16 @@ def _factors(recording: Recording, file: str | Path | None) -> pd.DataFrame | No
 
 
 def arguments_of(options: object, recording: Recording) -> str:
-    """Return the options of a command line that name the network and the images of a run.
+    """Return the command-line arguments that name the network and the images of a run.
 
-    They come from `options` of its `run.json`, for a run of an earlier version from its recording.
+    They come from `options` of its `run.json`, or for a run of an earlier version from its recording.
     """
     inputs = [item.name for item in AblateSettings.options() if item.on_resume is OnResume.INPUT]
     return shlex.join(_given(_known_options(options, recording), inputs))
 
 
 def joining_of(options: object, recording: Recording) -> str:
-    """Return the options of a command line that joins a run, with those that a recording must not choose.
+    """Return the command-line arguments that join a run, and those that must not be taken from a recording.
 
     A stopped run cannot be joined: its network and images are named instead.
     """
@@ -156,7 +156,7 @@ def _known_options(options: object, recording: Recording) -> Mapping[str, Any]:
 
 
 def _given(options: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """Return the words of a command line that give these options, where not at their default."""
+    """Return the command-line arguments for those of these options that are not at their default."""
     return [
         word
         for item in AblateSettings.options()

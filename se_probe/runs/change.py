@@ -63,8 +63,8 @@ NOTES = {
     ),
     "change_detection": (
         "Changed images told from plain ones",
-        "Area under the curve of each score: 0.5 tells nothing; below it, changed images look more like plain ones "
-        "than those do. Bars: 95 % interval over images.",
+        "Area under the curve of each score: 0.5 is chance; below it, changed images look more like plain ones than "
+        "plain ones do. Bars: 95 % interval over images.",
     ),
     "change_images": ("Images under change", "The pictures that the network sees, at each strength."),
 }

@@ -24,18 +24,18 @@ from se_probe.runs.settings import CompareSettings
 PAGE = "comparison.html"
 NAMED = 2  # runs in the name of a folder
 PROFILES = (
-    "What the gates do at each site, from the first (0) to the last (1). A share of variance stands beside the "
-    "standard deviations that it is a share of."
+    "The gates at each site, from the first (0) to the last (1). A share of variance is shown beside the standard "
+    "deviations behind it."
 )
 ALIGNMENT = (
-    "How alike the gates of any two sites are, over images and over classes, beside how much the gates move. Both "
-    "measures are blind to scale."
+    "Similarity of the gates of any two sites, over images and over classes, beside how much the gates move. Both "
+    "measures ignore scale."
 )
 
 
 @verb(CompareSettings)
 def compare(settings: CompareSettings) -> Path:
-    """Put two or more networks side by side, by relative depth, on the images that all of them were recorded on.
+    """Compare two or more networks by relative depth, on the images that all of them were recorded on.
 
     Returns:
         The page, `comparison.html`. `figures/`, `tables/` and `run.json` are beside it.
@@ -87,7 +87,7 @@ def comparison_notes(recordings: Mapping[str, Recording]) -> list[str]:
     numbers = [int((item.images["role"] == "chosen").sum()) for item in recordings.values()]
     if len(set(numbers)) > 1:
         each = ", ".join(f"{label} {number}" for label, number in zip(recordings, numbers, strict=True))
-        notes.append(f"the runs have different numbers of chosen images ({each}); only those of all runs count")
+        notes.append(f"the runs have different numbers of chosen images ({each}); only the images of all runs are used")
     titles = dict.fromkeys(str(item.provenance["data"]["title"]) for item in recordings.values())
     if len(titles) > 1:
         notes.append(f"the data have different names ({', '.join(titles)}); images were matched by path and class")

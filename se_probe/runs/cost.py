@@ -56,7 +56,7 @@ class CostReport:
     files: tuple[Path, ...] = ()
 
     def table(self) -> pd.DataFrame:
-        """Return the cost of every site, a row each (see `NetworkCost.table`)."""
+        """Return the cost of every site, one row each (see `NetworkCost.table`)."""
         return self.cost.table()
 
     def sentences(self) -> list[str]:
@@ -127,7 +127,9 @@ def _join(settings: CostSettings) -> tuple[CostSettings, Recording | None]:
         return settings, None
     recording = complete_run(settings.run)
     if settings.out is not None:
-        raise SeProbeError("both --run and --out were given; the costs of a run go into its folder, leave one out.")
+        raise SeProbeError(
+            "both --run and --out were given; the costs of a run go into its folder; omit one of the two."
+        )
     model = recorded_network(recording) if settings.model is None else settings.model
     return replace(settings, model=model, out=recording.path.parent / JOINED_COST), recording
 
@@ -140,7 +142,7 @@ def _subject(settings: CostSettings) -> tuple[str, torch.nn.Module, tuple[int, .
     if isinstance(model, torch.nn.Module):
         if device is not None:
             raise SeProbeError(
-                f"the device {device!r} was asked for with a network in memory, which stays where it is; move the "
+                f"the device {device!r} was requested with a network in memory, which stays where it is; move the "
                 "network there first."
             )
         name, network, size, demo = type(model).__name__, model, default_input_size(model), False

@@ -115,7 +115,9 @@ def _plan(settings: FoldSettings) -> _Planned:
     metric = None if settings.metric is None else read_metric(settings.metric)
     if metric is not None and settings.max_loss is None:
         unit = f" in {metric.unit}" if metric.unit else ""
-        raise SeProbeError(f"the metric {metric.name} was given without --max-loss; say how much may be lost{unit}.")
+        raise SeProbeError(
+            f"the metric {metric.name} was given without --max-loss; give the largest allowed loss{unit}."
+        )
     if settings.export is not None:
         require_onnx()
     machine = machine_of(settings, settings.batch_size)
@@ -144,14 +146,14 @@ def _plan(settings: FoldSettings) -> _Planned:
 def _too_few(images: int, max_loss: float, metric: Metric | None) -> str:
     """Say why so few images cannot show a loss as small as `max_loss`, "" if they can."""
     if metric is not None:
-        reason = f"{images} images to search on say too little of how {metric.name} varies; {FEWEST_MEASURED} or more"
+        reason = f"{images} search images are too few to tell how {metric.name} varies; {FEWEST_MEASURED} or more"
         return "" if images >= FEWEST_MEASURED else f"{reason} are needed: give more (--per-class)."
     floor = least_limit(images)
     if floor <= max_loss:
         return ""
     return (
-        f"with {images} images to search on, a loss of {floor:.2f} points is not excluded even where no image changes "
-        f"sides; {images_for(max_loss)} are needed for {max_loss:g} points: give more (--per-class), or allow more "
+        f"with {images} search images, a loss of {floor:.2f} points cannot be excluded even if no answer changes; "
+        f"{images_for(max_loss)} are needed for {max_loss:g} points: give more (--per-class), or allow more "
         f"(--max-loss {math.ceil(10 * floor) / 10:g})."
     )
 

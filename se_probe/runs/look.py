@@ -246,7 +246,9 @@ def _opened(path: str | Path) -> Image.Image:
         try:
             return Drawings().open(str(path))
         except ValueError as error:
-            raise SeProbeError(f"{path} is no drawing; expected demo/CLASS/NUMBER, as demo/goldfish/0000.") from error
+            raise SeProbeError(
+                f"{path} is not a drawing of the demo; expected demo/CLASS/NUMBER, as demo/goldfish/0000."
+            ) from error
     return Image.open(path)
 
 

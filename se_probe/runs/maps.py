@@ -127,7 +127,7 @@ def _plan(settings: MapsSettings) -> _Planned:
         beyond = [str(int(channel)) for channel in settings.channels or () if channel >= site.channels]
         if beyond:
             raise SeProbeError(
-                f"channels {', '.join(beyond)} of {site.name} were asked for; it has 0 to {site.channels - 1}."
+                f"channels {', '.join(beyond)} of {site.name} were requested; it has 0 to {site.channels - 1}."
             )
     return _Planned(recording, model, mapper, selection, [site.name for site in sites], machine)
 

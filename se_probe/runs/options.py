@@ -172,7 +172,7 @@ class Option:
             )
 
     def words(self, value: Any) -> list[str]:
-        """Return the words of a command line that give the option a value."""
+        """Return the command-line arguments that set the option to a value."""
         if self.kind is bool:
             return [self.flag if value else f"--no-{self.flag[2:]}"]
         flag = [] if self.unnamed else [self.flag]
@@ -295,7 +295,7 @@ def names(given: str | Sequence[str]) -> tuple[str, ...]:
     parts = given.split(",") if isinstance(given, str) else given
     stripped = tuple(str(part).strip() for part in parts if str(part).strip())
     if not stripped:
-        raise SeProbeError(f"{given!r} was given for names; expected some, separated by commas.")
+        raise SeProbeError(f"{given!r} was given for names; expected one or more, separated by commas.")
     return stripped
 
 
@@ -307,7 +307,7 @@ def numbers(given: str | Sequence[float]) -> tuple[float, ...]:
             values.append(float(part))
         except (TypeError, ValueError):
             raise SeProbeError(
-                f'"{part}" is no number; expected numbers separated by commas, such as 1,1.5,2.'
+                f'"{part}" is not a number; expected numbers separated by commas, such as 1,1.5,2.'
             ) from None
     return tuple(int(value) if value.is_integer() else value for value in values)
 

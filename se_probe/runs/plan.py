@@ -31,10 +31,10 @@ CLASSES_BY_DEFAULT = 4
 
 
 def require_one_process(what: str) -> None:
-    """Raise SeProbeError if several processes were started for a run of one."""
+    """Raise SeProbeError if several processes were started for a command that runs in one."""
     size = place_of_environment()[1]
     if size > 1:
-        raise SeProbeError(f"{what} runs in one process; {size} were started, start it without torchrun.")
+        raise SeProbeError(f"{what} runs in one process; {size} were started; start it without torchrun.")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def machine_of(settings: MachineSettings, batch_size: int | str) -> Machine:
 
 
 def device_of(device: str | None) -> str:
-    """Return the given device once it has computed something; by default an accelerator if there is one."""
+    """Return the given device after a trial computation; by default an accelerator if there is one."""
     if device is None:
         if torch.cuda.is_available():
             return "cuda"
@@ -89,7 +89,7 @@ class Plan:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What a recording of this plan says about its origin."""
+        """Provenance of a recording of this plan."""
         given = self.settings.kept(OnResume.IDENTITY, OnResume.FREE)
         facts = provenance_of(
             self.model,
@@ -178,7 +178,7 @@ def open_data(settings: RunSettings, model: LoadedModel, *, unlabelled: bool = F
     """Open the images of a run: the demo's drawings, or `data`."""
     if settings.uses_demo and settings.data is not None:
         raise SeProbeError(
-            f"both the demo and the data {settings.data} were asked for; choose one of --demo and --data."
+            f"both the demo and the data {settings.data} were requested; choose one of --demo and --data."
         )
     if settings.uses_demo:
         images = demo_images()
@@ -234,7 +234,7 @@ def default_classes(images: ImageSet, preset: Preset) -> list[str]:
             chosen += _spread(pool, CLASSES_BY_DEFAULT - len(chosen))
         tell(
             "note",
-            f"the data have no images of all of {', '.join(wanted)}; chosen from the data: "
+            f"the data lack images of some of {', '.join(wanted)}; chosen from the data instead: "
             f"{', '.join(item.name for item in chosen)} (choose others with --classes)",
         )
     return [item.wnid or item.name for item in chosen]
@@ -255,7 +255,7 @@ def classes_within(selection: Selection, within: str | Sequence[str] | None) -> 
     for item in resolved:
         if item not in chosen:
             raise SeProbeError(
-                f"{item.describe()} is asked for within classes but is not among the chosen classes "
+                f"{item.describe()} is requested within classes but is not among the chosen classes "
                 f"({', '.join(other.name for other in chosen)}); add it to --classes."
             )
     return [item.name for item in resolved]

@@ -54,7 +54,7 @@ class RunRecording(Recording):
         return recorded_labels(self)
 
     def findings(self) -> pd.DataFrame:
-        """Judge the papers' claims: a row each with title, verdict, result and statement.
+        """Judge the papers' claims: one row each with title, verdict, result and statement.
 
         Raises:
             SeProbeError: no image of a chosen class was recorded.

@@ -109,7 +109,7 @@ def _ascending(scales: Sequence[float], settings: ScaleSettings) -> list[float]:
     if len(ordered) < 2 or (crop and ordered[0] < 1):
         bound = "of 1 or more (a crop cannot show what is outside the image)" if crop else "above 0"
         raise SeProbeError(
-            f"the scales {', '.join(f'{item:g}' for item in scales) or '(none)'} were asked for; expected two or more "
+            f"the scales {', '.join(f'{item:g}' for item in scales) or '(none)'} were requested; expected two or more "
             f"different ones {bound}."
         )
     return ordered
@@ -151,7 +151,7 @@ def _blur(plan: Plan, run: ScaleRun) -> list[str]:
         return []
     return [
         f"images are as small as {shortest} pixels, so that crops at {largest:g}× have fewer than the {needed} of the "
-        "network's input: enlarging blurs them, and gates move by that too"
+        "network's input: enlarging blurs them, and that alone moves gates"
     ]
 
 

@@ -47,7 +47,7 @@ def test_all_channels_where_enough_are_asked_for(count):
 def test_no_channels_is_an_error():
     with pytest.raises(SeProbeError) as error:
         sample_channels(16, 0, seed=0)
-    assert str(error.value) == "0 channels were asked for; expected 1 or more, or none given for all"
+    assert str(error.value) == "0 channels were requested; expected 1 or more, or none given for all"
 
 
 def test_panels_of_se_resnet50_are_those_of_the_paper():

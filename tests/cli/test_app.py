@@ -82,7 +82,7 @@ def test_shell_completion_offers_commands_and_options():
         (["plot", "nowhere"], "error: nowhere holds no recording"),
         (["verify", "nowhere"], "error: nowhere holds no recording"),
         (["excite", "--model-arg", "classes", "--demo"], "error: "),
-        (["excite", "--demo", "--data", "."], "error: both the demo and the data . were asked for"),
+        (["excite", "--demo", "--data", "."], "error: both the demo and the data . were requested"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(se_probe, tmp_path, arguments, start):
@@ -132,7 +132,7 @@ def test_odd_values_are_refused_in_one_line(se_probe, tmp_path, arguments):
         (["fold", "--demo", "--sites", "SE_9_9"], "SE_9_9"),
         (["fold", "--demo", "--seed", "-1"], "--seed -1"),
         (["scale", "--demo", "--scales", "1"], "two or more"),
-        (["scale", "--demo", "--scales", "1,x"], '"x" is no number'),
+        (["scale", "--demo", "--scales", "1,x"], '"x" is not a number'),
         (["scale", "--demo", "--scales", "1,inf"], "--scales inf"),
         (["scale", "--demo", "--scales", f"1,{10**20}"], "--scales 1"),
         (["cost", "demo:se", "--rounds", "5"], "--rounds 5 was given; expected a whole number from 15"),
@@ -161,5 +161,5 @@ def test_one_process_where_only_one_can(se_probe, tmp_path):
     for command in (["fold", "--demo"], ["ablate", "--demo"], ["scale", "--demo"], ["cost", "demo:se"]):
         status, _, errors = se_probe(*command, cwd=tmp_path, RANK="1", WORLD_SIZE="2", LOCAL_RANK="1")
         assert status == 2
-        assert "2 were started, start it without torchrun" in errors
+        assert "2 were started; start it without torchrun" in errors
     assert app.info.name == "se-probe"

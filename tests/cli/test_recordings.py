@@ -106,7 +106,7 @@ def test_two_ranks_make_one_run_and_one_of_them_talks(place):
 def test_a_mistake_is_told_by_one_rank(place):
     done = torchrun("excite", *OPTIONS, "--within", "gamma", "--name", "mistake", cwd=place)
     assert done.returncode != 0
-    assert done.stderr.count("error: gamma is asked for within classes") == 1
+    assert done.stderr.count("error: gamma is requested within classes") == 1
     assert not (place / "reports" / "mistake").exists()
 
 
@@ -139,7 +139,7 @@ def test_a_stopped_run_is_pointed_out_and_not_replaced(left, se_probe):
     assert "data.per_class: was 50, now 2" in errors
     status, _, errors = se_probe("excite", *OPTIONS, "--name", "left", "--resume", "--overwrite", cwd=left)
     assert status == 2
-    assert errors == ("error: both --overwrite and --resume were asked for; choose to start again or to continue.\n")
+    assert errors == ("error: both --overwrite and --resume were requested; choose to start again or to continue.\n")
     status, output, _ = se_probe("excite", *OPTIONS, "--name", "left", cwd=left)
     assert status == 0
     assert "note      reports/left holds a run that was stopped before its end; --resume continues it" in output

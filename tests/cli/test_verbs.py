@@ -112,7 +112,10 @@ def test_cost_as_json_with_time(se_probe, tmp_path):
     ("arguments", "message"),
     [
         ("nosuchnetwork", 'timm {timm} has no network "nosuchnetwork"; se-probe models PATTERN lists those with gates'),
-        ("demo:se --reductions 4,many", '"many" is no number; expected numbers separated by commas, such as 1,1.5,2.'),
+        (
+            "demo:se --reductions 4,many",
+            '"many" is not a number; expected numbers separated by commas, such as 1,1.5,2.',
+        ),
         ("demo:se --rounds 5", "--rounds 5 was given; expected a whole number from 15 to 100,000."),
         (
             "resnet18 --input-size 64",

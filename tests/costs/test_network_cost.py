@@ -324,6 +324,6 @@ def test_other_gates_are_not_swept(kind):
 
 
 def test_a_ratio_below_one():
-    message = "a reduction ratio of 0 was asked for; expected numbers of at least 1."
+    message = "a reduction ratio of 0 was requested; expected numbers of at least 1."
     with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):
         reduction_sweep(measured(build(networks.Functional)), [4, 0])

@@ -128,7 +128,7 @@ def test_a_network_that_goes_by_values_is_refused():
 
 
 def test_too_few_rounds():
-    with pytest.raises(SeProbeError, match=r"^14 rounds of timing were asked for; expected at least 15\.$"):
+    with pytest.raises(SeProbeError, match=r"^14 rounds of timing were requested; expected at least 15\.$"):
         GateTimer(build(networks.Functional), [], SIZE, rounds=14)
 
 

@@ -134,7 +134,7 @@ def test_bits_need_bounds():
         intervene(model, {site: Quantize(8)})
     with pytest.raises(SeProbeError, match="from which a logit cannot be told; expected one of sigmoid, hard-sigmoid"):
         intervene(model, {site: QuantizeLogits(8)})
-    with pytest.raises(SeProbeError, match=r"^17 bits were asked for; expected 1 to 16\.$"):
+    with pytest.raises(SeProbeError, match=r"^17 bits were requested; expected 1 to 16\.$"):
         Quantize(17)
 
 

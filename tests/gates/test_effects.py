@@ -283,7 +283,7 @@ class IntoView(networks.Functional):
         (networks.Functional, {"labels": [1]}, r"1 labels were given for 2 images; expected one for each\."),
         (networks.Functional, {"labels": [1, 8]}, r"8 is not an output unit of the network; expected 0 to 7\."),
         (networks.Functional, {"outcome": (1, 9)}, r"9 is not an output unit of the network; expected 0 to 7\."),
-        (networks.Functional, {"outcome": "loss"}, r"the outcome 'loss' was asked for; expected one of label, pred"),
+        (networks.Functional, {"outcome": "loss"}, r"the outcome 'loss' was requested; expected one of label, pred"),
         (networks.Functional, {"outcome": lambda o, _: o}, r"the outcome is \(2, 8\); expected a number for each"),
         (networks.Functional, {"outcome": lambda o, _: o[:1, 0]}, r"the outcome has shape \(1,\); expected \(2,\)"),
         (networks.Functional, {"outcome": lambda o, _: o.detach()[:, 0]}, r"the outcome carries no gradient: the"),
@@ -293,7 +293,7 @@ class IntoView(networks.Functional):
             r"SE_1_1 has gates of shape \(8,\), and a reference of shape \(3,\) was given for it",
         ),
         (networks.Functional, {"outcome": squares, "reference": {}}, r"no reference was given for SE_1_1; pass one"),
-        (networks.Functional, {"outcome": squares, "reference": "class"}, r"the reference 'class' was asked for"),
+        (networks.Functional, {"outcome": squares, "reference": "class"}, r"the reference 'class' was requested"),
     ],
 )
 def test_refusals(kind, options, message):

@@ -307,7 +307,7 @@ class TestRefuses:
             intervene(network, {site: Constant(np.ones((2, 8)))})
 
     def test_a_branch_that_is_not_there(self, network, site):
-        message = r"^branch 1 alone was asked for at SE_1_1, but it has no branches; choose another branch or site\.$"
+        message = r"^branch 1 alone was requested at SE_1_1, but it has no branches; choose another branch or site\.$"
         with pytest.raises(SeProbeError, match=message):
             intervene(network, {site: Branch(1)})
         selective = build(networks.SelectiveKernelByHand)

@@ -293,7 +293,7 @@ def test_a_gate_without_a_split_is_refused_with_the_reason(build, why):
 
 def test_a_channel_that_is_not_there_is_refused():
     network = Stem(Functional()).double().eval()
-    with pytest.raises(SeProbeError, match=r"^channels 0 to 8 of SE_1_1 were asked for; it has 0 to 7\.$"):
+    with pytest.raises(SeProbeError, match=r"^channels 0 to 8 of SE_1_1 were requested; it has 0 to 7\.$"):
         maps_of(network, noise(), [0, 8])
 
 

@@ -41,7 +41,7 @@ def test_each_photo_network_loads_with_its_own_weights_and_classes(kind: str) ->
         (
             "demo:se",
             {"random_weights": True},
-            "random weights were asked for, but demo:se brings its own; choose one of the two",
+            "random weights were requested, but demo:se brings its own; choose one of the two",
         ),
     ],
 )

@@ -128,7 +128,7 @@ def test_errors_of_the_file_come_out_as_one_line(file: Path) -> None:
 
 def test_random_weights_are_refused_for_a_function_that_brings_its_own(file: Path) -> None:
     assert refusal(f"{file}:build", random_weights=True) == (
-        f"random weights were asked for, but {file}:build brings its own; choose one of the two"
+        f"random weights were requested, but {file}:build brings its own; choose one of the two"
     )
 
 

@@ -31,7 +31,7 @@ def test_random_weights_are_drawn_from_the_seed_alone() -> None:
 def test_random_weights_and_a_checkpoint_exclude_each_other(tmp_path: Path) -> None:
     with pytest.raises(SeProbeError) as caught:
         load_model("test_efficientnet", checkpoint=tmp_path / "a.pth", random_weights=True)
-    assert str(caught.value) == "random weights were asked for, but a checkpoint was given; choose one of the two"
+    assert str(caught.value) == "random weights were requested, but a checkpoint was given; choose one of the two"
 
 
 def test_a_loaded_model_is_frozen() -> None:

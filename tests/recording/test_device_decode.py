@@ -66,5 +66,5 @@ def test_where_it_cannot_be_done_pillow_decodes_and_the_run_says_so(photographs,
 
 
 def test_it_contradicts_an_exact_run():
-    with pytest.raises(SeProbeError, match="an exact run and decoding on the device were asked for"):
+    with pytest.raises(SeProbeError, match="an exact run and decoding on the device were requested"):
         Execution(exact=True, device_decode=True)

@@ -190,10 +190,10 @@ def test_parts_with_other_references_are_not_merged(recording, data, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"execution": Execution(compile=True)}, "effects and a compiled network were asked for; effects need a backw"),
-        ({"execution": Execution(dtype="bfloat16")}, "effects and the dtype bfloat16 were asked for"),
-        ({"execution": Execution(predictions=False)}, "effects and a run without predictions were asked for"),
-        ({"effect_of": "loss"}, "the outcome 'loss' was asked for; expected one of label, predicted, log-probability"),
+        ({"execution": Execution(compile=True)}, "effects and a compiled network were requested; effects need a backw"),
+        ({"execution": Execution(dtype="bfloat16")}, "effects and the dtype bfloat16 were requested"),
+        ({"execution": Execution(predictions=False)}, "effects and a run without predictions were requested"),
+        ({"effect_of": "loss"}, "the outcome 'loss' was requested; expected one of label, predicted, log-probability"),
     ],
 )
 def test_runs_that_have_no_effects_are_refused(data, tmp_path, options, message):

@@ -211,14 +211,14 @@ def test_an_automatic_batch_size_is_one_that_was_measured():
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"dtype": "float8"}, "the dtype 'float8' was asked for; expected float32 or bfloat16."),
+        ({"dtype": "float8"}, "the dtype 'float8' was requested; expected float32 or bfloat16."),
         (
             {"exact": True, "compile": True},
-            "an exact run and compilation were asked for; choose one of the two.",
+            "an exact run and compilation were requested; choose one of the two.",
         ),
         (
             {"exact": True, "dtype": "bfloat16"},
-            "an exact run and the dtype bfloat16 were asked for; choose one of the two.",
+            "an exact run and the dtype bfloat16 were requested; choose one of the two.",
         ),
     ],
 )

@@ -94,7 +94,7 @@ def test_no_name_leads_out_of_the_folder(copy, name):
     attributes["signals"][0]["site"] = name
     (copy / ".zattrs").write_text(json.dumps(attributes))
     (copy / ".zmetadata").unlink()
-    with pytest.raises(SeProbeError, match=f"damaged .*{re.escape(repr(name))}, which is no site's name"):
+    with pytest.raises(SeProbeError, match=f"damaged .*{re.escape(repr(name))}, which is not a valid name"):
         open_recording(copy)
     assert len(verify(copy).problems) == 1
 

@@ -27,7 +27,7 @@ def store():
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, store):
-    """A run that was asked for at a URL, and the lines that it said."""
+    """A run that was requested at a URL, and the lines that it said."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("finished")
     data = draw_images(folder / "data")

@@ -79,7 +79,7 @@ RESEALED = [
     ("moments/count", 0, 19, "the moments of alpha count 19 images; there are 20"),
     ("gates/image", 0, 1, "gates/image names 39 rows that are not those of the 39 chosen images in order"),
     ("gates/SE_2_1/gate", (0, 2), np.nan, "the gate of SE_2_1 is NaN or infinite in 1 places"),
-    ("images/path", 0, "alpha/001.png", "the image alpha/001.png is there more than once"),
+    ("images/path", 0, "alpha/001.png", "the image alpha/001.png is listed more than once"),
     ("images/role", slice(None), "reference", "the classes with gates are not the chosen ones (alpha, beta)"),
 ]
 

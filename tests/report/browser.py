@@ -90,7 +90,7 @@ class Browser:
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def requests(self) -> list[str]:
-        """Addresses that were asked for, save the page itself and what lies inside it."""
+        """Addresses that were requested, save the page itself and what lies inside it."""
         messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         sent = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
         page = self.driver.current_url.partition("#")[0]

@@ -1,4 +1,4 @@
-"""The page in a real browser that has no network: nothing is asked for, nothing fails, and the explorer answers."""
+"""The page in a real browser that has no network: nothing is requested, nothing fails, and the explorer answers."""
 
 import pytest
 

@@ -47,7 +47,7 @@ def test_the_section_states_replacement_images_estimators_and_source(page):
         "adjusted Wald interval of paired proportions (Bonett and Price 2012)",
         "KL: studentized bootstrap",
         "The mean gates come from reports/net/recording.zarr.",
-        "The network was not trained again after an intervention.",
+        "The network was not retrained after an intervention.",
     ):
         assert words in page.text
     assert ("a", {"href": "#interventions"}) in page.tags

@@ -56,7 +56,7 @@ def test_images_that_are_gone_are_counted(plain_run, data):
     (data / "0" / "1.png").write_bytes(b"no image")
     made = make_thumbnails(open_recording(plain_run), ["0/0.png", "0/1.png", "0/2.png"], data)
     assert list(made.pictures) == ["0/2.png"]
-    assert made.note.endswith("2 of the images cannot be opened any more and are named by their paths.")
+    assert made.note.endswith("2 of the images can no longer be opened and are named by their paths.")
 
 
 def test_data_that_are_gone_are_said_so(plain_run, tmp_path):

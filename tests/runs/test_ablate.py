@@ -84,7 +84,7 @@ def test_one_branch_alone_where_branches_compete(tmp_path):
     ablation = demo(tmp_path / "sk", model="demo:sk", replacement="branch:1", sites=["stages"])
     assert (ablation.outcomes["kl"].values > 0).all()
     message = (
-        r"^branch:2 fits none of the sites SE_5_3, .*: branch 2 alone was asked for at SE_5_3, but it has no branches; "
+        r"^branch:2 fits none of the sites SE_5_3, .*: branch 2 alone was requested at SE_5_3, but it has no branches; "
         r"choose another branch or site\.$"
     )
     with pytest.raises(SeProbeError, match=message):

@@ -119,7 +119,7 @@ def test_what_limits_a_comparison_is_said(demo_runs, hostile_page):
     first, other = (open_recording(path) for path in (demo_runs[0], hostile_page.parent.parent / "run"))
     data = other.provenance["data"]["title"]
     assert comparison_notes({"a": first, "b": other}) == [
-        "the runs have different numbers of chosen images (a 10, b 24); only those of all runs count",
+        "the runs have different numbers of chosen images (a 10, b 24); only the images of all runs are used",
         f"the data have different names (demo, {data}); images were matched by path and class",
     ]
     assert comparison_notes({"a": first, "b": open_recording(demo_runs[1])}) == []

@@ -85,7 +85,7 @@ def test_wrong_arguments(options, message):
 
 
 def test_a_device_for_a_network_in_memory():
-    message = "the device 'cpu' was asked for with a network in memory, which stays where it is; move the network there"
+    message = "the device 'cpu' was requested with a network in memory, which stays where it is; move the network there"
     with pytest.raises(SeProbeError, match=rf"^{re.escape(message)} first\.$"):
         se_probe.cost(timm.create_model("legacy_seresnet18"), device="cpu")
 

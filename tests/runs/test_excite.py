@@ -72,7 +72,7 @@ def test_the_outcomes_of_the_option_are_those_of_effects():
 
 
 def test_effects_that_cannot_be_recorded_are_refused_before_a_network_is_loaded(photographs, tmp_path):
-    with pytest.raises(SeProbeError, match="effects and a compiled network were asked for"):
+    with pytest.raises(SeProbeError, match="effects and a compiled network were requested"):
         small(photographs, model="no-such-network", capture="effect", compile=True, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -205,7 +205,7 @@ def test_a_mistake_does_not_touch_an_earlier_run(photographs, tmp_path):
         ({"workers": -1}, "--workers -1 was given; expected a whole number from 0 to 1,024."),
         (
             {"within": "gamma"},
-            "gamma is asked for within classes but is not among the chosen classes (alpha, beta); add it to --classes.",
+            "gamma is requested within classes but is not among the chosen classes (alpha, beta); add it to --classes.",
         ),
         (
             {"data": None},

@@ -100,7 +100,7 @@ def test_what_was_measured_is_told(run):
 
 def test_too_few_images_are_refused_before_the_first_pass(photographs, tmp_path):
     message = (
-        "with 9 images to search on, a loss of 25.20 points is not excluded even where no image changes sides; 553 are "
+        "with 9 search images, a loss of 25.20 points cannot be excluded even if no answer changes; 553 are "
         "needed for 0.5 points: give more (--per-class), or allow more (--max-loss 25.2)."
     )
     with pytest.raises(SeProbeError, match=f"^{re.escape(message)}$"):

@@ -67,7 +67,7 @@ def test_a_fold_is_in_the_report_of_the_run_that_it_joins(run):
     assert len(sites) == 9
     page = (run / "report.html").read_text()
     assert 'id="folding"' in page
-    assert "allowed was a loss of 60 points" in page
+    assert "allowed loss was 60 points" in page
     assert "<p>Folding: " in page  # a line of the summary
     (words,) = re.findall(r"(?m)^(?:folded|refused)    ?(.*)$", result.output)
     assert words

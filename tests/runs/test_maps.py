@@ -53,7 +53,7 @@ def test_the_numbers_behind_a_figure_are_the_shares_and_the_recorded_gates(run, 
 
 
 def test_a_channel_that_no_site_has_is_refused(run):
-    with pytest.raises(SeProbeError, match=r"^channels 99999 of SE_5_3 were asked for; it has 0 to \d+\.$"):
+    with pytest.raises(SeProbeError, match=r"^channels 99999 of SE_5_3 were requested; it has 0 to \d+\.$"):
         se_probe.maps(run, sites=["SE_5_3"], channels=[99999], images=2, **QUIET)
 
 

@@ -46,7 +46,7 @@ class Small(Settings):
         ({"kind": "odd"}, "--kind odd was given; expected one of plain, fancy."),
         ({"what": " "}, "--what ' ' was given; expected a text of 1 to 4,096 characters, or leave it out."),
         ({"what": "a\0b"}, r"--what 'a\x00b' was given; expected a text of 1 to 4,096 characters, or leave it out."),
-        ({"parts": ","}, "',' was given for names; expected some, separated by commas."),
+        ({"parts": ","}, "',' was given for names; expected one or more, separated by commas."),
     ],
 )
 def test_values_out_of_range_are_refused(given, message):
@@ -87,7 +87,7 @@ def test_a_network_in_memory_is_left_to_the_reader():
 
 def test_numbers():
     assert numbers("4, 8,1.5") == (4, 8, 1.5)
-    with pytest.raises(SeProbeError, match='"many" is no number'):
+    with pytest.raises(SeProbeError, match='"many" is not a number'):
         numbers("4,many")
 
 

@@ -136,9 +136,9 @@ def test_a_fold_by_a_measure_of_ones_own(tmp_path):
     data = root / "flat"
     (root / "only").rename(data)
     options = {"model": "test_efficientnet", "random_weights": True, "progress": False, "workers": 0, "data": data}
-    with pytest.raises(SeProbeError, match=r"^the metric brightness was given without --max-loss; say .* in units\.$"):
+    with pytest.raises(SeProbeError, match=r"^the metric brightness was given without --max-loss; give .* in units\.$"):
         se_probe.fold(**options, metric=brightness, out=tmp_path / "run")
-    with pytest.raises(SeProbeError, match=r"^5 images to search on say too little of how brightness varies; 20 or"):
+    with pytest.raises(SeProbeError, match=r"^5 search images are too few to tell how brightness varies; 20 or"):
         se_probe.fold(**options, metric=brightness, out=tmp_path / "run", max_loss=1, per_class=10)
     result = se_probe.fold(**options, metric=brightness, out=tmp_path / "run", max_loss=1e3, per_class=60)
     assert result.fixed

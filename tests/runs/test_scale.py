@@ -145,7 +145,7 @@ def test_crops_smaller_than_the_networks_input_are_warned_of(small_run):
     run, lines = small_run
     warning = (
         "images are as small as 60 pixels, so that crops at 2× have fewer than the 224 of the network's input: "
-        "enlarging blurs them, and gates move by that too"
+        "enlarging blurs them, and that alone moves gates"
     )
     assert f"warning   {warning}" in lines
     assert warning in json.loads((run.path / "run.json").read_text())["warnings"]
@@ -205,8 +205,8 @@ POSITIVE = "a number above 0 and up to 100."
     [
         ({"by": "zoom"}, "--by zoom was given; expected one of crop, object."),
         ({"by": "object"}, "objects can be drawn larger in the demo's drawings only; add --demo, or use --by crop."),
-        ({"scales": (1, 1.0)}, f"the scales 1, 1 were asked for; expected {ENLARGED}"),
-        ({"scales": (0.5, 2)}, f"the scales 0.5, 2 were asked for; expected {ENLARGED}"),
+        ({"scales": (1, 1.0)}, f"the scales 1, 1 were requested; expected {ENLARGED}"),
+        ({"scales": (0.5, 2)}, f"the scales 0.5, 2 were requested; expected {ENLARGED}"),
         ({"by": "object", "demo": True, "data": None, "scales": (0, 1)}, f"--scales 0 was given; expected {POSITIVE}"),
         ({"scales": (1, float("nan"))}, f"--scales nan was given; expected {POSITIVE}"),
     ],
