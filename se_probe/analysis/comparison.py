@@ -225,8 +225,8 @@ def _likeness(comparison: Comparison) -> str:
         return "No site can be matched with one of another network, since gates do not vary."
     apart = (known["run_depth"] - known["other_depth"]).abs().median()
     return (
-        f"The most alike site of another network has a CKA of {known['cka'].median():.2f} ({known['cka'].min():.2f} to "
-        f"{known['cka'].max():.2f}; 1 is alike, 0 unrelated) and lies {apart:.2f} of the depth away (medians)."
+        f"The most similar site of another network has a CKA of {known['cka'].median():.2f} ({known['cka'].min():.2f} "
+        f"to {known['cka'].max():.2f}; 1 is alike, 0 unrelated) and lies {apart:.2f} of the depth away (medians)."
     )
 
 
@@ -283,7 +283,7 @@ def _about_pair(run: str, other: str, rows: pd.DataFrame) -> str:
     apart = (known["run_depth"] - known["other_depth"]).abs().median()
     both = ((known["run_verdict"] == "live") & (known["other_verdict"] == "live")).sum()
     return (
-        f"{run} → {other}: the most alike site has a CKA of {known['cka'].median():.2f} (median; "
+        f"{run} → {other}: the most similar site has a CKA of {known['cka'].median():.2f} (median; "
         f"{known['cka'].min():.2f} to {known['cka'].max():.2f}) and lies {apart:.2f} of the depth away (median); in "
         f"{both} of {len(known)} matches the gates of both sites are live."
     )

@@ -95,16 +95,16 @@ def alignment(
 ) -> Figure:
     """Draw heat maps of CKA and, if available, RSA between the sites of two runs, of which `table` has the alignment.
 
-    Both measures are blind to scale. So the standard deviation of the gates over images stands beside each axis, and a
-    site whose gates hardly move has its name in parentheses. A dot marks the most alike site of the other network in
-    each row.
+    Both measures ignore scale, so each axis also shows the standard deviation of the gates over images, and a site
+    whose gates hardly move has its name in parentheses. A dot marks the most similar site of the other network in each
+    row.
 
     Source: Kornblith et al., Similarity of neural network representations revisited, ICML 2019.
     """
     runs = [str(table[side].iloc[0]) for side in ("first", "other")]
     looks = class_styles(runs)
     shown = [name for name in MEASURES if table[name].notna().any()] or ["cka"]
-    note = "Dot: the most alike site in each row; negative values have the darkest colour"
+    note = "Dot: the most similar site in each row; negative values have the darkest colour"
     names, others = _site_names(table, "first"), _site_names(table, "other")
     if any(name.startswith("(") for name in (*names, *others)):
         note += ". (site): its gates hardly move, so there is next to nothing to compare."

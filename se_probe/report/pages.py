@@ -50,7 +50,7 @@ _MATCH_COLUMNS = {
     "run_site": "site",
     "run_sd": "SD of its gates",
     "run_verdict": "Its gates",
-    "other_site": "Most alike",
+    "other_site": "Most similar",
     "other_sd": "SD of those gates",
     "other_verdict": "Those gates",
     "apart": "Depth away",

@@ -128,7 +128,7 @@ def _join(settings: CostSettings) -> tuple[CostSettings, Recording | None]:
     recording = complete_run(settings.run)
     if settings.out is not None:
         raise SeProbeError(
-            "both --run and --out were given; the costs of a run go into its folder; omit one of the two."
+            "both --run and --out were given, but the costs of a run go into its folder; omit one of the two."
         )
     model = recorded_network(recording) if settings.model is None else settings.model
     return replace(settings, model=model, out=recording.path.parent / JOINED_COST), recording

@@ -169,5 +169,5 @@ def test_full_statements_put_the_size_beside_the_share(compared):
     assert about[1].endswith(
         "; most of its gates hardly move, so that its shares and similarities are those of next to no variance."
     )
-    assert about[3].startswith("live → collapsed: the most alike site has a CKA of 1.00 (median; ")
+    assert about[3].startswith("live → collapsed: the most similar site has a CKA of 1.00 (median; ")
     assert about[3].endswith("in 0 of 3 matches the gates of both sites are live.")

@@ -72,7 +72,7 @@ def test_sorting_channels(page):
         page.press("#chart", ARROW_RIGHT)
     assert scores == sorted(scores, reverse=True)
     assert len(set(scores)) > 6
-    assert page.texts("#axis-words") == ["Ranks 1 to 12 of 12 by variance between classes, highest first"]
+    assert page.texts("#axis-words") == ["Ranks 1 to 12 of 12 by standard deviation between classes, highest first"]
 
 
 def test_classes_can_be_left_out(page):
