@@ -45,8 +45,8 @@ def geometry(
         place: the factor's position among the two operands, 0 or 1.
 
     Returns:
-        None if the factor is neither a gate nor a spatial map: it varies wherever the feature map does, or is the same for
-        all images.
+        None if the factor is neither a gate nor a spatial map: it varies wherever the feature map does, or is the same
+        for all images.
     """
     on_images = [axis for axis, item in enumerate(axes) if item.images]
     if len(on_images) != 1:

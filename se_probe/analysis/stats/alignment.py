@@ -42,10 +42,10 @@ def centred_gram(values: NDArray[np.floating]) -> Floats:
 def linear_cka(first: Floats, second: Floats) -> Interval:
     """Centred kernel alignment of two representations, from the `centred_gram` of each over the same images.
 
-    Debiased: the ratio of unbiased estimators of HSIC, about 0 for unrelated representations, whatever the numbers of
-    images and columns, and sometimes below 0. 1 for representations that differ by a rotation, a shift and one scale for
-    all columns, so it does not show how much they vary. The limits are for another draw of images (delete-one jackknife
-    on Fisher's scale). NaN where either does not vary.
+    Debiased: the ratio of unbiased estimators of HSIC. It is about 0 for unrelated representations, whatever the
+    numbers of images and columns, and can fall below 0. It is 1 for representations that differ by a rotation, a shift
+    and one scale for all columns, so it does not show how much they vary. The limits are for another draw of images
+    (delete-one jackknife on Fisher's scale). NaN where either does not vary.
 
     Source: Kornblith et al., Similarity of neural network representations revisited, ICML 2019; Nguyen et al., Do wide
     and deep networks learn the same things?, ICLR 2021, for the unbiased estimator.

@@ -222,8 +222,9 @@ def flip_interval(flips: Strata) -> Interval:
 def share_interval(hits: Strata) -> Interval:
     """Mean over groups of the share of images with the value 1, not 0, in every column, with Wilson's score interval.
 
-    n is the size of one sample whose mean has the same variance, K² / Σ 1/n_c: the number of images if groups are of equal size.
-    Differences between the shares of groups are ignored, which makes the interval slightly too long.
+    n is the size of one sample whose mean has the same variance, K² / Σ 1/n_c, which is the number of images
+    if groups have equal sizes. Differences between the shares of groups are ignored, which makes the interval slightly
+    too long.
 
     Source: `stats.intervals.wilson`; for the effective number Kish, Survey Sampling (1965), section 11.7.
     """

@@ -12,8 +12,8 @@ CLOSED = 0.05
 STATIC_SD = 0.02
 """A channel whose gate has a smaller standard deviation over images does not depend on the input."""
 FEWEST_STATE_IMAGES = 20
-"""Fewest images for which a state is given: with 20 the limits of a standard deviation are 0.8 and 1.5 times its estimate,
-with two they are 0.4 and 32 times."""
+"""Fewest images for which a state is given: with 20 the limits of a standard deviation are 0.8 and 1.5 times its
+estimate, with two they are 0.4 and 32 times."""
 MOST = 0.75
 """Share of static channels from which a site counts as static."""
 SAME_LEVEL = 0.05
