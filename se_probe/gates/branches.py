@@ -1,4 +1,4 @@
-"""Tell which axes or products of one module call are competing branches, and which are channels or their groups."""
+"""Decide which axes or products of one module call are competing branches, and which are channels or their groups."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 from se_probe.gates.site import GateSite
 from se_probe.trace.products import Event
 
-# Weights of competing branches add up to the same up to rounding, which is coarse in half precision.
+# The weights of competing branches have equal sums, up to rounding, which is coarse in half precision.
 SUM_TOLERANCE = 1e-2
 
 
@@ -30,7 +30,7 @@ class Gate:
 
     @property
     def branches(self) -> int:
-        """Number of branches, 1 for none."""
+        """Number of branches, 1 without any."""
         return self.shape[0] if len(self.shape) == 2 else 1
 
 

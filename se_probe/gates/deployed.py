@@ -46,7 +46,7 @@ class Quantize(_Bits):
         """Raise SeProbeError if the gate is unbounded."""
         if not site.bounded:
             raise SeProbeError(
-                f"the gates of {site.name} are unbounded, so that {self.bits} bits have no range to cover; choose "
+                f"the gates of {site.name} are unbounded, so {self.bits} bits have no range to cover; choose "
                 "sites with gates between 0 and 1."
             )
 
@@ -68,7 +68,7 @@ class QuantizeLogits(_Bits):
         """Raise SeProbeError if the gate does not determine the logit."""
         if site.activation not in _REACH:
             raise SeProbeError(
-                f"the gates of {site.name} come from {site.activation}, from which a logit cannot be told; expected "
+                f"the gates of {site.name} come from {site.activation}, which does not determine the logit; expected "
                 f"one of {', '.join(_REACH)}: choose other sites, or quantize:{self.bits} for the gates themselves."
             )
 
@@ -85,8 +85,8 @@ class QuantizeLogits(_Bits):
 class Tile(Replacement):
     """A gate for each tile of the map, computed by the network's own excitation from the mean of that tile.
 
-    Tiles are squares of `side` positions, smaller at the end of a row or column. A map that is no larger is one tile
-    and keeps its gate up to rounding. The weights are those trained on whole maps.
+    Tiles are squares of `side` positions, smaller at the end of a row or column. A map that is not larger than a tile
+    keeps its gate up to rounding. The weights are those trained on whole maps.
 
     Args:
         network: the network whose gates are replaced.
@@ -148,13 +148,13 @@ def _excitation_of(network: nn.Module, site: GateSite) -> Callable[[torch.Tensor
     if site.branches > 1 or len(point.products) > 1:
         reason = "its branches share one squeeze of their sum"
     elif point.squeeze is None:
-        reason = "its squeeze, one number per channel, cannot be found"
+        reason = "its squeeze, one number per channel, was not found"
     elif (product.axes, product.image_axis, product.rank, product.view) != ((1,), 0, 4, None):
         reason = "it does not multiply a map of (image, channel, height, width)"
     elif point.module == site.module or not point.module.startswith(site.module):
         reason = "its gate is not the output of a module inside the one that multiplies"
     elif (origin := product.origins[1 - product.operand]) is None or origin.name != "argument":
-        reason = f"its module {site.module!r} does not multiply the map that it is given"
+        reason = f"its module {site.module!r} does not multiply its own input"
     if reason is not None:
         raise _untiled(site, reason)
     reference = next(network.parameters())
@@ -165,9 +165,9 @@ def _excitation_of(network: nn.Module, site: GateSite) -> Callable[[torch.Tensor
     try:
         of_map, of_means = excitation.gates(noise), excitation(noise.mean((2, 3)))
     except Exception as error:
-        raise _untiled(site, f"its module {site.module!r} does not run by itself ({one_line(error)})") from error
+        raise _untiled(site, f"its module {site.module!r} does not run on its own ({one_line(error)})") from error
     if (of_map - of_means).abs().max() > _TOLERANCE.get(reference.dtype, _COARSE):
-        raise _untiled(site, "its gates depend on more of the map than the channel means")
+        raise _untiled(site, "its gates depend on more than the channel means of the map")
     return excitation
 
 

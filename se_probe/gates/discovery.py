@@ -1,4 +1,4 @@
-"""Find the gates of any network by its products in a few dry passes, not by class names."""
+"""Find the gates of any network from its multiplications in a few dry passes, not from class names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class NoGatesError(SeProbeError):
 
 @dataclass(frozen=True)
 class SpatialMap:
-    """A data-dependent factor with spatial extent (spatial attention): seen, not recorded.
+    """A data-dependent factor with spatial extent (spatial attention), which is found but not recorded.
 
     Attributes:
         module: path of the module that multiplies.
@@ -80,17 +80,18 @@ def find_gates(network: nn.Module, input_size: Sequence[int] | None = None, *, i
     """Return every place where a network multiplies a feature map by a gate, in network order.
 
     Args:
-        network: any network; it is left as it was, in its training mode and without hooks.
+        network: any network; it is left unchanged, in its training mode and without hooks.
         input_size: `(3, H, W)` of its input; by default that of its timm configuration, else (3, 224, 224).
         inputs: an example of the network's input, for networks that take several inputs, dicts, tokens, audio or
             video: a tensor, a tuple of arguments, or a dict of keyword arguments; images on the first axis.
 
     Returns:
-        A list of sites that prints as a table; `left_out` holds what is no gate, and why.
+        A list of sites that prints as a table; `left_out` holds the products that are not gates, and why.
 
     Raises:
         NoGatesError: the network has no gates.
-        SeProbeError: a dry pass failed, the network cannot be watched, or gates cannot be told from other products.
+        SeProbeError: a dry pass failed, the network cannot be watched, or gates cannot be distinguished from other
+            products.
 
     Source: SENet (arXiv 1709.01507), section 3; SKNet (1903.06586), section 3.1; ResNeSt (2004.08955).
     """
@@ -123,7 +124,7 @@ def discover(network: nn.Module, input_size: Sequence[int] | None = None, *, inp
     if inputs is None:
         example = noise_example(network, tuple(input_size or default_input_size(network)))
     elif input_size is not None:
-        raise SeProbeError(f"input_size {tuple(input_size)} and inputs were passed; expected one of the two.")
+        raise SeProbeError(f"both input_size {tuple(input_size)} and inputs were passed; expected one of the two.")
     else:
         example = example_of(network, inputs)
     watched = trace(network, example)
@@ -157,7 +158,7 @@ def _named(name: str, sites: Sequence[GateSite]) -> GateSite:
 
 def _sites(network: nn.Module, watched: Trace, events: Iterable[Event], input_size: tuple[int, ...]) -> list[GateSite]:
     """Return the sites of products that multiply by gates, call by call."""
-    # If no larger input ran, all axes of the input but the first of several count as space.
+    # If no larger input ran, all axes of the input except the first of several count as spatial.
     extent = tuple(input_size[axis - 1] for axis in watched.experiments.extents) or input_size[1:] or input_size
     numbers: dict[int, dict[int, int]] = defaultdict(dict)
     sites = []

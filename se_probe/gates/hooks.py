@@ -1,4 +1,4 @@
-"""Safe hooking: which networks may be hooked, dispatch modes that an interrupt cannot leave on, and refused passes."""
+"""Safe hooking: checks of the network, dispatch modes that an interrupt cannot leave active, and refused passes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from se_probe.errors import SeProbeError
 
 TRAINING = (
     "the network is in training mode, in which batch statistics and dropout change its gates; "
-    "call network.eval() before it is recorded."
+    "call network.eval() first."
 )
 
 
@@ -27,14 +27,14 @@ def check_recordable(network: nn.Module, *, in_training: bool = False) -> None:
         )
     if isinstance(network, torch.jit.ScriptModule):
         raise SeProbeError(
-            "the network is scripted, and hooks on its modules do not run; pass the Python network that it was "
-            "scripted from."
+            "the network is scripted, so hooks on its modules do not run; pass the Python network that it was scripted "
+            "from."
         )
     for path, module in network.named_modules():
         if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
             raise SeProbeError(
-                f"{path or 'the network'} is compiled by torch.compile, which may leave out hooks that are "
-                "registered later; pass the network from before it was compiled (compiled._orig_mod) and run that."
+                f"{path or 'the network'} is compiled by torch.compile, which may skip hooks that are "
+                "registered later; pass the original network (compiled._orig_mod) and run that."
             )
     if not in_training and any(module.training for module in network.modules()):
         raise SeProbeError(TRAINING)
@@ -54,8 +54,8 @@ def module_of(network: nn.Module, path: str) -> nn.Module:
 def another_way(difference: str) -> SeProbeError:
     """Return the error for a pass that differs from the dry pass in which the sites were found."""
     return SeProbeError(
-        f"this forward pass took another way than the dry pass in which the sites were found: {difference}; nothing of "
-        "it is recorded or changed. Find the sites with an input for which the network takes this way."
+        f"this forward pass took another path than the dry pass in which the sites were found: {difference}; nothing "
+        "of it is recorded or changed. Find the sites with an input for which the network takes this path."
     )
 
 
@@ -102,13 +102,13 @@ def unwind(owner: object) -> None:
 
 
 def is_reading() -> bool:
-    """Whether the current operations are those of a recorder or an intervention and not the network's."""
+    """Whether a recorder or an intervention, not the network, runs the current operations."""
     return _THREAD.reading
 
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """Keep operations in the block apart from the network's."""
+    """Mark operations in the block as not the network's own."""
     before, _THREAD.reading = _THREAD.reading, True
     try:
         yield

@@ -68,7 +68,7 @@ class Replacement:
 
 
 class Identity(Replacement):
-    """The neutral gate: 1, and 1/M where M branches compete, as if there were no gate."""
+    """The neutral gate, as if there were none: 1, or 1/M where M branches compete."""
 
     def values(self, gate: torch.Tensor, context: GateContext) -> torch.Tensor:
         """Return 1 / M."""
@@ -88,7 +88,7 @@ class Scale(Replacement):
 
 @dataclass(frozen=True)
 class Branch(Replacement):
-    """One branch alone: its gate is 1, that of every other branch 0; branches count from 0."""
+    """A single branch, counted from 0: its gate is 1, that of every other branch 0."""
 
     branch: int
 
@@ -219,16 +219,16 @@ def intervene(
         >>> with intervene(network, {"SE_5_2": Identity(), "SE_5_3": Identity()}):
         ...     network(batch)
 
-    The factor is replaced at the product: other uses of the gate stay, and gates of later sites are computed from the
-    changed features. Of several interventions on one site, the first one entered acts first. Only hooks are
-    added to the network, and removed at the end of the block, also after an error.
+    The factor is replaced at the multiplication: other uses of the gate are unchanged, and gates of later sites are
+    computed from the changed features. If several interventions replace one site, the first one entered acts first.
+    Only hooks are added to the network; they are removed at the end of the block, also after an error.
 
-    Passes are followed as by a `GateRecorder`: by any entry point, in the thread that entered the block. Gradients are
-    off inside the block, because they would be those of the untouched network.
+    As with a `GateRecorder`, passes may use any entry point, in the thread that entered the block. Gradients are
+    disabled inside the block, because they would be those of the untouched network.
 
     Raises:
-        SeProbeError: the network cannot be hooked, has no such site, or a replacement does not fit its site; or the
-            block ends and the gates were not replaced in it.
+        SeProbeError: the network cannot be hooked, has no such site, a replacement does not fit its site, or the gates
+            were not replaced in the block.
 
     Source: interventions on a causal graph, Pearl, Causality (2009), section 3.2; ablation by the mean: Nanda et
     al. and others, "mean ablation".

@@ -35,7 +35,7 @@ _NORMALISING = {
 
 @dataclass(frozen=True)
 class Factor:
-    """A product of a site: how its feature map comes from the sources, and its factor from the logits."""
+    """A product of a site: how its feature map follows from the sources, and its factor from the logits."""
 
     product: Product
     shape: tuple[int, ...]  # canonical shape of its factor without the image axis
@@ -100,7 +100,7 @@ class MapPath:
 def find_paths(
     network: nn.Module, sites: Iterable[GateSite], input_size: Sequence[int]
 ) -> tuple[list[MapPath], dict[str, str]]:
-    """Return the paths of sites, found in one pass over noise, and name of a site → why it has none."""
+    """Return the paths of sites, found in one pass over noise; and site name → why the site has none."""
 
     def taped(network: nn.Module, batch: torch.Tensor) -> Tape:
         mode = TapeMode(batch)
@@ -135,7 +135,7 @@ class _Search:
         operations = self._between(sources, {factor.logit for factor, _ in factors})
         for operation in operations:
             self._check(self._tape.steps[operation])
-        # Of branches s and 1 - s, one has a subtraction from 1 on its way.
+        # If the branches are s and 1 - s, one path has a subtraction from 1.
         complement = len({any(item.name == "rsub" for item in factor.tail) for factor, _ in factors}) > 1
         last = self._in_order({product.operation for product in point.products})[-1]
         order = list(self._tape.steps)
@@ -147,7 +147,7 @@ class _Search:
         step = self._tape.steps[product.operation]
         feature, factor = step.args[product.feature_operand], step.args[product.operand]
         if product.operation.name in MATRIX_PRODUCTS:
-            raise _NoMapError("it multiplies by a product of matrices, in which height and width are one axis")
+            raise _NoMapError("the multiplication is a matrix product, in which height and width are one axis")
         axes, split = self._axes(product, self._tape.shape(feature), self._tape.shape(factor))
         sources, relabelling = self._relabelled(feature)
         logit, tail = self._tail(factor)
@@ -169,7 +169,7 @@ class _Search:
         return (image, free[0], free[1]), (image, split)
 
     def _relabelled(self, feature: Ref) -> tuple[tuple[Ref, ...], tuple[Operation, ...]]:
-        """Return the tensors of which a map consists by views and copies, and these operations."""
+        """Return the tensors from which a map is made by views and copies, and those operations."""
         sources, found, waiting = [], set(), [feature]
         while waiting:
             ref = waiting.pop(0)
@@ -197,7 +197,9 @@ class _Search:
             tail.insert(0, step.operation)
             (ref,) = self._data(step)
         if function is None and self._site.activation != "unbounded":
-            raise _NoMapError(f"its gate function ({self._site.activation}) is not the last one before the product")
+            raise _NoMapError(
+                f"its gate function ({self._site.activation}) is not the last function before the product"
+            )
         return ref, tuple(tail)
 
     def _continues(self, step: TapeStep, function: str | None) -> bool:
@@ -217,7 +219,7 @@ class _Search:
         return [ref for ref in step.refs if self._tape.depends(ref)]
 
     def _between(self, sources: Sequence[Ref], logits: Iterable[Ref]) -> tuple[Operation, ...]:
-        """Return the operations from the sources to the logits, which must depend on the input by these alone."""
+        """Return the operations from the sources to the logits, which must depend on the input only through these."""
         found: set[Operation] = set()
         waiting, reached = list(logits), False
         while waiting:
@@ -227,7 +229,7 @@ class _Search:
                 continue
             step = self._tape.steps.get(ref.operation) if ref.operation else None
             if step is None:
-                raise _NoMapError("its logit depends on more than the map that it multiplies")
+                raise _NoMapError("its logit also depends on other tensors than the map that it multiplies")
             if step.data and step.operation not in found:
                 found.add(step.operation)
                 waiting += self._data(step)
@@ -244,13 +246,13 @@ class _Search:
         divides = step.name == "div" and len(step.args) > 1 and step.args[1] in data
         if step.name in _NORMALISING or divides or (step.name == "native_batch_norm" and step.args[5]):
             raise _NoMapError(
-                f"its logit depends on the map through a normalisation or another squeeze than mean and maximum "
-                f"({step.name}), so that positions have no shares of their own"
+                "its logit depends on the map through a normalisation or a squeeze other than mean and maximum "
+                f"({step.name}), so positions have no shares of their own"
             )
         if len(data) > 1 and (step.name in {"mm", "addmm", *MATRIX_PRODUCTS} or self._weighs_positions(step, data)):
             raise _NoMapError(
                 "it weighs positions or channels of the map by values that are computed from the map itself (attention "
-                "pooling), so that the logit is no sum over positions"
+                "pooling), so the logit is not a sum over positions"
             )
 
     def _weighs_positions(self, step: TapeStep, data: Sequence[Ref]) -> bool:

@@ -37,8 +37,8 @@ class GateMap:
         bias: `(image, channel)`, the share of the excitation's constants (biases, batch norms).
         logit: `(image, channel)`, the input of the gate function. If branches compete, the logit of the last branch
             minus that of the first, which is the logarithm of the ratio of their gates.
-        residual: `(image, channel)`, logit minus maps minus bias: rounding if the excitation consists of affine layers
-            and ReLU, else also the curvature of smooth nonlinearities.
+        residual: `(image, channel)`, logit minus maps minus bias: rounding errors, and the curvature of nonlinearities
+            other than ReLU.
     """
 
     site: GateSite
@@ -57,7 +57,7 @@ def gate_maps(
     """Return where gates look: the share of every position of the feature map in a gate's logit.
 
     Args:
-        network: the network, in evaluation mode; it is left as it was.
+        network: the network, in evaluation mode; it is left unchanged.
         batch: `(image, …)`, its input.
         channels: site or its name → channels, as a sequence for all images or `(image, channel)` with a row for each.
 
@@ -158,15 +158,15 @@ class GateMapper:
             rows = torch.as_tensor(wanted, dtype=torch.long).clone()
         except (TypeError, ValueError):
             raise SeProbeError(
-                f"the channels of {name} are no whole numbers in rows of equal length; expected a row of channels, or "
-                f"a row of them for each of the {images} images."
+                f"the channels of {name} are not whole numbers in rows of equal length; expected a row of channels, or "
+                f"one row for each of the {images} images."
             ) from None
         rows = rows.expand(images, -1) if rows.dim() == 1 else rows
         most = self._paths[name].site.channels
         if rows.dim() != 2 or len(rows) != images:
             raise SeProbeError(
-                f"the channels of {name} have shape {tuple(rows.shape)}; expected a row of channels, or a row of "
-                f"them for each of the {images} images."
+                f"the channels of {name} have shape {tuple(rows.shape)}; expected a row of channels, or one row "
+                f"for each of the {images} images."
             )
         if rows.numel() and not 0 <= int(rows.min()) <= int(rows.max()) < most:
             raise SeProbeError(
@@ -189,7 +189,7 @@ class GateMapper:
         different = next((name for name in {*end.made, *made} if end.made.get(name) != made.get(name)), None)
         if different is not None:
             raise another_way(
-                f"up to {end.site.name} it made {made.get(different, 0)} operations {different}, not "
+                f"up to {end.site.name} it made {made.get(different, 0)} {different} operations, not "
                 f"{end.made.get(different, 0)}"
             )
         return mode.tape
@@ -218,7 +218,7 @@ class _Split:
         return GateMap(self._path.site, channels, whole, constant, logit, residual)
 
     def _run(self, *, constants: bool) -> Values:
-        """Run the operations from the map to the logit; keep the output of each for zeros, its constant part."""
+        """Run the operations from the map to the logit; keep the output of each for a zero map, its constant part."""
         values: Values = dict(self._sources)
         for operation in self._path.operations:
             step = self._tape.steps[operation]
@@ -250,7 +250,7 @@ class _Split:
 
     @torch.no_grad()
     def _check(self, values: Values) -> None:
-        """Compare the gates of the logits with those by which the network multiplied."""
+        """Compare the gates computed from the logits with those by which the network multiplied."""
         for factor in self._path.factors:
             found = factor.gates(self._tape, values)
             expected = factor.product.gate(self._tape.factors[factor.product.operation], factor.shape)

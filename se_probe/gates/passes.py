@@ -39,13 +39,13 @@ class SiteProduct:
 class PassFollower:
     """Base class of recorders and interventions, which follow passes between `__enter__` and `__exit__`.
 
-    A pass is a call of the network or, for another entry point (`network.forward_features`, a wrapper that calls parts
-    of it), the calls of the multiplying modules until each was made as often as in the dry pass. Passes in other
+    A pass is a call of the network. For another entry point (`network.forward_features`, a wrapper that calls parts of
+    the network), a pass ends when every multiplying module was called as often as in the dry pass. Passes in other
     threads are ignored.
 
     Attributes:
         in_training: whether the network may be in training mode.
-        elsewhere: whether the current pass is no call of the network itself.
+        elsewhere: whether the current pass uses another entry point than a call of the network.
     """
 
     in_training = False
@@ -74,7 +74,7 @@ class PassFollower:
         """Called when a call of the network has ended or failed."""
 
     def _change(self, item: SiteProduct, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the arguments with which a product is to be computed."""
+        """Return the arguments from which a product will be computed."""
         return args
 
     def _before(self, item: SiteProduct, original: tuple[Any, ...], args: tuple[Any, ...]) -> None:
@@ -98,7 +98,7 @@ class PassFollower:
     def __enter__(self) -> Self:
         if self._block is not None:
             raise SeProbeError(
-                f"this {type(self).__name__} is in use already; leave its with block first, or make a second one."
+                f"this {type(self).__name__} is already in use; leave its with block first, or make a second one."
             )
         hooks.check_recordable(self.network, in_training=self.in_training)
         modules = {path: module_of(self.network, path) for path in self._expected}
@@ -126,8 +126,8 @@ class PassFollower:
         def guard(_module: nn.Module, _args: Any) -> None:
             if threading.get_ident() == thread and not self._in_call:
                 raise SeProbeError(
-                    f"a part of {type(self.network).__name__} runs outside of a call of the network, whose own forward "
-                    "multiplies by gates; call network(...) itself, not one of its methods or parts."
+                    f"a part of {type(self.network).__name__} was called outside a call of the network, whose own "
+                    "forward multiplies by gates; call network(...) itself, not one of its methods or parts."
                 )
 
         with ExitStack() as handles:
@@ -139,8 +139,8 @@ class PassFollower:
         if self._in_call:
             hooks.unwind_to(self._depth)
             raise SeProbeError(
-                "the pass before was interrupted, or the network calls itself; run the pass again, and give a network "
-                "that calls itself as the module that it calls."
+                "the previous pass was interrupted, or the network calls itself; run the pass again, and for a network "
+                "that calls itself, pass the module that it calls."
             )
         self._in_call, self._depth = True, hooks.active_modes()
         self._begin(batch, elsewhere=False)
@@ -155,7 +155,7 @@ class PassFollower:
     def _end(self) -> None:
         if not self.complete:
             names = ", ".join(n for n, path in self._paths.items() if self._calls[path] != self._expected[path])
-            raise another_way(f"the modules of {names} were not called as often as there")
+            raise another_way(f"the modules of {names} were not called as often as in that pass")
         self._running = False
         self._end_pass()
 
@@ -163,7 +163,7 @@ class PassFollower:
         if not self._in_call and (not self._running or self._calls[path] == self._expected[path]):
             missed, self._running = self.missed, False
             if missed:
-                raise another_way(f"the pass before ended without reaching {', '.join(missed)}")
+                raise another_way(f"the previous pass ended without reaching {', '.join(missed)}")
             self._begin(elsewhere=True)
         call = self._calls[path]
         self._calls[path] += 1
@@ -175,7 +175,7 @@ class PassFollower:
 
 
 def _called_by(module: nn.Module) -> Iterator[nn.Module]:
-    """Yield the children of a module, those inside containers instead of the containers."""
+    """Yield the children of a module; a container is replaced by the modules inside it."""
     for child in module.children():
         if isinstance(child, nn.ModuleList | nn.ModuleDict):
             yield from _called_by(child)
@@ -290,7 +290,7 @@ class _CallMode(TorchDispatchMode):
         return output
 
     def check_count(self) -> None:
-        """Raise SeProbeError if the call made another number of products than in the dry pass."""
+        """Raise SeProbeError if the call made more or fewer products than in the dry pass."""
         for _, item in (pair for pairs in self._wanted.values() for pair in pairs):
             expected = item.point.products_in_call
             if expected != self._seen:

@@ -18,7 +18,7 @@ from se_probe.trace.operation import Operation, canonical
 from se_probe.trace.watching import WatchMode
 
 # What can be captured, and the signals that each gives. "original" is the gate before an intervention changed it,
-# "feature" the spatial mean of the feature map, "effect" the gate's effect on the outcome, which takes a backward pass.
+# "feature" the spatial mean of the feature map, "effect" the gate's effect on the outcome, which needs a backward pass.
 CAPTURES: Mapping[str, tuple[str, ...]] = {
     "gate": ("gate",),
     "original": ("original",),
@@ -45,10 +45,10 @@ class GateRecorder(PassFollower):
     """Record the gates of each forward pass of a network.
 
     Args:
-        network: the network, in evaluation mode. Wrappers that run copies of it or leave hooks out
-            (DataParallel, torch.compile, scripting) are refused.
-        sites: sites or their names; by default all sites of the network. Those that are named or not given are found
-            by a dry pass.
+        network: the network, in evaluation mode. Wrappers that run copies of it or skip hooks (DataParallel,
+            torch.compile, scripting) are refused.
+        sites: sites or their names; by default all sites of the network. A dry pass finds sites that are given by name
+            or not at all.
         capture: signals to read beside the gates: "original" (before an intervention), "logit", "squeeze", "feature"
             (spatial means of the feature map before and after the product).
         input_size: size of the dry pass's input, as for `find_gates`.
@@ -59,13 +59,13 @@ class GateRecorder(PassFollower):
         ...     network(batch)
         ...     recorder.gates["SE_2_3"]  # (image, channel), the factor that the network multiplied by
 
-    A gate is copied at the multiplication, on the network's device and in its dtype, without waiting for the device.
-    Later in-place operations do not reach it. Under an intervention the gate is the changed one, whichever of the two
-    was entered first.
+    A gate is copied at the multiplication, on the network's device and in its dtype, without waiting for the device;
+    later in-place operations do not change the copy. Under an intervention the gate is the changed one, whichever of
+    the two was entered first.
 
-    Every pass must make the products of the dry pass; a pass that does not is refused. Passes may be made by any entry
-    point that reaches all sites, such as `network.forward_features`, in the thread that entered the recorder; those of
-    other threads are not recorded. `run(batch)` ends the pass after the last of the sites.
+    A pass that does not make the products of the dry pass is refused. Passes may use any entry point that reaches all
+    sites, such as `network.forward_features`, in the thread that entered the recorder; passes in other threads are not
+    recorded. `run(batch)` ends the pass after the last site.
 
     Raises:
         SeProbeError: the network is in training mode or wrapped, or a site does not belong to it.
@@ -81,7 +81,7 @@ class GateRecorder(PassFollower):
         inputs: Any = None,
     ) -> None:
         if "effect" in capture:
-            raise SeProbeError("effects take a backward pass, which a GateRecorder does not make; use gate_effects.")
+            raise SeProbeError("effects need a backward pass, which a GateRecorder does not make; use gate_effects.")
         self._signals = signals_of(capture)
         super().__init__(network, choose_sites(network, sites, input_size=input_size, inputs=inputs))
         self._shapes = {
@@ -112,7 +112,7 @@ class GateRecorder(PassFollower):
 
     @property
     def signals(self) -> dict[tuple[str, str], torch.Tensor]:
-        """(signal, site name) → values of the last batch, without the signals that a site does not have.
+        """(signal, site name) → values of the last batch; signals that a site does not have are left out.
 
         Raises:
             SeProbeError: as for `gates`.
@@ -146,7 +146,7 @@ class GateRecorder(PassFollower):
         return self.signals
 
     def _begin_pass(self, batch: Any) -> None:
-        """Drop the last pass, and watch operations if they are captured."""
+        """Discard the last pass, and watch operations if their values are captured."""
         self._published = None
         self._parts.clear()
         self._images = len(batch) if isinstance(batch, torch.Tensor) and batch.dim() else None
@@ -166,7 +166,7 @@ class GateRecorder(PassFollower):
         product, shape = item.product, item.point.product_shape
         if args[product.operand].shape != original[product.operand].shape:
             raise SeProbeError(
-                f"the gates of {item.site} vary over the map while they are replaced, and a recording has one number "
+                f"the intervention makes the gates of {item.site} vary over the map, but a recording has one number "
                 "per channel; record outside of that intervention."
             )
         self._keep("gate", item, product.read(args, shape).clone())
@@ -188,7 +188,7 @@ class GateRecorder(PassFollower):
             raise _LastSite
 
     def _end_pass(self) -> None:
-        """Publish the batch, whole or not at all."""
+        """Publish the batch if it is complete."""
         caught = {key: joined(parts) for key, parts in self._parts.items()}
         if self._operations is not None:
             caught |= self._operations.caught()
@@ -200,7 +200,7 @@ class GateRecorder(PassFollower):
         self._published = {key: caught[key] for key in self._shapes}
 
 
-class _LastSite(Exception):  # noqa: N818 it is no error
+class _LastSite(Exception):  # noqa: N818 it is not an error
     """Ends a forward pass after its last site."""
 
 
@@ -253,7 +253,7 @@ class _OperationMode(WatchMode):
         """Return (signal, site) → values; raise SeProbeError if the pass made other operations than the dry pass."""
         for name, expected in self._expected.items():
             if self.counts[name] != expected:
-                raise another_way(f"it made {self.counts[name]} operations {name}, not {expected}")
+                raise another_way(f"it made {self.counts[name]} {name} operations, not {expected}")
         return self._caught
 
 

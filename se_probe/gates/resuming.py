@@ -1,6 +1,6 @@
-"""Resume a pass at a site: module calls that ended before it return their outputs of the last whole pass.
+"""Resume a pass at a site: module calls that end before it return their outputs from the last whole pass.
 
-A dry pass tells which outputs are needed again, by the storages that every elementary operation reads.
+A dry pass shows which outputs are needed again, from the storages that every elementary operation reads.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Resumable:
         ...     with intervene(network, {site: Identity()}), passes.resumed([site]):
         ...         changed = network(batch)  # runs from the site on
 
-    A resumed pass equals a whole one bit for bit: resuming is tried on noise at every site first, and passes from a
-    site where anything differs are run whole.
+    A resumed pass equals a whole one bit for bit: resuming is first tried on noise at every site, and where anything
+    differs, whole passes are run.
     """
 
     def __init__(self, network: nn.Module, sites: Sequence[GateSite], input_size: Sequence[int]) -> None:
@@ -57,7 +57,7 @@ class Resumable:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Keep the outputs of the first forward pass in the block until its end."""
+        """Keep the outputs of the first forward pass in the block until the block ends."""
         with ExitStack() as block:
             block.callback(self._kept.clear)
             hooks = block.enter_context(ExitStack())
@@ -83,11 +83,11 @@ class Resumable:
             yield
 
     def _output(self, prefix: Prefix, number: int) -> torch.Tensor:
-        # The pass may change in place what it reads.
+        # The pass may change its inputs in place.
         return self._kept[number].clone() if number in prefix.needed else self._kept[number]
 
     def _numbers(self) -> dict[str, dict[int, int]]:
-        """Return path of a module → index of a call that may be left out → its number among all calls."""
+        """Return module path → index of a call that may be skipped → its number among all calls."""
         numbers: dict[str, dict[int, int]] = defaultdict(dict)
         for prefix in self._prefixes.values():
             for number in prefix.left_out:
@@ -102,13 +102,13 @@ class Resumable:
         def catch(_module: nn.Module, _args: Any, output: torch.Tensor) -> None:
             number = numbers.get(next(calls))
             if number is not None:
-                # Of outputs that are not needed only the shape may be read.
+                # Only the shape of outputs that are not needed may be read.
                 self._kept[number] = output.clone() if number in needed else output.new_zeros(()).expand(output.shape)
 
         return catch
 
     def _try_out(self, noise: torch.Tensor, sites: Sequence[GateSite]) -> None:
-        """Resume at every site once, on noise; give up those where anything differs from the whole pass."""
+        """Resume at every site once, on noise; drop sites where anything differs from the whole pass."""
         with torch.inference_mode(), self.kept():
             whole = tensors_in(self._network(noise))
             for site in [site for site in sites if site.name in self._prefixes]:
@@ -119,7 +119,7 @@ class Resumable:
         try:
             with self.resumed([site]):
                 again = tensors_in(self._network(noise))
-        except Exception:  # The network's own code may raise anything; it is then run whole.
+        except Exception:  # The network's own code may raise anything; passes are then run whole.
             return False
         return len(again) == len(whole) and all(map(torch.equal, again, whole))
 
@@ -173,7 +173,7 @@ class PassLog(CallMode):
         self._tensors: list[torch.Tensor] = []
 
     def begin(self, path: str, args: Any) -> Call:
-        """Log the begin of a call."""
+        """Log the start of a call."""
         parent = self._open[-1] if self._open else None
         self._open.append(len(self.began))
         self.began.append(LoggedCall(path, self.calls[path], number=len(self.began), parent=parent))
@@ -201,7 +201,7 @@ class PassLog(CallMode):
 
 @dataclass(frozen=True)
 class Prefix:
-    """What a pass that is resumed at a site may leave out."""
+    """What a pass resumed at a site may skip."""
 
     # Path of a module → for each of its calls that the pass makes, in order, the number of the call whose output it
     # returns without running, or None if it runs.
@@ -210,14 +210,14 @@ class Prefix:
 
     @property
     def left_out(self) -> set[int]:
-        """Numbers of the outermost calls that are left out."""
+        """Numbers of the outermost calls that are skipped."""
         return {number for numbers in self.entries.values() for number in numbers if number is not None}
 
 
 def prefix_of(log: PassLog, site: GateSite, sites: Sequence[GateSite]) -> Prefix | None:
-    """Return what may be left out before the first product of a site, None for nothing.
+    """Return what may be skipped before the first product of a site, None for nothing.
 
-    Calls that make products of `sites` are left out whole or not at all, because their products are checked.
+    Calls that make products of `sites` are skipped whole or not at all, because their products are checked.
     """
     point = hook_point_of(site)
     first = min(log.products[site.module, point.product_call, product.index] for product in point.products)
@@ -233,9 +233,9 @@ def prefix_of(log: PassLog, site: GateSite, sites: Sequence[GateSite]) -> Prefix
 
 
 def _within(calls: Sequence[LoggedCall], first: int, checked: Set[tuple[str, int]]) -> list[int | None]:
-    """Return for each call the outermost call around it, or itself, that can be left out before the operation `first`.
+    """Return for each call the outermost call around it, or itself, that can be skipped before the operation `first`.
 
-    Calls inside one of the `checked` calls, (module, index), are left out only with it.
+    Calls inside one of the `checked` calls, (module, index), are skipped only with it.
     """
     within: list[int | None] = []
     inside_checked: list[bool] = []

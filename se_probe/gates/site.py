@@ -85,7 +85,7 @@ def hook_point_of(site: GateSite) -> HookPoint:
     """Return where a site is read; raise SeProbeError if the site comes from a recording."""
     if site.hook_point is None:
         raise SeProbeError(
-            f"site {site.name} says what was recorded, not where to read a network (it comes from a recording); "
-            "pass the sites that find_gates returns for the network."
+            f"site {site.name} comes from a recording and does not state where the network is read; pass the sites "
+            "that find_gates returns for the network."
         )
     return site.hook_point

@@ -1,4 +1,4 @@
-"""Tell which axes of a product are images, space or neither, by passes with more images and with larger inputs.
+"""Decide which axes of a product are images, space or neither, by passes with more images and with larger inputs.
 
 An axis that grows with the number of images holds the images, one that grows with the input is spatial; channels and
 branches do not grow. Only shapes are compared, so that passes run on the meta device if the network can be copied.
@@ -44,7 +44,7 @@ class ShapePass(CallMode):
         super().__init__()
         self.products: dict[Key, Shapes] = {}
         self.complete = False
-        # A network may fail in any way on a size that it does not take.
+        # A network may fail in any way on a size that it does not accept.
         with suppress(Exception), left_alone(network):
             self.watch(network, lambda: example.call(network))
             self.complete = True
@@ -71,11 +71,11 @@ class Experiments:
 
     @property
     def extents(self) -> tuple[int, ...]:
-        """Axes of the input, other than the images', along which the network takes other lengths."""
+        """Axes of the input, other than the images', along which the network accepts other lengths."""
         return tuple(sorted({axis for axes, seen in self.grown if seen.complete for axis in axes}))
 
     def axes(self, key: Key, shapes: Shapes, matrices: bool, images: int) -> list[Axis] | None:
-        """Return the axes of a product in the order of `aligned_shapes`, None if they are not known."""
+        """Return the axes of a product in the order of `aligned_shapes`, None if they are unknown."""
         here = aligned_shapes(shapes, matrices)
         reached = [seen for _, seen in self.grown if key in seen.products]
         # Incomplete passes count only if no pass is complete.
@@ -124,7 +124,7 @@ def experiment(network: nn.Module, example: Example) -> Experiments:
     runner, subject = (network, example) if copied is None else (copied, example.on_meta())
     images = ShapePass(runner, subject.repeated(count))
     if copied is not None and not images.complete:
-        # A branch on a value, or a tensor that is no buffer, does not run on the meta device.
+        # A branch on a value, or a tensor that is not a buffer, does not run on the meta device.
         runner, subject = network, example
         images = ShapePass(runner, subject.repeated(count))
     axes = subject.axes()
@@ -133,18 +133,18 @@ def experiment(network: nn.Module, example: Example) -> Experiments:
     spatial = [item for item in failed if item[0] > 1]
     passes: list[tuple[tuple[int, ...], ShapePass]] = [*grown]
     if len(spatial) > 1:
-        # Some networks take square inputs only.
+        # Some networks accept square inputs only.
         passes.append((tuple(axis for axis, _ in spatial), ShapePass(runner, subject.grown(spatial))))
     if len(example.input_size) > 2:
-        # By convention the first of three axes is the channels, which could seem to be space before the first layer.
+        # By convention the first of three axes holds the channels, which could look spatial before the first layer.
         passes = [item for item in passes if item[1].complete or item[0] != (1,)]
     return Experiments(images, count, tuple(passes))
 
 
 def experiment_inside(module: nn.Module, args: Example) -> Experiments | None:
-    """Run one module over more images and larger inputs; None if that does not tell channels from space.
+    """Run one module over more images and larger inputs; None if that does not separate channels from space.
 
-    Only weights fix the number of channels; a module that takes any length along every axis has none.
+    Only weights fix the number of channels; a module that accepts any length along every axis has none.
     """
     copied = meta_copy(module)
     if copied is None:

@@ -1,4 +1,4 @@
-"""Dry passes: run a network once over noise or an example, leave it as it was, and explain failures."""
+"""Dry passes: run a network once over noise or an example, leave it unchanged, and explain failures."""
 
 from __future__ import annotations
 
@@ -185,13 +185,13 @@ def _check_watchable(network: nn.Module) -> None:
         what = f"the part {path!r}" if path else "the network"
         if isinstance(module, torch.jit.ScriptModule):
             raise SeProbeError(
-                f"{what} is a scripted {module.original_name}, inside which modules cannot be told apart; pass the "
+                f"{what} is a scripted {module.original_name}, in which modules cannot be distinguished; pass the "
                 "Python network that it was scripted from."
             )
         if getattr(module, "_compiled_call_impl", None) is not None:
             raise SeProbeError(
-                f"{what} was compiled in place by .compile(), and compiled code does not show its products; build the "
-                "network again and pass it before it is compiled."
+                f"{what} was compiled in place by .compile(), which hides its products; build the network again and "
+                "pass it before it is compiled."
             )
 
 
@@ -203,7 +203,7 @@ def default_input_size(network: nn.Module) -> tuple[int, ...]:
 
 @contextmanager
 def left_alone(network: nn.Module, seed: int | None = None) -> Iterator[None]:
-    """Put a network in evaluation mode; at the end restore its modules' attributes and the random state."""
+    """Put a network in evaluation mode; on exit restore its modules' attributes and the random state."""
     before = [(module, dict(module.__dict__), dict(module._buffers)) for module in network.modules()]
     devices = {item.device.index for item in network.parameters() if item.is_cuda}
     with torch.random.fork_rng(devices=sorted(devices)):

@@ -25,14 +25,14 @@ from se_probe.trace.watching import ByStorage, WatchMode, storage_of, tensors_in
 
 # Operations that overwrite their first argument without reading it.
 OVERWRITING = {"copy", "fill", "zero"}
-# Stands for the step that wrote a storage which is older than the pass.
+# Number that stands for the writer of a storage that is older than the pass.
 _BEFORE = -1
 aten = torch.ops.aten
-# Missing in torch's table: attention on the CPU, with the arguments of the others.
+# Missing in torch's table: attention on the CPU, with the same arguments as the other variants.
 SAME_FORMULA = {
     aten._scaled_dot_product_flash_attention_for_cpu: aten._scaled_dot_product_flash_attention,
 }
-# Missing, too: products of a matrix and a vector, by the position of the matrix.
+# Also missing: products of a matrix and a vector, with the position of the matrix.
 MATRIX_VECTOR = {aten.mv: 0, aten.addmv: 1}
 # Poolings that take an addition for every element read, the division included.
 AVERAGING = {"mean", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "linalg_vector_norm"}
@@ -62,7 +62,7 @@ class Operand:
 
 @dataclass(frozen=True)
 class Step:
-    """An operation, the input or a parameter. Views are no steps."""
+    """An operation, the input or a parameter. Views are not steps."""
 
     operation: Operation | None = None  # the operation, None for the input and parameters
     parameter: str | None = None  # name of the parameter
@@ -258,7 +258,7 @@ def multiply_adds(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out
 def additions(func: Any, args: Sequence[Any], output: Any) -> int:
     """Return the additions of a pooling, a sum along axes or of two tensors of one shape, 0 for other operations.
 
-    Of a maximum the comparisons are counted.
+    For a maximum the comparisons are counted.
     """
     name = operation_name(func)
     result = output[0] if isinstance(output, tuple | list) else output

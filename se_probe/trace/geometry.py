@@ -17,7 +17,7 @@ _REMAINS, _SAME = 0.05, 1e-4
 
 @dataclass(frozen=True)
 class Geometry:
-    """Axes of a product of a feature map and a factor, aligned and with the images on an axis of their own."""
+    """Axes of a product of a feature map and a factor, aligned, with the images on their own axis."""
 
     # "channel" for a gate, "spatial" for a factor that varies over space, "one place" for a gate on a map that has a
     # single position at this input size, "folded" for a gate on an axis that the images share with space, "number" for
@@ -27,7 +27,7 @@ class Geometry:
     kept: tuple[int, ...]  # other axes along which the factor varies
     free: tuple[int, ...]  # axes along which it is constant
     space: tuple[int, ...]  # the feature map's spatial axes
-    split: int = 1  # positions per image on the image axis, which get an axis of their own after it; 1 for none
+    split: int = 1  # positions per image on the image axis, which get their own axis after it; 1 for none
     written_out: bool = False  # whether the factor is constant over space by its values, not by its shape
 
 
@@ -45,8 +45,8 @@ def geometry(
         place: the factor's position among the two operands, 0 or 1.
 
     Returns:
-        None if the factor is no gate and no spatial map: it varies wherever the feature map does, or is the same for
-        all images.
+        None if the factor is neither a gate nor a spatial map: it varies wherever the feature map does, or is the same
+        for all images.
     """
     on_images = [axis for axis, item in enumerate(axes) if item.images]
     if len(on_images) != 1:
@@ -83,7 +83,7 @@ def _over_space(
         if not fits:
             return None
         if kept and not any(varies(feature, axis) for axis in kept):
-            # The "feature map" is a spatial map that multiplies a channel vector.
+            # Here the "feature map" is a spatial map that multiplies a channel vector.
             return _made("spatial", image, kept, rest, space)
         written_out = any(varies(factor, axis) for axis in space)
         return replace(_made("channel" if kept else "number", image, kept, rest, space), written_out=written_out)
@@ -102,7 +102,7 @@ def _made(kind: Kind, image: int, kept: Sequence[int], rest: Sequence[int], spac
 
 
 def by_shape(feature: torch.Tensor, factor: torch.Tensor, images: int) -> Geometry | None:
-    """Return the geometry, of unknown kind, of a product that no larger input reaches; None if it is no candidate."""
+    """Return the geometry, of unknown kind, of a product that no larger input reaches; None if not a candidate."""
     if feature.dim() < 3 or feature.size(0) != images or factor.size(0) != images or not varies(factor, 0):
         return None
     rest = range(1, feature.dim())

@@ -33,8 +33,8 @@ class Lineage:
     mixing: frozenset[str] = frozenset()
     # The operation that bounded it, if `activation` names one, and the number of its units.
     bounded_by: tuple[Operation, int] | None = None
-    # The operation that removed its spatial extent, and the number of its units; the operation that joined several such
-    # before the first layer; None if they were joined later.
+    # The operation that removed its spatial extent, and the number of its units. If several squeezes were joined before
+    # the first layer, the operation that joined them; None if they were joined later.
     squeezed_by: tuple[Operation, int] | None = None
     # Extents of the last spatial convolution, (k - 1) * dilation + 1; one for each part of a stack, empty if a part has
     # several.
@@ -112,7 +112,7 @@ def _kernels(name: str, args: Sequence[Any], lineages: Sequence[Lineage]) -> tup
 
 
 def _mixed(lineage: Lineage, name: str, source: torch.Tensor, output: torch.Tensor) -> Lineage:
-    """Account for a layer. A convolution that slides over channels (ECA) is no layer of C units."""
+    """Account for a layer. A convolution that slides over channels (ECA) is not a layer of C units."""
     slides = name == "convolution" and source.dim() == 3 and source.shape[1] == 1 and source.shape[2] > 1
     kind = "channel convolution" if slides else MIXING[name]
     narrowest = min(_units(output), lineage.width or math.inf)

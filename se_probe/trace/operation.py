@@ -1,4 +1,4 @@
-"""Operations and products of a forward pass, and how a factor is read from a product and put back."""
+"""Operations and products of a forward pass, and how a factor is read from a product and replaced."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Product:
     origins: tuple[Operation | None, ...]  # origins of the two operands (see `Origins`)
     image_axis: int = 0  # axis of the factor that the images are on
     # Shape in which the factor is read, -1 for the images, because matrix products (einsum, matmul) join the images
-    # with other axes; None if it is read as it is.
+    # with other axes; None if it is read unchanged.
     view: tuple[int, ...] | None = None
     written_out: bool = False  # whether the factor repeats its values over space, with memory for each
 
@@ -101,7 +101,7 @@ class Product:
         return None
 
     def _carries(self, factor: torch.Tensor, values: int) -> bool:
-        """Whether a factor can carry that many values per image along the gate's axes, and none along the others."""
+        """Whether a factor can have that many values per image along the gate's axes, and is constant along others."""
         if self.view is not None:
             return factor.numel() % math.prod(self.view) == 0
         if max(self.axes, default=0) >= factor.dim() or math.prod(factor.shape[axis] for axis in self.axes) != values:

@@ -43,7 +43,7 @@ class Event:
     feature_storage: int  # storage of the feature map
     feature_lineage: Lineage  # lineage of the feature map
     values: torch.Tensor  # the factor without its broadcast axes, `(image, *kept)`
-    lineage: Lineage | None  # lineage of the factor, None if by data flow it does not depend on the input
+    lineage: Lineage | None  # lineage of the factor, None if data flow shows no dependence on the input
     # Module calls that returned the factor, with their outputs, innermost first.
     sources: tuple[tuple[Call, torch.Tensor], ...]
     # Whether feature map times `values` equals the product bit for bit (up to rounding if it is written out).
@@ -54,7 +54,7 @@ class Event:
 
     @property
     def matrices(self) -> bool:
-        """Whether it is a product of matrices."""
+        """Whether it is a matrix product."""
         return self.product.operation.name in MATRIX_PRODUCTS
 
 
@@ -102,7 +102,7 @@ def trace(network: nn.Module, example: Example) -> Trace:
         example: two images. On `meta` only shapes are followed.
     """
     traced = _pass(network, example, experiment(network, example))
-    # A network that takes one size only may have modules that take others.
+    # A network that accepts only one input size may have modules that accept others.
     tried = {key: experiment_inside(network.get_submodule(key[0]), args) for key, args in traced.unreached.items()}
     inside = {key: found for key, found in tried.items() if found is not None}
     return _pass(network, example, replace(traced.experiments, inside=inside)) if inside else traced

@@ -94,7 +94,7 @@ class _Stored:
     refs: dict[tuple[Any, ...], Ref] = field(default_factory=dict)
 
 
-class LastOperation(Exception):  # noqa: N818 it is no error
+class LastOperation(Exception):  # noqa: N818 it is not an error
     """Ends a pass early."""
 
 

@@ -27,17 +27,17 @@ Key = tuple[str, int, int]
 
 
 def product_operands(func: Any, args: Sequence[Any]) -> tuple[int, int] | None:
-    """Return the positions of the multiplied tensors, None if the operation is no product of tensors."""
+    """Return the positions of the multiplied tensors, None if the operation is not a product of tensors."""
     operands = PRODUCTS.get(operation_name(func))
     if operands is None or not all(isinstance(args[position], torch.Tensor) for position in operands):
         return None
     return operands
 
 
-# Devices, layouts and gradient modes differ in the names of a layer's operation and in where they copy.
+# Devices, layouts and gradient modes use different names for a layer's operation, and copy at different places.
 _KINDS = {"addmm": "linear", "mm": "linear", "bmm": "linear", "baddbmm": "linear"}
 _COPIES = {"clone": 0, "_to_copy": 0, "copy": 1, "contiguous": 0}
-# Composite operations that inference mode shows whole, and that count as one operation in every mode.
+# Composite operations that appear whole in inference mode, and that count as one operation in every mode.
 _WHOLE = {"conv1d", "conv2d", "conv3d", "batch_norm"}
 _SHAPE_ONLY = ("new_", "empty", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like", "randint_like")
 
@@ -49,7 +49,7 @@ def decomposes(func: Any) -> bool:
 
 
 def decomposed(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """Run a composite operation as the operations that it consists of outside of inference mode.
+    """Run a composite operation as the operations that it consists of outside inference mode.
 
     `decompose` alone would run some, such as bilinear upsampling, as other operations.
     """
@@ -83,7 +83,7 @@ def reads_shape_only(name: str) -> bool:
 class Origins:
     """Origins of the tensors in one module call: the n-th operation of a kind, or the n-th argument.
 
-    Views and copies have the origin of their source. Tensors from before the call that are no arguments have none.
+    Views and copies have the origin of their source. Tensors from before the call that are not arguments have none.
     Origins are the same on every device, in every gradient mode and for every number of images.
     """
 
@@ -111,7 +111,7 @@ class Origins:
 
 
 class WatchMode(TorchDispatchMode):
-    """Sees and counts the elementary operations of a pass, the same in inference mode as outside of it."""
+    """Sees and counts the elementary operations of a pass, the same inside and outside inference mode."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -228,7 +228,7 @@ class NotGates(nn.Module):
 
 
 class Undecided(Functional):
-    """Takes another way through the network when told to."""
+    """Takes another path through the network when told to."""
 
     skip = False
 

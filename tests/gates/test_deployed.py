@@ -114,7 +114,7 @@ def test_one_tile_is_the_network_itself():
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        (Spread, "its gates depend on more of the map than the channel means|cannot be found"),
+        (Spread, "its gates depend on more than the channel means of the map|was not found"),
         (Functional, "its gate is not the output of a module inside the one that multiplies"),
     ],
 )
@@ -128,11 +128,9 @@ def test_what_is_no_function_of_channel_means_is_not_tiled(kind, reason):
 def test_bits_need_bounds():
     model = network(Unbounded)
     (site,) = find_gates(model, input_size=SIZE)
-    with pytest.raises(
-        SeProbeError, match=rf"^the gates of {site.name} are unbounded, so that 8 bits have no range to"
-    ):
+    with pytest.raises(SeProbeError, match=rf"^the gates of {site.name} are unbounded, so 8 bits have no range to"):
         intervene(model, {site: Quantize(8)})
-    with pytest.raises(SeProbeError, match="from which a logit cannot be told; expected one of sigmoid, hard-sigmoid"):
+    with pytest.raises(SeProbeError, match="which does not determine the logit; expected one of sigmoid, hard-sigmoid"):
         intervene(model, {site: QuantizeLogits(8)})
     with pytest.raises(SeProbeError, match=r"^17 bits were requested; expected 1 to 16\.$"):
         Quantize(17)
@@ -145,7 +143,7 @@ def test_the_network_is_left_as_it_was_and_tiles_are_not_recorded():
     with intervene(model, {site: Tile(model, 2)}):
         model(batch())
     assert torch.equal(model(batch()), before)
-    message = rf"^the gates of {site.name} vary over the map while they are replaced"
+    message = rf"^the intervention makes the gates of {site.name} vary over the map"
     tiled, recorder = intervene(model, {site: Tile(model, 2)}), GateRecorder(model, [site])
     with pytest.raises(SeProbeError, match=message), tiled, recorder:
         model(batch())

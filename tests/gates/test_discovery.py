@@ -206,8 +206,8 @@ def test_a_scripted_network_is_refused():
         scripted = torch.jit.trace(nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 8, 8))
     with pytest.raises(
         SeProbeError,
-        match=r"^the network is a scripted Conv2d, inside which modules cannot be told "
-        r"apart; pass the Python network that it was scripted from\.$",
+        match=r"^the network is a scripted Conv2d, in which modules cannot be distinguished; "
+        r"pass the Python network that it was scripted from\.$",
     ):
         find_gates(scripted)
 

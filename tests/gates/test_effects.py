@@ -311,7 +311,7 @@ def test_what_is_no_pass_of_the_network_as_it_is_is_refused():
         network(batch)
         with pytest.raises(SeProbeError, match=message):
             gate_effects(network, batch, outcome=squares, sites=[site])
-    with pytest.raises(SeProbeError, match="effects take a backward pass, which a GateRecorder does not make"):
+    with pytest.raises(SeProbeError, match="effects need a backward pass, which a GateRecorder does not make"):
         GateRecorder(network, [site], ["effect"])
     with pytest.raises(SeProbeError, match=r"the batch has dtype torch.int64, which carries no gradient"):
         gate_effects(network, batch.long(), outcome=squares, sites=[site])

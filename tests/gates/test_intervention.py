@@ -294,7 +294,7 @@ class TestRefuses:
         network = build(networks.Undecided)
         (site,) = find_gates(network, SIZE)
         network.gate_block.skip = True
-        message = r"another way than the dry pass .*: the module of SE_1_1 made 0 products, not 1; nothing of it is"
+        message = r"another path than the dry pass .*: the module of SE_1_1 made 0 products, not 1; nothing of it is"
         with pytest.raises(SeProbeError, match=message):
             changed(network, {site: Identity()}, images(2))
 

@@ -273,12 +273,15 @@ def test_a_mapper_gives_the_logits_alone_and_images_do_not_depend_on_the_batch()
 @pytest.mark.parametrize(
     ("build", "why"),
     [
-        (lambda: Net(KINDS["global response norm"][0]), "a normalisation or another squeeze"),
-        (lambda: Net(KINDS["one gate for three maps"][0]), "its logit depends on more than the map that it multiplies"),
-        (lambda: Net(KINDS["einsum, branches first"][0]), "a product of matrices"),
+        (lambda: Net(KINDS["global response norm"][0]), "a normalisation or a squeeze other than"),
+        (
+            lambda: Net(KINDS["one gate for three maps"][0]),
+            "its logit also depends on other tensors than the map that it multiplies",
+        ),
+        (lambda: Net(KINDS["einsum, branches first"][0]), "the multiplication is a matrix product"),
         (lambda: Net(KINDS["repeated over tokens"][0]), "two were expected: height and width"),
         (lambda: Stem(Pooled(lambda x: (x * x.mean(1, keepdim=True).sigmoid()).mean((2, 3)))), "weighs positions"),
-        (lambda: Stem(Pooled(lambda x: x.std((2, 3)))), "a normalisation or another squeeze"),
+        (lambda: Stem(Pooled(lambda x: x.std((2, 3)))), "a normalisation or a squeeze other than"),
     ],
 )
 def test_a_gate_without_a_split_is_refused_with_the_reason(build, why):
@@ -300,7 +303,7 @@ def test_a_channel_that_is_not_there_is_refused():
 @pytest.mark.parametrize("channels", [[[0], [1, 2], [3]], ["first"], [[0], [1]]])
 def test_channels_that_fit_no_batch_are_refused(channels):
     network = Stem(Functional()).double().eval()
-    with pytest.raises(SeProbeError, match=r"^the channels of SE_1_1 .*; expected a row of channels, or a"):
+    with pytest.raises(SeProbeError, match=r"^the channels of SE_1_1 .*; expected a row of channels, or one"):
         maps_of(network, noise(), channels)
 
 
@@ -316,7 +319,7 @@ def test_a_pass_that_takes_another_way_is_refused_and_everything_is_left_as_it_w
     network = Stem(Undecided()).double().eval()
     mapper = se_probe.GateMapper(network, input_size=(3, 32, 32))
     network.gate_block.skip = True
-    with pytest.raises(SeProbeError, match="another way"):
+    with pytest.raises(SeProbeError, match="another path"):
         mapper(noise(), {"SE_1_1": [0]})
     network.gate_block.skip = False
 

@@ -14,7 +14,7 @@ from tests.gates.test_discovery import SIZE, WRITTEN, build
 from tests.gates.test_intervention import living
 from tests.gates.test_recorder import count_hooks, record
 
-ANOTHER_WAY = "took another way than the dry pass"
+ANOTHER_WAY = "took another path than the dry pass"
 
 
 def images(number: int = 2, size=SIZE) -> torch.Tensor:
@@ -130,7 +130,7 @@ def test_logits_are_refused_where_an_operation_of_their_kind_is_added():
         network(images())
         recorder.signals  # noqa: B018
         network.conv.register_forward_hook(lambda _m, _i, output: output + torch.sigmoid(output))
-        with pytest.raises(SeProbeError, match=rf"{ANOTHER_WAY}.* 2 operations sigmoid, not 1"):
+        with pytest.raises(SeProbeError, match=rf"{ANOTHER_WAY}.* 2 sigmoid operations, not 1"):
             network(images())
     with torch.no_grad():
         assert record(network, sites, images())
@@ -224,7 +224,7 @@ class TestAnyEntryPoint:
         sites, batch = find_gates(own, SIZE), images()
         with intervene(own, {sites[0]: Identity()}):
             own(batch)
-            with pytest.raises(SeProbeError, match="outside of a call of the network"):
+            with pytest.raises(SeProbeError, match="outside a call of the network"):
                 own.forward_features(batch)
         assert count_hooks(own) == 0
 
@@ -436,7 +436,7 @@ def test_entering_twice_is_refused_and_leaves_no_hooks(make):
     follower = make(network, sites)
     with follower:
         before = count_hooks(network)
-        with pytest.raises(SeProbeError, match=r"is in use already.*leave its with block"):
+        with pytest.raises(SeProbeError, match=r"is already in use.*leave its with block"):
             follower.__enter__()
         assert count_hooks(network) == before
         network(images())

@@ -147,7 +147,7 @@ def test_another_way_through_the_network_is_refused():
     network = build(networks.Undecided)
     sites = find_gates(network, SIZE)
     network.gate_block.skip = True
-    message = r"another way than the dry pass .*: the module of SE_1_1 made 0 products, not 1; .* Find the sites with"
+    message = r"another path than the dry pass .*: the module of SE_1_1 made 0 products, not 1; .* Find the sites with"
     with GateRecorder(network, sites), pytest.raises(SeProbeError, match=message):
         network(torch.randn(2, *SIZE))
 
@@ -157,7 +157,7 @@ def test_training_mode_is_refused_before_and_during():
     sites = find_gates(network, SIZE)
     message = (
         "the network is in training mode, in which batch statistics and dropout change its gates; call "
-        "network.eval() before it is recorded."
+        "network.eval() first."
     )
     with GateRecorder(network, sites):
         network.train()
@@ -178,8 +178,8 @@ def test_wrappers_are_refused_with_a_reason():
     with pytest.raises(SeProbeError, match=f"^{re.escape(parallel)}$"), GateRecorder(nn.DataParallel(network), sites):
         pass
     compiled = (
-        "the network is compiled by torch.compile, which may leave out hooks that are registered later; pass the "
-        "network from before it was compiled (compiled._orig_mod) and run that."
+        "the network is compiled by torch.compile, which may skip hooks that are registered later; pass the "
+        "original network (compiled._orig_mod) and run that."
     )
     with pytest.raises(SeProbeError, match=f"^{re.escape(compiled)}$"), GateRecorder(torch.compile(network), sites):
         pass

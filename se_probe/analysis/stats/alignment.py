@@ -11,7 +11,7 @@ from se_probe.analysis.stats.moments import Floats
 FEWEST_IMAGES = 5
 """Fewest images for which CKA and its jackknife are defined."""
 FEWEST_CLASSES = 10
-"""Fewer classes have fewer than 45 distances, whose rank correlation has an interval of nearly −1 to 1."""
+"""Fewest classes for a rank correlation of distances; with fewer, its interval is nearly −1 to 1."""
 
 
 def centred_gram(values: NDArray[np.floating]) -> Floats:
@@ -42,10 +42,10 @@ def centred_gram(values: NDArray[np.floating]) -> Floats:
 def linear_cka(first: Floats, second: Floats) -> Interval:
     """Centred kernel alignment of two representations, from the `centred_gram` of each over the same images.
 
-    Debiased: the ratio of unbiased estimators of HSIC, about 0 for unrelated representations whatever the numbers of
-    images and columns; it can fall below 0. 1 for representations that differ by a rotation, a shift and one scale for
-    all columns, so it does not show how much they vary. The limits are for another draw of images (delete-one jackknife
-    on Fisher's scale). NaN where either does not vary.
+    Debiased: the ratio of unbiased estimators of HSIC. It is about 0 for unrelated representations, whatever the
+    numbers of images and columns, and can fall below 0. It is 1 for representations that differ by a rotation, a shift
+    and one scale for all columns, so it does not show how much they vary. The limits are for another draw of images
+    (delete-one jackknife on Fisher's scale). NaN where either does not vary.
 
     Source: Kornblith et al., Similarity of neural network representations revisited, ICML 2019; Nguyen et al., Do wide
     and deep networks learn the same things?, ICLR 2021, for the unbiased estimator.
@@ -61,7 +61,7 @@ def linear_cka(first: Floats, second: Floats) -> Interval:
 
 
 def cka_matrix(first: list[Floats], second: list[Floats]) -> Floats:
-    """The estimate of `linear_cka` for every pair of `first` and `second`."""
+    """`linear_cka`, without limits, for every pair of `first` and `second`."""
     return _cosines([gram.ravel() for gram in first], [gram.ravel() for gram in second])
 
 
@@ -90,5 +90,5 @@ def _cosines(first: list[Floats], second: list[Floats]) -> Floats:
 
 
 def _ratio(cross: Floats, own: Floats, other: Floats) -> Floats:
-    """CKA from three sums; NaN where nothing varies once an image is left out."""
+    """CKA from three sums; NaN where nothing varies after an image is left out."""
     return np.asarray(cross / np.sqrt(np.where(own * other > 0, own * other, np.nan)))

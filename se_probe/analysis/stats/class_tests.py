@@ -35,8 +35,8 @@ def anova_type_test(moments: Moments) -> tuple[Floats, Floats]:
     """Anova-type statistic of the equality of class means (last axis), and its p value, from class moments.
 
     F = [Σ (m_k − m̄)² / (K − 1)] / mean(s²_k / n_k), which is Fisher's with equal counts. Its degrees of freedom are
-    Box's, from the variance of each class, so that neither variances nor counts need be equal. p is NaN where the noise
-    of class means has fewer than `FEWEST_DEGREES` degrees of freedom, and so for five classes or fewer. F is NaN where
+    Box's, from the variance of each class, so that variances and counts may differ. p is NaN where the noise of
+    class means has fewer than `FEWEST_DEGREES` degrees of freedom, which includes five classes or fewer. F is NaN where
     nothing varies within classes.
 
     Source: Brunner, Dette and Munk, Box-type approximations in nonparametric factorial designs, JASA 92 (1997).
@@ -63,8 +63,8 @@ def bootstrap_test(groups: Sequence[NDArray[np.floating]], *, resamples: int = 9
     are resampled within each class about the class's own mean, so that classes keep their variances and the shapes of
     their distributions; p = (1 + as extreme) / (1 + resamples), never 0.
 
-    NaN for fewer than two classes, a class with one image, and where nothing varies; for single channels also beyond
-    `FEWEST_CARRIERS` and `MOST_UNEVEN`, where no test holds its level.
+    NaN for fewer than two classes, a class with one image, and where nothing varies; for single channels also outside
+    the bounds `FEWEST_CARRIERS` and `MOST_UNEVEN`, where no test holds its level.
 
     Source: Konietschke, Bathke, Harrar and Pauly, Parametric and nonparametric bootstrap methods for general MANOVA,
     Journal of Multivariate Analysis 140 (2015); for the effective number Kish, Survey Sampling (1965), section 11.7.

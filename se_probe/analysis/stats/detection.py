@@ -19,8 +19,8 @@ def left_out_distances(
     """Squared distance of every image to the nearest class, in standard deviations within classes, `(image,)`.
 
     The distance is Mahalanobis's with a diagonal covariance that all classes share, the pooled variance within classes.
-    The image itself is left out of the moments, which would otherwise be biased towards plain images. A class with no
-    other image is left out for that image.
+    The image itself is left out of the moments, which would otherwise favour plain images. A class without other images
+    is left out for that image.
 
     Args:
         values: values of the images, plain or changed, `(image, column)`.
@@ -81,7 +81,7 @@ class Curve:
         return Interval(self.area, np.where(known, low, np.nan), np.where(known, high, np.nan))
 
     def difference(self, first: int, other: int) -> tuple[float, float, float]:
-        """Return the area of one score less that of another, with its limits for another draw of images."""
+        """Return the area of one score minus that of another, with its limits for another draw of images."""
         images = len(self.influence)
         apart = float(self.area[first] - self.area[other])
         spread = np.std(self.influence[:, first] - self.influence[:, other], ddof=1) / np.sqrt(images)
@@ -93,7 +93,7 @@ def paired_curve(plain: Floats, changed: Floats) -> Curve:
     """Return the areas under the curve for detecting changed images by scores `(image, score)`.
 
     Row i of both is the same image, which is one unit because its two scores depend on each other. A changed image is
-    compared with all plain images but its own. NaN where a score has any.
+    compared with all plain images except its own. NaN for a score with any NaN.
 
     Source: DeLong, DeLong and Clarke-Pearson, Comparing the areas under two or more correlated receiver operating
     characteristic curves, Biometrics 44 (1988); with one case and one control a unit, Obuchowski, Nonparametric

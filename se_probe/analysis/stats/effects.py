@@ -23,9 +23,9 @@ from se_probe.analysis.stats.rank_correlation import (
 )
 
 LEAST_CORRELATION = 0.8
-"""Below it first-order effects share less than two thirds of the variance of exact ones."""
+"""Correlation below which first-order effects share less than two thirds of the variance of exact ones."""
 SLOPES = (0.5, 1.5)
-"""Slopes of the exact on the first-order effect between which their sizes are comparable."""
+"""Range of slopes, exact on first-order effect, in which their sizes are comparable."""
 DRAWS = 200
 
 
@@ -119,7 +119,7 @@ def selectivity_and_size(gate: Moments, effect: Moments, groups: NDArray[np.int6
 
 
 def limits_of(value: float, draws: Floats, groups: int) -> RankCorrelation:
-    """95 % limits of a correlation, or of a mean of some, from its draws, on Fisher's scale."""
+    """95 % limits of a correlation, or of a mean of correlations, from its draws, on Fisher's scale."""
     reach, centre = student(groups - 1) * float(np.std(fisher(draws, 0.9999))), float(fisher(value))
     return RankCorrelation(float(value), float(np.tanh(centre - reach)), float(np.tanh(centre + reach)))
 

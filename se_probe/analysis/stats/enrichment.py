@@ -93,5 +93,5 @@ def _standardised(ranks: Floats, groups: Floats) -> Floats:
 
 
 def _scale(classes: int, sizes: Floats) -> Floats:
-    """Standard deviation of the AUC of a group by chance."""
+    """Standard deviation of the AUC of a group under chance."""
     return np.asarray(np.sqrt((classes + 1) / (12 * sizes * (classes - sizes))))

@@ -129,7 +129,7 @@ def omega_squared_over_classes(moments: Moments, *, pool: bool = False) -> Inter
     estimated. NaN limits for fewer than `FEWEST_CLASSES` classes and where class means do not vary.
 
     In simulation a nominal 95 % covers 92 to 99 % for classes drawn from those of a real network. No interval covers
-    where few classes carry the effect and may be missing from the draw (`docs/analyses.md`).
+    reliably where few classes carry the effect and may be missing from the draw (`docs/analyses.md`).
 
     `pool` sums the components over all channels first, so that channels count by their variance.
 

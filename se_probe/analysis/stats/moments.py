@@ -73,7 +73,7 @@ def equal_weight_standard_error(count: ArrayLike, m2: ArrayLike) -> Floats:
 def equal_weight_variance(moments: Moments) -> Floats:
     """Unbiased variance over images of the equal-weight mixture of classes.
 
-    Law of total variance: the sum of `components`; NaN where any class has fewer than two images.
+    Law of total variance: the sum of `components`. NaN where any class has fewer than two images.
     """
     parts = components(moments)
     return np.asarray(parts.within + (parts.between if moments.count.size > 1 else 0.0))
@@ -115,7 +115,7 @@ def omega_squared(parts: Components) -> Floats:
     """Share of the variance over images that lies between classes, ω² = between / (between + within); at most 1.
 
     Centred on 0 where classes do not differ, whatever the number of images; NaN where nothing varies. A share of a tiny
-    variance means little: show the spread in gate units beside it.
+    variance means little, so show the spread in gate units as well.
 
     Source: Hays, Statistics for Psychologists (1963), whose ω² = (SSB − (K − 1) MSW) / (SST + MSW) it is for equal
     counts.

@@ -15,7 +15,7 @@ def neighbours(values: Floats, count: int, *, least_sd: float = 0.0) -> tuple[ND
     """Find for each column the others with the largest absolute correlation above `by_chance`, strongest first.
 
     Values are `(row, column)`; columns with a standard deviation below `least_sd` neither have nor are neighbours.
-    Gives indices of columns, −1 for none, and Pearson's correlations, NaN for none, both `(column, count)`.
+    Returns indices of columns, −1 for none, and Pearson's correlations, NaN for none, both `(column, count)`.
     """
     rows, columns = values.shape
     indices, correlations = np.full((columns, count), -1), np.full((columns, count), np.nan)

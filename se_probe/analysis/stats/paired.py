@@ -11,7 +11,7 @@ from se_probe.analysis.stats.intervals import NORMAL, TAILS, Interval, student, 
 from se_probe.analysis.stats.moments import Floats
 
 FEWEST_CLASSES = 10
-"""Fewest classes that are taken as units: fewer, mostly chosen by hand, do not represent other classes."""
+"""Fewest classes that are taken as units; fewer are mostly chosen by hand and do not represent other classes."""
 EXACT_UNITS = 13
 """Most units for which all 2ⁿ sign patterns are enumerated; above it a sample is drawn."""
 FLIPS = 9999
@@ -49,7 +49,7 @@ class Strata:
 
     @property
     def standard_error(self) -> Floats:
-        """Of `mean`, for other units of these groups, `(column,)`; NaN where a group has a single unit."""
+        """Standard error of `mean` for other units of these groups, `(column,)`; NaN if a group has a single unit."""
         unknown = np.full(self.groups[0].shape[1], np.nan)
         variances = [group.var(axis=0, ddof=1) / len(group) if len(group) > 1 else unknown for group in self.groups]
         return np.asarray(np.sqrt(np.sum(variances, axis=0)) / len(self.groups))
@@ -86,16 +86,16 @@ def image_strata(differences: NDArray[np.floating], labels: NDArray[np.int64]) -
 
 
 def smallest_p(units: int) -> float:
-    """Return the smallest p value that a sign-flip test of `units` can give: all signs equal."""
+    """Return the smallest p value that a sign-flip test of `units` can give, that of equal signs."""
     return max(2.0 ** (1 - units), 0.0 if units <= EXACT_UNITS else 1 / (FLIPS + 1))
 
 
 def sign_flip_test(differences: Strata, *, seed: int = 0) -> Floats:
     """Two-sided p value of every column that `differences.mean` is zero, `(column,)`.
 
-    Under the null a unit's difference is as likely as its opposite, so that signs can be flipped; a unit keeps its
-    sign over columns. All 2ⁿ patterns for up to `EXACT_UNITS` units, else `FLIPS` drawn ones and
-    p = (1 + as extreme) / (1 + drawn), never 0. A column of zeros has 1.
+    Under the null a unit's difference is as likely as its opposite, so signs can be flipped, the same in all columns.
+    Up to `EXACT_UNITS` units all 2ⁿ patterns are used, else `FLIPS` random ones, and then
+    p = (1 + as extreme) / (1 + drawn), never 0. p is 1 for a column of zeros.
 
     Source: Fisher, The Design of Experiments (1935), section 21; Phipson and Smyth, Permutation p-values should never
     be zero, Statistical Applications in Genetics and Molecular Biology 9 (2010).
@@ -109,7 +109,7 @@ def pattern_test(differences: Strata, *, seed: int = 0) -> float:
     """Return the p value of the null that no column's `mean` differs from zero, in either direction.
 
     The statistic is the squared length of `differences.mean` over columns; signs of whole units are flipped as in
-    `sign_flip_test`, so that columns may depend on one another in any way. Differences of 0 throughout give 1.
+    `sign_flip_test`, so columns may depend on one another in any way. p is 1 if all differences are 0.
 
     Source: Chung and Romano, Multivariate and multiple permutation tests, Journal of Econometrics 193 (2016), for
     statistics of a vector; Fisher (1935) for the signs.
@@ -180,7 +180,7 @@ def studentized_interval(differences: Strata, *, seed: int = 0) -> Interval:
 
 
 def resampled_deviations(differences: Strata, *, seed: int = 0) -> Floats:
-    """Means of `RESAMPLES` resamples less `differences.mean`, `(resample, column)`, widened by √(n / (n − 1)).
+    """Means of `RESAMPLES` resamples minus `differences.mean`, `(resample, column)`, widened by √(n / (n − 1)).
 
     The same units are resampled in every column. Every group has two units or more.
     """
@@ -194,7 +194,7 @@ def resampled_deviations(differences: Strata, *, seed: int = 0) -> Floats:
 def flip_interval(flips: Strata) -> Interval:
     """Difference of two paired proportions, from −1, 0 or 1 for each image, of every column: adjusted Wald interval.
 
-    A bootstrap of few events is degenerate: where no image flips, neither does any in a resample. Here one image of
+    A bootstrap of few events is degenerate: if no image flips, none does in a resample either. Here one image of
     each flip, −1 and 1, is added, spread evenly over the K groups, and variances within groups are summed; with one
     group the interval is exactly Bonett and Price's. Its middle is slightly nearer to 0 than `flips.mean`.
     Limits are cut at −1 and 1, and NaN where one of several groups has a single image.
@@ -211,7 +211,7 @@ def flip_interval(flips: Strata) -> Interval:
         images = len(group) + 2 * added
         falls, rises = ((np.sum(group == flip, axis=0) + added) / images for flip in (-1, 1))
         middle += (rises - falls) / count
-        # With several groups each has a mean of its own, whose degree of freedom is subtracted.
+        # With several groups, each has its own mean, which takes a degree of freedom.
         variance += (falls + rises - (rises - falls) ** 2) / (images - (1 - added)) / count**2
     if count > 1 and flips.smallest < 2:
         return Interval.unknown(flips.mean)
@@ -220,10 +220,11 @@ def flip_interval(flips: Strata) -> Interval:
 
 
 def share_interval(hits: Strata) -> Interval:
-    """Mean over groups of the share of images that are 1 and not 0, of every column, with Wilson's score interval.
+    """Mean over groups of the share of images with the value 1, not 0, in every column, with Wilson's score interval.
 
-    n is the size of one sample whose mean has the same variance, K² / Σ 1/n_c: all images where groups are even.
-    Differences between the shares of groups are ignored, which makes the interval slightly too long.
+    n is the size of one sample whose mean has the same variance, K² / Σ 1/n_c, which is the number of images
+    if groups have equal sizes. Differences between the shares of groups are ignored, which makes the interval slightly
+    too long.
 
     Source: `stats.intervals.wilson`; for the effective number Kish, Survey Sampling (1965), section 11.7.
     """
@@ -252,7 +253,7 @@ def _by_class(values: NDArray[np.floating], labels: NDArray[np.int64]) -> tuple[
 
 
 def _resamples(differences: Strata, seed: int) -> Iterator[tuple[Floats, NDArray[np.int64]]]:
-    """Each group less its mean, and how often each resample draws each unit, `(resample, unit)`; a group at a time."""
+    """Each group minus its mean, and how often each resample draws each unit, `(resample, unit)`; a group at a time."""
     rng = np.random.default_rng(seed)
     for group in differences.groups:
         units = len(group)

@@ -16,7 +16,7 @@ _MOST = 0.9999
 
 @dataclass(frozen=True)
 class RankCorrelation:
-    """Spearman's correlation with its 95 % limits, NaN where there is none."""
+    """Spearman's correlation with its 95 % limits, NaN where undefined."""
 
     value: float
     low: float
@@ -29,7 +29,7 @@ def rank_correlation(
     first_draws: Floats | None = None,
     other_draws: Floats | None = None,
 ) -> RankCorrelation:
-    """Spearman's correlation of two measures, with limits for other units of the kind.
+    """Spearman's correlation of two measures, with limits for other units of the same kind.
 
     On Fisher's scale the variance is (1 + r²/2) / (n − 3) for the draw of units, plus that of the correlation over the
     draws of the measures; Student's t of n − 2 degrees replaces the normal, whose interval is too short for few units.

@@ -59,7 +59,7 @@ def explained_by_column(
 def _sums_of_squares(
     gates: NDArray[np.floating], labels: NDArray[np.int64], covariates: Floats
 ) -> tuple[Floats, Floats, int, int]:
-    """Sum of squares of each column within classes, the part that is explained, degrees of freedom and rank."""
+    """Sum of squares of each column within classes, its explained part, degrees of freedom and rank."""
     centred, basis = _within(gates, labels), _orthonormal(_within(covariates, labels))
     rounding = np.finfo(np.float64).eps * np.abs(gates).max(axis=0, initial=0) * len(labels)
     moves = np.abs(centred).max(axis=0, initial=0) > rounding
@@ -81,7 +81,7 @@ def _orthonormal(columns: Floats) -> Floats:
 
 
 def _within(values: NDArray[np.floating], labels: NDArray[np.int64]) -> Floats:
-    """Rows less the mean of their class."""
+    """Rows minus the mean of their class."""
     centred = np.array(values, dtype=np.float64)
     for label in np.unique(labels):
         centred[labels == label] -= centred[labels == label].mean(axis=0)

@@ -30,7 +30,7 @@ class Selectivity:
 def selectivity(moments: Moments) -> Selectivity:
     """Compare the class with the highest mean with the equal-weight mixture of all others.
 
-    index = (µ_max − µ_rest) / (µ_max + µ_rest), made for activations that rest at 0, and small for gates about 0.5.
+    index = (µ_max − µ_rest) / (µ_max + µ_rest), made for activations that rest at 0, and small for gates near 0.5.
     d′ = (µ_max − µ_rest) / √((σ²_max + σ²_rest)/2), which can be large where the gate hardly moves. The highest class
     is chosen from the same images, so both are above 0 by chance too, see `selectivity_by_chance`. NaN for one class.
 
@@ -95,5 +95,5 @@ def _at(values: Floats, index: NDArray[np.int64]) -> Floats:
 
 
 def _over_rest(values: Floats, best: NDArray[np.int64]) -> Floats:
-    """Mean over all classes but the best."""
+    """Mean over all classes except the best."""
     return np.asarray((values.sum(axis=-1) - _at(values, best)) / max(values.shape[-1] - 1, 1))

@@ -72,7 +72,7 @@ def rms_distance(means: ArrayLike) -> Floats:
     """Root mean square difference of every pair of rows, in gate units.
 
     Noise of the means makes it larger, see `squared_distance`. Squares come from one matrix product of the centred
-    rows; pairs so close that it would lose digits are subtracted directly.
+    rows; pairs that are so close that it would lose digits are subtracted directly.
     """
     rows = np.asarray(means, dtype=np.float64)
     centred = rows - rows.mean(axis=0)
@@ -89,8 +89,8 @@ def rms_distance(means: ArrayLike) -> Floats:
 def squared_distance(distances: Floats, moments: Moments) -> Floats:
     """Unbiased mean squared difference of the true means of every pair of classes.
 
-    From the `rms_distance` of the class means what their noise adds on average is subtracted, so it can fall below 0;
-    NaN for a class with one image, and 0 on the diagonal. Moments are `(column, class)`.
+    The average contribution of noise is subtracted from the squared `rms_distance` of the class means, so it can fall
+    below 0. NaN for a class with one image, and 0 on the diagonal. Moments are `(column, class)`.
 
     Source: Walther et al., Reliability of dissimilarity measures for multi-voxel pattern analysis, NeuroImage 137
     (2016), here by subtraction of the known noise.
@@ -204,7 +204,7 @@ def _mantel(x: Floats, y: Floats, permutations: int, seed: int) -> Floats:
 
 
 def _centred_ranks(distances: Floats) -> Floats:
-    """Ranks of the pairs less their mean, as a square matrix with diagonal 0."""
+    """Ranks of the pairs minus their mean, as a square matrix with diagonal 0."""
     ranks = stats.rankdata(distance.squareform(distances, checks=False))
     return np.asarray(distance.squareform(ranks - ranks.mean()))
 

@@ -6,14 +6,14 @@ from numpy.typing import NDArray
 from se_probe.analysis.stats.moments import Floats
 
 OPEN = 0.95
-"""A gate at or above this is open: it passes its channel on unchanged."""
+"""A gate at or above this is open: it leaves its channel unchanged."""
 CLOSED = 0.05
 """A gate at or below this is closed: it removes its channel."""
 STATIC_SD = 0.02
 """A channel whose gate has a smaller standard deviation over images does not depend on the input."""
 FEWEST_STATE_IMAGES = 20
-"""Images below which no state is given: with 20 the limits of a standard deviation are 0.8 and 1.5 times its estimate,
-with two they are 0.4 and 32 times."""
+"""Fewest images for which a state is given: with 20 the limits of a standard deviation are 0.8 and 1.5 times its
+estimate, with two they are 0.4 and 32 times."""
 MOST = 0.75
 """Share of static channels from which a site counts as static."""
 SAME_LEVEL = 0.05
@@ -70,9 +70,9 @@ def effective_rank(gates: NDArray[np.floating]) -> float:
     """Effective number of directions in which gates `(image, column)` vary about their mean over images.
 
     exp of the entropy of the singular values, normalised to sum 1: between 1 and min(images − 1, columns); 0 where
-    nothing varies. It has no scale: gates that hardly move have a rank too.
+    nothing varies. It does not depend on scale: gates that hardly move also have a rank.
 
-    Source: Roy and Vetterli, The effective rank, EUSIPCO 2007 (of the matrix less its column means).
+    Source: Roy and Vetterli, The effective rank, EUSIPCO 2007 (of the matrix minus its column means).
     """
     values = np.asarray(gates, dtype=np.float64)
     singular = np.linalg.svd(values - values.mean(axis=0), compute_uv=False)
