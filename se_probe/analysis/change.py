@@ -14,7 +14,6 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from se_probe.analysis.findings.summary import Summary
 from se_probe.analysis.gates import class_moments, columns_of, place_of
 from se_probe.analysis.protocols import SiteLike
 from se_probe.analysis.scale import matched_gates, matched_images, quantity_of, site_value
@@ -33,6 +32,7 @@ from se_probe.analysis.stats.paired import (
     strata,
     studentized_interval,
 )
+from se_probe.analysis.summary import Summary
 
 if TYPE_CHECKING:
     from se_probe.recording import Recording

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from se_probe.analysis.findings.summary import Summary
 from se_probe.analysis.gates import site_gates, site_moments
 from se_probe.analysis.health import site_health
 from se_probe.analysis.shared_images import NarrowedRecording, SharedImages, shared_images
@@ -20,6 +19,7 @@ from se_probe.analysis.stats import intervals
 from se_probe.analysis.stats.alignment import FEWEST_CLASSES, centred_gram, cka_matrix, linear_cka, rsa_matrix
 from se_probe.analysis.stats.moments import Floats
 from se_probe.analysis.stats.similarity import matrix_correlations, rms_distance, squared_distance
+from se_probe.analysis.summary import Summary
 
 if TYPE_CHECKING:
     from se_probe.recording import Recording

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from se_probe.analysis.findings.summary import Summary
 from se_probe.analysis.scale import ATTENTION, GATE, NONE, SITE_COLUMNS
 from se_probe.analysis.stats.moments import Floats
 from se_probe.analysis.stats.paired import holm, paired_interval, sign_flip_test, smallest_p, strata
+from se_probe.analysis.summary import Summary
 
 LEVEL = 0.05
 NEGLIGIBLE = 0.001

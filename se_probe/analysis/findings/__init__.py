@@ -18,9 +18,10 @@ from se_probe.analysis.findings.importance import selective_channels_matter_more
 from se_probe.analysis.findings.last_stage import same_pattern_last, saturated_before_last
 from se_probe.analysis.findings.removal import last_stage_findings
 from se_probe.analysis.findings.sentences import names
-from se_probe.analysis.findings.summary import Summary, summary
+from se_probe.analysis.findings.summary import summary
 from se_probe.analysis.outcomes import AblationLike, Changes, outcome_changes
 from se_probe.analysis.protocols import GateRecording
+from se_probe.analysis.summary import Summary
 from se_probe.errors import SeProbeError
 
 __all__ = ["Finding", "Summary", "Verdict", "findings", "findings_table", "summary"]

@@ -1,28 +1,13 @@
 """What a run found, in short: three sentences, a line for each claim, and the next command."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from se_probe.analysis.findings.finding import VERDICTS, Finding
+from se_probe.analysis.summary import Summary
 
 HEALTH = ("gates-alive", "no-dead-channels", "nearly-constant-sites", "branches-choose")
 """Keys of the findings that answer questions of users; the others are claims of papers."""
 MOST_SENTENCES = 3
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The top of a report, a comparison or a run's output.
-
-    Attributes:
-        sentences: what was found, the worst news first.
-        claims: a line for each claim: its title, its verdict, and what was found.
-        next: the command to run next, None where nothing is left to suggest.
-    """
-
-    sentences: tuple[str, ...]
-    claims: tuple[str, ...]
-    next: str | None
 
 
 def summary(
