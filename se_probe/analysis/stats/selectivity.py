@@ -30,7 +30,7 @@ class Selectivity:
 def selectivity(moments: Moments) -> Selectivity:
     """Compare the class with the highest mean with the equal-weight mixture of all others.
 
-    index = (µ_max − µ_rest) / (µ_max + µ_rest), designed for activations with a baseline of 0; small for gates near 0.5.
+    index = (µ_max − µ_rest) / (µ_max + µ_rest), designed for activations with a baseline of 0; small for gates near ½.
     d′ = (µ_max − µ_rest) / √((σ²_max + σ²_rest)/2), which can be large where the gate hardly moves. The highest class
     is chosen from the same images, so both are above 0 even by chance, see `selectivity_by_chance`. NaN for one class.
 
