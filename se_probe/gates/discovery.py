@@ -113,7 +113,7 @@ def require_gates(name: str, discovery: Discovery) -> None:
 
 
 def discover(network: nn.Module, input_size: Sequence[int] | None = None, *, inputs: Any = None) -> Discovery:
-    """Find gates as `find_gates` does; a network without gates gives an empty list.
+    """Find gates as `find_gates` does; for a network without gates the list is empty.
 
     Args:
         network: as in `find_gates`.
@@ -133,7 +133,7 @@ def discover(network: nn.Module, input_size: Sequence[int] | None = None, *, inp
 
 
 def choose_sites(network: nn.Module, sites: Iterable[GateSite | str] | None = None, **example: Any) -> list[GateSite]:
-    """Return sites of a network; if they are named or not given, a dry pass finds them.
+    """Return sites of a network; a dry pass finds those that are given by name or not at all.
 
     Raise SeProbeError if the network has no site of a name, or no gates were found.
 

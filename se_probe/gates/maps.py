@@ -196,7 +196,7 @@ class GateMapper:
 
 
 class _Split:
-    """The logits of one site, computed again from its feature map, and split over it."""
+    """The logits of one site, recomputed from its feature map and split over its positions."""
 
     def __init__(self, path: MapPath, tape: Tape) -> None:
         self._path, self._tape = path, tape
@@ -257,5 +257,5 @@ class _Split:
             coarse = torch.finfo(expected.dtype).bits < 32
             if not torch.allclose(found, expected, rtol=2e-2 if coarse else 1e-4, atol=1e-2 if coarse else 1e-5):
                 raise another_way(
-                    f"the gates of {self._path.site.name}, computed again from its map, are not those of the pass"
+                    f"the gates of {self._path.site.name}, recomputed from its map, differ from those of the pass"
                 )

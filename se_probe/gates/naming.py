@@ -106,7 +106,7 @@ def strides(event: Event, block: Call, extent: Sequence[int]) -> tuple[int, int]
 def _block_extent(event: Event, block: Call, extent: Sequence[int]) -> Sequence[int]:
     """Return the spatial extent of the block's output, empty if its axes are unknown.
 
-    Its axes may have another order than those of the product; the right order keeps the input's proportions.
+    Its axes may be in another order than those of the product; the order closest to the input's proportions is used.
     """
     shape = block.output_shape or ()
     if len(shape) != len(extent) + 2:

@@ -184,7 +184,7 @@ def _called_by(module: nn.Module) -> Iterator[nn.Module]:
 
 
 class _ModuleHooks:
-    """The hooks of one thread on a module, for followers whose network it is (`roots`) or whose sites it has."""
+    """The hooks of one thread on a module, for followers of this network (`roots`) or with sites in this module."""
 
     def __init__(self, module: nn.Module) -> None:
         self.roots: list[PassFollower] = []
@@ -209,7 +209,7 @@ class _ModuleHooks:
             hooks.push_mode(self, _CallMode(wanted, args))
 
     def _leave(self, *_hook: Any) -> None:
-        """Leave a call that has ended or failed."""
+        """Leave a call that ended or failed."""
         if threading.get_ident() == self._thread:
             self._left = hooks.pop_mode(self)
             for root in reversed(self.roots):
@@ -217,7 +217,7 @@ class _ModuleHooks:
                 root._leave_pass()
 
     def _end(self, *_hook: Any) -> None:
-        """Check a call that has ended."""
+        """Check a call that ended."""
         if threading.get_ident() != self._thread:
             return
         mode, self._left = self._left, None

@@ -163,8 +163,8 @@ class PassLog(CallMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.began: list[LoggedCall] = []  # in the order in which they began
-        # For each operation the number of the innermost call around it, and the storages that it reads.
+        self.began: list[LoggedCall] = []  # in order of their start
+        # For each operation, the number of the innermost call around it and the storages that it reads.
         self.reads: list[tuple[int, frozenset[int]]] = []
         self.products: dict[Key, int] = {}  # number of a product's operation
         self.returned: frozenset[int] = frozenset()  # storages of the network's outputs

@@ -32,7 +32,7 @@ class Geometry:
 
 
 def split_images(tensor: torch.Tensor, axis: int, positions: int) -> torch.Tensor:
-    """Return a view in which the positions per image have an axis of their own after the image axis."""
+    """Return a view in which the positions per image have their own axis after the image axis."""
     return tensor if positions == 1 else tensor.unflatten(axis, (-1, positions))
 
 
@@ -115,7 +115,7 @@ def by_shape(feature: torch.Tensor, factor: torch.Tensor, images: int) -> Geomet
 
 
 def varies(tensor: torch.Tensor, axis: int) -> bool:
-    """Return whether a tensor can differ along an axis: it is longer than 1 and not an expanded view."""
+    """Return whether a tensor can vary along an axis: its length is above 1, and it is not an expanded view there."""
     return tensor.size(axis) > 1 and tensor.stride(axis) != 0
 
 

@@ -114,7 +114,7 @@ def canonical(factor: torch.Tensor, axes: tuple[int, ...], shape: tuple[int, ...
     """Return a factor as `(image, channel)` or `(image, branch, channel)`.
 
     Args:
-        factor: the factor of a multiplication, constant along all axes but `axes` and the image axis.
+        factor: the factor of a multiplication, constant along all axes except `axes` and the image axis.
         axes: axes that carry the gate, the branch axis first if there is one.
         shape: canonical shape without the image axis; groups of channels are joined into it.
         image_axis: axis of the images.

@@ -87,7 +87,7 @@ class SelectivityAndSize:
 
     Attributes:
         plain: of class selectivity, ω² of the gate, with the size of its effect.
-        partial: the same with the standard deviation of the gate held fixed.
+        partial: the same, controlling for the standard deviation of the gate.
         draws: draws of both, `(2, draw)`, matched between sites with the same classes.
     """
 

@@ -19,7 +19,7 @@ class BestGroup:
     Attributes:
         group: index of the group.
         auc: its area under the curve, see `area_under_curve`.
-        p: probability that some group stands out as far when classes are permuted.
+        p: probability that some group stands out at least as much when classes are permuted.
     """
 
     group: NDArray[np.int64]

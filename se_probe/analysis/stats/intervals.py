@@ -53,7 +53,7 @@ def student(freedom: int) -> float:
 
 
 def fisher(correlation: ArrayLike, most: float = 1 - 1e-12) -> Floats:
-    """Correlations on Fisher's scale, artanh; ±1, which is infinite, is taken as ±`most`."""
+    """Correlations on Fisher's scale, artanh, clipped at ±`most` because artanh of ±1 is infinite."""
     return np.asarray(np.arctanh(np.clip(correlation, -most, most)))
 
 
@@ -69,7 +69,7 @@ def wilson(share: Floats, images: float) -> tuple[Floats, Floats]:
 
 
 def jackknife_error(without_each: Floats) -> Floats:
-    """Standard error from the values without each of the units of the last axis.
+    """Jackknife standard error, from the values without each unit (last axis).
 
     Source: Tukey (1958); Efron and Tibshirani, An Introduction to the Bootstrap (1993), equation 11.5.
     """
@@ -80,7 +80,7 @@ def jackknife_error(without_each: Floats) -> Floats:
 def class_groups(classes: int, *, most: int = MOST_GROUPS, seed: int = 0) -> NDArray[np.int64]:
     """Group of each class, 0 … G − 1: one group per class, or random groups of even size.
 
-    Groups are the same at every site, so that errors of differences and trends over sites are right.
+    Groups are the same at every site, so that errors of differences and trends over sites are correct.
     """
     if classes <= most:
         return np.arange(classes)
@@ -95,7 +95,7 @@ def pooled_components_without(moments: Moments, groups: NDArray[np.int64]) -> Co
     Source: `stats.moments.components`, whose sums over classes are taken here from sums over groups.
     """
     member = np.eye(groups.max() + 1)[groups]
-    # The grand mean changes nothing in the result, but squares of small deviations keep their digits.
+    # Subtracting the grand mean does not change the result, but keeps the digits of small squares.
     means = moments.mean - moments.mean.mean(axis=-1, keepdims=True)
     variance = unbiased_variance(moments.count, moments.m2).sum(axis=0)
     left = len(groups) - member.sum(axis=0)

@@ -10,7 +10,7 @@ from se_probe.analysis.stats.moments import Floats, Moments, unbiased_variance
 
 @dataclass(frozen=True)
 class Selectivity:
-    """The class with the highest mean against the rest, for each channel.
+    """Comparison of the class with the highest mean and the rest, for each channel.
 
     Attributes:
         best: index of that class.
@@ -30,9 +30,9 @@ class Selectivity:
 def selectivity(moments: Moments) -> Selectivity:
     """Compare the class with the highest mean with the equal-weight mixture of all others.
 
-    index = (µ_max − µ_rest) / (µ_max + µ_rest), made for activations that rest at 0, and small for gates near 0.5.
+    index = (µ_max − µ_rest) / (µ_max + µ_rest), designed for activations with a baseline of 0; small for gates near ½.
     d′ = (µ_max − µ_rest) / √((σ²_max + σ²_rest)/2), which can be large where the gate hardly moves. The highest class
-    is chosen from the same images, so both are above 0 by chance too, see `selectivity_by_chance`. NaN for one class.
+    is chosen from the same images, so both are above 0 even by chance, see `selectivity_by_chance`. NaN for one class.
 
     Source: Morcos et al., On the importance of single directions for generalization, ICLR 2018; Green and
     Swets, Signal Detection Theory (1966), with unequal variances as in Simpson and Fitter, Psychological
