@@ -139,7 +139,8 @@ def test_a_stopped_run_says_so(tmp_path):
     recorded = len(open_recording(tmp_path / "run").images)
     assert 0 < recorded < 24
     assert (
-        f"Incomplete. The run was stopped before its end. Everything below is about the {recorded} of 24 images" in text
+        f"Incomplete. The run was stopped before its end. Everything below is based on the {recorded} of 24 images"
+        in text
     )
 
 
